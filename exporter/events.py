@@ -1,0 +1,119 @@
+"""The value types every vendor's wire format is translated to.
+
+Amounts are integers in base units (bytes, messages, seconds), times are whole
+unix seconds in UTC, so that sums do not depend on the order of events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_AMOUNT = 2**63 - 1
+"""The greatest amount, in base units, that is accepted from a vendor."""
+
+UNLIMITED_AMOUNT = 2**53 - 1
+"""A data allowance of this many bytes or more is the vendor's way to say "unlimited"."""
+
+MAX_IDENTIFIER = 256
+"""The greatest length, in characters, of an identifier, a name or a location."""
+
+
+class Status(StrEnum):
+    """State of an eSIM, in the vendor's eight spellings plus one for all others."""
+
+    NEW = "NEW"
+    INSTALLED = "INSTALLED"
+    ACTIVATED = "ACTIVATED"
+    INACTIVE = "INACTIVE"
+    DELETED = "DELETED"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+    OTHER = "OTHER"
+
+
+TERMINAL = frozenset({Status.DELETED, Status.REVOKED, Status.EXPIRED})
+"""Statuses an eSIM does not come back from; it leaves ``/metrics`` some time after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one usage event says of one allowance (an eSIM's use of one package).
+
+    ``None`` means that there is no such allowance, never "unknown zero". Data
+    amounts are ``None`` when the data is unlimited; SMS and voice amounts are
+    ``None`` when they are not included. No amount is negative.
+    """
+
+    data_unlimited: bool = False
+    data_allowed: int | None = None
+    """Bytes."""
+    data_remaining: int | None = None
+    """Bytes; may exceed ``data_allowed``, the vendor does that."""
+    sms_allowed: int | None = None
+    sms_remaining: int | None = None
+    voice_allowed: int | None = None
+    """Seconds."""
+    voice_remaining: int | None = None
+    """Seconds."""
+    start: int | None = None
+    """As the vendor gives it (may be the reporting window); nothing depends on it."""
+    end: int | None = None
+    """As the vendor gives it (may be the reporting window); nothing depends on it."""
+    locations: tuple[tuple[str, int], ...] | None = None
+    """Bytes used per location, summed over the rows of ``usage_list`` and sorted by
+    location; ``None`` when the event carries no list, ``()`` when it carries an empty one."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """The state of one eSIM's use of one package at ``time``."""
+
+    vendor: str
+    time: int
+    esim_id: str
+    package_id: str
+    snapshot: Snapshot
+    status: Status | None = None
+    reference_id: str | None = None
+    iccid: str | None = None
+    package_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEvent:
+    """An eSIM entered ``status`` at ``time``."""
+
+    vendor: str
+    time: int
+    esim_id: str
+    status: Status
+    reference_id: str | None = None
+    iccid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerEvent:
+    """The balance of the account at the vendor at ``time``, in units of ``currency``."""
+
+    vendor: str
+    event_type: str
+    """One of ``low_balance``, ``insufficient_balance``, ``top_up``."""
+    time: int
+    currency: str
+    balance: float
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """An event that carries no eSIM metrics; it is counted under ``event_type`` only."""
+
+    vendor: str
+    event_type: str
+    """A known type (``order``, ``refunded``, ``rejected``) or ``other``: never the vendor's
+    own spelling of an unknown one, which would be a label value without bound."""
+
+
+Event = UsageEvent | StatusEvent | PartnerEvent | OtherEvent

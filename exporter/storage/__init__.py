@@ -1,0 +1,131 @@
+"""What durable storage promises, whatever the database behind it.
+
+The storage keeps opaque, versioned rows under a table and a key, and signed
+integer *bases* that travel as deltas. It knows nothing of eSIMs. One commit is
+one transaction: when :meth:`Storage.commit` returns, all of it is on disk and a
+power cut cannot take it back; when it raises, the caller must assume nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+Key = tuple[str, ...]
+
+
+class Table(StrEnum):
+    """The kinds of rows. A key has a fixed number of parts in each."""
+
+    ESIM = "esim"
+    """(vendor, esim_id): an eSIM with all its allowances."""
+    TOMBSTONE = "tombstone"
+    """(vendor, esim_id, package_id): what is left of an expired allowance; an empty
+    package_id stands for the eSIM itself."""
+    PACKAGE = "package"
+    """(vendor, package_id): the package's name."""
+    PARTNER = "partner"
+    """(vendor, currency) and (vendor, "event", event_type): account balance registers."""
+    FEED = "feed"
+    """(vendor,): when a verified event last arrived."""
+    REJECTED = "rejected"
+    """(digest of the body,): a signed delivery that could not be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored row. ``version`` starts at 1 and rises by one with each commit to the key."""
+
+    table: Table
+    key: Key
+    version: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Write ``data`` under ``key``, or delete the row where ``data`` is ``None``.
+
+    ``expected`` is the version the change was made from, 0 for a row that is not there.
+    The row's new version is ``expected + 1``.
+    """
+
+    table: Table
+    key: Key
+    expected: int
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one transaction writes: all of it or nothing."""
+
+    rows: tuple[Change, ...] = ()
+    bases: Mapping[Key, int] = field(default_factory=dict)
+    """Signed integers of any size, added to what is stored (absent counts as 0)."""
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.bases)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of what :meth:`Storage.load` reads. A key occurs in one chunk only."""
+
+    rows: tuple[Row, ...] = ()
+    bases: Mapping[Key, int] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
+    """One line per row that was found damaged and left out, without its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes on disk."""
+
+    storage: int
+    wal: int
+
+
+class Storage(Protocol):
+    """Durable rows. All methods but :meth:`sizes` are called by one task at a time."""
+
+    def load(self) -> AsyncIterator[Chunk]:
+        """Read everything, in chunks, in the order of table and key.
+
+        Raises ``StorageUnavailable`` when the storage cannot be read now and
+        ``StorageDamaged`` when nothing can be trusted.
+        """
+        ...
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        """Write all changes and return after they are synced to disk.
+
+        When a row's version is not the expected one nothing is written and the stored
+        rows that differ are returned (a deleted one as version 0 with empty data).
+        Otherwise returns ``()``. Raises ``StorageUnavailable``; the outcome is then unknown,
+        no further commit is tried before :meth:`probe` has succeeded.
+        """
+        ...
+
+    async def probe(self) -> bool:
+        """Try to make a failed storage usable again, durably writing something.
+
+        Returns whether the rows must be loaded afresh (the outcome of the failed commit
+        was unknown). Raises ``StorageUnavailable`` when it still does not work.
+        """
+        ...
+
+    async def backup(self, path: Path) -> None:
+        """Write a consistent copy to ``path``, which must not exist."""
+        ...
+
+    def sizes(self) -> Sizes:
+        """Return bytes on disk now; zeros where they cannot be read."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way, write the log back, and let go of the storage."""
+        ...
