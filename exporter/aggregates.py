@@ -1,0 +1,152 @@
+"""Sums over the fleet, kept up to date as records change.
+
+A record is taken out with the sums it went in with, so nothing is ever counted again:
+a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from exporter.blocks import Blocks
+from exporter.events import Status
+from exporter.records import STATUSES, Package, PackageKey, used_share_reached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.records import Allowance, Esim
+
+THRESHOLDS = (25, 50, 75, 90, 100)
+"""Percent of an allowance, the steps at which the vendor sends an event."""
+
+_MINUTE = 60
+
+
+class PackageTotals:
+    """Sums over all eSIMs that use one package."""
+
+    __slots__ = ("allowed", "consumed", "key", "name", "over", "remaining", "statuses")
+
+    def __init__(self, key: PackageKey) -> None:
+        self.key = key
+        self.name = ""
+        self.statuses = dict.fromkeys(STATUSES, 0)
+        """Allowances per status of their eSIM."""
+        self.allowed = 0
+        """Bytes, limited packages of eSIMs that are not terminal."""
+        self.remaining = 0
+        """Bytes, likewise."""
+        self.consumed = 0
+        """Bytes, expired allowances included."""
+        self.over = {(r, t): 0 for r in ("data", "sms", "voice") for t in THRESHOLDS}
+        """Allowances of eSIMs that are not terminal, by resource and percent used."""
+
+    def add(self, allowance: Allowance, esim: Esim, sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) one allowance."""
+        self.statuses[esim.status] += sign
+        if allowance.data:
+            self.consumed += sign * allowance.data.total
+        if esim.terminal:
+            return
+        s = allowance.snapshot
+        self.allowed += sign * (s.data_allowed or 0)
+        self.remaining += sign * (s.data_remaining or 0)
+        for resource, allowed, remaining in (
+            ("data", s.data_allowed, s.data_remaining),
+            ("sms", s.sms_allowed, s.sms_remaining),
+            ("voice", s.voice_allowed, s.voice_remaining),
+        ):
+            for threshold in THRESHOLDS:
+                if not used_share_reached(allowed, remaining, threshold):
+                    break
+                self.over[resource, threshold] += sign
+
+
+class VendorTotals:
+    """Sums over all eSIMs of one vendor."""
+
+    def __init__(self) -> None:
+        self.statuses = dict.fromkeys(STATUSES, 0)
+        self._last_received: Counter[int] = Counter()
+        """ACTIVATED eSIMs by the minute in which something was last received of them."""
+
+    def add(self, esim: Esim, sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) one eSIM."""
+        self.statuses[esim.status] += sign
+        if esim.status is Status.ACTIVATED:
+            minute = esim.received // _MINUTE
+            self._last_received[minute] += sign
+            if not self._last_received[minute]:
+                del self._last_received[minute]
+
+    def stale(self, now: float, after: float) -> int:
+        """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds.
+
+        Counted in whole minutes, up to one minute late and never early.
+        """
+        before = int(now - after) // _MINUTE
+        return sum(count for minute, count in self._last_received.items() if minute < before)
+
+
+class Aggregates:
+    """All sums over the fleet."""
+
+    def __init__(self, vendors: tuple[str, ...]) -> None:
+        self.vendors = {vendor: VendorTotals() for vendor in sorted(vendors)}
+        self.packages: Blocks[PackageTotals] = Blocks()
+        self.locations: dict[tuple[str, str], int] = {}
+        """Bytes by (vendor, location): the most ever reported there by each allowance."""
+
+    def replace(self, before: Esim | None, after: Esim | None) -> None:
+        """Count ``after`` instead of ``before``."""
+        if before:
+            self._add(before, -1)
+        if after:
+            self._add(after, 1)
+
+    def name(self, package: Package) -> None:
+        """Note a package and its name."""
+        self._package(package.key).name = package.name
+        self.packages.touch(package.key)
+
+    def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
+        """Add what expired allowances had consumed: see :func:`consumed_base`."""
+        for (kind, vendor, name), amount in bases.items():
+            if kind == _CONSUMED:
+                self._package((vendor, name)).consumed += amount
+                self.packages.touch((vendor, name))
+            else:
+                self.locations[vendor, name] = self.locations.get((vendor, name), 0) + amount
+
+    def _add(self, esim: Esim, sign: int) -> None:
+        self.vendors.setdefault(esim.vendor, VendorTotals()).add(esim, sign)
+        for allowance in esim.allowances:
+            key = (esim.vendor, allowance.package_id)
+            self._package(key).add(allowance, esim, sign)
+            self.packages.touch(key)
+            for location, amount in allowance.peaks:
+                at = (esim.vendor, location)
+                self.locations[at] = self.locations.get(at, 0) + sign * amount
+
+    def _package(self, key: PackageKey) -> PackageTotals:
+        totals = self.packages.get(key)
+        if totals is None:
+            totals = PackageTotals(key)
+            self.packages.put(totals)
+        return totals
+
+
+_CONSUMED = "consumed"
+_LOCATION = "location"
+
+
+def consumed_base(vendor: str, package_id: str) -> tuple[str, str, str]:
+    """Return the key of a package's consumption by expired allowances, bytes."""
+    return (_CONSUMED, vendor, package_id)
+
+
+def location_base(vendor: str, location: str) -> tuple[str, str, str]:
+    """Return the key of a location's consumption by expired allowances, bytes."""
+    return (_LOCATION, vendor, location)

@@ -1,0 +1,119 @@
+"""Consumption of one resource as positive variation over a window of samples.
+
+The vendor reports how much is left, not how much was used since the last event,
+and its events come late, twice and out of order. A counter that only ever adds
+the difference to the last event received would count a late event as a fall and
+a rise. So the newest samples are kept as a set ordered by (time, used): the
+counter is what was folded away before them plus the rises along them. A late
+sample refines that path and can only raise the sum; a duplicate is in the set
+already; a renewal, a top-up or a downward correction is no rise.
+
+The result does not depend on the order of arrival as long as fewer than
+:data:`WINDOW` + 1 distinct newer samples were taken before a sample first arrives.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+WINDOW = 16
+"""Samples that stay refinable by a late one; the 17th folds the least into the base."""
+
+_PAIR = Struct(">QQ")
+"""(unix seconds, used in base units), big-endian: packed pairs order as their values do."""
+
+_ORIGIN = _PAIR.pack(0, 0)
+"""The first anchor: nothing was used before the first sample."""
+
+
+class Arrival(Enum):
+    """What became of a sample."""
+
+    INSERTED = "inserted"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    """It is less than the anchor: its place in the path is folded away, it has no effect."""
+
+
+class Consumption(NamedTuple):
+    """The consumption counter of one resource of one allowance. Immutable.
+
+    ``base`` is the consumption up to the anchor, ``path`` the packed anchor followed by
+    the samples above it in ascending order (packed, because 16 pairs of Python integers
+    would outweigh everything else that is kept of an eSIM), ``total`` the counter's value.
+    All in the resource's base unit.
+    """
+
+    base: int
+    path: bytes
+    total: int
+
+    @property
+    def samples(self) -> int:
+        """Return how many samples lie above the anchor."""
+        return len(self.path) // _PAIR.size - 1
+
+    @property
+    def last_used(self) -> int:
+        """Return ``used`` of the newest sample, or of the anchor if there is none."""
+        return int(_PAIR.unpack_from(self.path, len(self.path) - _PAIR.size)[1])
+
+
+def revived(total: int, time: int, used: int) -> Consumption:
+    """Return a counter that goes on from ``total``, with its anchor at (time, used)."""
+    return Consumption(total, _PAIR.pack(time, used), total)
+
+
+def restored(base: int, pairs: Iterable[tuple[int, int]]) -> Consumption:
+    """Return the counter with this base and path: the inverse of :func:`pairs`."""
+    path = b"".join(_PAIR.pack(time, used) for time, used in pairs)
+    return Consumption(base, path, base + _rises(path))
+
+
+def pairs(consumption: Consumption) -> Iterator[tuple[int, int]]:
+    """Yield (time, used) of the anchor and of the samples, ascending."""
+    return _PAIR.iter_unpack(consumption.path)  # type: ignore[return-value]  # two integers each
+
+
+def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption, Arrival]:
+    """Return the counter with one more sample, and what became of the sample.
+
+    ``time`` is the event's time in unix seconds, ``used`` the amount used in base units;
+    neither is negative.
+    """
+    base, path, total = known or Consumption(0, _ORIGIN, 0)
+    sample = _PAIR.pack(time, used)
+    size = _PAIR.size
+    newest = path[-size:]
+    if sample > newest:  # in order, the common case: no need to walk the path
+        total += max(0, used - _PAIR.unpack(newest)[1])
+        path += sample
+    else:
+        at = len(path) - size
+        while at >= 0 and path[at : at + size] > sample:
+            at -= size
+        if at < 0:
+            return known or Consumption(base, path, total), Arrival.LATE
+        if path[at : at + size] == sample:
+            return known or Consumption(base, path, total), Arrival.DUPLICATE
+        path = path[: at + size] + sample + path[at + size :]
+        total = base + _rises(path)
+    if len(path) > (WINDOW + 1) * size:
+        base += _rises(path[: 2 * size])
+        path = path[size:]
+    return Consumption(base, path, total), Arrival.INSERTED
+
+
+def _rises(path: bytes) -> int:
+    rises = 0
+    before = _PAIR.unpack_from(path)[1]
+    for _, used in _PAIR.iter_unpack(path[_PAIR.size :]):
+        if used > before:
+            rises += used - before
+        before = used
+    return rises
