@@ -7,6 +7,7 @@ a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
@@ -21,23 +22,25 @@ if TYPE_CHECKING:
 THRESHOLDS = (25, 50, 75, 90, 100)
 """Percent of an allowance, the steps at which the vendor sends an event."""
 
-_MINUTE = 60
+_HOUR = 3600
 
 
 class PackageTotals:
     """Sums over all eSIMs that use one package."""
 
-    __slots__ = ("allowed", "consumed", "key", "name", "over", "remaining", "statuses")
+    __slots__ = ("allowed", "consumed", "key", "limited", "name", "over", "remaining", "statuses")
 
     def __init__(self, key: PackageKey) -> None:
         self.key = key
         self.name = ""
         self.statuses = dict.fromkeys(STATUSES, 0)
         """Allowances per status of their eSIM."""
+        self.limited = 0
+        """Allowances with a finite amount of data, of eSIMs that are not terminal."""
         self.allowed = 0
-        """Bytes, limited packages of eSIMs that are not terminal."""
+        """Bytes, over those."""
         self.remaining = 0
-        """Bytes, likewise."""
+        """Bytes, over those."""
         self.consumed = 0
         """Bytes, expired allowances included."""
         self.over = {(r, t): 0 for r in ("data", "sms", "voice") for t in THRESHOLDS}
@@ -51,7 +54,9 @@ class PackageTotals:
         if esim.terminal:
             return
         s = allowance.snapshot
-        self.allowed += sign * (s.data_allowed or 0)
+        if s.data_allowed is not None:
+            self.limited += sign
+            self.allowed += sign * s.data_allowed
         self.remaining += sign * (s.data_remaining or 0)
         for resource, allowed, remaining in (
             ("data", s.data_allowed, s.data_remaining),
@@ -69,25 +74,30 @@ class VendorTotals:
 
     def __init__(self) -> None:
         self.statuses = dict.fromkeys(STATUSES, 0)
-        self._last_received: Counter[int] = Counter()
-        """ACTIVATED eSIMs by the minute in which something was last received of them."""
+        self._seconds: Counter[int] = Counter()
+        """ACTIVATED eSIMs by the second in which something was last received of them."""
+        self._hours: Counter[int] = Counter()
+        """The same by the hour, so that counting the stale ones takes few steps."""
 
     def add(self, esim: Esim, sign: int) -> None:
         """Add (``sign`` 1) or take out (-1) one eSIM."""
         self.statuses[esim.status] += sign
         if esim.status is Status.ACTIVATED:
-            minute = esim.received // _MINUTE
-            self._last_received[minute] += sign
-            if not self._last_received[minute]:
-                del self._last_received[minute]
+            for counter, at in (
+                (self._seconds, esim.received),
+                (self._hours, esim.received // _HOUR),
+            ):
+                counter[at] += sign
+                if not counter[at]:
+                    del counter[at]
 
     def stale(self, now: float, after: float) -> int:
-        """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds.
-
-        Counted in whole minutes, up to one minute late and never early.
-        """
-        before = int(now - after) // _MINUTE
-        return sum(count for minute, count in self._last_received.items() if minute < before)
+        """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds."""
+        limit = ceil(now - after)
+        hour = limit // _HOUR
+        return sum(count for at, count in self._hours.items() if at < hour) + sum(
+            self._seconds.get(second, 0) for second in range(hour * _HOUR, limit)
+        )
 
 
 class Aggregates:

@@ -8,13 +8,14 @@ whatever the order of arrival.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-FULL = 128
+FULL = 64
 """Records in a block that was filled in order, or after a split."""
 
 MOST = 2 * FULL
@@ -28,7 +29,9 @@ class Keyed(Protocol):
     """Anything with a sortable key."""
 
     @property
-    def key(self) -> tuple[str, ...]: ...
+    def key(self) -> tuple[str, ...]:
+        """Return what the records are sorted by."""
+        ...
 
 
 R = TypeVar("R", bound=Keyed)
@@ -39,10 +42,12 @@ _key = attrgetter("key")
 class Block(Generic[R]):
     """A run of records in the order of their keys, with what was last rendered of it."""
 
-    __slots__ = ("records", "rendered")
+    __slots__ = ("due", "records", "rendered")
 
-    def __init__(self, records: list[R]) -> None:
+    def __init__(self, records: list[R], due: float) -> None:
         self.records = records
+        self.due = due
+        """No record in the block is due before this time; it may be too early, never late."""
         self.rendered: tuple[Any, ...] | None = None
         """Whatever the exposition keeps of a block, replaced as a whole."""
 
@@ -53,27 +58,29 @@ class Block(Generic[R]):
 
 
 class Blocks(Generic[R]):
-    """Sorted records by key, and which blocks changed since they were last rendered."""
+    """Sorted records by key, and which blocks changed since they were last rendered.
 
-    def __init__(self) -> None:
+    ``deadline`` says when a record is next due for a look (unix seconds).
+    """
+
+    def __init__(self, deadline: Callable[[R], float] = lambda _: inf) -> None:
+        self._deadline = deadline
         self._blocks: list[Block[R]] = []
         self._firsts: list[tuple[str, ...]] = []
         self._count = 0
         self.dirty: dict[Block[R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
-    @classmethod
-    def of(cls, ordered: Iterable[R]) -> Blocks[R]:
-        """Return blocks of records that come in the order of their keys."""
-        blocks = cls()
+    def fill(self, ordered: Iterable[R]) -> None:
+        """Put records that come in the order of their keys; there must be none yet."""
         records = list(ordered)
         for at in range(0, len(records), FULL):
-            block = Block(records[at : at + FULL])
-            blocks._blocks.append(block)
-            blocks._firsts.append(block.first)
-            blocks.dirty[block] = None
-        blocks._count = len(records)
-        return blocks
+            run = records[at : at + FULL]
+            block = Block(run, min(map(self._deadline, run)))
+            self._blocks.append(block)
+            self._firsts.append(block.first)
+            self.dirty[block] = None
+        self._count = len(records)
 
     def __len__(self) -> int:
         return self._count
@@ -101,7 +108,7 @@ class Blocks(Generic[R]):
         """Insert a record, or replace the one with its key."""
         key = record.key
         if not self._blocks:
-            self._blocks.append(Block([]))
+            self._blocks.append(Block([], inf))
             self._firsts.append(key)
         index = self._index(key)
         block = self._blocks[index]
@@ -112,6 +119,7 @@ class Blocks(Generic[R]):
             block.records.insert(at, record)
             self._count += 1
             self._firsts[index] = block.first
+        block.due = min(block.due, self._deadline(record))
         self.dirty[block] = None
         if len(block.records) > MOST:
             self._split(index)
@@ -132,6 +140,20 @@ class Blocks(Generic[R]):
             if len(block.records) < FEWEST:
                 self._merge(index)
 
+    def due(self, now: float) -> Iterator[R]:
+        """Yield the records whose deadline has come, in the order of their keys."""
+        for block in [block for block in self._blocks if block.due <= now]:
+            deadlines = [self._deadline(record) for record in block.records]
+            block.due = min(deadlines, default=inf)
+            if block.due <= now:
+                yield from [r for r, d in zip(block.records, deadlines, strict=True) if d <= now]
+
+    def reschedule(self, deadline: Callable[[R], float]) -> None:
+        """Let another function say when a record is due."""
+        self._deadline = deadline
+        for block in self._blocks:
+            block.due = -inf  # to be looked at
+
     def touch(self, key: tuple[str, ...]) -> None:
         """Note that the record with this key changed in place."""
         self.dirty[self._blocks[self._index(key)]] = None
@@ -142,7 +164,7 @@ class Blocks(Generic[R]):
     def _split(self, index: int) -> None:
         block = self._blocks[index]
         half = len(block.records) // 2
-        upper = Block(block.records[half:])
+        upper = Block(block.records[half:], block.due)
         block.records = block.records[:half]
         block.rendered = None
         self._blocks.insert(index + 1, upper)
@@ -157,6 +179,7 @@ class Blocks(Generic[R]):
         if len(block.records) + len(upper.records) > MOST:
             return
         block.records = block.records + upper.records
+        block.due = min(block.due, upper.due)
         block.rendered = None
         self.dirty[block] = None
         self._drop(lower + 1)

@@ -16,10 +16,7 @@ from __future__ import annotations
 
 from enum import Enum
 from struct import Struct
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 WINDOW = 16
 """Samples that stay refinable by a late one; the 17th folds the least into the base."""
@@ -69,15 +66,9 @@ def revived(total: int, time: int, used: int) -> Consumption:
     return Consumption(total, _PAIR.pack(time, used), total)
 
 
-def restored(base: int, pairs: Iterable[tuple[int, int]]) -> Consumption:
-    """Return the counter with this base and path: the inverse of :func:`pairs`."""
-    path = b"".join(_PAIR.pack(time, used) for time, used in pairs)
+def restored(base: int, path: bytes) -> Consumption:
+    """Return the counter with this base and path, as it was stored."""
     return Consumption(base, path, base + _rises(path))
-
-
-def pairs(consumption: Consumption) -> Iterator[tuple[int, int]]:
-    """Yield (time, used) of the anchor and of the samples, ascending."""
-    return _PAIR.iter_unpack(consumption.path)  # type: ignore[return-value]  # two integers each
 
 
 def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption, Arrival]:

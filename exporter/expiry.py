@@ -1,8 +1,4 @@
-"""When allowances and eSIMs leave, and which are due.
-
-Work is proportional to what expires: each eSIM is looked at when its deadline of the time
-it was noted has come, not at every tick.
-"""
+"""When allowances and eSIMs leave ``/metrics``."""
 
 from __future__ import annotations
 
@@ -10,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.records import Allowance, Esim, EsimKey
+    from exporter.records import Allowance, Esim
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what no longer changes is kept, in seconds."""
+    """How long what no longer changes is kept, in seconds.
+
+    Counted from when an event that changed it was last received, not from the event's own
+    time, so that an old sample posted by hand is visible.
+    """
 
     terminal: float = 24 * 3600
     """After an eSIM became DELETED, REVOKED or EXPIRED."""
@@ -39,34 +39,3 @@ class Retention:
         if not esim.allowances:
             return self.esim_deadline(esim)
         return min(self.allowance_deadline(a, esim) for a in esim.allowances)
-
-
-class Wheel:
-    """eSIMs by the time at which to look whether they expire.
-
-    An eSIM's place is never after its deadline; events move deadlines on without moving
-    the place, so a look may find that it is not due yet.
-    """
-
-    def __init__(self, retention: Retention) -> None:
-        self._width = min(60.0, max(0.1, min(retention.terminal, retention.silent) / 100))
-        self._slots: dict[int, set[EsimKey]] = {}
-
-    @property
-    def width(self) -> float:
-        """Return how late a look may come, seconds."""
-        return self._width
-
-    def note(self, key: EsimKey, deadline: float) -> None:
-        """Look at this eSIM once ``deadline`` has passed."""
-        self._slots.setdefault(int(deadline // self._width), set()).add(key)
-
-    def due(self, now: float, most: int) -> list[EsimKey]:
-        """Take out the eSIMs to look at now, oldest first, at least ``most`` if there are."""
-        current = int(now // self._width)
-        taken: list[EsimKey] = []
-        for slot in sorted(slot for slot in self._slots if slot < current):
-            taken.extend(sorted(self._slots.pop(slot)))
-            if len(taken) >= most:
-                break
-        return taken

@@ -52,7 +52,8 @@ def merge_usage(
         return replace(merged, received=received), Result.ACCEPTED
     if Arrival.LATE in arrivals:
         return esim, Result.LATE
-    if Arrival.DUPLICATE in arrivals or event.time == allowance.time:
+    same = (event.time, event.snapshot) == (allowance.time, allowance.snapshot)
+    if Arrival.DUPLICATE in arrivals or same:
         return esim, Result.DUPLICATE
     return esim, Result.STALE
 
@@ -136,15 +137,23 @@ def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
     return balance
 
 
-def bury(allowance: Allowance, esim: Esim, expired: int, version: int = 0) -> Tombstone:
+def bury(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
     """Return what stays of an allowance that expires."""
     data, sms, voice = (
         counter and Remains(counter.total, counter.last_used)
         for counter in (allowance.data, allowance.sms, allowance.voice)
     )
     return Tombstone(
-        *(esim.vendor, esim.esim_id, allowance.package_id, allowance.time, expired),
-        *(esim.status, data, sms, voice, allowance.peaks, version),
+        vendor=esim.vendor,
+        esim_id=esim.esim_id,
+        package_id=allowance.package_id,
+        time=max(allowance.time, esim.status_time),
+        expired=expired,
+        status=esim.status,
+        data=data,
+        sms=sms,
+        voice=voice,
+        peaks=allowance.peaks,
     )
 
 
@@ -153,11 +162,18 @@ def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> All
     if tombstone is None:
         return Allowance(event.package_id, -1, event.snapshot, received)
     data, sms, voice = (
-        remains and revived(remains.total, tombstone.time, remains.last_used)
+        None if remains is None else revived(remains.total, tombstone.time, remains.last_used)
         for remains in (tombstone.data, tombstone.sms, tombstone.voice)
     )
     return Allowance(
-        *(event.package_id, -1, event.snapshot, received), data, sms, voice, tombstone.peaks
+        event.package_id,
+        time=-1,
+        snapshot=event.snapshot,
+        received=received,
+        data=data,
+        sms=sms,
+        voice=voice,
+        peaks=tombstone.peaks,
     )
 
 

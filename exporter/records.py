@@ -110,7 +110,7 @@ class Tombstone:
     esim_id: str
     package_id: str
     time: int
-    """Newest event time: of the allowance, or of the status of the eSIM."""
+    """Newest event time: of the allowance and of the eSIM's status."""
     expired: int
     """When it expired, unix seconds by the exporter's clock."""
     status: Status = Status.UNKNOWN

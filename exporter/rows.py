@@ -2,16 +2,18 @@
 
 A row is a JSON array, so that a person with ``sqlite3`` can read it, opened by the
 number of its layout, so that a later version can still read it. What is in the key is
-not repeated. Integers have any size: a counter may outgrow 64 bits.
+not repeated. Integers have any size: a counter may outgrow 64 bits. Samples, of which
+there are many, stay packed (base64).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from exporter.consumption import Consumption, pairs, restored
+from exporter.consumption import Consumption, restored
 from exporter.errors import StorageDamaged
 from exporter.events import Snapshot, Status
 from exporter.records import (
@@ -28,22 +30,15 @@ from exporter.records import (
 )
 from exporter.storage import Row, Table
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LAYOUT = 1
-
-MAX_ROW = 1 << 20
-"""Bytes; an eSIM that would grow beyond cannot be stored."""
-
-
-class Unstorable(Exception):
-    """A record cannot be stored; the event that asked for it fails, alone."""
 
 
 def encode(record: Record) -> bytes:
-    """Return the row of a record. Raises ``Unstorable`` when it exceeds ``MAX_ROW``."""
-    data = to_json([LAYOUT, *_fields(record)])
-    if len(data) > MAX_ROW:
-        raise Unstorable(f"the state of one eSIM would exceed {MAX_ROW} bytes")
-    return data
+    """Return the row of a record."""
+    return to_json([LAYOUT, *_fields(record)])
 
 
 def table_of(record: Record) -> Table:
@@ -67,14 +62,18 @@ def decode(row: Row) -> Record:
     """
     try:
         layout, *fields = from_json(row.data, allow_inf_nan=False)
-        if layout != LAYOUT:
-            raise ValueError(layout)
-        return _DECODERS[row.table](row, fields)
-    except (ValueError, TypeError, IndexError) as error:
-        raise StorageDamaged(
-            f"a row of table {row.table} was written by a version this one cannot read; "
-            "run the version that wrote it, or a newer one"
-        ) from error
+        if layout == LAYOUT:
+            return _DECODERS[row.table]([*row.key], fields, row.version)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise _unreadable(row) from error
+    raise _unreadable(row)
+
+
+def _unreadable(row: Row) -> StorageDamaged:
+    return StorageDamaged(
+        f"a row of table {row.table} was written by a version this one cannot read; "
+        "run the version that wrote it, or a newer one"
+    )
 
 
 def _fields(record: Record) -> list[Any]:
@@ -110,14 +109,14 @@ def _allowance_fields(a: Allowance) -> list[Any]:
     ]
 
 
-def _consumption_fields(c: Consumption | None) -> list[int] | None:
-    return None if c is None else [c.base, *(n for pair in pairs(c) for n in pair)]
+def _consumption_fields(c: Consumption | None) -> list[Any] | None:
+    return None if c is None else [c.base, b64encode(c.path).decode()]
 
 
-def _esim(row: Row, fields: list[Any]) -> Esim:
+def _esim(key: list[Any], fields: list[Any], version: int) -> Esim:
     received, admitted, tracked, status_time, status, *registers, allowances = fields
     reference_time, reference_id, iccid_time, iccid = registers
-    vendor, esim_id = row.key
+    vendor, esim_id = key
     return Esim(
         vendor=vendor,
         esim_id=esim_id,
@@ -131,16 +130,17 @@ def _esim(row: Row, fields: list[Any]) -> Esim:
         iccid_time=iccid_time,
         iccid=iccid,
         allowances=tuple([_allowance(a) for a in allowances]),
-        version=row.version,
+        version=version,
     )
 
 
 def _allowance(fields: list[Any]) -> Allowance:
     package_id, time, received, *amounts, locations, data, sms, voice, peaks = fields
+    amounts.append(None if locations is None else _locations(locations))
     return Allowance(
         package_id=package_id,
         time=time,
-        snapshot=Snapshot(*amounts, None if locations is None else _locations(locations)),
+        snapshot=Snapshot(*amounts),
         received=received,
         data=_consumption(data),
         sms=_consumption(sms),
@@ -149,34 +149,55 @@ def _allowance(fields: list[Any]) -> Allowance:
     )
 
 
-def _consumption(fields: list[int] | None) -> Consumption | None:
-    if fields is None:
-        return None
-    return restored(fields[0], zip(fields[1::2], fields[2::2], strict=True))
+def _consumption(fields: list[Any] | None) -> Consumption | None:
+    return None if fields is None else restored(fields[0], b64decode(fields[1]))
 
 
 def _locations(fields: list[list[Any]]) -> Locations:
     return tuple([(name, amount) for name, amount in fields])
 
 
-def _tombstone(row: Row, fields: list[Any]) -> Tombstone:
+def _tombstone(key: list[Any], fields: list[Any], version: int) -> Tombstone:
+    vendor, esim_id, package_id = key
     time, expired, status, *remains, peaks = fields
     data, sms, voice = (r and Remains(*r) for r in remains)
     return Tombstone(
-        *row.key, time, expired, Status(status), data, sms, voice, _locations(peaks), row.version
+        vendor=vendor,
+        esim_id=esim_id,
+        package_id=package_id,
+        time=time,
+        expired=expired,
+        status=Status(status),
+        data=data,
+        sms=sms,
+        voice=voice,
+        peaks=_locations(peaks),
+        version=version,
     )
 
 
-def _partner(row: Row, fields: list[Any]) -> Balance | PartnerNotice:
-    if len(row.key) == len(("vendor", "event", "event_type")):
-        return PartnerNotice(row.key[0], row.key[2], *fields, version=row.version)
-    return Balance(*row.key, *fields, version=row.version)
+def _package(key: list[Any], fields: list[Any], version: int) -> Package:
+    vendor, package_id = key
+    name_time, name = fields
+    return Package(vendor, package_id, name_time, name, version)
 
 
-_DECODERS = {
+def _partner(key: list[Any], fields: list[Any], version: int) -> Balance | PartnerNotice:
+    if len(key) == len(("vendor", "event", "event_type")):
+        return PartnerNotice(key[0], key[2], fields[0], version)
+    vendor, currency = key
+    time, balance, threshold_time, threshold = fields
+    return Balance(vendor, currency, time, balance, threshold_time, threshold, version)
+
+
+def _feed(key: list[Any], fields: list[Any], version: int) -> Feed:
+    return Feed(key[0], fields[0], version)
+
+
+_DECODERS: dict[Table, Callable[[list[Any], list[Any], int], Record]] = {
     Table.ESIM: _esim,
     Table.TOMBSTONE: _tombstone,
-    Table.PACKAGE: lambda row, fields: Package(*row.key, *fields, version=row.version),
+    Table.PACKAGE: _package,
     Table.PARTNER: _partner,
-    Table.FEED: lambda row, fields: Feed(*row.key, *fields, version=row.version),
+    Table.FEED: _feed,
 }

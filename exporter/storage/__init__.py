@@ -8,17 +8,22 @@ power cut cannot take it back; when it raises, the caller must assume nothing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
 Key = tuple[str, ...]
 
 
 class Table(StrEnum):
-    """The kinds of rows. A key has a fixed number of parts in each."""
+    """The kinds of rows. A key has a fixed number of parts in each but ``PARTNER``.
+
+    A part is any text that is valid Unicode.
+    """
 
     ESIM = "esim"
     """(vendor, esim_id): an eSIM with all its allowances."""
@@ -49,8 +54,9 @@ class Row:
 class Change:
     """Write ``data`` under ``key``, or delete the row where ``data`` is ``None``.
 
-    ``expected`` is the version the change was made from, 0 for a row that is not there.
-    The row's new version is ``expected + 1``.
+    ``expected`` is the version the change was made from, 0 for a row that is not there
+    (which cannot be deleted). The row's new version is ``expected + 1``; a row that is
+    written again after it was deleted starts at 1.
     """
 
     table: Table
@@ -78,7 +84,8 @@ class Chunk:
     rows: tuple[Row, ...] = ()
     bases: Mapping[Key, int] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
-    """One line per row that was found damaged and left out, without its content."""
+    """One line per row that was found damaged and left out, or table that does not hold what
+    was committed, without content. Each is reported by one load only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class Storage(Protocol):
     """Durable rows. All methods but :meth:`sizes` are called by one task at a time."""
 
     def load(self) -> AsyncIterator[Chunk]:
-        """Read everything, in chunks, in the order of table and key.
+        """Read everything, in chunks, in the order of :class:`Table` and key, the bases last.
 
         Raises ``StorageUnavailable`` when the storage cannot be read now and
         ``StorageDamaged`` when nothing can be trusted.
@@ -106,7 +113,8 @@ class Storage(Protocol):
         When a row's version is not the expected one nothing is written and the stored
         rows that differ are returned (a deleted one as version 0 with empty data).
         Otherwise returns ``()``. Raises ``StorageUnavailable``; the outcome is then unknown,
-        no further commit is tried before :meth:`probe` has succeeded.
+        no further commit is tried before :meth:`probe` has succeeded. Raises ``ValueError``,
+        before anything is written, when a key is changed twice or cannot be one of its table.
         """
         ...
 

@@ -1,0 +1,295 @@
+"""The exporter as a whole: the one place where parts are made and put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from exporter import logs
+from exporter.application import application
+from exporter.errors import SettingsError, StorageUnavailable
+from exporter.expiry import Retention
+from exporter.exposition import Exposition
+from exporter.families import Identity
+from exporter.fleet import Policy, Restoration
+from exporter.intake import Intake, State
+from exporter.logs import fields
+from exporter.observation import observe
+from exporter.rejections import Rejections
+from exporter.selfmetrics import SelfMetrics
+from exporter.server import Listener, listen, on_signals, serve_until
+from exporter.settings import changed_but_fixed, read_iccid_hash_key, read_secrets
+from exporter.storage import Chunk, Table
+from exporter.vendors import Vendor, roamify
+from exporter.web import Health, Lifecycle, Telemetry, WebOptions, landing_page
+from exporter.webhook import Access, Webhook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from quart import Quart
+
+    from exporter.addresses import ListenAddress
+    from exporter.settings import Settings
+    from exporter.storage import Storage
+
+log = logging.getLogger(__name__)
+
+_LONGEST_TICK = 30.0
+"""Seconds between looks at what expires, at most."""
+
+_WATCH = 5.0
+"""Seconds between looks at the secret file."""
+
+_LONGEST_CLOSE = 3.0
+"""Seconds for the last commit and for closing the storage; with what requests in flight get
+before, a stop takes less than ten."""
+
+_SHORTEST_PAUSE = 2.0
+_REST = 10
+"""Rendering in the background rests this many times as long as it took: it makes scrapes
+cheaper, and must not cost webhooks more than a tenth of a core."""
+
+
+class Exporter:
+    """One exporter process. Times come from ``clock`` (unix seconds)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        clock: Callable[[], float],
+        load_settings: Callable[[], Settings],
+    ) -> None:
+        """``load_settings`` reads the settings afresh. Raises ``SettingsError``."""
+        self._settings = settings
+        self._storage = storage
+        self._clock = clock
+        self._load_settings = load_settings
+        self._vendor = Vendor(
+            name=roamify.VENDOR,
+            signature_header=roamify.SIGNATURE_HEADER,
+            event_types=roamify.EVENT_TYPES,
+            verify=roamify.verify,
+            parse=partial(roamify.parse, unit_base=settings.roamify.unit_base),
+        )
+        self._identity = Identity(
+            settings.metrics.esim_labels, read_iccid_hash_key(settings) or b""
+        )
+        self._metrics = SelfMetrics({self._vendor.name: self._vendor.event_types})
+        self._intake = Intake(
+            storage,
+            self._load,
+            self._metrics,
+            clock,
+            max_pending=settings.webhook.max_pending,
+            tick=_tick(settings),
+        )
+        access = _access(settings, read_secrets(settings))
+        self._webhook = Webhook(self._vendor, access, self._intake, self._metrics, clock)
+        self._health = Health(self._intake)
+        self._stop_asked = asyncio.Event()
+        self._stop = asyncio.Event()
+        observe(self._metrics, self._intake, storage, settings.limits.max_esims)
+        self._reloaded()
+
+    def stop(self) -> None:
+        """Begin to stop: see :meth:`run`."""
+        self._health.stopping = True
+        self._stop_asked.set()
+
+    def reload(self) -> None:
+        """Apply the settings that can change while running, and the secrets.
+
+        Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
+        """
+        try:
+            settings = self._load_settings()
+            access = _access(settings, read_secrets(settings))
+        except SettingsError as error:
+            self._metrics.reload_successful.set(0)
+            log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # it says it all
+            raise
+        for flag in changed_but_fixed(self._settings, settings):
+            log.warning("change needs a restart", extra=fields(setting=flag))
+        logs.configure(settings.log.level, self._settings.log.format)
+        self._settings = settings
+        self._webhook.access = access
+        if state := self._intake.state:
+            state.fleet.apply(_policy(settings))
+            state.exposition.stale_after = settings.fleet.stale_after
+        self._reloaded()
+        log.info("reloaded", extra=fields(secrets=len(access.secrets)))
+
+    async def run(self) -> None:
+        """Serve until :meth:`stop`, a signal, or ``/-/quit``; then lose nothing and return.
+
+        Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the
+        state cannot be loaded.
+        """
+        listeners = self._listeners()
+        on_signals(self.stop, self._reload_on_signal)
+        for listener in listeners:
+            log.info("listening", extra=fields(listener=listener.name, address=listener.address))
+        intake = asyncio.create_task(self._intake.run())
+        servers = asyncio.create_task(serve_until(self._stop, listeners))
+        asked = asyncio.create_task(self._stop_asked.wait())
+        background = [
+            asyncio.create_task(self._keep_rendered()),
+            asyncio.create_task(self._watch_secrets()),
+        ]
+        await asyncio.wait([intake, servers, asked], return_when=asyncio.FIRST_COMPLETED)
+        log.info("stopping")
+        self.stop()
+        if not intake.done() and not servers.done():
+            await asyncio.sleep(self._settings.web.shutdown_delay)
+        self._stop.set()
+        await asyncio.wait([servers])
+        for task in background:
+            task.cancel()
+        await self._finish(intake)
+        await asyncio.gather(*background, return_exceptions=True)
+        servers.result()
+        log.info("stopped")
+
+    async def _finish(self, intake: asyncio.Task[None]) -> None:
+        """Commit the last batch, and close the storage; give up where the disk hangs."""
+        self._intake.stop()
+        if self._intake.state is None:
+            intake.cancel()
+        closing = asyncio.ensure_future(self._close(intake))
+        done, _ = await asyncio.wait([closing], timeout=_LONGEST_CLOSE)
+        if not done:
+            raise StorageUnavailable("the storage did not finish; nothing acknowledged is lost")
+        closing.result()
+
+    async def _close(self, intake: asyncio.Task[None]) -> None:
+        await asyncio.wait([intake])
+        await self._storage.close()
+        if not intake.cancelled():
+            intake.result()
+
+    async def _load(self) -> State:
+        """Read the state from storage."""
+        restoration = Restoration(_policy(self._settings), (self._vendor.name,))
+        rejected = []
+        async for chunk in self._storage.load():
+            for line in chunk.damaged:
+                log.error("storage damaged", extra=fields(damage=line))
+            rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
+            rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
+            restoration.take(Chunk(rows, chunk.bases))
+        fleet = restoration.finish()
+        rejections = Rejections(self._settings.limits.max_rejected)
+        rejections.restore(rejected)
+        exposition = Exposition(fleet, self._identity, self._settings.fleet.stale_after)
+        loaded = fields(
+            esims=len(fleet.esims), over_limit=len(fleet.over), rejected=len(rejections)
+        )
+        log.info("state loaded", extra=loaded)
+        return State(fleet, exposition, rejections)
+
+    async def _keep_rendered(self) -> None:
+        """Render what changes in the background, so that a scrape finds little to do."""
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            if state := self._intake.state:
+                for _ in state.exposition.refresh():
+                    await asyncio.sleep(0)
+            await asyncio.sleep(max(_SHORTEST_PAUSE, _REST * (loop.time() - started)))
+
+    async def _watch_secrets(self) -> None:
+        """Reload when the secret file changes."""
+        path = self._settings.webhook.secret_file
+        if path is None:
+            return
+        seen = _signature(path)
+        while True:
+            await asyncio.sleep(_WATCH)
+            now = _signature(path)
+            if now != seen:
+                seen = now
+                self._reload_on_signal()
+
+    def _listeners(self) -> list[Listener]:
+        web, public = self._settings.web, self._settings.webhook.listen_address
+        internal = [
+            Telemetry(self._options, self._intake, self._metrics, self._clock).blueprint(),
+            self._health.blueprint(self._options.prefix),
+            Lifecycle(self._options, self.reload, self.stop).blueprint(),
+            landing_page(self._options),
+        ]
+        webhook = self._webhook.blueprint()
+        bound: list[Listener] = []
+
+        def bind(name: str, address: ListenAddress, app: Quart) -> None:
+            try:
+                bound.append(listen(name, app, address))
+            except SettingsError:
+                for listener in bound:
+                    listener.socket.close()
+                raise
+
+        if public == web.listen_address and public.port:
+            app = application("exporter", [*internal, webhook], self._metrics, json_errors=True)
+            bind("merged", public, app)
+        else:
+            app = application("internal", internal, self._metrics, json_errors=False)
+            bind("internal", web.listen_address, app)
+            app = application("public", [webhook], self._metrics, json_errors=True)
+            bind("public", public, app)
+        if web.health_listen_address:
+            health = [self._health.blueprint("")]
+            app = application("health", health, self._metrics, json_errors=False)
+            bind("health", web.health_listen_address, app)
+        return bound
+
+    @property
+    def _options(self) -> WebOptions:
+        web = self._settings.web
+        return WebOptions(
+            prefix=web.route_prefix.rstrip("/"),
+            telemetry_path=web.telemetry_path,
+            enable_lifecycle=web.enable_lifecycle,
+            max_requests=web.max_requests,
+            scrape_timeout=web.scrape_timeout,
+        )
+
+    def _reload_on_signal(self) -> None:
+        try:
+            self.reload()
+        except SettingsError:
+            return  # logged, and shown in a metric
+
+    def _reloaded(self) -> None:
+        self._metrics.reload_successful.set(1)
+        self._metrics.reload_success_time.set(self._clock())
+
+
+def _access(settings: Settings, secrets: tuple[bytes, ...]) -> Access:
+    webhook = settings.webhook
+    return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
+
+
+def _policy(settings: Settings) -> Policy:
+    retention = Retention(settings.retention.terminal, settings.retention.silent)
+    return Policy(retention, settings.limits.max_esims)
+
+
+def _tick(settings: Settings) -> float:
+    """Return the seconds between looks at what expires: a small part of the retention."""
+    shortest = min(settings.retention.terminal, settings.retention.silent)
+    return max(0.1, min(_LONGEST_TICK, shortest / 100))
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """Return what differs when a file was replaced or written."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

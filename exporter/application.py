@@ -1,0 +1,50 @@
+"""Quart applications: what all endpoints have in common, errors and counting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quart import Blueprint
+
+    from exporter.selfmetrics import SelfMetrics
+
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+
+def application(
+    name: str, blueprints: Iterable[Blueprint], metrics: SelfMetrics, *, json_errors: bool
+) -> Quart:
+    """Return an application of these endpoints, whose requests are counted.
+
+    Errors are answered in JSON as the webhook's are, or in plain text for people.
+    """
+    app = Quart(name, static_folder=None)
+    app.config["BODY_TIMEOUT"] = None  # those who read a body bound it themselves
+    app.config["MAX_CONTENT_LENGTH"] = None
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+
+    async def explain(error: HTTPException) -> Response:
+        code, text = error.code or 500, error.name
+        if not json_errors:
+            return Response(f"{text}\n", code, content_type="text/plain; charset=utf-8")
+        body = to_json({"code": code, "status": "error", "error": text}) + b"\n"
+        return Response(body, code, content_type="application/json")
+
+    async def count(response: Response) -> Response:
+        handler = request.url_rule.rule if request.url_rule else "other"
+        method = request.method if request.method in _METHODS else "other"
+        metrics.requests.labels(handler, method, str(response.status_code)).inc()
+        return response
+
+    app.register_error_handler(HTTPException, explain)
+    app.after_request(count)
+    return app

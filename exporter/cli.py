@@ -1,0 +1,131 @@
+"""The command ``esim-exporter`` and its subcommands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import exporter
+from exporter import demo, logs, settings
+from exporter.app import Exporter
+from exporter.errors import ExporterError, SettingsError
+from exporter.logs import fields
+from exporter.simulate import command as simulate
+from exporter.storage.sqlite import SqliteStorage, from_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from exporter.settings import Settings
+
+log = logging.getLogger(__name__)
+
+UNUSABLE = 2
+"""Exit status for arguments or settings that cannot be used."""
+
+_USAGE = f"""\
+usage: esim-exporter COMMAND [ARGUMENTS]
+
+Prometheus gateway for travel eSIM webhook feeds, version {exporter.__version__}.
+
+commands:
+  serve      receive webhooks and serve metrics
+  simulate   send signed events as the vendor would
+  demo       serve and simulate together, to look around
+
+esim-exporter COMMAND --help explains a command; --version prints the version.
+"""
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run a subcommand and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments.pop(0) if arguments else "--help"
+    if name in {"--version", "version"}:
+        print(f"esim-exporter, version {exporter.__version__}")  # noqa: T201  # the answer
+        return 0
+    if name in {"--help", "-h", "help"}:
+        print(_USAGE, end="")  # noqa: T201  # likewise
+        return 0
+    commands: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]]
+    commands = {"serve": _serve, "simulate": _simulate, "demo": _demo}
+    if name not in commands:
+        print(f"esim-exporter: no such command: {name}\n\n{_USAGE}", end="", file=sys.stderr)  # noqa: T201
+        return UNUSABLE
+    return commands[name](arguments, environ)
+
+
+def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    load = partial(settings.load, argv, environ)
+    try:
+        chosen = load()
+        path = from_url(chosen.storage.url)
+        if chosen.config.check:
+            settings.read_secrets(chosen)
+            settings.read_iccid_hash_key(chosen)
+            print("The settings can be used.")  # noqa: T201  # the answer
+            return 0
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            print(f"esim-exporter serve: {line}", file=sys.stderr)  # noqa: T201  # no log yet
+        return UNUSABLE
+    logs.configure(chosen.log.level, chosen.log.format)
+    status = 0
+    try:
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(_run(chosen, path, load))
+    except ExporterError as error:
+        log.critical("cannot go on", extra=fields(error=error))
+        status = UNUSABLE if isinstance(error, SettingsError) else 1
+    return _leave(status)
+
+
+async def _run(chosen: Settings, path: Path, load: Callable[[], Settings]) -> None:
+    storage = await SqliteStorage.open(path)
+    try:
+        await Exporter(chosen, storage, time.time, load).run()
+    finally:
+        await storage.close()
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return the fastest event loop there is."""
+    try:
+        import uvloop  # noqa: PLC0415  # there is none for some platforms
+    except ImportError:  # pragma: no cover  # likewise
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _leave(status: int) -> int:
+    """Return the exit status, or end at once where a thread hangs on a disk that is gone."""
+    if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
+        logging.shutdown()
+        os._exit(status or 1)
+    return status
+
+
+def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = argparse.ArgumentParser(
+        "esim-exporter simulate",
+        description="Send the signed events of a synthetic fleet, as the vendor would.",
+    )
+    simulate.add_arguments(parser)
+    return simulate.main(parser.parse_args(argv), environ)
+
+
+def _demo(argv: Sequence[str], _: Mapping[str, str]) -> int:
+    parser = argparse.ArgumentParser(
+        "esim-exporter demo",
+        description="Serve on this machine and feed it simulated events, until Ctrl-C.",
+    )
+    demo.add_arguments(parser)
+    return demo.main(parser.parse_args(argv))

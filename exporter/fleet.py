@@ -1,0 +1,185 @@
+"""The state of the fleet: everything that is committed.
+
+A batch of events is merged into a draft beside the fleet (see :mod:`exporter.drafts`). Its
+changes are committed, and only then does :meth:`Fleet.publish` let them replace what was
+there: a failed commit drops the draft and leaves no trace. One draft at a time.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush, nlargest
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from exporter.aggregates import Aggregates
+from exporter.blocks import Blocks
+from exporter.drafts import Draft
+from exporter.expiry import Retention
+from exporter.records import Esim, Package, Tombstone
+from exporter.rows import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.records import Balance, EsimKey, Feed, PartnerNotice
+    from exporter.storage import Chunk, Key
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator decides about the fleet."""
+
+    retention: Retention = field(default_factory=Retention)
+    max_esims: int = 0
+    """eSIMs that get series of their own; 0 for no limit."""
+
+
+class Fleet:
+    """Everything that is committed. Changed by :meth:`publish` only."""
+
+    def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
+        self.policy = policy
+        self.esims: Blocks[Esim] = Blocks(policy.retention.deadline)
+        """eSIMs with series of their own."""
+        self.over: Blocks[Esim] = Blocks(policy.retention.deadline)
+        """eSIMs over the cardinality cap."""
+        self.tombstones: dict[Key, Tombstone] = {}
+        """Oldest first."""
+        self.registers: dict[Key, Package | Balance | PartnerNotice | Feed] = {}
+        """Registers of packages, accounts and vendors, by table and key."""
+        self.totals = Aggregates(vendors)
+        self.expired = 0
+        """Allowances that expired since the process started."""
+        self.admissions = 0
+        """How many eSIMs were ever admitted: the place of the newest."""
+        self._waiting: list[tuple[int, EsimKey]] = []
+        """Heap of eSIMs over the cap by admission; entries of those that left stay behind."""
+
+    def esim(self, key: EsimKey) -> Esim | None:
+        """Return an eSIM, or ``None``."""
+        return self.esims.get(key) or self.over.get(key)
+
+    def apply(self, policy: Policy) -> None:
+        """Go on under another retention; another cap is applied when the state is next loaded."""
+        self.policy = replace(policy, max_esims=self.policy.max_esims)
+        for blocks in (self.esims, self.over):
+            blocks.reschedule(policy.retention.deadline)
+
+    def room(self) -> int:
+        """Return how many more eSIMs may get series of their own; negative where too many do."""
+        return (self.policy.max_esims or sys.maxsize) - len(self.esims)
+
+    def draft(self, now: float) -> Draft:
+        """Return an empty draft at ``now`` (unix seconds)."""
+        return Draft(self, now)
+
+    def expire(self, now: float, most: int = 500) -> Draft:
+        """Return a draft in which what is due at ``now`` has left, about ``most`` eSIMs of it.
+
+        The room that frees up goes to eSIMs over the cap, those admitted first before others.
+        """
+        draft = self.draft(now)
+        for esim in islice(self._due(now), most):
+            draft.expire(esim)
+        draft.promote(most)
+        draft.forget(most)
+        return draft
+
+    def publish(self, draft: Draft) -> None:
+        """Replace what the draft changed; its commit has succeeded."""
+        for before, after in draft.esims.changed():
+            self.totals.replace(before, after)
+            self._place(before, after)
+        for key, (buried, tombstone) in draft.tombstones.items():
+            if tombstone:
+                self.tombstones[key] = tombstone
+            elif buried:
+                del self.tombstones[key]
+        for key, (_, register) in draft.registers.items():
+            if register:
+                self.registers[key] = register
+            if isinstance(register, Package):
+                self.totals.name(register)
+        self.totals.add_bases(draft.bases)
+        self.expired += draft.expired
+        self.admissions = max(self.admissions, draft.admissions)
+
+    def wait(self, admissions: list[tuple[int, EsimKey]]) -> None:
+        """Queue eSIMs over the cap by their admission; nothing must be queued yet."""
+        self._waiting = admissions
+        heapify(self._waiting)
+
+    def next_waiting(self, most: int) -> Iterator[Esim]:
+        """Yield up to ``most`` eSIMs over the cap, those admitted first before others."""
+        found: list[tuple[int, EsimKey]] = []
+        while self._waiting and len(found) < most:
+            admitted, key = heappop(self._waiting)
+            esim = self.over.get(key)
+            if esim and esim.admitted == admitted:
+                found.append((admitted, key))
+                yield esim
+        for entry in found:  # they stay until the draft that promotes them is committed
+            heappush(self._waiting, entry)
+
+    def _due(self, now: float) -> Iterator[Esim]:
+        yield from self.esims.due(now)
+        yield from self.over.due(now)
+
+    def _place(self, before: Esim | None, after: Esim | None) -> None:
+        if before and (after is None or before.tracked != after.tracked):
+            (self.esims if before.tracked else self.over).remove(before.key)
+        if after:
+            (self.esims if after.tracked else self.over).put(after)
+            if not after.tracked and (before is None or before.tracked):
+                heappush(self._waiting, (after.admitted, after.key))
+
+
+class Restoration:
+    """Builds a fleet from what is stored, chunk by chunk, so that others may run in between."""
+
+    def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
+        self._fleet = Fleet(policy, vendors)
+        self._tracked: list[Esim] = []
+        self._over: list[Esim] = []
+
+    def take(self, chunk: Chunk) -> None:
+        """Take over the rows and bases of a chunk; chunks come in the order of their keys.
+
+        Raises ``StorageDamaged`` when a row is of a layout this version does not know.
+        """
+        fleet = self._fleet
+        for row in chunk.rows:
+            record = decode(row)
+            if isinstance(record, Esim):
+                fleet.totals.replace(None, record)
+                (self._tracked if record.tracked else self._over).append(record)
+            elif isinstance(record, Tombstone):
+                fleet.tombstones[record.key] = record
+            else:
+                fleet.registers[row.table, *record.key] = record
+                if isinstance(record, Package):
+                    fleet.totals.name(record)
+        fleet.totals.add_bases(chunk.bases)
+
+    def finish(self) -> Fleet:
+        """Return the fleet. Where the cap was lowered since, those admitted last lose series."""
+        fleet, tracked, over = self._fleet, self._tracked, self._over
+        fleet.admissions = max((e.admitted for e in [*tracked, *over]), default=0)
+        cap = fleet.policy.max_esims
+        if cap and len(tracked) > cap:
+            newest = nlargest(len(tracked) - cap, tracked, key=lambda e: e.admitted)
+            demoted = {e.key for e in newest}
+            over = sorted([*over, *(replace(e, tracked=False) for e in newest)], key=_key)
+            tracked = [e for e in tracked if e.key not in demoted]
+        fleet.esims.fill(tracked)
+        fleet.over.fill(over)
+        fleet.wait([(e.admitted, e.key) for e in over])
+        oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
+        fleet.tombstones = dict(oldest_first)
+        return fleet
+
+
+def _key(esim: Esim) -> EsimKey:
+    return esim.key

@@ -1,0 +1,154 @@
+"""Log records as logfmt or JSON: one record is one line, whatever it holds.
+
+Facts go beside the message, not into it::
+
+    log.warning("event rejected", extra=fields(reason="invalid", loc="data.usage_list.0.date"))
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Level = Literal["debug", "info", "warn", "error"]
+
+Value = str | int | float | bool | None
+
+_LEVELS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+_SERVER_LOGGERS = ("hypercorn.access", "hypercorn.error", "quart.app", "asyncio")
+
+_BARE = re.compile(r'[^\s"=\\]+')
+"""What logfmt leaves without quotes, printable characters provided."""
+
+_NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_.-]")
+
+_MAX_BITS = 64
+"""Longer integers are not numbers to most readers of JSON, and Python may refuse to write them."""
+
+
+def configure(
+    level: Level, log_format: Literal["logfmt", "json"], stream: TextIO | None = None
+) -> None:
+    """Send all records of ``level`` and above to ``stream``, by default standard error.
+
+    May be called again, to change the level on a reload. Call it before making the Quart app,
+    and give Hypercorn ``errorlog=logging.getLogger("hypercorn.error")``: both bring handlers
+    of their own otherwise. The access log is off.
+    """
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.setFormatter(_Formatter(_logfmt if log_format == "logfmt" else _json))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(_LEVELS[level])
+    for name in _SERVER_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = []
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    logging.getLogger("hypercorn.access").disabled = True
+
+
+def fields(**values: object) -> Mapping[str, object]:
+    """Return the ``extra`` that adds ``values`` to a record.
+
+    Anything but text, numbers and booleans is written as ``str`` makes it.
+    """
+    return {"fields": values}
+
+
+class _Formatter(logging.Formatter):
+    """Turns a record to keys and values, and these to a line with ``write``."""
+
+    def __init__(self, write: Callable[[Mapping[str, Value]], str]) -> None:
+        super().__init__()
+        self._write = write
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Value] = {
+            "ts": _timestamp(record.created),
+            "level": _level(record.levelno),
+            "component": record.name.removeprefix("exporter."),
+            "msg": _message(record),
+        }
+        extra = getattr(record, "fields", None)
+        for name, value in extra.items() if isinstance(extra, dict) else ():
+            entry.setdefault(_NOT_IN_KEY.sub("_", str(name)), _value(value))
+        if record.exc_info and record.exc_info[1]:
+            entry["exception"] = _traceback(record.exc_info[1])
+        return self._write(entry)
+
+
+def _logfmt(entry: Mapping[str, Value]) -> str:
+    return " ".join(f"{key}={_bare_or_quoted(value)}" for key, value in entry.items())
+
+
+def _bare_or_quoted(value: Value) -> str:
+    if isinstance(value, str):
+        return value if value.isprintable() and _BARE.fullmatch(value) else _json(value)
+    return _json(value)
+
+
+def _json(value: object) -> str:
+    """Write as JSON, with everything that could end the line or fool a terminal escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
+
+
+def _timestamp(seconds: float) -> str:
+    """Write unix seconds as RFC 3339 in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def _level(number: int) -> Level:
+    """Name the greatest level that is not above ``number``."""
+    reached = [name for name, least in _LEVELS.items() if number >= least]
+    return reached[-1] if reached else "debug"
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - arguments that do not fit must not cost the record
+        return _text(record.msg)
+
+
+def _value(value: object) -> Value:
+    match value:
+        case None | bool():
+            return value
+        case int() if value.bit_length() < _MAX_BITS:
+            return int(value)
+        case float() if math.isfinite(value):
+            return float(value)
+        case _:
+            return _text(value)
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a value that cannot be shown must not cost the record
+        return f"<{type(value).__name__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except Exception:  # noqa: BLE001 - an exception that cannot be shown must not cost the record
+        return type(error).__name__

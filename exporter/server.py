@@ -1,0 +1,109 @@
+"""Listeners: sockets, signals, and a stop that loses nothing (Hypercorn)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from exporter.errors import SettingsError
+from exporter.logs import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from quart import Quart
+
+    from exporter.addresses import ListenAddress
+
+log = logging.getLogger(__name__)
+
+_server_log = logging.getLogger("hypercorn.error")
+_server_log.setLevel(logging.WARNING)  # where it listens is said once, by this module's callers
+
+GRACE = 5.0
+"""Seconds that requests in flight get to finish after the stop."""
+
+_KEEP_ALIVE = 30.0
+"""Seconds a connection may be idle, or take to send the head of a request."""
+
+_BACKLOG = 1024
+"""Connections the kernel holds until they are accepted: the vendor sends in bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An application and the socket it is served on."""
+
+    name: str
+    app: Quart
+    socket: socket.socket
+
+    @property
+    def address(self) -> str:
+        """Return where it listens, with the port the system chose."""
+        host, port = self.socket.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen(name: str, app: Quart, address: ListenAddress) -> Listener:
+    """Bind an application to an address. Raises ``SettingsError`` where that cannot be done."""
+    try:
+        return Listener(name, app, _bound_socket(address))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {address} ({name}): {error.strerror or error}; "
+            "stop what uses it, or choose another address"
+        ) from error
+
+
+async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> None:
+    """Serve until ``stop`` is set, then finish requests in flight, ``GRACE`` seconds at most."""
+    async with asyncio.TaskGroup() as group:
+        for listener in listeners:
+            group.create_task(_serve(stop, listener))
+
+
+def on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
+    """Call ``stop`` on SIGTERM and SIGINT, ``reload`` on SIGHUP, in the running event loop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+
+
+async def _serve(stop: asyncio.Event, listener: Listener) -> None:
+    config = Config()
+    config.bind = [f"fd://{listener.socket.detach()}"]
+    config.backlog = _BACKLOG
+    config.errorlog = _server_log
+    config.graceful_timeout = GRACE
+    config.include_server_header = False
+    config.keep_alive_max_requests = 1_000_000
+    config.keep_alive_timeout = _KEEP_ALIVE
+    server = asyncio.ensure_future(serve(listener.app, config, shutdown_trigger=stop.wait))
+    await stop.wait()
+    done, _ = await asyncio.wait([server], timeout=GRACE + 1)
+    if not done:
+        log.warning("requests cut off", extra=fields(listener=listener.name, after=GRACE))
+        server.cancel()
+    await asyncio.wait([server])
+
+
+def _bound_socket(address: ListenAddress) -> socket.socket:
+    if address.host:
+        family, *_, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+        )
+    return socket.create_server(("", address.port), backlog=_BACKLOG)

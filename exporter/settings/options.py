@@ -1,0 +1,233 @@
+"""The options of a settings model: its leaf fields, how each is named, and their documentation.
+
+A field ``listen_address`` of a group ``web`` is the flag ``--web.listen-address``, the
+environment variable ``ESIM_EXPORTER_WEB_LISTEN_ADDRESS`` and the key ``listen-address`` under
+``web`` in the YAML file.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pydantic.fields import FieldInfo
+
+PREFIX = "ESIM_EXPORTER_"
+"""What the name of every environment variable starts with."""
+
+_HELP_WIDTH = 100
+_HELP_INDENT = 34
+
+
+class Source(Enum):
+    """A place where the value of an option can be given."""
+
+    FILE = auto()
+    ENVIRONMENT = auto()
+    FLAG = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class From:
+    """Marks a field that can be given in these places only."""
+
+    sources: frozenset[Source]
+
+
+NOT_IN_FILE = From(frozenset({Source.ENVIRONMENT, Source.FLAG}))
+ENVIRONMENT_ONLY = From(frozenset({Source.ENVIRONMENT}))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Marks what is written for a field, where its type does not say it to a user."""
+
+    name: str
+
+
+class Reload(Enum):
+    """Marks a field that a reload applies; all others need a restart."""
+
+    APPLIED = auto()
+
+
+class Confidential(Enum):
+    """Marks a field whose value is not repeated in messages; secrets need no mark."""
+
+    VALUE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting that can be given."""
+
+    path: tuple[str, str]
+    """Attributes from the settings model to the value: the group and the field."""
+    kind: str
+    default: str
+    """As it would be written, empty for none."""
+    help: str
+    switch: bool
+    """Is on or off, and as a flag takes no value."""
+    many: bool
+    """Holds several values: separated by commas, or a list in the file."""
+    confidential: bool
+    """Its value may hold a password and is never shown."""
+    reloadable: bool
+    sources: frozenset[Source]
+
+    @property
+    def key(self) -> str:
+        """Path in the YAML file, with dots."""
+        return ".".join(self.path).replace("_", "-")
+
+    @property
+    def flag(self) -> str:
+        """Flag of the command line."""
+        return f"--{self.key}"
+
+    @property
+    def variable(self) -> str:
+        """Environment variable."""
+        return PREFIX + "_".join(self.path).upper()
+
+    @property
+    def description(self) -> str:
+        """What it does and whether a reload applies it, in sentences."""
+        return f"{self.help} Applied on reload." if self.reloadable else self.help
+
+    def value(self, settings: BaseModel) -> object:
+        """Return what ``settings`` holds for this option."""
+        group, field = self.path
+        return getattr(getattr(settings, group), field)
+
+
+def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
+    """List the options of ``model``, whose fields are groups, in the order of definition."""
+    return tuple(
+        _option((group, name), field)
+        for group, holder in model.model_fields.items()
+        for name, field in _group(holder).model_fields.items()
+    )
+
+
+def help_text(model: type[BaseModel], prog: str) -> str:
+    """Write the page that ``--help`` prints, as the exporters of the Prometheus project do."""
+    options = options_of(model)
+    parts = [
+        f"usage: {prog} [<flags>]",
+        _wrapped(model.__doc__ or ""),
+        "Flags:\n"
+        + _entry("-h, --help", "Show this help and exit.")
+        + _entry("--version", "Show the version and exit."),
+    ]
+    for group, holder in model.model_fields.items():
+        title = (_group(holder).__doc__ or "").rstrip(".") + ":"
+        entries = (_entry(_heading(o), _explained(o)) for o in options if o.path[0] == group)
+        parts.append(f"{title}\n" + "".join(entries))
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def markdown_table(options: Iterable[Option]) -> str:
+    """Write the options as a Markdown table, one line each."""
+    rows: list[Sequence[str]] = [("Flag", "Environment variable", "Default", "Description")]
+    rows.append(("---",) * len(rows[0]))
+    rows += [
+        (
+            f"`{o.flag}`" if Source.FLAG in o.sources else "",
+            f"`{o.variable}`",
+            f"`{o.default}`" if o.default else "",
+            o.description.replace("|", "\\|"),
+        )
+        for o in options
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _group(holder: FieldInfo) -> type[BaseModel]:
+    group = holder.annotation
+    assert isinstance(group, type), "the fields of a settings model are groups"
+    assert issubclass(group, BaseModel), "the fields of a settings model are groups"
+    return group
+
+
+def _option(path: tuple[str, str], field: FieldInfo) -> Option:
+    return Option(
+        path=path,
+        kind=_kind(field),
+        default=_default(field),
+        help=field.description or "",
+        switch=field.annotation is bool,
+        many=get_origin(field.annotation) is tuple,
+        confidential=field.annotation is SecretStr or Confidential.VALUE in field.metadata,
+        reloadable=Reload.APPLIED in field.metadata,
+        sources=next((m.sources for m in field.metadata if isinstance(m, From)), frozenset(Source)),
+    )
+
+
+def _kind(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(map(str, get_args(field.annotation)))
+    named = (marker.name for marker in field.metadata if isinstance(marker, Kind))
+    return next(named, getattr(field.annotation, "__name__", ""))
+
+
+def _default(field: FieldInfo) -> str:
+    """Write the default as a user would; a secret has none to show, nor has what is worked out."""
+    value: Any = "" if field.default_factory else field.default
+    match value:
+        case None | SecretStr():
+            return ""
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(value)
+        case _:
+            return str(value)
+
+
+def _heading(option: Option) -> str:
+    if Source.FLAG not in option.sources:
+        return f"${option.variable}"
+    if option.switch:
+        return f"--[no-]{option.key}"
+    return f"{option.flag}={option.default or option.kind.upper()}"
+
+
+def _explained(option: Option) -> str:
+    notes = [] if option.switch else [option.kind]
+    if Source.FLAG in option.sources:
+        notes.append(f"${option.variable}")
+    return f"{option.description} ({'; '.join(notes)})"
+
+
+def _entry(heading: str, text: str) -> str:
+    """Lay out one option: the text beside the heading, or below it where that is too long."""
+    lines = _wrapped(text, indent=_HELP_INDENT)
+    start = f"  {heading}"
+    if len(start) + 2 <= _HELP_INDENT:
+        return start + lines[len(start) :] + "\n"
+    return f"{start}\n{lines}\n"
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    paragraphs = textwrap.dedent(text).strip().split("\n\n")
+    margin = " " * indent
+    return "\n\n".join(
+        textwrap.fill(
+            " ".join(paragraph.split()),
+            width=_HELP_WIDTH,
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for paragraph in paragraphs
+    )

@@ -1,0 +1,202 @@
+"""Where the values of options come from: the command line, the environment and a YAML file.
+
+Each reader returns texts as they were given, together with the name the user knows them by,
+and one line for each thing it could not make sense of. pydantic-settings' own readers are
+not used: its flags would offer the secret on the command line, and its environment reader
+cannot tell the ``_`` in ``LISTEN_ADDRESS`` from nesting and overlooks misspelt names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from exporter.errors import SettingsError
+from exporter.settings.options import PREFIX, Option, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+_FROM_KUBERNETES = re.compile(
+    PREFIX + r"(?:\w+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
+)
+"""Variables that Kubernetes sets in every pod for a Service named ``esim-exporter...``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The value of an option as it was given, and the name of the place."""
+
+    value: str | list[str]
+    where: str
+
+
+Values = dict[Option, Given]
+
+
+def read_flags(
+    options: Iterable[Option], argv: Sequence[str], *, help_text: str, version: str
+) -> tuple[Values, list[str]]:
+    """Read the command line; ``--help`` and ``--version`` print their text and exit with 0."""
+    offered = {option.flag: option for option in options if Source.FLAG in option.sources}
+    withheld = {option.flag: option for option in options if Source.FLAG not in option.sources}
+    parser = _parser(offered, help_text=help_text, version=version)
+    try:
+        namespace, rest = parser.parse_known_args(argv)
+    except SettingsError as error:
+        return {}, [str(error)]
+    values = {offered[flag]: Given(value, flag) for flag, value in vars(namespace).items()}
+    return values, _not_understood(rest, offered, withheld)
+
+
+def read_environment(
+    options: Iterable[Option], environ: Mapping[str, str]
+) -> tuple[Values, list[str]]:
+    """Read the variables of ``options``; an empty one counts as not set."""
+    known = {option.variable: option for option in options if Source.ENVIRONMENT in option.sources}
+    values: Values = {}
+    problems: list[str] = []
+    for name, value in environ.items():
+        if name in known:
+            if value:
+                values[known[name]] = Given(value, name)
+        elif name.startswith(PREFIX) and not _FROM_KUBERNETES.fullmatch(name):
+            problems.append(f"{name}: no such environment variable{_hint(name, known)}")
+    return values, sorted(problems)
+
+
+def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]:
+    """Read a YAML file of groups and keys; ``null`` counts as not set.
+
+    Every value is taken as the text it is written as (YAML would read ``1:30`` as 90).
+    Raises ``SettingsError`` when the file cannot be read or is not such a file.
+    """
+    known = {option.key: option for option in options}
+    values: Values = {}
+    problems: list[str] = []
+    for key, value in _flattened(_document(path), path).items():
+        where = f"{path}: {key}"
+        option = known.get(key)
+        if option is None:
+            problems.append(f"{where}: no such key{_hint(key, known)}")
+        elif Source.FILE not in option.sources:
+            problems.append(f"{where}: cannot be set in a file, use {_elsewhere(option)}")
+        elif isinstance(value, str) or (option.many and isinstance(value, list)):
+            values[option] = Given(value, where)
+        elif value is not None:
+            problems.append(f"{where}: must be a single value")
+    return values, problems
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would print and exit, and shows a help page made elsewhere."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+        self._page = page
+
+    def format_help(self) -> str:
+        return self._page
+
+    def error(self, message: str) -> NoReturn:
+        flag, value_given, _ = message.removeprefix("argument ").partition(": ignored explicit")
+        raise SettingsError(f"{flag}: takes no value" if value_given else flag)
+
+
+def _parser(offered: Mapping[str, Option], *, help_text: str, version: str) -> _Parser:
+    parser = _Parser(help_text)
+    parser.add_argument("-h", "--help", action="help")
+    parser.add_argument("--version", action="version", version=version)
+    for flag, option in offered.items():
+        if option.switch:
+            parser.add_argument(flag, dest=flag, action="store_const", const="true")
+            parser.add_argument(
+                f"--no-{option.key}", dest=flag, action="store_const", const="false"
+            )
+        else:
+            parser.add_argument(flag, dest=flag)
+    return parser
+
+
+def _not_understood(
+    rest: Sequence[str], offered: Mapping[str, Option], withheld: Mapping[str, Option]
+) -> list[str]:
+    """Say what is wrong with left-over arguments, without any value: it may be a secret."""
+    flags = [argument.partition("=")[0] for argument in rest if argument.startswith("-")]
+    if not flags:
+        return [f"unexpected argument: {argument!r}" for argument in rest]
+    return [
+        f"{flag}: must not be a flag, use {_elsewhere(withheld[flag])}"
+        if flag in withheld
+        else f"{flag}: no such flag{_hint(flag, offered)}"
+        for flag in flags
+    ]
+
+
+def _elsewhere(option: Option) -> str:
+    """Name the place where an option that was given in the wrong one belongs."""
+    return option.flag if Source.FLAG in option.sources else option.variable
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads every scalar as text, except null, and refuses a key that is given twice."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - how PyYAML is told that no scalar is special
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
+
+
+def _document(path: Path) -> object:
+    try:
+        return yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - derived from the safe loader
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SettingsError(f"{path}{place}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError:
+        raise SettingsError(f"{path}: not valid YAML: not text in UTF-8") from None
+
+
+def _flattened(document: object, path: Path) -> dict[str, object]:
+    """Join the names of groups and keys with a dot."""
+    groups = _mapping(document, str(path))
+    return {
+        f"{group}.{name}": value
+        for group, members in groups.items()
+        for name, value in _mapping(members, f"{path}: {group}").items()
+    }
+
+
+def _mapping(value: object, where: str) -> dict[str, object]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where}: must be a mapping")
+    return {str(key): member for key, member in value.items()}

@@ -1,0 +1,142 @@
+"""The subcommand ``esim-exporter simulate``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from exporter.durations import parse_duration
+from exporter.simulate.client import DEFAULT_URL, Options, run
+from exporter.simulate.fleet import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.simulate.progress import Summary
+
+SECRET_VARIABLE: Final = "ESIM_EXPORTER_WEBHOOK_SECRET"  # noqa: S105  (a name, not a secret)
+
+USAGE_ERROR: Final = 2
+"""Exit code, as argparse's own."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommand's options to ``parser``."""
+    add = parser.add_argument
+    add("--url", default=DEFAULT_URL, help="webhook to send to (default: %(default)s)")
+    add(
+        "--secret-file",
+        type=Path,
+        metavar="FILE",
+        help=f"sign with the first line of this file; default: ${SECRET_VARIABLE}",
+    )
+    add("--esims", type=_count, default=100, help="size of the fleet (default: %(default)s)")
+    add("--seed", type=int, default=1, help="same seed, same events (default: %(default)s)")
+    add(
+        "--phase",
+        type=Phase,
+        choices=list(Phase),
+        default=Phase.SPREAD,
+        help="four-hourly events spread, or all in one burst (default: %(default)s)",
+    )
+    add(
+        "--speed",
+        type=_positive,
+        help="simulated seconds per second until the present is reached "
+        "(default: 1; with --rate, as fast as that allows)",
+    )
+    add("--rate", type=_positive, help="at most so many events per second")
+    add(
+        "--start",
+        type=parse_duration,
+        default="1d",
+        metavar="DURATION",
+        help="how far in the past the simulated clock starts (default: %(default)s)",
+    )
+    add(
+        "--duration",
+        type=parse_duration,
+        metavar="DURATION",
+        help="stop after this time (default: never)",
+    )
+    add(
+        "--connections",
+        type=_count,
+        default=4,
+        help="connections to the webhook (default: %(default)s)",
+    )
+
+
+def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run the simulation until its end, SIGINT or SIGTERM; return the exit code.
+
+    0; 1 when a good event was refused or a bad one accepted; 2 when the secret or the URL
+    cannot be used.
+    """
+    try:
+        summary = asyncio.run(_run(_options(args, environ)))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"esim-exporter simulate: {error}\n")
+        return USAGE_ERROR
+    sys.stderr.write(f"{summary}\n")
+    return 1 if summary.refused or summary.accepted else 0
+
+
+async def _run(options: Options) -> Summary:
+    task = asyncio.ensure_future(run(options))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
+
+
+def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> Options:
+    return Options(
+        secret=_secret(args.secret_file, environ),
+        url=args.url,
+        esims=args.esims,
+        seed=args.seed,
+        phase=args.phase,
+        speed=args.speed,
+        rate=args.rate,
+        start=args.start,
+        duration=args.duration,
+        connections=args.connections,
+    )
+
+
+def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:
+    """Return the first secret, found as ``serve`` finds it.
+
+    Raises ``OSError`` when the file cannot be read and ``ValueError`` without a secret.
+    """
+    if path is not None:
+        lines = path.read_bytes().splitlines()
+        lines = [line for line in lines if not line.lstrip().startswith(b"#")]
+        source = str(path)
+    else:
+        lines = os.fsencode(environ.get(SECRET_VARIABLE, "")).splitlines()
+        source = f"${SECRET_VARIABLE}"
+    secrets = [line.strip() for line in lines if line.strip()]
+    if not secrets:
+        raise ValueError(f"no webhook secret in {source}; see --secret-file")
+    return secrets[0]
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1: {text}")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not (0 < number < math.inf):
+        raise argparse.ArgumentTypeError(f"must be a number above 0: {text}")
+    return number

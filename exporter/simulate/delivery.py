@@ -1,0 +1,131 @@
+"""How events reach the receiver: mostly once and in order, but not always."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from exporter.simulate.fleet import Fleet, Phase
+
+RETRY_AFTER: Final = (30, 120)
+"""Seconds; the vendor retries at intervals it does not state."""
+
+DELAY: Final = (1, 300)
+"""Seconds by which a delivery that is out of order comes late."""
+
+
+class Fault(StrEnum):
+    """What is unusual about a delivery."""
+
+    RETRY = "retry"
+    """The body of an earlier delivery again, as if that had not been answered in time."""
+    DUPLICATE = "duplicate"
+    """The body of the delivery just before."""
+    LATE = "late"
+    """Sent after events that are newer."""
+    BAD_SIGNATURE = "bad_signature"
+    """To be signed with a wrong secret."""
+    MALFORMED = "malformed"
+    """Signed, but not an event: cut off, or of the wrong JSON type."""
+
+
+UNACCEPTABLE: Final = frozenset({Fault.BAD_SIGNATURE, Fault.MALFORMED})
+"""Faults for which the receiver is to answer other than 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One request to the webhook."""
+
+    at: float
+    """Simulated time of sending, unix seconds; never before the event's timestamp."""
+    body: bytes
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Shares (0 to 1) of events that meet each fault.
+
+    All but ``late`` are deliveries besides the good one, so that every event arrives.
+    """
+
+    retry: float = 0.01
+    duplicate: float = 0.01
+    late: float = 0.02
+    bad_signature: float = 0
+    malformed: float = 0
+
+
+NO_FAULTS: Final = Faults(retry=0, duplicate=0, late=0)
+
+
+class Simulation(Iterator[Delivery]):
+    """Yield the deliveries of a synthetic fleet, for ever, in the order of sending.
+
+    Deterministic: the same arguments give the same deliveries, and the same fleet
+    whatever the faults. Nothing is computed before it is asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: float,
+        seed: int = 1,
+        esims: int = 100,
+        phase: Phase = Phase.SPREAD,
+        faults: Faults = Faults(),
+    ) -> None:
+        self._events = Fleet(seed=seed, esims=esims, start=start, phase=phase)
+        self._faults = faults
+        self._rng = random.Random(f"delivery/{seed}")  # noqa: S311  (repeatable, not secret)
+        self._waiting: list[tuple[float, int, Delivery]] = []
+        self._added = 0
+        self._fetch()
+
+    def __next__(self) -> Delivery:
+        self._next_at()
+        return heapq.heappop(self._waiting)[2]
+
+    def advance(self, until: float) -> Iterator[Delivery]:
+        """Yield the deliveries up to ``until``, unix seconds; later calls go on from there."""
+        while self._next_at() <= until:
+            yield heapq.heappop(self._waiting)[2]
+
+    def _next_at(self) -> float:
+        """Make sure that the first delivery waiting is the next one, and return its time."""
+        # Whatever an event adds is sent at its time or later, so the first one waiting is
+        # the next once a later event has been fetched; that event keeps the heap filled.
+        while self._fetched <= self._waiting[0][0]:
+            self._fetch()
+        return self._waiting[0][0]
+
+    def _fetch(self) -> None:
+        at, body = next(self._events)
+        self._fetched = at
+        faults, rng = self._faults, self._rng
+        if rng.random() < faults.late:
+            self._wait(Delivery(at + rng.uniform(*DELAY), body, Fault.LATE))
+        else:
+            self._wait(Delivery(at, body))
+        if rng.random() < faults.duplicate:
+            self._wait(Delivery(at, body, Fault.DUPLICATE))
+        if rng.random() < faults.retry:
+            self._wait(Delivery(at + rng.uniform(*RETRY_AFTER), body, Fault.RETRY))
+        if rng.random() < faults.bad_signature:
+            self._wait(Delivery(at, body, Fault.BAD_SIGNATURE))
+        if rng.random() < faults.malformed:
+            self._wait(Delivery(at, self._damage(body), Fault.MALFORMED))
+
+    def _wait(self, delivery: Delivery) -> None:
+        heapq.heappush(self._waiting, (delivery.at, self._added, delivery))
+        self._added += 1
+
+    def _damage(self, body: bytes) -> bytes:
+        if self._rng.random() < 0.5:  # noqa: PLR2004  (one of two ways)
+            return body[: self._rng.randrange(len(body))]
+        return b"[" + body + b"]"

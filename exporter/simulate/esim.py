@@ -1,0 +1,176 @@
+"""One synthetic eSIM: what it may use, what it has used, and when something is due.
+
+Data amounts are MB as the vendor reports them (1 048 576 bytes), times unix seconds.
+Between two reports an eSIM uses data at a constant rate, so that the moment a threshold
+is crossed can be told beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from exporter.events import Status
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator
+
+    from exporter.simulate.catalogue import Location, Package
+
+THRESHOLDS: Final = (0.25, 0.5, 0.75, 0.9, 1.0)
+"""Shares of the data allowance at which the vendor sends a usage event at once."""
+
+REPORT_INTERVAL: Final = 4 * 3600
+"""Seconds between two usage events of an activated eSIM, by the vendor's documentation."""
+
+DAY: Final = 86400
+
+HOURLY: Final = (
+    2,
+    1,
+    1,
+    1,
+    1,
+    2,
+    4,
+    8,
+    11,
+    12,
+    12,
+    13,
+    14,
+    13,
+    12,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    15,
+    10,
+    5,
+)
+"""How much data people use in each hour of their day, relative to the others."""
+
+ACTIVITY: Final = tuple(
+    sum(HOURLY[(hour + k) % 24] for k in range(4)) * 24 / (4 * sum(HOURLY)) for hour in range(24)
+)
+"""The same over the four hours that begin with each hour, with a mean of 1."""
+
+
+def no_rows() -> array[int]:
+    """Return an empty usage list: triples of day since 1970, location's index, KiB."""
+    return array("I")
+
+
+@dataclass(slots=True, eq=False)
+class Esim:
+    """The state of one eSIM, changed in place as simulated time passes."""
+
+    number: int
+    package: Package
+    pace: float
+    """MB per second on average."""
+    fate: Status
+    """The terminal status it ends in."""
+    status: Status = Status.NEW
+    location: int = 0
+    """Index into the package's locations."""
+    allowed: float = 0
+    used: float = 0
+    sms_used: int = 0
+    voice_used: int = 0
+    """Minutes."""
+    rows: array[int] = field(default_factory=no_rows)
+    since: float = 0
+    """The time up to which usage is accounted for."""
+    rate: float = 0
+    """MB per second until the next report."""
+    reported: float = 0
+    """When the last usage event was sent: the reporting window begins there."""
+    report_at: float = 0
+    ends: float = 0
+    crossed: int = 0
+    """How many of ``THRESHOLDS`` have been announced."""
+
+    @property
+    def here(self) -> Location:
+        """Return where the eSIM is."""
+        return self.package.locations[self.location]
+
+    def next_due(self) -> float:
+        """Return when a report, a threshold or the end is due, whichever comes first."""
+        return min(self.report_at, self._crossing(), self.ends)
+
+    def _crossing(self) -> float:
+        if self.package.data is None or self.crossed == len(THRESHOLDS) or not self.rate:
+            return math.inf
+        return self.since + (THRESHOLDS[self.crossed] * self.allowed - self.used) / self.rate
+
+    def consume(self, to: float) -> None:
+        """Use data at the present rate up to ``to``, never more than is allowed."""
+        amount = self.rate * (to - self.since)
+        if self.package.data is not None:
+            amount = max(0, min(amount, self.allowed - self.used))
+        self.used += amount
+        self.since = to
+        self.record(to, amount)
+
+    def cross(self, at: float) -> None:
+        """Use data up to ``at``, the moment the next threshold is reached, exactly."""
+        self.consume(at)
+        self.used = max(self.used, THRESHOLDS[self.crossed] * self.allowed)
+        self.crossed += 1
+
+    def recount(self) -> None:
+        """Find out which thresholds are crossed after an amount changed by other means."""
+        self.crossed = sum(share * self.allowed <= self.used for share in THRESHOLDS)
+
+    def plan(self, at: float, rng: random.Random) -> None:
+        """Choose place and rate of use until the next report."""
+        if len(self.package.locations) > 1 and rng.random() < 0.1:  # noqa: PLR2004  (moves on)
+            self.location = rng.randrange(len(self.package.locations))
+        hour = int(at / 3600 + self.here.utc_offset) % 24
+        self.rate = self.pace * ACTIVITY[hour] * rng.expovariate(1)
+
+    def talk(self, at: float, rng: random.Random) -> None:
+        """Use some of the messages and minutes, where they are included."""
+        activity = ACTIVITY[int(at / 3600 + self.here.utc_offset) % 24]
+        if self.package.sms:
+            sent = int(rng.expovariate(1) * activity)
+            self.sms_used = min(self.package.sms, self.sms_used + sent)
+        if self.package.voice:
+            spoken = int(rng.expovariate(0.5) * activity)
+            self.voice_used = min(self.package.voice, self.voice_used + spoken)
+
+    def renew(self) -> None:
+        """Start the package afresh: everything is available again for as many days."""
+        self.ends += self.package.days * DAY
+        self.used = self.sms_used = self.voice_used = 0
+        self.rows = no_rows()
+        self.recount()
+
+    def record(self, at: float, amount: float) -> None:
+        """Add ``amount`` MB to the usage list's row of the day (UTC) and the location."""
+        kib = int(amount * 1024)
+        if not kib:
+            return
+        day = int(at // DAY)
+        rows = self.rows
+        for k in range(len(rows) - 3, -1, -3):
+            if rows[k] != day:
+                break
+            if rows[k + 1] == self.location:
+                rows[k + 2] += kib
+                return
+        rows.extend((day, self.location, kib))
+
+    def usage_list(self) -> Iterator[tuple[int, Location, float]]:
+        """Yield (day since 1970, location, MB used), the oldest day first."""
+        rows = self.rows
+        for k in range(0, len(rows), 3):
+            yield rows[k], self.package.locations[rows[k + 1]], round(rows[k + 2] / 1024, 2)

@@ -1,0 +1,135 @@
+"""The vendor's webhook bodies, as the documentation of its several dates shows them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from exporter.events import UNLIMITED_AMOUNT, Status
+from exporter.simulate.esim import DAY, Esim
+
+Document = dict[str, Any]
+"""A JSON object on its way out; its values are whatever the vendor's format says."""
+
+NOT_INCLUDED: Final = -1
+"""The catalogue's amount of SMS and voice for a package that has none."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Identity(NamedTuple):
+    """What an eSIM is called."""
+
+    esim_id: str
+    iccid: str
+    """19 digits; 89 is the prefix of telecommunication cards (ITU-T E.118)."""
+    reference_id: str | None
+    """The partner's own name for it; may be missing or empty."""
+
+
+def identity(seed: int, number: int) -> Identity:
+    """Derive the names of eSIM ``number``; they are computed, not kept, to save memory."""
+    digest = blake2b(f"{seed}/{number}".encode(), digest_size=16).digest()
+    digits = int.from_bytes(digest, "big")
+    return Identity(
+        esim_id=str(uuid.UUID(bytes=digest, version=4)),
+        iccid=f"89{digits % 10**17:017d}",
+        reference_id=_reference_id(digits),
+    )
+
+
+def _reference_id(digits: int) -> str | None:
+    match digits % 12:
+        case 0:
+            return None
+        case 1:
+            return ""
+        case _:
+            return f"ref_{digits % 10**10:010d}"
+
+
+def body(category: str, event_type: str, data: Document, **top: str) -> bytes:
+    """Encode an event with its fields under ``data`` and ``top`` beside the type."""
+    head = {"event_category": category, "event_type": event_type}
+    return _encode(head | top | {"data": data}).encode()
+
+
+def status_body(esim: Esim, names: Identity, at: float) -> bytes:
+    """Say which status the eSIM entered."""
+    return body("esim", "status", _head(esim, names, at))
+
+
+def usage_body(esim: Esim, names: Identity, at: float) -> bytes:
+    """Say what the eSIM may use and has used."""
+    return body("esim", "usage", _usage(esim, names, at))
+
+
+def old_usage_body(esim: Esim, names: Identity, at: float) -> bytes:
+    """Say the same under the type's name in the vendor's sample code."""
+    return body("esim", "esim_usage", _usage(esim, names, at))
+
+
+def flat_usage_body(esim: Esim, names: Identity, at: float) -> bytes:
+    """Say the same in the shape of before July 2025: flat, without units and usage list."""
+    data = _usage(esim, names, at)
+    for name in ("data_units", "voice_units", "sms_units", "usage_list"):
+        del data[name]
+    return _encode({"event_category": "esim", "event_type": "usage"} | data).encode()
+
+
+def _head(esim: Esim, names: Identity, at: float) -> Document:
+    used = esim.status not in (Status.NEW, Status.INSTALLED)
+    data: Document = {"timestamp": int(at), "iccid": names.iccid, "esim_id": names.esim_id}
+    if names.reference_id is not None:
+        data["reference_id"] = names.reference_id
+    data["start"] = int(esim.reported) if used else None
+    data["end"] = int(at) if used else None
+    data["status"] = esim.status.value
+    return data
+
+
+def _usage(esim: Esim, names: Identity, at: float) -> Document:
+    return _head(esim, names, at) | {
+        "package_id": esim.package.package_id,
+        "package_name": esim.package.name,
+        "data_units": "MB",
+        "voice_units": "minutes",
+        "sms_units": "sms",
+        "usage_data": _usage_data(esim),
+        "usage_list": [
+            {"date": _date(day), "data_used": amount, "location": location.name}
+            for day, location, amount in esim.usage_list()
+        ],
+    }
+
+
+def _usage_data(esim: Esim) -> Document:
+    package = esim.package
+    if package.data is None:
+        return {
+            "isUnlimited": True,
+            "allowed_data": UNLIMITED_AMOUNT,
+            "remaining_data": UNLIMITED_AMOUNT,
+            "allowed_sms": NOT_INCLUDED,
+            "remaining_sms": NOT_INCLUDED,
+            "allowed_voice": NOT_INCLUDED,
+            "remaining_voice": NOT_INCLUDED,
+        }
+    return {
+        "isUnlimited": False,
+        "allowed_data": esim.allowed,
+        "remaining_data": round(max(0, esim.allowed - esim.used), 2),
+        "allowed_sms": package.sms,
+        "remaining_sms": package.sms - esim.sms_used,
+        "allowed_voice": package.voice,
+        "remaining_voice": package.voice - esim.voice_used,
+    }
+
+
+@functools.lru_cache(maxsize=128)
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%d")

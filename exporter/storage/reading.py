@@ -1,0 +1,105 @@
+"""Reading everything back, each row against its checksum and each table against its seal."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from exporter.storage import Chunk, Row
+from exporter.storage.connection import transaction
+from exporter.storage.schema import BASES, SHAPES, base_key, describe, verified
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+
+    from exporter.storage import Table
+    from exporter.storage.schema import Shape, Stored
+
+CHUNK_ROWS = 2000
+
+
+def read(connection: sqlite3.Connection) -> Iterator[Chunk]:
+    """Yield all rows in the order of :class:`Table` and key, the bases last.
+
+    What is found damaged is reported, then moved aside, so that a row of the same key can be
+    written, and the table is sealed as it is: damage is reported once. Raises ``sqlite3.Error``.
+    """
+    for table, shape in SHAPES.items():
+        yield from _read(connection, shape, partial(_rows, table))
+    yield from _read(connection, BASES, _amounts)
+
+
+def _rows(table: Table, found: Sequence[Stored]) -> Chunk:
+    key = SHAPES[table].key
+    return Chunk(rows=tuple(Row(table, key(row.parts), row.version, row.data) for row in found))
+
+
+def _amounts(found: Sequence[Stored]) -> Chunk:
+    return Chunk(bases={base_key(row.parts): int(row.data) for row in found})
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was found in one table."""
+
+    rows: int = 0
+    versions: int = 0
+    damaged: list[Sequence[Any]] = field(default_factory=list)
+
+    def sort_out(self, shape: Shape, raws: Sequence[Sequence[Any]]) -> list[Stored]:
+        """Count the rows, keep the damaged ones and return the others."""
+        good = []
+        for raw in raws:
+            stored = verified(shape, raw)
+            if stored is None:
+                self.damaged.append(raw)
+            else:
+                good.append(stored)
+                self.versions += stored.version
+        self.rows += len(raws)
+        return good
+
+
+def _read(
+    connection: sqlite3.Connection, shape: Shape, chunk: Callable[[Sequence[Stored]], Chunk]
+) -> Iterator[Chunk]:
+    tally = _Tally()
+    # A statement that is not closed would keep the lock when the connection is closed.
+    with contextlib.closing(connection.execute(shape.scan)) as cursor:
+        while raws := cursor.fetchmany(CHUNK_ROWS):
+            yield chunk(tally.sort_out(shape, raws))
+    damage = [describe(shape, raw) + " and was left out" for raw in tally.damaged]
+    damage += _compared(connection, shape, tally)
+    if damage:
+        yield Chunk(damaged=tuple(damage))
+        _set_aside(connection, shape, tally.damaged)
+
+
+def _compared(connection: sqlite3.Connection, shape: Shape, tally: _Tally) -> Iterator[str]:
+    seal = connection.execute("SELECT rows, versions FROM seal WHERE name = ?", (shape.name,))
+    rows, versions = seal.fetchone() or (None, None)
+    if rows != tally.rows:
+        yield f"table {shape.name} should hold {rows} rows and holds {tally.rows}"
+    # The version of a damaged row may be what is damaged.
+    elif versions != tally.versions and not tally.damaged:
+        yield f"table {shape.name} holds rows that are not the ones last committed"
+
+
+def _set_aside(
+    connection: sqlite3.Connection, shape: Shape, damaged: Sequence[Sequence[Any]]
+) -> None:
+    name, key_size = shape.name, len(shape.columns)
+    with transaction(connection):
+        connection.executemany(
+            "INSERT INTO damaged (name, content) VALUES (?, ?)",
+            [(name, repr(tuple(raw))) for raw in damaged],
+        )
+        connection.executemany(shape.discard, [raw[:key_size] for raw in damaged])
+        connection.execute(
+            "INSERT OR REPLACE INTO seal "  # noqa: S608  # the name comes from the schema
+            f"SELECT ?, count(*), coalesce(sum(version), 0) FROM {name}",
+            (name,),
+        )

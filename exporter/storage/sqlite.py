@@ -1,0 +1,271 @@
+"""Durable storage in one SQLite file, for one process.
+
+One thread owns the only connection. A commit is synced before it returns; after one that
+failed nothing is tried until a probe has written something durably again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from exporter.errors import SettingsError, StorageDamaged, StorageError, StorageUnavailable
+from exporter.storage import Chunk, Sizes, wal
+from exporter.storage.connection import (
+    LOG_LIMIT,
+    checkpoint,
+    connect,
+    told,
+    write_durably,
+)
+from exporter.storage.reading import read
+from exporter.storage.writing import write
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator
+
+    from exporter.storage import Changes, Row
+
+T = TypeVar("T")
+SCHEME = "sqlite:///"
+
+
+def from_url(url: str) -> Path:
+    """Return the file that a ``--storage.url`` names.
+
+    Three slashes lead a path relative to the working directory, four an absolute one. Raises
+    ``SettingsError`` for anything else, parameters and ``:memory:`` included.
+    """
+    name = url.removeprefix(SCHEME)
+    if name in {url, "", ":memory:"} or name.endswith("/") or {"?", "#", "\0"} & set(name):
+        raise SettingsError(
+            "--storage.url must be sqlite:///file.db (relative to the working directory) "
+            "or sqlite:////folder/file.db"
+        )
+    return Path(name)
+
+
+class SqliteStorage:
+    """A :class:`exporter.storage.Storage`; :meth:`open` makes one."""
+
+    def __init__(self, path: Path) -> None:
+        # Resolved, as SQLite does to find the log of a link's target.
+        self._path = Path(os.path.realpath(path))
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
+        self._closing: asyncio.Future[None] | None = None
+        # From here on, all belongs to the writer thread.
+        self._connection: sqlite3.Connection | None = None
+        self._reader: Generator[Chunk, None, None] | None = None
+        self._notes: tuple[str, ...] = ()
+        self._fault: str | None = None
+        self._suspect = False
+
+    @classmethod
+    async def open(cls, path: Path) -> SqliteStorage:
+        """Open the storage at ``path``, made if it is not there, and lock it.
+
+        Raises ``StorageLocked`` when another process holds it, ``StorageDamaged`` when a person
+        has to look at it, and ``StorageUnavailable`` when it cannot be opened. Where it can be
+        read but not written, say on a full disk, it opens, and commits fail until a probe
+        succeeds. The process must not hold the same file already.
+        """
+        storage = cls(path)
+        try:
+            await storage._run(storage._start)
+        except BaseException:
+            await storage.close()
+            raise
+        return storage
+
+    async def load(self) -> AsyncIterator[Chunk]:
+        """Read everything: see :meth:`exporter.storage.Storage.load`."""
+        await self._run(self._start_reading)
+        try:
+            while chunk := await self._run(self._next_chunk):
+                yield chunk
+        finally:
+            if self._closing is None:
+                await self._run(self._stop_reading)
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        """Write all changes or none: see :meth:`exporter.storage.Storage.commit`.
+
+        A caller that is cancelled does not stop it. Raises ``ValueError`` for a key that is
+        changed twice or does not fit its table.
+        """
+        return await self._run(self._commit, changes)
+
+    async def probe(self) -> bool:
+        """Try to write again: see :meth:`exporter.storage.Storage.probe`."""
+        return await self._run(self._probe)
+
+    async def backup(self, path: Path) -> None:
+        """Write a copy to ``path``, synced, that opens by itself; commits wait meanwhile.
+
+        Raises ``StorageUnavailable``, also when ``path`` exists; nothing is left there.
+        """
+        await self._run(self._backup, path)
+
+    def sizes(self) -> Sizes:
+        """Return bytes on disk now; zeros where they cannot be read."""
+        return Sizes(_size(self._path), _size(wal.beside(self._path)))
+
+    async def close(self) -> None:
+        """Finish what is under way, write the log back, and let go; once more does nothing."""
+        if self._closing is None:
+            self._closing = asyncio.wrap_future(self._writer.submit(self._close))
+        await asyncio.shield(self._closing)
+
+    async def _run(self, function: Callable[..., T], *args: object) -> T:
+        """Run in the writer thread, to the end even if the caller is cancelled."""
+        if self._closing is not None:
+            raise StorageUnavailable(f"{self._path} is closed")
+        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(function, *args)))
+
+    def _start(self) -> None:
+        self._connect()
+        try:
+            checkpoint(self._connected(), "TRUNCATE")
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def _connect(self) -> None:
+        self._connection, note = connect(self._path)
+        if note:
+            self._notes += (note,)
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StorageUnavailable(self._fault or f"{self._path} is not open")
+        return self._connection
+
+    def _disconnect(self) -> None:
+        self._stop_reading()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._stop_reading()
+            # What cannot be written back stays in the log, which the next start reads.
+            with contextlib.suppress(sqlite3.Error):
+                checkpoint(self._connection, "TRUNCATE")
+        self._disconnect()
+        self._writer.shutdown(wait=False)
+
+    def _start_reading(self) -> None:
+        self._stop_reading()
+        self._reader = self._chunks(self._connected())
+
+    def _chunks(self, connection: sqlite3.Connection) -> Generator[Chunk, None, None]:
+        if self._notes:
+            yield Chunk(damaged=self._notes)
+            self._notes = ()
+        yield from read(connection)
+
+    def _next_chunk(self) -> Chunk | None:
+        if self._reader is None:
+            return None
+        try:
+            return next(self._reader, None)
+        except sqlite3.Error as error:
+            raised = told(error, self._path)
+            if isinstance(raised, StorageDamaged):
+                raise raised from error
+            raise self._fail(error) from error
+
+    def _stop_reading(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _commit(self, changes: Changes) -> tuple[Row, ...]:
+        if self._fault:
+            raise StorageUnavailable(self._fault)
+        try:
+            conflicts = write(self._connected(), changes)
+        except (sqlite3.Error, MemoryError, StorageDamaged) as error:
+            raise self._fail(error) from error
+        if _size(wal.beside(self._path)) > LOG_LIMIT:
+            # After the answer, which need not wait for it.
+            self._writer.submit(self._shrink_log)
+        return conflicts
+
+    def _shrink_log(self) -> None:
+        if self._connection is None or self._fault:
+            return
+        try:
+            checkpoint(self._connection, "PASSIVE")
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> StorageUnavailable:
+        """Refuse commits from now on; decide how much is to be mistrusted.
+
+        A full disk stops a write before the frame that would commit it, so where it was rolled
+        back nothing has happened. After any other error the outcome is unknown: what SQLite
+        holds in memory may differ from its files, and the files from the disk.
+        """
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        if not full or self._connected().in_transaction:
+            self._suspect = True
+        self._fault = f"{self._path} cannot be written: {error or type(error).__name__}"
+        return StorageUnavailable(self._fault)
+
+    def _probe(self) -> bool:
+        try:
+            if self._suspect:
+                # An empty log is the proof: all that can be read is in the database file and
+                # synced. After a failed sync the log alone may be in memory only.
+                self._disconnect()
+                self._connect()
+                checkpoint(self._connected(), "TRUNCATE")
+            else:
+                checkpoint(self._connected(), "PASSIVE")
+            write_durably(self._connected())
+        except StorageError as error:
+            self._fault = str(error)
+            raise StorageUnavailable(self._fault) from error
+        except (sqlite3.Error, MemoryError) as error:
+            raise self._fail(error) from error
+        reload, self._suspect, self._fault = self._suspect, False, None
+        return reload
+
+    def _backup(self, path: Path) -> None:
+        source = self._connected()
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            raise StorageUnavailable(f"no backup to {path}: {error.strerror}") from error
+        try:
+            _copy(source, path)
+        except (sqlite3.Error, OSError) as error:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            raise StorageUnavailable(f"the backup to {path} failed: {error}") from error
+
+
+def _copy(source: sqlite3.Connection, path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
+        source.backup(target)
+        # The copy says that it has a log, which one that is kept or moved must not need.
+        target.execute("PRAGMA journal_mode = DELETE")
+    for place in (path, path.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

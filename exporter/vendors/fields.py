@@ -1,0 +1,127 @@
+"""Reading the fields of a JSON document, noting everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from exporter.errors import FieldError
+from exporter.events import MAX_IDENTIFIER
+from exporter.vendors.amounts import Number, read_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.vendors.amounts import Units
+
+Loc = tuple[str | int, ...]
+
+TOO_LONG = f"must have at most {MAX_IDENTIFIER} characters"
+
+
+class Fields:
+    """One object of a document: its values, where it is, and the errors of the whole document.
+
+    A field that does not fit is noted in :attr:`errors` and read as if it were absent, or,
+    where one is required, as an empty value of its type. So reading goes on and finds all
+    errors; what was read is of use only if there are none. An absent field is the same as
+    ``null``, and in a text the same as an empty one.
+    """
+
+    __slots__ = ("errors", "loc", "values")
+
+    def __init__(self, values: Mapping[str, Any], loc: Loc, errors: list[FieldError]) -> None:
+        self.values = values
+        self.loc = loc
+        self.errors = errors
+
+    def fail(self, key: str, msg: str) -> None:
+        """Note what is wrong with a field; ``msg`` never repeats its value."""
+        self.errors.append(FieldError((*self.loc, key), msg))
+
+    def text(self, key: str) -> str | None:
+        """Return a text of at most :data:`MAX_IDENTIFIER` characters, ``None`` if empty."""
+        value = self.values.get(key)
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            self.fail(key, "must be a string")
+        elif len(value) > MAX_IDENTIFIER:
+            self.fail(key, TOO_LONG)
+        elif "\0" in value:  # it would end Prometheus' parser of the text format midway
+            self.fail(key, "must not contain a NUL character")
+        else:
+            return value
+        return None
+
+    def required_text(self, key: str) -> str:
+        """Return a text that must be there and not be empty."""
+        if self.values.get(key) in (None, ""):
+            self.fail(key, "is required")
+        return self.text(key) or ""
+
+    def number(self, key: str) -> Number | None:
+        """Return a number of a magnitude of at most 2^63-1, written as one or as a string."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        try:
+            return read_number(value)
+        except ValueError as error:
+            self.fail(key, str(error))
+            return None
+
+    def required_number(self, key: str) -> Number:
+        """Return a number that must be there."""
+        if self.values.get(key) is None:
+            self.fail(key, "is required")
+        return self.number(key) or 0
+
+    def whole(self, key: str) -> int | None:
+        """Return a number without its fraction, rounded down."""
+        number = self.number(key)
+        return None if number is None else math.floor(number)
+
+    def flag(self, key: str) -> bool:
+        """Return a truth value: a JSON one, 0 or 1, or "true" or "false" in any case."""
+        value = self.values.get(key)
+        if isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.lower(), value)
+        if value is None or (isinstance(value, (int, float)) and value in (0, 1)):
+            return bool(value)
+        self.fail(key, "must be true or false")
+        return False
+
+    def unit(self, key: str, units: Units) -> int:
+        """Return the size of a unit in base units; 1 for one that is not known."""
+        try:
+            return units.size(self.values.get(key))
+        except ValueError as error:
+            self.fail(key, str(error))
+            return 1
+
+    def required_object(self, key: str) -> Fields:
+        """Return an object that must be there; without one, nothing in it is noted."""
+        value = self.values.get(key)
+        if isinstance(value, dict):
+            return Fields(value, (*self.loc, key), self.errors)
+        self.fail(key, "is required" if value is None else "must be an object")
+        return Fields({}, (*self.loc, key), [])
+
+
+def in_document_order(document: Any, errors: list[FieldError]) -> list[FieldError]:
+    """Return errors sorted by place in the document; what is missing is at its object's end."""
+    return sorted(errors, key=lambda error: _place(document, error.loc))
+
+
+def _place(node: Any, loc: Loc) -> list[int]:
+    place: list[int] = []
+    for step in loc:
+        if isinstance(step, int):
+            place.append(step)
+            node = node[step]
+        else:
+            keys = list(node)
+            place.append(keys.index(step) if step in node else len(keys))
+            node = node.get(step)
+    return place

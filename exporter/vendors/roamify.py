@@ -1,0 +1,318 @@
+"""Roamify's webhooks: signature and wire format (vendor documentation, July 2025 to 2026).
+
+The format is known from documentation only, which contradicts itself in places. What a
+delivery carries beyond doubt is taken; what would have to be guessed is refused, and what
+is not understood is an event of type "other", never an error: the vendor announces more
+event types without a date.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from exporter.errors import FieldError, InvalidEvent, MalformedEvent
+from exporter.events import (
+    MAX_AMOUNT,
+    MAX_IDENTIFIER,
+    UNLIMITED_AMOUNT,
+    Event,
+    OtherEvent,
+    PartnerEvent,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+)
+from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, Number, data_units, to_base_units
+from exporter.vendors.fields import TOO_LONG, Fields, in_document_order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VENDOR = "roamify"
+
+SIGNATURE_HEADER = "X-Roamify-Signature"
+
+_OTHER = "other"
+
+_TYPES = {
+    "usage": ("esim", "usage"),
+    "esim_usage": ("esim", "usage"),
+    "status": ("esim", "status"),
+    "esim_status": ("esim", "status"),
+    "low_balance": ("partner", "low_balance"),
+    "insufficient_balance": ("partner", "insufficient_balance"),
+    "top_up": ("partner", "top_up"),
+    "order": ("affiliate", "order"),
+    "refunded": ("refund", "refunded"),
+    "rejected": ("refund", "rejected"),
+}
+"""By the vendor's spelling of the event type: its category, and the type it stands for."""
+
+EVENT_TYPES: tuple[str, ...] = tuple(sorted({name for _, name in _TYPES.values()} | {_OTHER}))
+"""Every value an event type can have as a label."""
+
+_STATUSES = {status.casefold(): status for status in Status} | {"active": Status.ACTIVATED}
+
+_EARLIEST = 1_420_070_400
+"""2015-01-01T00:00:00Z, before any of the vendor's eSIMs."""
+
+_AHEAD = 86_400
+"""Seconds an event may lie in the future; one further ahead would win over all others
+for ever."""
+
+_MAX_ERRORS = 20
+
+_MAX_CURRENCY = 16
+
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+
+_POSITION = re.compile(r"at line \d+ column \d+$")
+
+
+def sign(body: bytes, secret: bytes) -> str:
+    """Return the signature of a delivery: lowercase hex HMAC-SHA256 of the raw body."""
+    return hmac.digest(secret, body, "sha256").hex()
+
+
+def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int | None:
+    """Return the index of the first secret the body was signed with, ``None`` if there is none.
+
+    All secrets are tried, each in constant time. Upper-case hex and surrounding blanks are
+    tolerated; whatever else is no signature matches none.
+    """
+    given = (signature or "").strip(" \t").lower()
+    if not _SIGNATURE.fullmatch(given):
+        return None
+    matches = [hmac.compare_digest(sign(body, secret), given) for secret in secrets]
+    return matches.index(True) if True in matches else None
+
+
+def parse(body: bytes, now: float, unit_base: int = 1024) -> Event:
+    """Return the event a delivery carries.
+
+    ``now`` is the time of receipt in unix seconds; ``unit_base`` says whether the vendor's
+    MB is 1024 or 1000 kB. Raises ``MalformedEvent`` for a body that is not JSON (or is
+    nested over some 200 levels, or has a number of over 4300 digits) and ``InvalidEvent``
+    with the first 20 errors, in the order of the document, for one that does not fit.
+    """
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        # Of the parser's message only the position is sure not to quote the body.
+        position = _POSITION.findall(str(error))
+        raise MalformedEvent(" ".join(["the body is not JSON", *position])) from None
+    if not isinstance(document, dict):
+        raise InvalidEvent((FieldError((), "must be an object"),))
+    errors: list[FieldError] = []
+    event = _event(Fields(document, (), errors), now, unit_base)
+    if errors:
+        raise InvalidEvent(tuple(in_document_order(document, errors)[:_MAX_ERRORS]))
+    return event
+
+
+def _event(top: Fields, now: float, unit_base: int) -> Event:
+    event_type = _event_type(top)
+    match event_type:
+        case "usage":
+            return _usage(_payload(top), now, unit_base)
+        case "status":
+            return _status(_payload(top), now)
+        case "low_balance" | "insufficient_balance" | "top_up":
+            return _partner(_payload(top), event_type, now)
+        case _:
+            return OtherEvent(VENDOR, event_type)
+
+
+def _event_type(top: Fields) -> str:
+    """Return what the pair of type and category stands for; the type alone if it has none."""
+    spelling = top.values.get("event_type")
+    category = top.values.get("event_category")
+    if not isinstance(spelling, str):
+        top.fail("event_type", "is required" if spelling is None else "must be a string")
+        spelling = ""
+    if not isinstance(category, str | None):
+        top.fail("event_category", "must be a string")
+        return _OTHER
+    expected, event_type = _TYPES.get(spelling.casefold(), ("", _OTHER))
+    return event_type if not category or category.casefold() == expected else _OTHER
+
+
+def _payload(top: Fields) -> Fields:
+    """Return where the event's fields are: under ``data``, before 20 July 2025 at the top."""
+    return top if top.values.get("data") is None else top.required_object("data")
+
+
+def _usage(fields: Fields, now: float, unit_base: int) -> UsageEvent:
+    status = fields.text("status")
+    return UsageEvent(
+        vendor=VENDOR,
+        time=_time(fields, now),
+        esim_id=fields.required_text("esim_id"),
+        package_id=fields.required_text("package_id"),
+        snapshot=_snapshot(fields, unit_base),
+        status=None if status is None else _known_status(status),
+        reference_id=fields.text("reference_id"),
+        iccid=_iccid(fields),
+        package_name=fields.text("package_name"),
+    )
+
+
+def _status(fields: Fields, now: float) -> StatusEvent:
+    return StatusEvent(
+        vendor=VENDOR,
+        time=_time(fields, now),
+        esim_id=fields.required_text("esim_id"),
+        status=_known_status(fields.required_text("status")),
+        reference_id=fields.text("reference_id"),
+        iccid=_iccid(fields),
+    )
+
+
+def _partner(fields: Fields, event_type: str, now: float) -> PartnerEvent:
+    threshold = fields.number("threshold")
+    currency = fields.required_text("currency").upper()
+    if len(currency) > _MAX_CURRENCY:
+        fields.fail("currency", f"must have at most {_MAX_CURRENCY} characters")
+    return PartnerEvent(
+        vendor=VENDOR,
+        event_type=event_type,
+        time=_time(fields, now),
+        currency=currency,
+        balance=float(fields.required_number("balance")),
+        threshold=None if threshold is None else float(threshold),
+    )
+
+
+def _time(fields: Fields, now: float) -> int:
+    noted = len(fields.errors)
+    time = int(fields.required_number("timestamp"))
+    if len(fields.errors) == noted:
+        if time < _EARLIEST:
+            fields.fail("timestamp", "must be unix seconds after 2014")
+        elif time > now + _AHEAD:
+            fields.fail("timestamp", "must not be more than 24 hours in the future")
+    return time
+
+
+def _known_status(spelling: str) -> Status:
+    return _STATUSES.get(spelling.casefold(), Status.OTHER)
+
+
+def _iccid(fields: Fields) -> str | None:
+    """Return the ICCID: digits, in a string or as a JSON integer."""
+    value = fields.values.get("iccid")
+    if not isinstance(value, int) or isinstance(value, bool):
+        return fields.text("iccid")
+    # Compared before it is written out: Python refuses to write integers of any length.
+    if -(10 ** (MAX_IDENTIFIER - 1)) < value < 10**MAX_IDENTIFIER:
+        return str(value)
+    fields.fail("iccid", TOO_LONG)
+    return None
+
+
+def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
+    data_size = fields.unit("data_units", data_units(unit_base))
+    voice_size = fields.unit("voice_units", VOICE_UNITS)
+    sms_size = fields.unit("sms_units", SMS_UNITS)
+    usage = fields.required_object("usage_data")
+    unlimited, data_allowed, data_remaining = _data(usage, data_size)
+    sms_allowed, sms_remaining = _included(usage, "sms", sms_size)
+    voice_allowed, voice_remaining = _included(usage, "voice", voice_size)
+    return Snapshot(
+        data_unlimited=unlimited,
+        data_allowed=data_allowed,
+        data_remaining=data_remaining,
+        sms_allowed=sms_allowed,
+        sms_remaining=sms_remaining,
+        voice_allowed=voice_allowed,
+        voice_remaining=voice_remaining,
+        start=fields.whole("start"),
+        end=fields.whole("end"),
+        locations=_locations(fields, data_size),
+    )
+
+
+def _data(usage: Fields, size: int) -> tuple[bool, int | None, int | None]:
+    """Return whether the data is unlimited, and else allowed and remaining bytes.
+
+    The flag is documented, 2^53-1 is how the vendor's catalogue says it, and a negative
+    amount cannot be anything else.
+    """
+    unlimited = usage.flag("isUnlimited")
+    allowed = usage.number("allowed_data")
+    remaining = usage.number("remaining_data")
+    if allowed is not None:
+        unlimited |= allowed < 0 or to_base_units(allowed, size) >= UNLIMITED_AMOUNT
+    if unlimited:
+        return True, None, None
+    if allowed is None and remaining is not None and remaining < 0:
+        return False, None, None
+    return (
+        False,
+        _base_units(usage, "allowed_data", allowed, size),
+        _base_units(usage, "remaining_data", remaining, size),
+    )
+
+
+def _included(usage: Fields, resource: str, size: int) -> tuple[int | None, int | None]:
+    """Return allowed and remaining of SMS or voice, ``None`` for both if not included.
+
+    The catalogue writes -1 for what a package does not include.
+    """
+    allowed_key, remaining_key = f"allowed_{resource}", f"remaining_{resource}"
+    allowed, remaining = usage.number(allowed_key), usage.number(remaining_key)
+    nothing_left = remaining is None or remaining <= 0
+    if (allowed is not None and allowed < 0) or (not allowed and nothing_left):
+        return None, None
+    return (
+        _base_units(usage, allowed_key, allowed, size),
+        _base_units(usage, remaining_key, remaining, size),
+    )
+
+
+def _base_units(fields: Fields, key: str, amount: Number | None, size: int) -> int | None:
+    """Return an amount in base units; a negative one, of what remains, is nothing."""
+    if amount is None:
+        return None
+    converted = max(0, to_base_units(amount, size))
+    if converted > MAX_AMOUNT:
+        fields.fail(key, "is out of range")
+    return converted
+
+
+def _locations(fields: Fields, size: int) -> tuple[tuple[str, int], ...] | None:
+    """Return bytes used per location; the dates, in a time zone not known, are not used."""
+    rows = fields.values.get("usage_list")
+    if rows is None:
+        return None
+    if not isinstance(rows, list):
+        fields.fail("usage_list", "must be a list")
+        return None
+    used: dict[str, int] = {}
+    noted = len(fields.errors)
+    for index, row in enumerate(rows):
+        location, amount = _row(row, index, fields, size)
+        used[location] = used.get(location, 0) + amount
+        if len(fields.errors) - noted >= _MAX_ERRORS:
+            break  # a body has room for twenty thousand more, none of which would be reported
+    if len(fields.errors) == noted and sum(used.values()) > MAX_AMOUNT:
+        fields.fail("usage_list", "adds up to what is out of range")
+    return tuple(sorted(used.items()))
+
+
+def _row(row: Any, index: int, fields: Fields, size: int) -> tuple[str, int]:
+    loc = (*fields.loc, "usage_list", index)
+    if not isinstance(row, dict):
+        fields.errors.append(FieldError(loc, "must be an object"))
+        return "", 0
+    values = Fields(row, loc, fields.errors)
+    location = values.text("location") or "unknown"
+    amount = values.required_number("data_used")
+    if amount < 0:
+        values.fail("data_used", "must not be negative")
+    return location, _base_units(values, "data_used", amount, size) or 0
