@@ -66,6 +66,8 @@ class Exporter:
     ) -> None:
         """``load_settings`` reads the settings afresh. Raises ``SettingsError``."""
         self._settings = settings
+        self._current = settings
+        """As last reloaded; only what a reload applies is read from here."""
         self._storage = storage
         self._clock = clock
         self._load_settings = load_settings
@@ -116,7 +118,7 @@ class Exporter:
         for flag in changed_but_fixed(self._settings, settings):
             log.warning("change needs a restart", extra=fields(setting=flag))
         logs.configure(settings.log.level, self._settings.log.format)
-        self._settings = settings
+        self._current = settings
         self._webhook.access = access
         if state := self._intake.state:
             state.fleet.apply(_policy(settings))
@@ -174,7 +176,7 @@ class Exporter:
 
     async def _load(self) -> State:
         """Read the state from storage."""
-        restoration = Restoration(_policy(self._settings), (self._vendor.name,))
+        restoration = Restoration(_policy(self._current), (self._vendor.name,))
         rejected = []
         async for chunk in self._storage.load():
             for line in chunk.damaged:
@@ -185,7 +187,7 @@ class Exporter:
         fleet = restoration.finish()
         rejections = Rejections(self._settings.limits.max_rejected)
         rejections.restore(rejected)
-        exposition = Exposition(fleet, self._identity, self._settings.fleet.stale_after)
+        exposition = Exposition(fleet, self._identity, self._current.fleet.stale_after)
         loaded = fields(
             esims=len(fleet.esims), over_limit=len(fleet.over), rejected=len(rejections)
         )

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speed",
         type=float,
-        default=600,
+        default=3600,
         help="simulated seconds per second, until the present is reached (default: %(default)s)",
     )
 

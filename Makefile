@@ -1,0 +1,43 @@
+# Everything is set up on first use, in .venv and .cache of this checkout. Needed on the machine:
+# make, python3 (3.11 or later) with venv, and curl to try things out. No root.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Stamps, so that packages are installed again only when pyproject.toml changes.
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint clean
+
+help: ## show this help
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## start the exporter with a simulated fleet and print what to open
+	@$(BIN)/esim-exporter demo
+
+test: lint ## check and test everything, with coverage
+	@$(BIN)/python tests/programs.py || echo "tests that need a missing program are skipped"
+	$(BIN)/python -m pytest -n auto --cov
+
+lint: $(INSTALLED_DEV) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove all that was set up or built; databases stay
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* build dist
+	find exporter tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import programs
+import pytest
+
+APT_GET = """#!/bin/sh
+PATH=/usr/bin:/bin
+echo "$@" >> "{log}"
+case "$*" in
+  download*) {plain} ;;
+  *update) {update} ;;
+esac
+echo content > package.deb
+"""
+
+DPKG_DEB = """#!/bin/sh
+PATH=/usr/bin:/bin
+mkdir -p "$3/usr/bin"
+for name in prometheus promtool prometheus-alertmanager amtool; do
+  cp /bin/sh "$3/usr/bin/$name"
+done
+{then}
+"""
+
+
+class Machine:
+    """A machine with nothing on its PATH but stand-ins for Debian's tools."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.cache = folder / "cache"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.log = folder / "log"
+        self.log.touch()
+        monkeypatch.setenv("PATH", str(self.bin))
+
+    def install(self, name: str, script: str = "#!/bin/sh\n") -> Path:
+        path = self.bin / name
+        path.write_text(script)
+        path.chmod(0o755)
+        return path
+
+    def install_apt(self, *, plain: str = ":", update: str = ":", unpack: str = ":") -> None:
+        self.install("apt-get", APT_GET.format(log=self.log, plain=plain, update=update))
+        self.install("dpkg-deb", DPKG_DEB.format(then=unpack))
+
+    def apt_runs(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", programs.PACKAGES)
+def test_a_program_of_the_real_packages_runs(name: str) -> None:
+    subprocess.run([programs.require(name), "--version"], check=True, capture_output=True)
+
+
+def test_prefers_what_is_installed(machine: Machine) -> None:
+    machine.install_apt()
+    promtool = machine.install("promtool")
+
+    assert programs.find("promtool", cache=machine.cache) == promtool
+    assert machine.apt_runs() == []
+
+
+def test_knows_alertmanager_by_debian_s_name(machine: Machine) -> None:
+    installed = machine.install("prometheus-alertmanager")
+
+    assert programs.find("alertmanager", cache=machine.cache) == installed
+
+
+def test_unpacks_a_package_once_for_all_its_programs(machine: Machine) -> None:
+    machine.install_apt()
+    folder = machine.cache / "prometheus-alertmanager" / "usr" / "bin"
+
+    assert programs.find("alertmanager", cache=machine.cache) == folder / "prometheus-alertmanager"
+    assert programs.find("amtool", cache=machine.cache) == folder / "amtool"
+    assert machine.apt_runs() == ["download prometheus-alertmanager"]
+
+
+def test_processes_that_look_at_the_same_time_unpack_once(machine: Machine) -> None:
+    machine.install_apt()
+    code = "import pathlib, programs; print(programs.find('amtool', cache=pathlib.Path('{}')))"
+    environ = os.environ | {"PYTHONPATH": str(Path(programs.__file__).parent)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code.format(machine.cache)],
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    found = {each.communicate()[0].strip() for each in running}
+
+    assert found == {str(machine.cache / "prometheus-alertmanager" / "usr" / "bin" / "amtool")}
+    assert len(machine.apt_runs()) == 1
+
+
+def test_takes_package_lists_of_its_own_where_the_machine_s_do_not_do(machine: Machine) -> None:
+    machine.install_apt(plain="exit 100")
+
+    assert programs.find("promtool", cache=machine.cache)
+    plain, update, download = machine.apt_runs()
+    assert plain == "download prometheus"
+    assert update.startswith(f"-oDir::State={machine.cache}")
+    assert download == update.removesuffix("update") + "download prometheus"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"plain": "exit 100", "update": "echo no network >&2; exit 100"}, {"unpack": "exit 2"}],
+)
+def test_leaves_nothing_behind_where_it_does_not_work(
+    machine: Machine, broken: dict[str, str]
+) -> None:
+    machine.install_apt(**broken)
+
+    assert programs.find("promtool", cache=machine.cache) is None
+    tried = machine.apt_runs()
+    assert programs.find("prometheus", cache=machine.cache) is None
+    assert machine.apt_runs() == tried
+    assert [path.name for path in machine.cache.iterdir()] == ["lock"]
+
+
+def test_does_without_debian_s_tools(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert programs.find("promtool", cache=machine.cache) is None
+    assert "apt-get: " in capsys.readouterr().err
+
+
+def test_a_missing_program_skips_a_test_by_name_and_fails_it_in_ci(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.install_apt(plain="exit 100", update="exit 100")
+
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"^promtool is neither installed"):
+        programs.require("promtool", cache=machine.cache)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match=r"^promtool is neither installed"):
+        programs.require("promtool", cache=machine.cache)
+
+
+def test_fetching_ahead_says_what_is_where(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.install_apt(plain="exit 100", update="exit 100")
+    promtool = machine.install("promtool")
+
+    assert programs.main(cache=machine.cache) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "prometheus: missing",
+        f"promtool: {promtool}",
+        "alertmanager: missing",
+        "amtool: missing",
+    ]
+    for name in ("prometheus", "alertmanager", "amtool"):
+        machine.install(name)
+    assert programs.main(cache=machine.cache) == 0
