@@ -11,7 +11,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint clean
+.PHONY: help run test lint docs clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -23,7 +23,11 @@ test: lint ## check and test everything, with coverage
 	@$(BIN)/python tests/programs.py || echo "tests that need a missing program are skipped"
 	$(BIN)/python -m pytest -n auto --cov
 
-lint: $(INSTALLED_DEV) ## check style and types
+docs: $(INSTALLED_DEV) ## write the tables in README.md from the code
+	$(BIN)/python docs/generate.py
+
+lint: $(INSTALLED_DEV) ## check style, types and generated tables
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from exporter.addresses import ListenAddress
     from exporter.settings import Settings
-    from exporter.storage import Storage
+    from exporter.storage import Row, Storage
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Exporter:
         self._current = settings
         self._webhook.access = access
         if state := self._intake.state:
-            state.fleet.apply(_policy(settings))
+            state.fleet.apply(self._policy())
             state.exposition.stale_after = settings.fleet.stale_after
         self._reloaded()
         log.info("reloaded", extra=fields(secrets=len(access.secrets)))
@@ -176,11 +176,13 @@ class Exporter:
 
     async def _load(self) -> State:
         """Read the state from storage."""
-        restoration = Restoration(_policy(self._current), (self._vendor.name,))
-        rejected = []
+        restoration = Restoration(self._policy(), (self._vendor.name,))
+        rejected: list[Row] = []
+        damage = 0
         async for chunk in self._storage.load():
             for line in chunk.damaged:
                 log.error("storage damaged", extra=fields(damage=line))
+                damage += 1
             rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
             rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
             restoration.take(Chunk(rows, chunk.bases))
@@ -192,7 +194,7 @@ class Exporter:
             esims=len(fleet.esims), over_limit=len(fleet.over), rejected=len(rejections)
         )
         log.info("state loaded", extra=loaded)
-        return State(fleet, exposition, rejections)
+        return State(fleet, exposition, rejections, damage)
 
     async def _keep_rendered(self) -> None:
         """Render what changes in the background, so that a scrape finds little to do."""
@@ -261,6 +263,12 @@ class Exporter:
             scrape_timeout=web.scrape_timeout,
         )
 
+    def _policy(self) -> Policy:
+        retention = self._current.retention
+        return Policy(
+            Retention(retention.terminal, retention.silent), self._settings.limits.max_esims
+        )
+
     def _reload_on_signal(self) -> None:
         try:
             self.reload()
@@ -275,11 +283,6 @@ class Exporter:
 def _access(settings: Settings, secrets: tuple[bytes, ...]) -> Access:
     webhook = settings.webhook
     return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
-
-
-def _policy(settings: Settings) -> Policy:
-    retention = Retention(settings.retention.terminal, settings.retention.silent)
-    return Policy(retention, settings.limits.max_esims)
 
 
 def _tick(settings: Settings) -> float:

@@ -38,6 +38,7 @@ Prometheus gateway for travel eSIM webhook feeds, version {exporter.__version__}
 
 commands:
   serve      receive webhooks and serve metrics
+  check      say whether the settings for serve can be used
   simulate   send signed events as the vendor would
   demo       serve and simulate together, to look around
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         print(_USAGE, end="")  # noqa: T201  # likewise
         return 0
     commands: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]]
-    commands = {"serve": _serve, "simulate": _simulate, "demo": _demo}
+    commands = {"serve": _serve, "check": _check, "simulate": _simulate, "demo": _demo}
     if name not in commands:
         print(f"esim-exporter: no such command: {name}\n\n{_USAGE}", end="", file=sys.stderr)  # noqa: T201
         return UNUSABLE
@@ -67,16 +68,11 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     load = partial(settings.load, argv, environ)
     try:
         chosen = load()
-        path = from_url(chosen.storage.url)
         if chosen.config.check:
-            settings.read_secrets(chosen)
-            settings.read_iccid_hash_key(chosen)
-            print("The settings can be used.")  # noqa: T201  # the answer
-            return 0
+            return _check(argv, environ)
+        path = from_url(chosen.storage.url)
     except SettingsError as error:
-        for line in str(error).splitlines():
-            print(f"esim-exporter serve: {line}", file=sys.stderr)  # noqa: T201  # no log yet
-        return UNUSABLE
+        return _unusable("serve", error)
     logs.configure(chosen.log.level, chosen.log.format)
     status = 0
     try:
@@ -86,6 +82,24 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         log.critical("cannot go on", extra=fields(error=error))
         status = UNUSABLE if isinstance(error, SettingsError) else 1
     return _leave(status)
+
+
+def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    try:
+        chosen = settings.load(argv, environ, "esim-exporter check")
+        from_url(chosen.storage.url)
+        settings.read_secrets(chosen)
+        settings.read_iccid_hash_key(chosen)
+    except SettingsError as error:
+        return _unusable("check", error)
+    print("The settings can be used.")  # noqa: T201  # the answer
+    return 0
+
+
+def _unusable(command: str, error: SettingsError) -> int:
+    for line in str(error).splitlines():
+        print(f"esim-exporter {command}: {line}", file=sys.stderr)  # noqa: T201  # no log yet
+    return UNUSABLE
 
 
 async def _run(chosen: Settings, path: Path, load: Callable[[], Settings]) -> None:

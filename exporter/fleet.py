@@ -62,8 +62,8 @@ class Fleet:
         return self.esims.get(key) or self.over.get(key)
 
     def apply(self, policy: Policy) -> None:
-        """Go on under another retention; another cap is applied when the state is next loaded."""
-        self.policy = replace(policy, max_esims=self.policy.max_esims)
+        """Go on under another policy; where there is room now, it fills by and by."""
+        self.policy = policy
         for blocks in (self.esims, self.over):
             blocks.reschedule(policy.retention.deadline)
 

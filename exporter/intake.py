@@ -57,6 +57,8 @@ class State:
     fleet: Fleet
     exposition: Exposition
     rejections: Rejections
+    damage: int = 0
+    """How much of the stored state was found damaged and left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ first increase is seen as one.
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import prometheus_client
 from prometheus_client import (
@@ -42,21 +42,29 @@ _DELAY_BUCKETS = (1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 9 * 3600, 864
 _SCRAPE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+class Description(NamedTuple):
+    """What the documentation says of a family."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    help: str
+
+
 class SelfMetrics:
     """The registry of the exporter's own metrics."""
 
     def __init__(self, vendors: Mapping[str, Sequence[str]], revision: str = "unknown") -> None:
         """Create the metrics for these vendors and their event types."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.descriptions: list[Description] = []
+        """Families with the prefix of this group, those of the process and of Python apart."""
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        Gauge(
-            PREFIX + "build_info",
-            "Version of the exporter; always 1.",
-            ["version", "revision", "pythonversion"],
-            registry=registry,
+        self._gauge(
+            "build_info", "Version of the exporter; always 1.", "version revision pythonversion"
         ).labels(exporter.__version__, revision, platform.python_version()).set(1)
         self.events = self._counter(
             "webhook_events", "Verified events by what became of them.", "vendor event_type result"
@@ -107,9 +115,12 @@ class SelfMetrics:
             for reason in REJECTIONS:
                 self.rejected.labels(vendor, reason)
 
-    def observe(self, families: Callable[[], Iterable[Metric]]) -> None:
+    def observe(
+        self, families: Callable[[], Iterable[Metric]], descriptions: Iterable[Description]
+    ) -> None:
         """Add families that are read when scraped."""
         self.registry.register(_Observer(families))
+        self.descriptions += descriptions
 
     def text(self, *, openmetrics_format: bool) -> str:
         """Return the group in one of the two formats, without OpenMetrics' last line."""
@@ -119,13 +130,21 @@ class SelfMetrics:
         return text.decode().removesuffix("# EOF\n")
 
     def _counter(self, name: str, help_: str, labels: str = "") -> Counter:
-        return Counter(PREFIX + name, help_, labels.split(), registry=self.registry)
+        names = self._describe(f"{name}_total", "counter", help_, labels)
+        return Counter(PREFIX + name, help_, names, registry=self.registry)
 
     def _gauge(self, name: str, help_: str, labels: str = "") -> Gauge:
-        return Gauge(PREFIX + name, help_, labels.split(), registry=self.registry)
+        names = self._describe(name, "gauge", help_, labels)
+        return Gauge(PREFIX + name, help_, names, registry=self.registry)
 
     def _histogram(self, name: str, help_: str, buckets: tuple[float, ...]) -> Histogram:
+        self._describe(name, "histogram", help_)
         return Histogram(PREFIX + name, help_, buckets=buckets, registry=self.registry)
+
+    def _describe(self, name: str, type_: str, help_: str, labels: str = "") -> tuple[str, ...]:
+        names = tuple(labels.split())
+        self.descriptions.append(Description(PREFIX + name, type_, names, help_))
+        return names
 
 
 class _Observer(Collector):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_server_log = logging.getLogger("hypercorn.error")
+_server_log = logging.getLogger(f"{__name__}.hypercorn")
 _server_log.setLevel(logging.WARNING)  # where it listens is said once, by this module's callers
 
 GRACE = 5.0

@@ -1,0 +1,74 @@
+"""Write the tables in README.md that come from the code: ``make docs``.
+
+With ``--check`` nothing is written; the exit status says whether they are up to date.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
+from exporter.observation import descriptions
+from exporter.selfmetrics import Description, SelfMetrics
+from exporter.settings import settings_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.families import Family
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def tables() -> dict[str, str]:
+    """Return each table under the name that its markers in README.md carry."""
+    own = [*SelfMetrics({}).descriptions, *descriptions()]
+    return {
+        "settings": settings_table(),
+        "esims": _metrics_table(map(_described, esim_families(Identity()))),
+        "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
+        "exporter": _metrics_table(own),
+    }
+
+
+def filled(text: str) -> str:
+    """Return a README's text with its tables as the code has them now."""
+    for name, table in tables().items():
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, opening, rest = text.partition(start)
+        _, closing, after = rest.partition(end)
+        assert opening, f"README.md has no place for the table {name}"
+        assert closing, f"README.md does not say where the table {name} ends"
+        text = f"{before}{start}\n\n{table}\n{end}{after}"
+    return text
+
+
+def main() -> int:
+    """Write or check; return the exit status."""
+    old = README.read_text(encoding="utf-8")
+    new = filled(old)
+    if "--check" not in sys.argv[1:]:
+        README.write_text(new, encoding="utf-8")
+        return 0
+    if old != new:
+        sys.stderr.write("README.md: a table is not what the code says; run make docs\n")
+    return int(old != new)
+
+
+def _described(family: Family) -> Description:
+    return Description(family.name, family.type.value, family.labels, family.help)
+
+
+def _metrics_table(families: Iterable[Description]) -> str:
+    lines = ["| Metric | Type | Labels | |", "|---|---|---|---|"]
+    lines += [
+        f"| `{f.name}` | {f.type} | {', '.join(f.labels)} | {f.help} |"
+        for f in sorted(families, key=lambda f: f.name)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
