@@ -105,7 +105,7 @@ class Aggregates:
 
     def __init__(self, vendors: tuple[str, ...]) -> None:
         self.vendors = {vendor: VendorTotals() for vendor in sorted(vendors)}
-        self.packages: Blocks[PackageTotals] = Blocks()
+        self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
         self.locations: dict[tuple[str, str], int] = {}
         """Bytes by (vendor, location): the most ever reported there by each allowance."""
 
@@ -144,7 +144,7 @@ class Aggregates:
         totals = self.packages.get(key)
         if totals is None:
             totals = PackageTotals(key)
-            self.packages.put(totals)
+            self.packages.put(key, totals)
         return totals
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from math import inf
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 FULL = 64
 """Records in a block that was filled in order, or after a split."""
@@ -24,63 +23,44 @@ MOST = 2 * FULL
 FEWEST = FULL // 4
 """Records in a block before it is merged into a neighbour."""
 
-
-class Keyed(Protocol):
-    """Anything with a sortable key."""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Return what the records are sorted by."""
-        ...
+K = TypeVar("K", bound=Any)  # anything that sorts
+R = TypeVar("R")
 
 
-R = TypeVar("R", bound=Keyed)
-
-_key = attrgetter("key")
-
-
-class Block(Generic[R]):
+class Block(Generic[K, R]):
     """A run of records in the order of their keys, with what was last rendered of it."""
 
-    __slots__ = ("due", "records", "rendered")
+    __slots__ = ("due", "keys", "records", "rendered")
 
-    def __init__(self, records: list[R], due: float) -> None:
+    def __init__(self, keys: list[K], records: list[R], due: float) -> None:
+        self.keys = keys
         self.records = records
         self.due = due
         """No record in the block is due before this time; it may be too early, never late."""
         self.rendered: tuple[Any, ...] | None = None
         """Whatever the exposition keeps of a block, replaced as a whole."""
 
-    @property
-    def first(self) -> tuple[str, ...]:
-        """Return the least key in the block."""
-        return self.records[0].key
 
+class Blocks(Generic[K, R]):
+    """Sorted records by key, and which blocks changed since they were last rendered."""
 
-class Blocks(Generic[R]):
-    """Sorted records by key, and which blocks changed since they were last rendered.
-
-    ``deadline`` says when a record is next due for a look (unix seconds).
-    """
-
-    def __init__(self, deadline: Callable[[R], float] = lambda _: inf) -> None:
-        self._deadline = deadline
-        self._blocks: list[Block[R]] = []
-        self._firsts: list[tuple[str, ...]] = []
+    def __init__(self) -> None:
+        self._blocks: list[Block[K, R]] = []
+        self._firsts: list[K] = []
         self._count = 0
-        self.dirty: dict[Block[R], None] = {}
+        self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
-    def fill(self, ordered: Iterable[R]) -> None:
+    def fill(self, ordered: Iterable[tuple[K, R]], due: float = inf) -> None:
         """Put records that come in the order of their keys; there must be none yet."""
-        records = list(ordered)
-        for at in range(0, len(records), FULL):
-            run = records[at : at + FULL]
-            block = Block(run, min(map(self._deadline, run)))
+        pairs = list(ordered)
+        for at in range(0, len(pairs), FULL):
+            run = pairs[at : at + FULL]
+            block = Block([key for key, _ in run], [record for _, record in run], due)
             self._blocks.append(block)
-            self._firsts.append(block.first)
+            self._firsts.append(block.keys[0])
             self.dirty[block] = None
-        self._count = len(records)
+        self._count = len(pairs)
 
     def __len__(self) -> int:
         return self._count
@@ -90,85 +70,76 @@ class Blocks(Generic[R]):
             yield from block.records
 
     @property
-    def blocks(self) -> list[Block[R]]:
+    def blocks(self) -> list[Block[K, R]]:
         """Return all blocks in order. Not to be changed."""
         return self._blocks
 
-    def get(self, key: tuple[str, ...]) -> R | None:
+    def get(self, key: K) -> R | None:
         """Return the record with this key, or ``None``."""
         if not self._blocks:
             return None
-        records = self._blocks[self._index(key)].records
-        at = bisect_left(records, key, key=_key)
-        if at < len(records) and records[at].key == key:
-            return records[at]
+        block = self._blocks[self._index(key)]
+        at = bisect_left(block.keys, key)
+        if at < len(block.keys) and block.keys[at] == key:
+            return block.records[at]
         return None
 
-    def put(self, record: R) -> None:
-        """Insert a record, or replace the one with its key."""
-        key = record.key
+    def put(self, key: K, record: R, due: float = inf) -> None:
+        """Insert a record that is due at ``due`` (unix seconds), or replace that of its key."""
         if not self._blocks:
-            self._blocks.append(Block([], inf))
+            self._blocks.append(Block([], [], inf))
             self._firsts.append(key)
         index = self._index(key)
         block = self._blocks[index]
-        at = bisect_left(block.records, key, key=_key)
-        if at < len(block.records) and block.records[at].key == key:
+        at = bisect_left(block.keys, key)
+        if at < len(block.keys) and block.keys[at] == key:
             block.records[at] = record
         else:
+            block.keys.insert(at, key)
             block.records.insert(at, record)
             self._count += 1
-            self._firsts[index] = block.first
-        block.due = min(block.due, self._deadline(record))
+            self._firsts[index] = block.keys[0]
+        block.due = min(block.due, due)
         self.dirty[block] = None
-        if len(block.records) > MOST:
+        if len(block.keys) > MOST:
             self._split(index)
 
-    def remove(self, key: tuple[str, ...]) -> None:
+    def remove(self, key: K) -> None:
         """Remove the record with this key. Raises ``KeyError`` when there is none."""
         if self.get(key) is None:
             raise KeyError(key)
         index = self._index(key)
         block = self._blocks[index]
-        del block.records[bisect_left(block.records, key, key=_key)]
+        at = bisect_left(block.keys, key)
+        del block.keys[at], block.records[at]
         self._count -= 1
         self.dirty[block] = None
-        if not block.records:
+        if not block.keys:
             self._drop(index)
         else:
-            self._firsts[index] = block.first
-            if len(block.records) < FEWEST:
+            self._firsts[index] = block.keys[0]
+            if len(block.keys) < FEWEST:
                 self._merge(index)
 
-    def due(self, now: float) -> Iterator[R]:
-        """Yield the records whose deadline has come, in the order of their keys."""
-        for block in [block for block in self._blocks if block.due <= now]:
-            deadlines = [self._deadline(record) for record in block.records]
-            block.due = min(deadlines, default=inf)
-            if block.due <= now:
-                yield from [r for r, d in zip(block.records, deadlines, strict=True) if d <= now]
+    def due(self, now: float) -> list[Block[K, R]]:
+        """Return the blocks in which something may be due; who looks sets their ``due`` anew."""
+        return [block for block in self._blocks if block.due <= now]
 
-    def reschedule(self, deadline: Callable[[R], float]) -> None:
-        """Let another function say when a record is due."""
-        self._deadline = deadline
-        for block in self._blocks:
-            block.due = -inf  # to be looked at
-
-    def touch(self, key: tuple[str, ...]) -> None:
+    def touch(self, key: K) -> None:
         """Note that the record with this key changed in place."""
         self.dirty[self._blocks[self._index(key)]] = None
 
-    def _index(self, key: tuple[str, ...]) -> int:
+    def _index(self, key: K) -> int:
         return max(0, bisect_right(self._firsts, key) - 1)
 
     def _split(self, index: int) -> None:
         block = self._blocks[index]
-        half = len(block.records) // 2
-        upper = Block(block.records[half:], block.due)
-        block.records = block.records[:half]
+        half = len(block.keys) // 2
+        upper = Block(block.keys[half:], block.records[half:], block.due)
+        del block.keys[half:], block.records[half:]
         block.rendered = None
         self._blocks.insert(index + 1, upper)
-        self._firsts.insert(index + 1, upper.first)
+        self._firsts.insert(index + 1, upper.keys[0])
         self.dirty[upper] = None
 
     def _merge(self, index: int) -> None:
@@ -176,9 +147,10 @@ class Blocks(Generic[R]):
             return
         lower = max(0, index - 1)
         block, upper = self._blocks[lower], self._blocks[lower + 1]
-        if len(block.records) + len(upper.records) > MOST:
+        if len(block.keys) + len(upper.keys) > MOST:
             return
-        block.records = block.records + upper.records
+        block.keys += upper.keys
+        block.records += upper.records
         block.due = min(block.due, upper.due)
         block.rendered = None
         self.dirty[block] = None

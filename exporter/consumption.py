@@ -21,8 +21,8 @@ from typing import NamedTuple
 WINDOW = 16
 """Samples that stay refinable by a late one; the 17th folds the least into the base."""
 
-_PAIR = Struct(">QQ")
-"""(unix seconds, used in base units), big-endian: packed pairs order as their values do."""
+_PAIR = Struct(">IQ")
+"""(unix seconds until 2106, used in base units), big-endian: packed, pairs order as they do."""
 
 _ORIGIN = _PAIR.pack(0, 0)
 """The first anchor: nothing was used before the first sample."""
@@ -64,11 +64,6 @@ class Consumption(NamedTuple):
 def revived(total: int, time: int, used: int) -> Consumption:
     """Return a counter that goes on from ``total``, with its anchor at (time, used)."""
     return Consumption(total, _PAIR.pack(time, used), total)
-
-
-def restored(base: int, path: bytes) -> Consumption:
-    """Return the counter with this base and path, as it was stored."""
-    return Consumption(base, path, base + _rises(path))
 
 
 def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption, Arrival]:

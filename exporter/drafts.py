@@ -46,6 +46,7 @@ class Overlay(Generic[R]):
     def __init__(self, committed: Callable[[Any], R | None]) -> None:
         self._committed = committed
         self._changed: dict[Any, tuple[R | None, R | None]] = {}
+        self._rows: dict[Any, bytes] = {}
 
     def get(self, key: Key) -> R | None:
         """Return the record as the draft has it."""
@@ -62,9 +63,9 @@ class Overlay(Generic[R]):
         """Return what changed: key, record before, record after."""
         return self._changed.items()
 
-    def changed(self) -> Iterable[tuple[R | None, R | None]]:
-        """Return what changed: record before, record after."""
-        return self._changed.values()
+    def row(self, key: Key) -> bytes:
+        """Return what :meth:`seal` said to store of a record that is not removed."""
+        return self._rows[key]
 
     def seal(self) -> Iterator[Change]:
         """Yield the stored changes, and count the records' versions up."""
@@ -73,7 +74,8 @@ class Overlay(Generic[R]):
             if after:
                 after = replace(after, version=expected + 1)  # noqa: PLW2901  # the same record
                 self._changed[key] = (before, after)
-                yield Change(table_of(after), after.key, expected, encode(after))
+                self._rows[key] = encode(after)
+                yield Change(table_of(after), after.key, expected, self._rows[key])
             elif before:
                 yield Change(table_of(before), before.key, expected, None)
 

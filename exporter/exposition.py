@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from isal import isal_zlib
 
-from exporter.blocks import Block, Blocks, Keyed
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
+from exporter.packed import unpacked
 from exporter.records import Balance, PartnerNotice
 from exporter.rendering import metadata, render_esims, render_packages, render_vendors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    from exporter.blocks import Block, Blocks
     from exporter.families import Family
     from exporter.fleet import Fleet
 
-R = TypeVar("R", bound=Keyed)
+K = TypeVar("K")
+R = TypeVar("R")
 
 CHUNK = 128 * 1024
 """Bytes to send at a time; through the server, smaller chunks are several times slower."""
@@ -81,14 +83,14 @@ class Deflater:
         return Piece(deflated, len(data), isal_zlib.crc32(data))
 
 
-class Sheet(Generic[R]):
+class Sheet(Generic[K, R]):
     """The pieces of some families over blocks of records: a column a family, a row a block."""
 
     def __init__(
         self,
-        blocks: Blocks[R],
+        blocks: Blocks[K, R],
         families: tuple[Family, ...],
-        render: Callable[[Iterable[R], tuple[Family, ...]], list[str]],
+        render: Callable[[Block[K, R], tuple[Family, ...]], list[str]],
         deflater: Deflater,
     ) -> None:
         self.families = families
@@ -115,9 +117,9 @@ class Sheet(Generic[R]):
                 self._refresh(block)
         return [block.rendered for block in self._blocks.blocks if block.rendered]
 
-    def _refresh(self, block: Block[R]) -> None:
+    def _refresh(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
-        texts = self._render(block.records, self.families)
+        texts = self._render(block, self.families)
         block.rendered = tuple([self._deflater.piece(text) for text in texts])
 
 
@@ -172,9 +174,18 @@ class Exposition:
         self.stale_after = stale_after
         """Seconds after which an ACTIVATED eSIM counts as stale."""
         families = esim_families(identity)
-        self._esims = Sheet(fleet.esims, families, render_esims, self._deflater)
-        packages = fleet.totals.packages
-        self._packages = Sheet(packages, PACKAGE_FAMILIES, render_packages, self._deflater)
+        self._esims = Sheet(
+            fleet.esims.blocks,
+            families,
+            lambda block, families: render_esims(unpacked(block), families),
+            self._deflater,
+        )
+        self._packages = Sheet(
+            fleet.totals.packages,
+            PACKAGE_FAMILIES,
+            lambda block, families: render_packages(block.records, families),
+            self._deflater,
+        )
         self._metadata: dict[tuple[str, Format], Piece] = {}
 
     @property
@@ -254,7 +265,7 @@ def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str
     ]
 
 
-def _columns(sheet: Sheet[R]) -> list[tuple[Family, Iterable[Piece]]]:
+def _columns(sheet: Sheet[K, R]) -> list[tuple[Family, Iterable[Piece]]]:
     rows = sheet.capture()
     return [(family, [row[at] for row in rows]) for at, family in enumerate(sheet.families)]
 

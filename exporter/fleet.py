@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from exporter.aggregates import Aggregates
-from exporter.blocks import Blocks
 from exporter.drafts import Draft
 from exporter.expiry import Retention
+from exporter.packed import PackedEsims
 from exporter.records import Esim, Package, Tombstone
-from exporter.rows import decode
+from exporter.rows import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +41,9 @@ class Fleet:
 
     def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
         self.policy = policy
-        self.esims: Blocks[Esim] = Blocks(policy.retention.deadline)
+        self.esims = PackedEsims(policy.retention.deadline)
         """eSIMs with series of their own."""
-        self.over: Blocks[Esim] = Blocks(policy.retention.deadline)
+        self.over = PackedEsims(policy.retention.deadline)
         """eSIMs over the cardinality cap."""
         self.tombstones: dict[Key, Tombstone] = {}
         """Oldest first."""
@@ -64,8 +64,8 @@ class Fleet:
     def apply(self, policy: Policy) -> None:
         """Go on under another policy; where there is room now, it fills by and by."""
         self.policy = policy
-        for blocks in (self.esims, self.over):
-            blocks.reschedule(policy.retention.deadline)
+        for esims in (self.esims, self.over):
+            esims.reschedule(policy.retention.deadline)
 
     def room(self) -> int:
         """Return how many more eSIMs may get series of their own; negative where too many do."""
@@ -89,9 +89,14 @@ class Fleet:
 
     def publish(self, draft: Draft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
-        for before, after in draft.esims.changed():
+        for key, (before, after) in draft.esims.items():
             self.totals.replace(before, after)
-            self._place(before, after)
+            if before and (after is None or before.tracked != after.tracked):
+                (self.esims if before.tracked else self.over).remove(before.key)
+            if after:
+                (self.esims if after.tracked else self.over).put(after, draft.esims.row(key))
+                if not after.tracked and (before is None or before.tracked):
+                    heappush(self._waiting, (after.admitted, after.key))
         for key, (buried, tombstone) in draft.tombstones.items():
             if tombstone:
                 self.tombstones[key] = tombstone
@@ -127,22 +132,14 @@ class Fleet:
         yield from self.esims.due(now)
         yield from self.over.due(now)
 
-    def _place(self, before: Esim | None, after: Esim | None) -> None:
-        if before and (after is None or before.tracked != after.tracked):
-            (self.esims if before.tracked else self.over).remove(before.key)
-        if after:
-            (self.esims if after.tracked else self.over).put(after)
-            if not after.tracked and (before is None or before.tracked):
-                heappush(self._waiting, (after.admitted, after.key))
-
 
 class Restoration:
     """Builds a fleet from what is stored, chunk by chunk, so that others may run in between."""
 
     def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
         self._fleet = Fleet(policy, vendors)
-        self._tracked: list[Esim] = []
-        self._over: list[Esim] = []
+        self._tracked: list[tuple[Esim, bytes]] = []
+        self._over: list[tuple[Esim, bytes]] = []
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.
@@ -154,7 +151,7 @@ class Restoration:
             record = decode(row)
             if isinstance(record, Esim):
                 fleet.totals.replace(None, record)
-                (self._tracked if record.tracked else self._over).append(record)
+                (self._tracked if record.tracked else self._over).append((record, row.data))
             elif isinstance(record, Tombstone):
                 fleet.tombstones[record.key] = record
             else:
@@ -166,20 +163,20 @@ class Restoration:
     def finish(self) -> Fleet:
         """Return the fleet. Where the cap was lowered since, those admitted last lose series."""
         fleet, tracked, over = self._fleet, self._tracked, self._over
-        fleet.admissions = max((e.admitted for e in [*tracked, *over]), default=0)
+        fleet.admissions = max((esim.admitted for esim, _ in [*tracked, *over]), default=0)
         cap = fleet.policy.max_esims
         if cap and len(tracked) > cap:
-            newest = nlargest(len(tracked) - cap, tracked, key=lambda e: e.admitted)
-            demoted = {e.key for e in newest}
-            over = sorted([*over, *(replace(e, tracked=False) for e in newest)], key=_key)
-            tracked = [e for e in tracked if e.key not in demoted]
+            by_admission = sorted(tracked, key=lambda pair: pair[0].admitted)
+            tracked = sorted(by_admission[:cap], key=_key)
+            demoted = [replace(esim, tracked=False) for esim, _ in by_admission[cap:]]
+            over = sorted([*over, *((esim, encode(esim)) for esim in demoted)], key=_key)
         fleet.esims.fill(tracked)
         fleet.over.fill(over)
-        fleet.wait([(e.admitted, e.key) for e in over])
+        fleet.wait([(esim.admitted, esim.key) for esim, _ in over])
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet
 
 
-def _key(esim: Esim) -> EsimKey:
-    return esim.key
+def _key(pair: tuple[Esim, bytes]) -> EsimKey:
+    return pair[0].key

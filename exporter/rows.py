@@ -8,12 +8,12 @@ there are many, stay packed (base64).
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
 
-from exporter.consumption import Consumption, restored
+from exporter.consumption import Consumption
 from exporter.errors import StorageDamaged
 from exporter.events import Snapshot, Status
 from exporter.records import (
@@ -69,6 +69,11 @@ def decode(row: Row) -> Record:
     raise _unreadable(row)
 
 
+def decode_esim(vendor: str, esim_id: str, version: int, data: bytes) -> Esim:
+    """Return the eSIM of a row that was decoded, or encoded, by this version before."""
+    return _esim([vendor, esim_id], from_json(data)[1:], version)
+
+
 def _unreadable(row: Row) -> StorageDamaged:
     return StorageDamaged(
         f"a row of table {row.table} was written by a version this one cannot read; "
@@ -110,27 +115,26 @@ def _allowance_fields(a: Allowance) -> list[Any]:
 
 
 def _consumption_fields(c: Consumption | None) -> list[Any] | None:
-    return None if c is None else [c.base, b64encode(c.path).decode()]
+    return None if c is None else [c.base, c.total, b2a_base64(c.path, newline=False).decode()]
 
 
 def _esim(key: list[Any], fields: list[Any], version: int) -> Esim:
     received, admitted, tracked, status_time, status, *registers, allowances = fields
     reference_time, reference_id, iccid_time, iccid = registers
-    vendor, esim_id = key
     return Esim(
-        vendor=vendor,
-        esim_id=esim_id,
-        received=received,
-        admitted=admitted,
-        tracked=tracked,
-        status_time=status_time,
-        status=Status(status),
-        reference_time=reference_time,
-        reference_id=reference_id,
-        iccid_time=iccid_time,
-        iccid=iccid,
-        allowances=tuple([_allowance(a) for a in allowances]),
-        version=version,
+        key[0],
+        key[1],
+        received,
+        admitted,
+        tracked,
+        status_time,
+        Status(status),
+        reference_time,
+        reference_id,
+        iccid_time,
+        iccid,
+        tuple([_allowance(a) for a in allowances]),
+        version,
     )
 
 
@@ -138,19 +142,22 @@ def _allowance(fields: list[Any]) -> Allowance:
     package_id, time, received, *amounts, locations, data, sms, voice, peaks = fields
     amounts.append(None if locations is None else _locations(locations))
     return Allowance(
-        package_id=package_id,
-        time=time,
-        snapshot=Snapshot(*amounts),
-        received=received,
-        data=_consumption(data),
-        sms=_consumption(sms),
-        voice=_consumption(voice),
-        peaks=_locations(peaks),
+        package_id,
+        time,
+        Snapshot(*amounts),
+        received,
+        _consumption(data),
+        _consumption(sms),
+        _consumption(voice),
+        _locations(peaks),
     )
 
 
 def _consumption(fields: list[Any] | None) -> Consumption | None:
-    return None if fields is None else restored(fields[0], b64decode(fields[1]))
+    if fields is None:
+        return None
+    base, total, path = fields
+    return Consumption(base, a2b_base64(path), total)
 
 
 def _locations(fields: list[list[Any]]) -> Locations:

@@ -1,0 +1,91 @@
+"""eSIMs in memory as what is stored of them: their rows.
+
+As Python objects they would take three times the memory. An eSIM is unpacked when an event
+changes it and when its block is rendered; what is put back was encoded for its commit anyway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.blocks import Blocks
+from exporter.rows import decode_esim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from exporter.blocks import Block
+    from exporter.records import Esim, EsimKey
+
+_VERSION = 5
+"""Bytes for a row's version, in front of the row."""
+
+
+class PackedEsims:
+    """eSIMs in the order of their keys."""
+
+    def __init__(self, deadline: Callable[[Esim], float]) -> None:
+        """``deadline`` says when something of an eSIM is next due (unix seconds)."""
+        self.blocks: Blocks[bytes, bytes] = Blocks()
+        self.deadline = deadline
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Esim]:
+        for block in self.blocks.blocks:
+            yield from unpacked(block)
+
+    def fill(self, ordered: Iterable[tuple[Esim, bytes]]) -> None:
+        """Put eSIMs that come in the order of their keys, with their rows."""
+        self.blocks.fill(((_key(esim.key), _record(esim, row)) for esim, row in ordered), due=0.0)
+
+    def get(self, key: EsimKey) -> Esim | None:
+        """Return an eSIM, or ``None``."""
+        packed = _key(key)
+        record = self.blocks.get(packed)
+        return None if record is None else _esim(packed, record)
+
+    def put(self, esim: Esim, row: bytes) -> None:
+        """Insert an eSIM, or replace the one of its key; ``row`` is what is stored of it."""
+        self.blocks.put(_key(esim.key), _record(esim, row), self.deadline(esim))
+
+    def remove(self, key: EsimKey) -> None:
+        """Remove an eSIM. Raises ``KeyError`` when there is none."""
+        self.blocks.remove(_key(key))
+
+    def due(self, now: float) -> Iterator[Esim]:
+        """Yield the eSIMs of which something is due at ``now``, in the order of their keys."""
+        for block in self.blocks.due(now):
+            esims = list(unpacked(block))
+            deadlines = [self.deadline(esim) for esim in esims]
+            block.due = min(deadlines)
+            for esim, deadline in zip(esims, deadlines, strict=True):
+                if deadline <= now:
+                    yield esim
+
+    def reschedule(self, deadline: Callable[[Esim], float]) -> None:
+        """Let another function say when something is due."""
+        self.deadline = deadline
+        for block in self.blocks.blocks:
+            block.due = 0.0  # to be looked at
+
+
+def unpacked(block: Block[bytes, bytes]) -> Iterator[Esim]:
+    """Yield the eSIMs of a block, in order."""
+    return map(_esim, block.keys, block.records)
+
+
+def _key(key: EsimKey) -> bytes:
+    """Return a key that sorts as the texts do: UTF-8 does, and no identifier holds a NUL."""
+    return "\0".join(key).encode()
+
+
+def _record(esim: Esim, row: bytes) -> bytes:
+    return esim.version.to_bytes(_VERSION, "big") + row
+
+
+def _esim(key: bytes, record: bytes) -> Esim:
+    vendor, _, esim_id = key.decode().partition("\0")
+    version = int.from_bytes(record[:_VERSION], "big")
+    return decode_esim(vendor, esim_id, version, record[_VERSION:])
