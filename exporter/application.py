@@ -29,15 +29,19 @@ def application(
     app.config["BODY_TIMEOUT"] = None  # those who read a body bound it themselves
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
     async def explain(error: HTTPException) -> Response:
         code, text = error.code or 500, error.name
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
         if not json_errors:
-            return Response(f"{text}\n", code, content_type="text/plain; charset=utf-8")
+            headers["Content-Type"] = "text/plain; charset=utf-8"
+            return Response(f"{text}\n", code, headers)
+        headers["Content-Type"] = "application/json"
         body = to_json({"code": code, "status": "error", "error": text}) + b"\n"
-        return Response(body, code, content_type="application/json")
+        return Response(body, code, headers)
 
     async def count(response: Response) -> Response:
         handler = request.url_rule.rule if request.url_rule else "other"

@@ -56,7 +56,8 @@ class Connection:
         """Send ``body`` and return the status code of the answer.
 
         Raises ``ConnectionError``, its message the kind of the cause, when no whole answer
-        came in time; it is not known then whether the body arrived.
+        came in time; it is not known then whether the body arrived. After a cancelled call
+        the connection must be closed: its answer would be taken for that to the next body.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -64,9 +65,6 @@ class Connection:
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             self.close()
             raise ConnectionError(type(error).__name__) from error
-        except BaseException:  # an answer that was not waited for must not meet the next body
-            self.close()
-            raise
 
     async def _exchange(self, body: bytes, headers: Mapping[str, str]) -> int:
         reader, writer = await self._open()

@@ -57,8 +57,8 @@ def told(error: Exception, path: Path) -> StorageError:
             return _in_use(path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StorageDamaged(
-                f"{path} is damaged ({error}): keep a copy of it; restore a backup, or save "
-                f"what can be saved with sqlite3 {path.name} .recover"
+                f"{path} is damaged ({error}): keep a copy of it; restore a backup, or save what "
+                f"can be saved with sqlite3 {path.name} .recover (not every build has that)"
             )
     reason = getattr(error, "strerror", None) or error
     return StorageUnavailable(

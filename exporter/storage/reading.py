@@ -79,8 +79,8 @@ def _read(
 
 
 def _compared(connection: sqlite3.Connection, shape: Shape, tally: _Tally) -> Iterator[str]:
-    seal = connection.execute("SELECT rows, versions FROM seal WHERE name = ?", (shape.name,))
-    rows, versions = seal.fetchone() or (None, None)
+    query = "SELECT rows, versions FROM seal WHERE name = ?"
+    rows, versions = connection.execute(query, (shape.name,)).fetchone() or (None, None)
     if rows != tally.rows:
         yield f"table {shape.name} should hold {rows} rows and holds {tally.rows}"
     # The version of a damaged row may be what is damaged.

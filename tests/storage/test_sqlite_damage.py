@@ -1,0 +1,299 @@
+"""Damage to the file or its log: never silent, and never more than what is damaged."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.errors import StorageDamaged, StorageUnavailable
+from exporter.storage import Change, Changes, Row, Table
+from exporter.storage.schema import ALL, checksum
+from exporter.storage.sqlite import SqliteStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.storage import Key
+
+ICCID = "8988303000000614227"
+PAGE = 8192
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.db"
+
+
+def esim(name: str, expected: int = 0, data: bytes = b"old") -> Change:
+    return Change(Table.ESIM, ("v", name), expected, data)
+
+
+async def make(path: Path, *batches: Changes) -> None:
+    storage = await SqliteStorage.open(path)
+    for changes in batches:
+        assert await storage.commit(changes) == ()
+    await storage.close()
+
+
+THREE = Changes((esim("a"), esim(ICCID), esim("c")), {("b",): 7, ("c",): 8})
+
+
+async def loaded(storage: SqliteStorage) -> tuple[list[Row], dict[Key, int], list[str]]:
+    rows: list[Row] = []
+    bases: dict[Key, int] = {}
+    damaged: list[str] = []
+    async for chunk in storage.load():
+        rows += chunk.rows
+        bases |= chunk.bases
+        damaged += chunk.damaged
+    return rows, bases, damaged
+
+
+async def names(path: Path) -> tuple[list[str], list[str]]:
+    """The names of the eSIMs that load, and the damage that is reported."""
+    storage = await SqliteStorage.open(path)
+    rows, _, damaged = await loaded(storage)
+    await storage.close()
+    return [row.key[1] for row in rows], damaged
+
+
+def behind_its_back(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for statement in statements:
+            other.execute(statement)
+
+
+def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+
+
+def test_the_checksum_tells_where_each_part_ends() -> None:
+    rows = [
+        (("a", "bc"), 1, b"d"),
+        (("ab", "c"), 1, b"d"),
+        (("a", "bc1"), 1, b"d"),
+        (("a", "bc"), 11, b"d"),
+        (("a", "bc"), 1, b"1:d"),
+        (("a", ""), 1, b"bcd"),
+    ]
+    assert len({checksum(shape, *row) for shape in ALL for row in rows}) == len(rows) * len(ALL)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data = 'olD'",
+        "data = NULL",
+        "data = 7",
+        "data = x'00'",
+        "version = 2",
+        "version = 'x'",
+        "crc = crc + 1",
+        "crc = NULL",
+        "esim_id = 'other'",
+        "esim_id = CAST(x'ff' AS TEXT)",
+        "esim_id = x'ff'",
+    ],
+)
+async def test_a_damaged_row_is_reported_and_left_out(path: Path, change: str) -> None:
+    await make(path, THREE)
+    behind_its_back(
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, ' NOT NULL', '') WHERE name = 'esim'",
+    )
+    behind_its_back(path, f"UPDATE esim SET {change} WHERE esim_id = '{ICCID}'")
+
+    found, damaged = await names(path)
+
+    assert found == ["a", "c"]
+    (line,) = damaged
+    assert line.startswith("table esim: the row with key digest ")
+    assert line.endswith(" does not match its checksum and was left out")
+    assert ICCID not in line
+    assert "old" not in line
+
+
+async def test_a_flipped_byte_in_the_file_is_reported(path: Path) -> None:
+    await make(path, Changes((esim("a"), esim("b", data=b"precious"), esim("c"))))
+    replace_bytes(path, b"precious", b"preciOus")
+
+    found, damaged = await names(path)
+
+    assert (found, len(damaged)) == (["a", "c"], 1)
+
+
+async def test_a_damaged_row_is_kept_aside_and_can_be_written_anew(path: Path) -> None:
+    await make(path, THREE)
+    behind_its_back(path, f"UPDATE esim SET data = 'olD' WHERE esim_id = '{ICCID}'")
+    assert len((await names(path))[1]) == 1
+
+    await make(path, Changes((esim(ICCID, 0, b"new"), esim("a", 1, b"new"))))
+
+    assert await names(path) == ([ICCID, "a", "c"], [])
+    with closing(sqlite3.connect(path)) as other:
+        ((name, content),) = other.execute("SELECT name, content FROM damaged").fetchall()
+    assert name == "esim"
+    assert "b'olD'" in content
+
+
+async def test_a_damaged_base_is_reported_and_left_out(path: Path) -> None:
+    await make(path, THREE)
+    behind_its_back(path, "UPDATE bases SET amount = '9' WHERE amount = '8'")
+    storage = await SqliteStorage.open(path)
+
+    _, bases, damaged = await loaded(storage)
+    assert bases == {("b",): 7}
+    assert len(damaged) == 1
+    assert "table bases: the row with key digest" in damaged[0]
+
+    assert await storage.commit(Changes(bases={("c",): 1})) == ()
+    _, bases, damaged = await loaded(storage)
+    assert (bases, damaged) == ({("b",): 7, ("c",): 1}, [])
+    await storage.close()
+
+
+@pytest.mark.parametrize("table", ["esim", "bases"])
+async def test_a_row_that_vanished_is_reported_once(path: Path, table: str) -> None:
+    await make(path, THREE)
+    behind_its_back(path, f"DELETE FROM {table} WHERE crc = (SELECT max(crc) FROM {table})")
+
+    _, damaged = await names(path)
+    held = {"esim": 3, "bases": 2}[table]
+    assert damaged == [f"table {table} should hold {held} rows and holds {held - 1}"]
+    assert (await names(path))[1] == []
+
+
+async def test_a_row_that_fell_back_to_an_older_state_is_reported(path: Path) -> None:
+    await make(path, THREE)
+    behind_its_back(path, "CREATE TABLE old AS SELECT * FROM esim WHERE esim_id = 'a'")
+    await make(path, Changes((esim("a", 1, b"new"),)))
+    behind_its_back(path, "INSERT OR REPLACE INTO esim SELECT * FROM old")
+
+    _, damaged = await names(path)
+
+    assert damaged == ["table esim holds rows that are not the ones last committed"]
+
+
+async def test_a_seal_that_vanished_is_reported(path: Path) -> None:
+    await make(path, THREE)
+    behind_its_back(path, "DELETE FROM seal WHERE name = 'feed'")
+
+    assert (await names(path))[1] == ["table feed should hold None rows and holds 0"]
+    assert (await names(path))[1] == []
+
+
+async def test_deleted_rows_leave_the_seal_intact(path: Path) -> None:
+    deletes = (Change(Table.ESIM, ("v", "a"), 2, None), Change(Table.ESIM, ("v", "c"), 1, None))
+    await make(path, THREE, Changes((esim("a", 1),)), Changes(deletes))
+
+    assert await names(path) == ([ICCID], [])
+
+
+@pytest.mark.parametrize("base", [False, True])
+async def test_damage_met_while_committing_is_set_right_by_a_reload(path: Path, base: bool) -> None:
+    await make(path, THREE)
+    storage = await SqliteStorage.open(path)
+    table, row = ("bases", "amount = '8'") if base else ("esim", f"esim_id = '{ICCID}'")
+
+    def damage() -> None:
+        assert storage._connection is not None
+        storage._connection.execute(f"UPDATE {table} SET version = 5 WHERE {row}")
+
+    await storage._run(damage)
+    changes = Changes(bases={("c",): 1}) if base else Changes((esim(ICCID, 1, b"new"), esim("d")))
+    with pytest.raises(StorageUnavailable, match=f"cannot be written: table {table}: the row"):
+        await storage.commit(changes)
+
+    assert await storage.probe() is True
+    rows, _, damaged = await loaded(storage)
+    assert [line for line in damaged if "does not match its checksum" in line]
+    assert "d" not in {row.key[1] for row in rows}
+    again = changes if base else Changes((esim(ICCID, 0, b"new"), esim("d")))
+    assert await storage.commit(again) == ()
+    assert (await loaded(storage))[2] == []
+    await storage.close()
+
+
+async def full(path: Path) -> None:
+    """A file of a good many pages."""
+    rows = tuple(esim(f"{n:04d}", data=b"%04d" % n * 150) for n in range(2000))
+    await make(path, Changes(rows))
+
+
+@pytest.mark.parametrize("left", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("odd", [0, 100])
+async def test_a_file_that_was_cut_off_is_damaged(path: Path, left: float, odd: int) -> None:
+    await full(path)
+    with path.open("r+b") as file:
+        file.truncate(int(file.seek(0, 2) * left) // PAGE * PAGE + odd)
+
+    with pytest.raises(StorageDamaged, match=r"a\.db is damaged .*restore a backup.*\.recover"):
+        await names(path)
+
+
+async def test_pages_of_garbage_are_damage(path: Path) -> None:
+    await full(path)
+    with path.open("r+b") as file:
+        file.seek(PAGE * 50)
+        file.write(b"\xa5" * PAGE * 100)
+
+    with pytest.raises(StorageDamaged, match=r"a\.db is damaged .*restore a backup"):
+        await names(path)
+
+
+async def crashed(path: Path, *batches: Changes) -> None:
+    """Leave the files as a process does that is killed after these commits."""
+    live = path.with_name("live.db")
+    storage = await SqliteStorage.open(live)
+    for changes in batches:
+        assert await storage.commit(changes) == ()
+    shutil.copy(live, path)
+    shutil.copy(f"{live}-wal", f"{path}-wal")
+    await storage.close()
+
+
+def contents(*paths: Path) -> list[bytes]:
+    return [path.read_bytes() for path in paths]
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+async def test_a_log_is_read_after_a_crash(path: Path) -> None:
+    await crashed(path, THREE, Changes((esim("d"),)))
+    assert await names(path) == ([ICCID, "a", "c", "d"], [])
+
+
+async def test_a_log_damaged_early_stops_the_start_and_is_left_alone(path: Path) -> None:
+    await crashed(path, THREE, Changes((esim("d"),)), Changes((esim("e"),)))
+    log = path.with_name("a.db-wal")
+    flip(log, 32 + 24 + 100)
+    before = contents(path, log)
+
+    with pytest.raises(StorageDamaged, match=r"a\.db-wal is damaged at frame 1 of "):
+        await SqliteStorage.open(path)
+
+    assert contents(path, log) == before
+
+
+async def test_a_torn_end_of_the_log_is_reported_and_the_rest_loads(path: Path) -> None:
+    await crashed(path, THREE, Changes((esim("d"),)))
+    log = path.with_name("a.db-wal")
+    flip(log, log.stat().st_size - 100)
+
+    found, damaged = await names(path)
+
+    assert found == [ICCID, "a", "c"]
+    (line,) = damaged
+    assert "the last transaction is torn and was left out" in line
+    assert await names(path) == ([ICCID, "a", "c"], [])
