@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,7 +21,7 @@ from exporter.rows import encode, table_of
 from exporter.storage import Change, Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from exporter.events import Event
     from exporter.fleet import Fleet
@@ -45,23 +44,29 @@ class Overlay(Generic[R]):
 
     def __init__(self, committed: Callable[[Any], R | None]) -> None:
         self._committed = committed
-        self._changed: dict[Any, tuple[R | None, R | None]] = {}
+        self._before: dict[Any, R | None] = {}
+        """What was looked up: a committed record is unpacked once."""
+        self._after: dict[Any, R | None] = {}
         self._rows: dict[Any, bytes] = {}
 
     def get(self, key: Key) -> R | None:
         """Return the record as the draft has it."""
-        if key in self._changed:
-            return self._changed[key][1]
-        return self._committed(key)
+        if key in self._after:
+            return self._after[key]
+        if key not in self._before:
+            self._before[key] = self._committed(key)
+        return self._before[key]
 
     def put(self, key: Key, record: R | None) -> None:
         """Write a record, or remove it with ``None``."""
-        before = self._changed[key][0] if key in self._changed else self._committed(key)
-        self._changed[key] = (before, record)
+        if key not in self._before:
+            self._before[key] = self._committed(key)
+        self._after[key] = record
 
-    def items(self) -> Iterable[tuple[Key, tuple[R | None, R | None]]]:
-        """Return what changed: key, record before, record after."""
-        return self._changed.items()
+    def items(self) -> Iterator[tuple[Key, R | None, R | None]]:
+        """Yield what changed: key, record before, record after."""
+        for key, after in self._after.items():
+            yield key, self._before[key], after
 
     def row(self, key: Key) -> bytes:
         """Return what :meth:`seal` said to store of a record that is not removed."""
@@ -69,13 +74,13 @@ class Overlay(Generic[R]):
 
     def seal(self) -> Iterator[Change]:
         """Yield the stored changes, and count the records' versions up."""
-        for key, (before, after) in self._changed.items():
+        for key, before, after in list(self.items()):
             expected = before.version if before else 0
             if after:
-                after = replace(after, version=expected + 1)  # noqa: PLW2901  # the same record
-                self._changed[key] = (before, after)
-                self._rows[key] = encode(after)
-                yield Change(table_of(after), after.key, expected, self._rows[key])
+                sealed: Any = after._replace(version=expected + 1)
+                self._after[key] = sealed
+                self._rows[key] = encode(sealed)
+                yield Change(table_of(sealed), sealed.key, expected, self._rows[key])
             elif before:
                 yield Change(table_of(before), before.key, expected, None)
 
@@ -112,7 +117,7 @@ class Draft:
         key = ("feed", vendor)
         known = self.registers.get(key)
         if known is None or known.received < self.received:
-            self.registers.put(key, replace(known or Feed(vendor, 0), received=self.received))
+            self.registers.put(key, (known or Feed(vendor, 0))._replace(received=self.received))
 
     def changes(self) -> Changes:
         """Return what one commit must write before the draft may be published."""
@@ -136,7 +141,7 @@ class Draft:
             self._move_to_base(tombstone, 1)
             self.expired += 1
         if kept or retention.esim_deadline(esim) > self.now:
-            self.esims.put(esim.key, replace(esim, allowances=tuple(kept)))
+            self.esims.put(esim.key, esim._replace(allowances=tuple(kept)))
             return
         self.esims.put(esim.key, None)
         self._room += esim.tracked
@@ -148,7 +153,7 @@ class Draft:
         for waiting in self._fleet.next_waiting(min(self._room, most)):
             esim = self.esims.get(waiting.key)
             if esim:
-                self.esims.put(esim.key, replace(esim, tracked=True))
+                self.esims.put(esim.key, esim._replace(tracked=True))
                 self._room -= 1
 
     def forget(self, most: int) -> None:
@@ -202,7 +207,7 @@ class Draft:
             return fresh
         if event.time <= grave.time:
             return None
-        return replace(fresh, status_time=grave.time, status=grave.status)
+        return fresh._replace(status_time=grave.time, status=grave.status)
 
     def _put_esim(self, esim: Esim) -> None:
         if self.esims.get(esim.key) is None:
@@ -230,7 +235,7 @@ class Draft:
         newest = notice is None or event.time > notice.time
         if newest:
             blank = PartnerNotice(event.vendor, event.event_type, event.time)
-            self.registers.put(notice_key, replace(notice or blank, time=event.time))
+            self.registers.put(notice_key, (notice or blank)._replace(time=event.time))
         if balance is not known:
             self.registers.put(key, balance)
         elif not newest:

@@ -6,8 +6,8 @@ unix seconds in UTC, so that sums do not depend on the order of events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 MAX_AMOUNT = 2**63 - 1
 """The greatest amount, in base units, that is accepted from a vendor."""
@@ -37,8 +37,7 @@ TERMINAL = frozenset({Status.DELETED, Status.REVOKED, Status.EXPIRED})
 """Statuses an eSIM does not come back from; it leaves ``/metrics`` some time after."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What one usage event says of one allowance (an eSIM's use of one package).
 
     ``None`` means that there is no such allowance, never "unknown zero". Data
@@ -66,8 +65,7 @@ class Snapshot:
     location; ``None`` when the event carries no list, ``()`` when it carries an empty one."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageEvent:
+class UsageEvent(NamedTuple):
     """The state of one eSIM's use of one package at ``time``."""
 
     vendor: str
@@ -81,8 +79,7 @@ class UsageEvent:
     package_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StatusEvent:
+class StatusEvent(NamedTuple):
     """An eSIM entered ``status`` at ``time``."""
 
     vendor: str
@@ -93,8 +90,7 @@ class StatusEvent:
     iccid: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PartnerEvent:
+class PartnerEvent(NamedTuple):
     """The balance of the account at the vendor at ``time``, in units of ``currency``."""
 
     vendor: str
@@ -106,8 +102,7 @@ class PartnerEvent:
     threshold: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OtherEvent:
+class OtherEvent(NamedTuple):
     """An event that carries no eSIM metrics; it is counted under ``event_type`` only."""
 
     vendor: str

@@ -8,7 +8,7 @@ there: a failed commit drops the draft and leaves no trace. One draft at a time.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -89,27 +89,30 @@ class Fleet:
 
     def publish(self, draft: Draft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
-        for key, (before, after) in draft.esims.items():
+        for key, before, after in draft.esims.items():
             self.totals.replace(before, after)
-            if before and (after is None or before.tracked != after.tracked):
-                (self.esims if before.tracked else self.over).remove(before.key)
-            if after:
-                (self.esims if after.tracked else self.over).put(after, draft.esims.row(key))
-                if not after.tracked and (before is None or before.tracked):
-                    heappush(self._waiting, (after.admitted, after.key))
-        for key, (buried, tombstone) in draft.tombstones.items():
+            self._place(before, after, draft.esims.row(key) if after else b"")
+        for key, buried, tombstone in draft.tombstones.items():
             if tombstone:
                 self.tombstones[key] = tombstone
             elif buried:
                 del self.tombstones[key]
-        for key, (_, register) in draft.registers.items():
-            if register:
-                self.registers[key] = register
+        for key, _, register in draft.registers.items():
+            assert register  # none is ever removed
+            self.registers[key] = register
             if isinstance(register, Package):
                 self.totals.name(register)
         self.totals.add_bases(draft.bases)
         self.expired += draft.expired
         self.admissions = max(self.admissions, draft.admissions)
+
+    def _place(self, before: Esim | None, after: Esim | None, row: bytes) -> None:
+        if before and (after is None or before.tracked != after.tracked):
+            (self.esims if before.tracked else self.over).remove(before.key)
+        if after:
+            (self.esims if after.tracked else self.over).put(after, row)
+            if not after.tracked and (before is None or before.tracked):
+                heappush(self._waiting, (after.admitted, after.key))
 
     def wait(self, admissions: list[tuple[int, EsimKey]]) -> None:
         """Queue eSIMs over the cap by their admission; nothing must be queued yet."""
@@ -168,7 +171,7 @@ class Restoration:
         if cap and len(tracked) > cap:
             by_admission = sorted(tracked, key=lambda pair: pair[0].admitted)
             tracked = sorted(by_admission[:cap], key=_key)
-            demoted = [replace(esim, tracked=False) for esim, _ in by_admission[cap:]]
+            demoted = [esim._replace(tracked=False) for esim, _ in by_admission[cap:]]
             over = sorted([*over, *((esim, encode(esim)) for esim in demoted)], key=_key)
         fleet.esims.fill(tracked)
         fleet.over.fill(over)

@@ -7,7 +7,6 @@ are a set, and peaks a maximum.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +46,9 @@ def merge_usage(
     if allowance is not known:
         others = [a for a in merged.allowances if a.package_id != event.package_id]
         ordered = sorted([*others, allowance], key=lambda a: a.package_id)
-        merged = replace(merged, allowances=tuple(ordered))
+        merged = merged._replace(allowances=tuple(ordered))
     if merged is not esim:
-        return replace(merged, received=received), Result.ACCEPTED
+        return merged._replace(received=received), Result.ACCEPTED
     if Arrival.LATE in arrivals:
         return esim, Result.LATE
     same = (event.time, event.snapshot) == (allowance.time, allowance.snapshot)
@@ -62,7 +61,7 @@ def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, R
     """Return the eSIM after a status event, the very same object where nothing changed."""
     merged = _merge_registers(esim, event)
     if merged is not esim:
-        return replace(merged, received=received), Result.ACCEPTED
+        return merged._replace(received=received), Result.ACCEPTED
     return esim, Result.DUPLICATE if event.time == esim.status_time else Result.STALE
 
 
@@ -116,7 +115,7 @@ def merge_package(package: Package, event: UsageEvent) -> Package:
     """Return the package after a usage event; the newest name that is one wins."""
     name = event.package_name
     if name and (event.time, name) > (package.name_time, package.name):
-        return replace(package, name_time=event.time, name=name)
+        return package._replace(name_time=event.time, name=name)
     return package
 
 
@@ -126,14 +125,14 @@ def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
         known = Balance(event.vendor, event.currency, event.time, event.balance)
         balance = known
     elif (event.time, event.balance) > (known.time, known.balance):
-        balance = replace(known, time=event.time, balance=event.balance)
+        balance = known._replace(time=event.time, balance=event.balance)
     else:
         balance = known
     if event.threshold is not None and (event.time, event.threshold) > (
         known.threshold_time,
         -1.0 if known.threshold is None else known.threshold,
     ):
-        balance = replace(balance, threshold_time=event.time, threshold=event.threshold)
+        balance = balance._replace(threshold_time=event.time, threshold=event.threshold)
     return balance
 
 
@@ -178,17 +177,17 @@ def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> All
 
 
 def _merge_registers(esim: Esim, event: UsageEvent | StatusEvent) -> Esim:
-    merged = esim
-    status = event.status
-    if status and _status_order(event.time, status) > _status_order(esim.status_time, esim.status):
-        merged = replace(merged, status_time=event.time, status=status)
+    said: dict[str, Any] = {}
+    time, status = event.time, event.status
+    if status and _status_order(time, status) > _status_order(esim.status_time, esim.status):
+        said |= {"status_time": time, "status": status}
     reference = event.reference_id
-    if reference and (event.time, reference) > (esim.reference_time, esim.reference_id):
-        merged = replace(merged, reference_time=event.time, reference_id=reference)
+    if reference and (time, reference) > (esim.reference_time, esim.reference_id):
+        said |= {"reference_time": time, "reference_id": reference}
     iccid = event.iccid
-    if iccid and (event.time, iccid) > (esim.iccid_time, esim.iccid):
-        merged = replace(merged, iccid_time=event.time, iccid=iccid)
-    return merged
+    if iccid and (time, iccid) > (esim.iccid_time, esim.iccid):
+        said |= {"iccid_time": time, "iccid": iccid}
+    return esim._replace(**said) if said else esim
 
 
 def _status_order(time: int, status: Status) -> tuple[int, bool, str]:

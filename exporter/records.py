@@ -7,8 +7,7 @@ fields: a value and the event time it was last said at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.events import TERMINAL, Snapshot, Status
 
@@ -30,8 +29,7 @@ STATUSES: tuple[Status, ...] = tuple(sorted(Status))
 RESOURCES = ("data", "sms", "voice")
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """One eSIM's use of one package."""
 
     package_id: str
@@ -49,8 +47,7 @@ class Allowance:
     """The most ever reported for each location, bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Esim:
+class Esim(NamedTuple):
     """An eSIM with all its allowances."""
 
     vendor: str
@@ -90,16 +87,14 @@ class Esim:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Remains:
+class Remains(NamedTuple):
     """What a tombstone keeps of one resource: the counter and where it goes on from."""
 
     total: int
     last_used: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(NamedTuple):
     """What is left of an expired allowance, or of an eSIM where ``package_id`` is empty.
 
     An event not newer than ``time`` belongs to the expired life and is stale; a newer one
@@ -126,8 +121,7 @@ class Tombstone:
         return (self.vendor, self.esim_id, self.package_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(NamedTuple):
     """The name register of a package."""
 
     vendor: str
@@ -142,8 +136,7 @@ class Package:
         return (self.vendor, self.package_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """The balance and threshold registers of an account at a vendor, in one currency."""
 
     vendor: str
@@ -160,8 +153,7 @@ class Balance:
         return (self.vendor, self.currency)
 
 
-@dataclass(frozen=True, slots=True)
-class PartnerNotice:
+class PartnerNotice(NamedTuple):
     """The newest event time of one type of partner event."""
 
     vendor: str
@@ -175,8 +167,7 @@ class PartnerNotice:
         return (self.vendor, "event", self.event_type)
 
 
-@dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(NamedTuple):
     """When a verified event of a vendor last arrived, unix seconds by the exporter's clock."""
 
     vendor: str
