@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter import logs
 from exporter.application import application
+from exporter.direct import answer_directly
 from exporter.errors import SettingsError, StorageUnavailable
 from exporter.expiry import Retention
 from exporter.exposition import Exposition
@@ -240,11 +241,13 @@ class Exporter:
 
         if public == web.listen_address and public.port:
             app = application("exporter", [*internal, webhook], self._metrics, json_errors=True)
+            answer_directly(app, self._webhook, self._metrics)
             bind("merged", public, app)
         else:
             app = application("internal", internal, self._metrics, json_errors=False)
             bind("internal", web.listen_address, app)
             app = application("public", [webhook], self._metrics, json_errors=True)
+            answer_directly(app, self._webhook, self._metrics)
             bind("public", public, app)
         if web.health_listen_address:
             health = [self._health.blueprint("")]

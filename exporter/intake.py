@@ -121,17 +121,15 @@ class Intake:
             raise StorageUnavailable("the state is not loaded")
         if len(self._pending) >= self._max_pending:
             raise Overloaded(f"{self._max_pending} deliveries wait for a commit already")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._pending.append((delivery, future))
         self._wake.set()
+        impatience = loop.call_later(PATIENCE, _give_up, future)
         try:
-            return await asyncio.wait_for(asyncio.shield(future), PATIENCE)
-        except TimeoutError:
-            future.add_done_callback(_retrieve)
-            raise Overloaded(f"no commit within {PATIENCE} seconds") from None
-        except asyncio.CancelledError:
-            future.add_done_callback(_retrieve)
-            raise
+            return await future
+        finally:
+            impatience.cancel()
 
     async def run(self) -> None:
         """Load the state, then commit batches and expiry until :meth:`stop`.
@@ -189,6 +187,8 @@ class Intake:
         state.rejections.publish(rejections)
         self._metrics.rejected_dropped.inc(len(rejections.removed))
         for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue  # nobody waits any more
             if isinstance(answer, Result):
                 future.set_result(answer)
             else:
@@ -250,7 +250,8 @@ class Intake:
     def _refuse(self, error: StorageError) -> None:
         """Answer everything that waits with the storage's failure."""
         for _, future in self._pending:
-            future.set_exception(StorageUnavailable(str(error)))
+            if not future.done():
+                future.set_exception(StorageUnavailable(str(error)))
         self._pending = []
 
 
@@ -265,7 +266,6 @@ def _rejection(delivery: Delivery, error: EventError) -> Rejection:
     )
 
 
-def _retrieve(future: asyncio.Future[Result]) -> None:
-    """Look at the outcome nobody waits for any more, so that asyncio does not complain."""
-    if not future.cancelled():
-        future.exception()
+def _give_up(future: asyncio.Future[Result]) -> None:
+    if not future.done():
+        future.set_exception(Overloaded(f"no commit within {PATIENCE} seconds"))

@@ -44,13 +44,16 @@ SUCCESS = b'{"code":200,"status":"success"}\n'
 RETRY_AFTER = 5
 """Seconds after which a refused delivery is worth another try."""
 
-_LINGER = 5.0
-"""Seconds to go on reading what a client sends after it was refused, so that it gets to read
-the answer: closing with unread input resets the connection."""
+LINGER = 5.0
+"""Seconds to go on reading from a client that was refused before it had sent everything."""
 
 
 class Refused(Exception):
     """A delivery that is refused before it is parsed; nothing of it is kept."""
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its body was read; there is nobody to answer."""
 
 
 class BodyTooLarge(Refused):
@@ -110,6 +113,14 @@ class Answer:
             document["errors"] = [{"loc": e.loc, "msg": e.msg} for e in self.errors]
         return to_json(document) + b"\n"
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the headers that go with it."""
+        headers = {"content-type": "application/json", "content-length": str(len(self.body))}
+        if self.code == 503:  # noqa: PLR2004  # Service Unavailable
+            headers["retry-after"] = str(RETRY_AFTER)
+        return headers
+
 
 class Webhook:
     """The endpoint of one vendor."""
@@ -123,71 +134,80 @@ class Webhook:
         clock: Callable[[], float],
     ) -> None:
         self.access = access
-        self._vendor = vendor
+        self.vendor = vendor
         self._intake = intake
         self._metrics = metrics
         self._clock = clock
 
     def blueprint(self) -> Blueprint:
         """Return the routes: deliveries, and an answer to those who probe the URL."""
-        blueprint = Blueprint(f"webhook_{self._vendor.name}", __name__)
-        path = f"/webhooks/{self._vendor.name}"
-        blueprint.add_url_rule(path, "probe", _probe, methods=["GET", "HEAD"])
-        blueprint.add_url_rule(path, "receive", self._receive, methods=["POST"])
+        blueprint = Blueprint(f"webhook_{self.vendor.name}", __name__)
+        blueprint.add_url_rule(self.path, "probe", _probe, methods=["GET", "HEAD"])
+        blueprint.add_url_rule(self.path, "receive", self._receive, methods=["POST"])
         return blueprint
 
-    async def _receive(self) -> Response:
+    @property
+    def path(self) -> str:
+        """Return the path that the vendor sends to."""
+        return f"/webhooks/{self.vendor.name}"
+
+    async def answer(
+        self, signature: str | None, length: int | None, body: AsyncIterator[bytes]
+    ) -> Answer:
+        """Return what a delivery is answered, given two of its headers and its body."""
         started = perf_counter()
-        answer = await self._answer()
-        if answer.reason:
-            self._metrics.rejected.labels(self._vendor.name, answer.reason).inc()
+        try:
+            await self._take(await self._verified(signature, length, body))
+            answer = Answer(200)
+        except (Refused, EventError, StorageUnavailable, Overloaded) as error:
+            answer = _refusal(error)
+            self._metrics.rejected.labels(self.vendor.name, answer.reason).inc()
             log.warning(
                 "delivery rejected",
                 extra=fields(
-                    vendor=self._vendor.name,
+                    vendor=self.vendor.name,
                     code=answer.code,
                     reason=answer.reason,
                     error=answer.error,
                 ),
             )
         self._metrics.webhook_duration.observe(perf_counter() - started)
-        return _response(answer)
+        return answer
 
-    async def _answer(self) -> Answer:
-        try:
-            await self._take(await self._verified_body())
-        except (Refused, EventError, StorageUnavailable, Overloaded) as error:
-            code, reason = _REFUSALS[type(error)]
-            errors = error.errors if isinstance(error, InvalidEvent) else ()
-            lingering = isinstance(error, BodyTooLarge | BodyTooSlow)
-            return Answer(code, reason, str(error), errors, lingering)
-        return Answer(200)
+    async def _receive(self) -> Response:
+        signature = request.headers.get(self.vendor.signature_header)
+        body = aiter(request.body)
+        answer = await self.answer(signature, request.content_length, body)
+        unread = body if answer.lingering else None
+        return Response(_content(answer, unread), answer.code, answer.headers)
 
-    async def _verified_body(self) -> bytes:
+    async def _verified(
+        self, signature: str | None, length: int | None, chunks: AsyncIterator[bytes]
+    ) -> bytes:
         access = self.access
-        body = await _read_body(access.max_body_bytes, access.read_timeout)
+        body = await _read(chunks, length or 0, access.max_body_bytes, access.read_timeout)
         if not access.secrets:
             return body
-        header = self._vendor.signature_header
-        secret = self._vendor.verify(body, request.headers.get(header), access.secrets)
+        secret = self.vendor.verify(body, signature, access.secrets)
         if secret is None:
+            header = self.vendor.signature_header
             raise Unverified(f"{header} is missing or does not fit the body")
-        self._metrics.signatures.labels(self._vendor.name, str(secret)).inc()
+        self._metrics.signatures.labels(self.vendor.name, str(secret)).inc()
         return body
 
     async def _take(self, body: bytes) -> None:
         now = self._clock()
         content = self._parse(body, now)
-        result = await self._intake.submit(Delivery(self._vendor.name, body, now, content))
+        result = await self._intake.submit(Delivery(self.vendor.name, body, now, content))
         assert not isinstance(content, EventError)  # those are raised by submit
         event_type = _event_type(content)
-        self._metrics.events.labels(self._vendor.name, event_type, result.value).inc()
+        self._metrics.events.labels(self.vendor.name, event_type, result.value).inc()
         if not isinstance(content, OtherEvent):
             self._metrics.event_delay.observe(max(0.0, now - content.time))
 
     def _parse(self, body: bytes, now: float) -> Event | EventError:
         try:
-            return self._vendor.parse(body, now)
+            return self.vendor.parse(body, now)
         except EventError as error:
             return error
 
@@ -200,38 +220,48 @@ def _event_type(event: Event) -> str:
     return event.event_type
 
 
+def _refusal(error: Exception) -> Answer:
+    code, reason = _REFUSALS[type(error)]
+    errors = error.errors if isinstance(error, InvalidEvent) else ()
+    lingering = isinstance(error, BodyTooLarge | BodyTooSlow)
+    return Answer(code, reason, str(error), errors, lingering)
+
+
 async def _probe() -> Response:
-    return _response(Answer(200))
+    answer = Answer(200)
+    return Response(answer.body, answer.code, answer.headers)
 
 
-async def _read_body(most: int, seconds: float) -> bytes:
+async def _read(chunks: AsyncIterator[bytes], length: int, most: int, seconds: float) -> bytes:
     """Return the body. Raises ``BodyTooLarge``, before it is read where its length is known."""
     too_large = BodyTooLarge(f"the body is larger than {most} bytes")
-    if (request.content_length or 0) > most:
+    if length > most:
         raise too_large
-    body = bytearray()
+    body = b""
     try:
         async with asyncio.timeout(seconds):
-            async for chunk in request.body:
+            async for chunk in chunks:
                 body += chunk
                 if len(body) > most:
                     raise too_large
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {seconds:g} s") from None
-    return bytes(body)
+    return body
 
 
-def _response(answer: Answer) -> Response:
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body))}
-    if answer.code == 503:  # noqa: PLR2004  # Service Unavailable
-        headers["Retry-After"] = str(RETRY_AFTER)
-    body = _lingering(answer.body, aiter(request.body)) if answer.lingering else answer.body
-    return Response(body, answer.code, headers)
+async def _content(answer: Answer, unread: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
+    yield answer.body
+    if unread:
+        await linger(unread)
 
 
-async def _lingering(answer: bytes, unread: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield answer
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER):
+async def linger(unread: AsyncIterator[bytes]) -> None:
+    """Read on what a client sends after it was refused, for ``LINGER`` seconds at most.
+
+    Closing with unread input resets the connection, and the client would not get to read
+    the answer.
+    """
+    with suppress(TimeoutError, ClientGone):
+        async with asyncio.timeout(LINGER):
             async for _ in unread:
                 pass
