@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
-from heapq import heapify, heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush, nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -141,8 +141,7 @@ class Restoration:
 
     def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
         self._fleet = Fleet(policy, vendors)
-        self._tracked: list[Esim] = []
-        self._over: list[Esim] = []
+        self._esims: list[Esim] = []
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.
@@ -154,7 +153,7 @@ class Restoration:
             record = decode(row)
             if isinstance(record, Esim):
                 fleet.totals.replace(None, record)
-                (self._tracked if record.tracked else self._over).append(record)
+                self._esims.append(record)
             elif isinstance(record, Tombstone):
                 fleet.tombstones[record.key] = record
             else:
@@ -164,15 +163,20 @@ class Restoration:
         fleet.totals.add_bases(chunk.bases)
 
     def finish(self) -> Fleet:
-        """Return the fleet. Where the cap was lowered since, those admitted last lose series."""
-        fleet, tracked, over = self._fleet, self._tracked, self._over
-        fleet.admissions = max((e.admitted for e in [*tracked, *over]), default=0)
-        cap = fleet.policy.max_esims
-        if cap and len(tracked) > cap:
-            newest = nlargest(len(tracked) - cap, tracked, key=lambda e: e.admitted)
-            demoted = {e.key for e in newest}
-            over = sorted([*over, *(replace(e, tracked=False) for e in newest)], key=_key)
-            tracked = [e for e in tracked if e.key not in demoted]
+        """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
+
+        Stored flags are not asked: those that a lower cap takes series from are not written, so
+        that one of them would pass by others that wait when the cap is raised again.
+        """
+        fleet, esims = self._fleet, self._esims
+        fleet.admissions = max((e.admitted for e in esims), default=0)
+        if 0 < fleet.policy.max_esims < len(esims):
+            first = nsmallest(fleet.policy.max_esims, [e.admitted for e in esims])
+            marked = [_marked(e, tracked=e.admitted <= first[-1]) for e in esims]
+        else:
+            marked = [_marked(e, tracked=True) for e in esims]
+        tracked = [e for e in marked if e.tracked]
+        over = [e for e in marked if not e.tracked]
         fleet.esims.fill(tracked)
         fleet.over.fill(over)
         fleet.wait([(e.admitted, e.key) for e in over])
@@ -181,5 +185,5 @@ class Restoration:
         return fleet
 
 
-def _key(esim: Esim) -> EsimKey:
-    return esim.key
+def _marked(esim: Esim, *, tracked: bool) -> Esim:
+    return esim if esim.tracked is tracked else replace(esim, tracked=tracked)
