@@ -57,7 +57,7 @@ class PackageTotals:
         if s.data_allowed is not None:
             self.limited += sign
             self.allowed += sign * s.data_allowed
-        self.remaining += sign * (s.data_remaining or 0)
+            self.remaining += sign * (s.data_remaining or 0)
         for resource, allowed, remaining in (
             ("data", s.data_allowed, s.data_remaining),
             ("sms", s.sms_allowed, s.sms_remaining),

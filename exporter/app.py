@@ -279,6 +279,8 @@ class Exporter:
             return  # logged, and shown in a metric
 
     def _reloaded(self) -> None:
+        for place in range(len(self._webhook.access.secrets)):
+            self._metrics.signatures.labels(self._vendor.name, str(place))  # from 0 on
         self._metrics.reload_successful.set(1)
         self._metrics.reload_success_time.set(self._clock())
 

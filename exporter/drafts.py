@@ -126,7 +126,7 @@ class Draft:
             *self.tombstones.seal(),
             *self.registers.seal(),
         ]
-        return Changes(tuple(rows), {key: amount for key, amount in self.bases.items() if amount})
+        return Changes(tuple(rows), dict(self.bases))  # 0 included: it keeps a location's series
 
     def expire(self, esim: Esim) -> None:
         """Let the allowances of an eSIM that are due leave, and itself after the last."""

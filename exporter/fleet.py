@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -141,8 +141,7 @@ class Restoration:
 
     def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
         self._fleet = Fleet(policy, vendors)
-        self._tracked: list[tuple[Esim, bytes]] = []
-        self._over: list[tuple[Esim, bytes]] = []
+        self._esims: list[tuple[Esim, bytes]] = []
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.
@@ -154,7 +153,7 @@ class Restoration:
             record = decode(row)
             if isinstance(record, Esim):
                 fleet.totals.replace(None, record)
-                (self._tracked if record.tracked else self._over).append((record, row.data))
+                self._esims.append((record, row.data))
             elif isinstance(record, Tombstone):
                 fleet.tombstones[record.key] = record
             else:
@@ -164,15 +163,19 @@ class Restoration:
         fleet.totals.add_bases(chunk.bases)
 
     def finish(self) -> Fleet:
-        """Return the fleet. Where the cap was lowered since, those admitted last lose series."""
-        fleet, tracked, over = self._fleet, self._tracked, self._over
-        fleet.admissions = max((esim.admitted for esim, _ in [*tracked, *over]), default=0)
-        cap = fleet.policy.max_esims
-        if cap and len(tracked) > cap:
-            by_admission = sorted(tracked, key=lambda pair: pair[0].admitted)
-            tracked = sorted(by_admission[:cap], key=_key)
-            demoted = [esim._replace(tracked=False) for esim, _ in by_admission[cap:]]
-            over = sorted([*over, *((esim, encode(esim)) for esim in demoted)], key=_key)
+        """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
+
+        Stored flags are not asked: those that a lower cap takes series from are not written, so
+        that one of them would pass by others that wait when the cap is raised again.
+        """
+        fleet, esims = self._fleet, self._esims
+        fleet.admissions = max((esim.admitted for esim, _ in esims), default=0)
+        last = fleet.admissions
+        if 0 < fleet.policy.max_esims < len(esims):
+            last = nsmallest(fleet.policy.max_esims, [esim.admitted for esim, _ in esims])[-1]
+        marked = [_marked(*pair, tracked=pair[0].admitted <= last) for pair in esims]
+        tracked = [pair for pair in marked if pair[0].tracked]
+        over = [pair for pair in marked if not pair[0].tracked]
         fleet.esims.fill(tracked)
         fleet.over.fill(over)
         fleet.wait([(esim.admitted, esim.key) for esim, _ in over])
@@ -181,5 +184,8 @@ class Restoration:
         return fleet
 
 
-def _key(pair: tuple[Esim, bytes]) -> EsimKey:
-    return pair[0].key
+def _marked(esim: Esim, row: bytes, *, tracked: bool) -> tuple[Esim, bytes]:
+    if esim.tracked is tracked:
+        return esim, row
+    esim = esim._replace(tracked=tracked)
+    return esim, encode(esim)

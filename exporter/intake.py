@@ -148,6 +148,8 @@ class Intake:
                 continue
             if loop.time() >= next_tick and not self._stopping:
                 next_tick = loop.time() + (0 if await self._expire(self.state) else self._tick)
+                if self.failed:
+                    continue
             if not self._pending:
                 await self._sleep(next_tick - loop.time())
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
@@ -237,7 +239,9 @@ class Intake:
         if self._stopping:
             return False
         try:
-            if await self._storage.probe() or self._outdated:
+            # Kept until a load succeeds: the storage says it once only.
+            self._outdated = await self._storage.probe() or self._outdated
+            if self._outdated:
                 self.state = await self._load()
                 self._outdated = False
         except StorageError as error:

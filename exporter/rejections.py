@@ -102,7 +102,7 @@ class RejectionsDraft:
     def add(self, rejection: Rejection) -> None:
         """Keep a delivery; one whose body is known already is counted."""
         digest = rejection.digest
-        known = self.added.get(digest) or self._kept.get(digest)
+        known = self.added.pop(digest, None) or self._kept.get(digest)
         if known:
             rejection = replace(
                 rejection,

@@ -8,6 +8,7 @@ there are many, stay packed (base64).
 
 from __future__ import annotations
 
+import struct
 from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def decode(row: Row) -> Record:
         layout, *fields = from_json(row.data, allow_inf_nan=False)
         if layout == LAYOUT:
             return _DECODERS[row.table]([*row.key], fields, row.version)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, struct.error) as error:
         raise _unreadable(row) from error
     raise _unreadable(row)
 

@@ -7,9 +7,11 @@ import logging
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import hypercorn.asyncio.run
 from hypercorn.asyncio import serve
+from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
 
 from exporter.errors import SettingsError
@@ -35,6 +37,21 @@ _KEEP_ALIVE = 30.0
 
 _BACKLOG = 1024
 """Connections the kernel holds until they are accepted: the vendor sends in bursts."""
+
+
+class _Connection(TCPServer):
+    """A connection that ends when the client ends it.
+
+    Hypercorn's own holds its file descriptor until the keep-alive time is over: clients that
+    connect anew for each delivery would soon use up all there are.
+    """
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
+hypercorn.asyncio.run.TCPServer = _Connection  # type: ignore[attr-defined]  # no setting does it
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +82,7 @@ def listen(name: str, app: Quart, address: ListenAddress) -> Listener:
 
 async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> None:
     """Serve until ``stop`` is set, then finish requests in flight, ``GRACE`` seconds at most."""
+    asyncio.get_running_loop().set_exception_handler(_report)
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
             group.create_task(_serve(stop, listener))
@@ -76,6 +94,15 @@ def on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what asyncio finds wrong, except that a connection was cut off at a stop.
+
+    Python 3.11 takes that for an error, later versions do not.
+    """
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 async def _serve(stop: asyncio.Event, listener: Listener) -> None:

@@ -179,7 +179,10 @@ class Lifecycle:
 
 
 def landing_page(options: WebOptions) -> Blueprint:
-    """Return the page at the root that links the other endpoints."""
+    """Return the page at the root that links the other endpoints.
+
+    Its links are relative: they hold under whatever external URL it is reached.
+    """
     blueprint = Blueprint("landing", __name__, url_prefix=options.prefix or None)
     links = {
         options.telemetry_path: "metrics",
@@ -188,7 +191,7 @@ def landing_page(options: WebOptions) -> Blueprint:
         "/-/ready": "readiness",
     }
     items = "".join(
-        f'<li><a href="{escape(options.prefix + path)}">{escape(path)}</a> {text}</li>'
+        f'<li><a href="{escape(path[1:])}">{escape(path)}</a> {text}</li>'
         for path, text in links.items()
     )
     page = _PAGE.format(version=escape(exporter.__version__), items=items)

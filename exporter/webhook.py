@@ -79,6 +79,9 @@ _REFUSALS: dict[type[Exception], tuple[int, str]] = {
 }
 """Status and label of ``webhook_rejected_total`` for everything that is not answered with 200."""
 
+_STORAGE_FAILS = "the event cannot be stored now, send it again later"
+"""Told outside instead of the reason, which names files of this machine."""
+
 
 @dataclass(slots=True)
 class Access:
@@ -108,7 +111,8 @@ class Answer:
         """Return the JSON document."""
         if not self.reason:
             return SUCCESS
-        document: dict[str, Any] = {"code": self.code, "status": "error", "error": self.error}
+        error = _STORAGE_FAILS if self.reason == "storage" else self.error
+        document: dict[str, Any] = {"code": self.code, "status": "error", "error": error}
         if self.errors:
             document["errors"] = [{"loc": e.loc, "msg": e.msg} for e in self.errors]
         return to_json(document) + b"\n"

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.blocks import FEWEST, FULL, MOST, Block, Blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    name: str
+    value: int = 0
+    due: float = inf
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return ("v", self.name)
+
+
+def deadline(record: Record) -> float:
+    return record.due
+
+
+def named(*numbers: int) -> list[Record]:
+    return [Record(f"{number:04}") for number in numbers]
+
+
+def filled(count: int) -> Blocks[Record]:
+    blocks: Blocks[Record] = Blocks(deadline)
+    blocks.fill(named(*range(count)))
+    return blocks
+
+
+def sizes(blocks: Blocks[Record]) -> list[int]:
+    return [len(block.records) for block in blocks.blocks]
+
+
+def render(blocks: Blocks[Record]) -> None:
+    for block in list(blocks.dirty):
+        block.rendered = tuple(block.records)
+        del blocks.dirty[block]
+
+
+def rendered(blocks: Blocks[Record]) -> list[Record]:
+    """Return the records as an exposition shows them, which renders what is dirty first."""
+    render(blocks)
+    return [record for block in blocks.blocks for record in block.rendered or ()]
+
+
+@given(
+    first=st.integers(0, 3 * FULL),
+    steps=st.lists(
+        st.tuples(st.booleans(), st.integers(0, 400), st.integers(1, 150), st.integers(0, 9)),
+        max_size=12,
+    ),
+)
+def test_are_a_sorted_map_whatever_comes_and_goes(
+    first: int, steps: list[tuple[bool, int, int, int]]
+) -> None:
+    blocks = filled(first)
+    expected = {record.key: record for record in named(*range(first))}
+    for put, start, count, value in steps:
+        for number in range(start, start + count):
+            record = Record(f"{number:04}", value)
+            if put:
+                blocks.put(record)
+                expected[record.key] = record
+            elif expected.pop(record.key, None):
+                blocks.remove(record.key)
+            else:
+                assert blocks.get(record.key) is None
+        ordered = [expected[key] for key in sorted(expected)]
+        assert list(blocks) == ordered
+        assert rendered(blocks) == ordered
+        assert len(blocks) == len(expected)
+        assert all(1 <= size <= MOST for size in sizes(blocks))
+        assert all(blocks.get(key) == record for key, record in expected.items())
+
+
+def test_are_filled_in_order() -> None:
+    blocks = filled(FULL + 1)
+    assert sizes(blocks) == [FULL, 1]
+    assert list(blocks.dirty) == blocks.blocks
+    assert list(blocks) == named(*range(FULL + 1))
+
+
+def test_nothing_is_found_in_nothing() -> None:
+    blocks = filled(0)
+    assert blocks.get(("v", "0")) is None
+    assert (len(blocks), list(blocks), blocks.blocks) == (0, [], [])
+    with pytest.raises(KeyError):
+        blocks.remove(("v", "0"))
+
+
+def test_an_unknown_key_cannot_be_removed() -> None:
+    blocks = filled(3)
+    with pytest.raises(KeyError, match="0007"):
+        blocks.remove(("v", "0007"))
+
+
+def test_a_record_with_a_known_key_is_replaced() -> None:
+    blocks = filled(3)
+    blocks.put(Record("0001", 5))
+    assert [record.value for record in blocks] == [0, 5, 0]
+    assert len(blocks) == 3
+
+
+def test_a_block_that_is_too_large_is_split() -> None:
+    blocks = filled(0)
+    for record in named(*range(MOST)):
+        blocks.put(record)
+    assert sizes(blocks) == [MOST]
+    render(blocks)
+    blocks.put(Record("9999"))
+    assert sizes(blocks) == [FULL, FULL + 1]
+    assert set(blocks.dirty) == set(blocks.blocks)
+    assert all(block.rendered is None for block in blocks.blocks)
+
+
+def remove(blocks: Blocks[Record], numbers: Iterable[int]) -> None:
+    for record in named(*numbers):
+        blocks.remove(record.key)
+
+
+def test_a_block_that_is_too_small_is_merged_into_the_one_before() -> None:
+    blocks = filled(2 * FULL)
+    render(blocks)
+    remove(blocks, range(FULL, 2 * FULL - FEWEST))
+    assert sizes(blocks) == [FULL, FEWEST]
+    remove(blocks, [2 * FULL - 1])
+    assert sizes(blocks) == [FULL + FEWEST - 1]
+    assert list(blocks.dirty) == blocks.blocks
+    assert blocks.blocks[0].rendered is None
+
+
+def test_the_first_block_is_merged_with_the_one_behind() -> None:
+    blocks = filled(2 * FULL)
+    remove(blocks, range(FULL - FEWEST + 1))
+    assert sizes(blocks) == [FULL + FEWEST - 1]
+    assert list(blocks) == named(*range(FULL - FEWEST + 1, 2 * FULL))
+
+
+def test_blocks_are_not_merged_where_the_sum_is_too_large() -> None:
+    blocks = filled(2 * FULL)
+    for record in named(*range(1000, 1000 + FULL)):
+        blocks.put(record)
+    remove(blocks, range(FULL - FEWEST + 1))
+    assert sizes(blocks) == [FEWEST - 1, MOST]
+
+
+def test_a_last_block_may_be_small_and_goes_when_it_is_empty() -> None:
+    blocks = filled(2)
+    remove(blocks, [0])
+    assert sizes(blocks) == [1]
+    assert blocks.get(("v", "0001")) == Record("0001")
+    remove(blocks, [1])
+    assert blocks.blocks == []
+    assert blocks.dirty == {}
+
+
+def test_changed_blocks_are_dirty_in_the_order_in_which_they_changed() -> None:
+    blocks = filled(3 * FULL)
+    render(blocks)
+    blocks.touch(("v", f"{2 * FULL:04}"))
+    blocks.put(Record("0000", 1))
+    blocks.remove(("v", f"{2 * FULL + 1:04}"))
+    assert list(blocks.dirty) == [blocks.blocks[2], blocks.blocks[0]]
+    assert blocks.blocks[0].rendered is not None
+
+
+def test_what_is_due_comes_in_the_order_of_keys() -> None:
+    blocks: Blocks[Record] = Blocks(deadline)
+    blocks.fill(Record(f"{number:04}", due=number % 5) for number in range(3 * FULL))
+    assert list(blocks.due(-1)) == []
+    due = list(blocks.due(2))
+    assert due == [record for record in blocks if record.due <= 2]
+    assert len(due) > 100
+    assert list(blocks.due(2)) == due
+
+
+@given(
+    dues=st.lists(st.integers(0, 20), min_size=1, max_size=3 * FULL),
+    removed=st.sets(st.integers(0, 3 * FULL)),
+    replaced=st.dictionaries(st.integers(0, 4 * FULL), st.integers(0, 20)),
+    now=st.integers(0, 20),
+)
+def test_nothing_due_is_missed_whatever_came_and_went(
+    dues: list[int], removed: set[int], replaced: dict[int, int], now: int
+) -> None:
+    blocks: Blocks[Record] = Blocks(deadline)
+    blocks.fill(Record(f"{number:04}", due=due) for number, due in enumerate(dues))
+    list(blocks.due(now // 2))
+    for number in removed & set(range(len(dues))):
+        blocks.remove(("v", f"{number:04}"))
+    for number, due in replaced.items():
+        blocks.put(Record(f"{number:04}", due=due))
+    assert list(blocks.due(now)) == [record for record in blocks if record.due <= now]
+
+
+def test_a_look_at_what_is_due_may_be_broken_off() -> None:
+    blocks: Blocks[Record] = Blocks(deadline)
+    blocks.fill(Record(f"{number:04}", due=1) for number in range(2 * FULL))
+    assert next(iter(blocks.due(1))).name == "0000"
+    assert len(list(blocks.due(1))) == 2 * FULL
+
+
+def test_deadlines_can_change() -> None:
+    blocks = filled(2 * FULL)
+    assert list(blocks.due(100)) == []
+    blocks.reschedule(lambda record: int(record.name))
+    assert len(list(blocks.due(9))) == 10
+    assert len(list(blocks.due(99))) == 100
+
+
+def test_records_are_never_due_unless_told() -> None:
+    blocks: Blocks[Record] = Blocks()
+    blocks.put(Record("a"))
+    assert list(blocks.due(1e300)) == []
+
+
+def test_a_block_knows_its_first_key() -> None:
+    assert Block(named(3, 4), inf).first == ("v", "0003")

@@ -1,0 +1,169 @@
+"""The command line: subcommands, exit statuses, and what is printed where."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from running import LOOPBACK, SECRET, SIGNED, WAIT, Serving
+
+import exporter
+from exporter.cli import main
+
+if TYPE_CHECKING:
+    from conftest import Serve
+
+SIMULATE = (sys.executable, "-m", "exporter", "simulate")
+
+
+@pytest.mark.parametrize("argument", ["--version", "version"])
+def test_the_version_is_printed(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([argument], {}) == 0
+    assert capsys.readouterr().out == f"esim-exporter, version {exporter.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_the_subcommands_are_explained(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments, {}) == 0
+    printed = capsys.readouterr().out
+    for command in ("serve", "check", "simulate", "demo"):
+        assert re.search(rf"^  {command} +[a-z]", printed, re.MULTILINE)
+
+
+def test_an_unknown_subcommand_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["observe"], {}) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("esim-exporter: no such command: observe\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "simulate", "demo"])
+def test_every_subcommand_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"], {})
+    assert ended.value.code == 0
+    assert f"usage: esim-exporter {command}" in capsys.readouterr().out
+
+
+def test_the_installed_command_is_this_one() -> None:
+    command = Path(sys.executable).with_name("esim-exporter")
+
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"esim-exporter, version {exporter.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["serve", "--config.check"], ["check"]])
+def test_good_settings_are_checked_without_serving(
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    secrets = tmp_path / "secrets"
+    secrets.write_text("one\n")
+
+    assert main([*arguments, f"--webhook.secret-file={secrets}"], {}) == 0
+
+    assert capsys.readouterr().out == "The settings can be used.\n"
+    assert list(tmp_path.iterdir()) == [secrets]
+
+
+BAD = {
+    "no secret": ([], {}, ["--webhook.secret-file", "ESIM_EXPORTER_WEBHOOK_SECRET"]),
+    "a secret file that is not there": (["--webhook.secret-file=/no/such"], {}, ["/no/such"]),
+    "a hash key file that is not there": (
+        ["--metrics.esim-labels=iccid_hash", "--metrics.iccid-hash-key-file=/no/such"],
+        SIGNED,
+        ["--metrics.iccid-hash-key-file", "/no/such"],
+    ),
+    "a misspelt flag": (["--web.listen-adress=:1"], SIGNED, ["--web.listen-address"]),
+    "a misspelt variable": (
+        [],
+        SIGNED | {"ESIM_EXPORTER_WEB_LISTEN_ADRESS": ":1"},
+        ["ESIM_EXPORTER_WEB_LISTEN_ADDRESS"],
+    ),
+    "a file that is not there": (["--config.file=/no/such.yml"], SIGNED, ["/no/such.yml"]),
+    "two problems": (
+        ["--log.level=loud", "--retention.silent=long"],
+        SIGNED,
+        ["--log.level", "--retention.silent"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("arguments", [["serve", "--config.check"], ["check"]])
+def test_bad_settings_are_told_and_the_exit_status_is_2(
+    arguments: list[str], case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags, environ, told = BAD[case]
+
+    assert main([*arguments, *flags], environ) == 2
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    for part in told:
+        assert part in printed.err
+    assert SECRET.decode() not in printed.err
+
+
+def test_serving_with_a_file_that_is_not_there_is_told_the_same_way(tmp_path: Path) -> None:
+    for case in ("a secret file that is not there", "a hash key file that is not there"):
+        flags, environ, told = BAD[case]
+        process = Serving(tmp_path, (*LOOPBACK, *flags), environ)
+        status = process.ended()
+        process.client.close()
+
+        assert status == 2
+        assert all(part in process.lines[-1] for part in told)
+        assert process.complaints() == []
+
+
+def test_a_simulated_fleet_is_taken_by_a_real_server(serve: Serve) -> None:
+    server = serve()
+    options = (f"--url={server.webhook}", "--duration=3s", "--speed=7200", "--esims=30")
+
+    done = subprocess.run(
+        [*SIMULATE, *options],
+        env=SIGNED,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    summary = done.stderr.splitlines()[-1]
+    sent, resent = (int(re.search(p, summary)[1]) for p in (r"^(\d+) events", r"(\d+) resent"))  # type: ignore[index]
+    assert sent > 30
+    assert (" 0 refused" in summary, resent) == (True, 0)
+    answers = dict(re.findall(r"(\d{3}): (\d+)", summary))
+    own = server.own()
+    taken = sum(v for k, v in own.items() if k.startswith("webhook_events_total"))
+    assert taken == int(answers["200"])
+    assert own["esims"] >= 20
+
+
+def test_a_simulator_without_the_secret_is_refused_and_says_so(serve: Serve) -> None:
+    server = serve()
+    options = (f"--url={server.webhook}", "--duration=1s", "--speed=7200")
+
+    done = subprocess.run(
+        [*SIMULATE, *options],
+        env={"ESIM_EXPORTER_WEBHOOK_SECRET": "another"},
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert server.own()["esims"] == 0

@@ -1,0 +1,180 @@
+"""A disk that does not take what it is given: refused in time, shown never, and recovered from."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from running import SECRET, Serving, encoded, event, until
+
+from exporter import settings
+from exporter.app import Exporter
+from exporter.errors import StorageUnavailable
+from exporter.storage.sqlite import SqliteStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Serve
+
+NOT_A_BYTE = 0
+
+
+def limit_file_size(server: Serving, size: int) -> None:
+    """Let the process write no file beyond so many bytes, as if the disk were full."""
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def lift(server: Serving) -> None:
+    limit_file_size(server, resource.RLIM_INFINITY)
+
+
+def test_a_fault_is_refused_leaves_no_trace_and_is_recovered_from(serve: Serve) -> None:
+    server = serve()
+    assert server.post(event(esim_id="before")).status_code == 200
+    before = server.state()
+    during = event(esim_id="during")
+
+    limit_file_size(server, NOT_A_BYTE)
+    for _ in range(5):
+        response = server.post(during)
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) > 0
+        answer = response.json()
+        assert (answer["code"], answer["status"]) == (503, "error")
+        assert str(server.folder) not in response.text
+        assert server.state() == before
+    own = server.own()
+    assert own["storage_commit_errors_total"] >= 1
+    assert server.rejected("storage") == 5
+    assert server.get("/-/ready").status_code == 200
+    assert server.get("/-/healthy").status_code == 200
+    assert server.client.get(server.webhook).status_code == 200
+    assert server.post(during, b"wrong").status_code == 401
+
+    lift(server)
+    until(lambda: server.post(during).status_code == 200)
+    after = server.state()
+    assert 'esim_id="during"' in after
+    server.kill()
+    assert serve().state() == after
+
+
+def test_what_cannot_be_kept_among_the_rejected_is_not_answered_as_if_it_were(
+    serve: Serve,
+) -> None:
+    server = serve()
+    limit_file_size(server, NOT_A_BYTE)
+
+    assert server.post(b"{").status_code == 503
+    assert server.own()["rejected_events"] == 0
+
+    lift(server)
+    until(lambda: server.post(b"{").status_code == 400)
+    assert server.own()["rejected_events"] == 1
+
+
+def test_no_false_200_while_faults_come_and_go_under_load(serve: Serve) -> None:
+    server = serve()
+    acknowledged: list[str] = []
+    refused: list[int] = []
+    over = threading.Event()
+
+    def send(name: str) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            code = server.post(event(esim_id=f"{name}-{number}")).status_code
+            acknowledged.append(f"{name}-{number}") if code == 200 else refused.append(code)
+
+    senders = [threading.Thread(target=send, args=(f"sender{n}",)) for n in range(4)]
+    for sender in senders:
+        sender.start()
+    try:
+        for _ in range(3):
+            count, known = len(refused), len(acknowledged)
+            until(lambda known=known: len(acknowledged) > known + 10)  # type: ignore[misc]
+            limit_file_size(server, NOT_A_BYTE)
+            until(lambda count=count: len(refused) > count + 5)  # type: ignore[misc]
+            lift(server)
+        known = len(acknowledged)
+        until(lambda: len(acknowledged) > known + 10)
+    finally:
+        over.set()
+        for sender in senders:
+            sender.join()
+
+    assert set(refused) == {503}
+    text = server.state()
+    assert all(f'esim_id="{name}"' in text for name in acknowledged)
+    server.kill()
+    text = serve().state()
+    assert all(f'esim_id="{name}"' in text for name in acknowledged)
+
+
+def test_stops_in_time_while_the_disk_is_full(serve: Serve) -> None:
+    server = serve()
+    assert server.post(event(esim_id="before")).status_code == 200
+    text = server.state()
+    limit_file_size(server, NOT_A_BYTE)
+    assert server.post(event()).status_code == 503
+
+    assert server.end() in {0, 1}
+
+    assert serve().state() == text
+
+
+def test_damage_to_the_file_is_told_at_the_start(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    for number in range(200):
+        server.post(event(esim_id=f"{number}", reference_id="landmark"))
+    assert server.end() == 0
+    path = tmp_path / "esim-exporter.db"
+    content = path.read_bytes()
+    assert b"landmark" in content
+    path.write_bytes(content.replace(b"landmark", b"LANDMARK", 1))
+
+    server = serve()
+
+    assert server.own()["storage_damaged_rows"] == 1
+    assert [record["level"] for record in server.logged("storage damaged")] == ["error"]
+    assert server.own()["esims"] == 199
+
+
+class Hanging(SqliteStorage):
+    """A storage whose disk is gone: nothing it does comes to an end."""
+
+    async def close(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_stop_gives_up_on_a_disk_that_hangs(tmp_path: Path) -> None:
+    argv = ["--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0"]
+    chosen = settings.load(argv, {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()})
+    storage = await SqliteStorage.open(tmp_path / "a.db")
+    storage.__class__ = Hanging
+    exporter = Exporter(chosen, storage, lambda: 1.8e9, lambda: chosen)
+    running = asyncio.create_task(exporter.run())
+    await asyncio.sleep(0)
+    exporter.stop()
+
+    with pytest.raises(StorageUnavailable, match="nothing acknowledged is lost"):
+        await running
+
+    await SqliteStorage.close(storage)
+
+
+def test_an_event_that_was_refused_may_be_sent_again_as_it_was(serve: Serve) -> None:
+    server = serve()
+    body = encoded(event(esim_id="again"))
+    limit_file_size(server, NOT_A_BYTE)
+    assert server.post(body).status_code == 503
+    lift(server)
+    until(lambda: server.post(body).status_code == 200)
+    text = server.state()
+
+    assert server.post(body).status_code == 200
+    assert server.state() == text
