@@ -51,16 +51,16 @@ class Blocks(Generic[K, R]):
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
-    def fill(self, ordered: Iterable[tuple[K, R]], due: float = inf) -> None:
-        """Put records that come in the order of their keys; there must be none yet."""
-        pairs = list(ordered)
-        for at in range(0, len(pairs), FULL):
-            run = pairs[at : at + FULL]
-            block = Block([key for key, _ in run], [record for _, record in run], due)
+    def fill(self, ordered: Iterable[tuple[K, R, float]]) -> None:
+        """Put keys, records and when they are due, in the order of the keys; none may be there."""
+        entries = list(ordered)
+        for at in range(0, len(entries), FULL):
+            keys, records, dues = zip(*entries[at : at + FULL], strict=True)
+            block = Block([*keys], [*records], min(dues))
             self._blocks.append(block)
-            self._firsts.append(block.keys[0])
+            self._firsts.append(keys[0])
             self.dirty[block] = None
-        self._count = len(pairs)
+        self._count = len(entries)
 
     def __len__(self) -> int:
         return self._count
@@ -121,9 +121,9 @@ class Blocks(Generic[K, R]):
             if len(block.keys) < FEWEST:
                 self._merge(index)
 
-    def due(self, now: float) -> list[Block[K, R]]:
-        """Return the blocks in which something may be due; who looks sets their ``due`` anew."""
-        return [block for block in self._blocks if block.due <= now]
+    def due(self, now: float) -> Iterator[Block[K, R]]:
+        """Yield the blocks in which something may be due; who looks sets their ``due`` anew."""
+        return (block for block in self._blocks if block.due <= now)
 
     def touch(self, key: K) -> None:
         """Note that the record with this key changed in place."""

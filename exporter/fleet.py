@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, nsmallest
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from exporter.aggregates import Aggregates
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
     from exporter.records import Balance, EsimKey, Feed, PartnerNotice
     from exporter.storage import Chunk, Key
+
+
+_LOOKS = 4
+"""Blocks that are looked through at once for what is due, so that others may run in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,20 @@ class Fleet:
         return Draft(self, now)
 
     def expire(self, now: float, most: int = 500) -> Draft:
-        """Return a draft in which what is due at ``now`` has left, about ``most`` eSIMs of it.
+        """Return a draft in which some of what is due at ``now`` has left: see :meth:`any_due`.
 
         The room that frees up goes to eSIMs over the cap, those admitted first before others.
         """
         draft = self.draft(now)
-        for esim in islice(self._due(now), most):
+        for esim in [*self.esims.due(now, _LOOKS), *self.over.due(now, _LOOKS)]:
             draft.expire(esim)
         draft.promote(most)
         draft.forget(most)
         return draft
+
+    def any_due(self, now: float) -> bool:
+        """Return whether there may be more to expire."""
+        return self.esims.any_due(now) or self.over.any_due(now)
 
     def publish(self, draft: Draft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
@@ -130,10 +137,6 @@ class Fleet:
                 yield esim
         for entry in found:  # they stay until the draft that promotes them is committed
             heappush(self._waiting, entry)
-
-    def _due(self, now: float) -> Iterator[Esim]:
-        yield from self.esims.due(now)
-        yield from self.over.due(now)
 
 
 class Restoration:

@@ -207,17 +207,16 @@ class Intake:
 
     async def _expire(self, state: State) -> bool:
         """Commit some of what is due; return whether there may be more."""
-        draft = state.fleet.expire(self._clock())
+        now = self._clock()
+        draft = state.fleet.expire(now)
         changes = draft.changes()
-        if not changes:
-            return False
         try:
             await self._commit(changes)
         except StorageError:
             return False
         state.fleet.publish(draft)
         self._metrics.expired.inc(draft.expired)
-        return True
+        return bool(changes) or state.fleet.any_due(now)
 
     async def _commit(self, changes: Changes) -> None:
         if not changes:

@@ -6,6 +6,7 @@ changes it and when its block is rendered; what is put back was encoded for its 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
@@ -38,7 +39,9 @@ class PackedEsims:
 
     def fill(self, ordered: Iterable[tuple[Esim, bytes]]) -> None:
         """Put eSIMs that come in the order of their keys, with their rows."""
-        self.blocks.fill(((_key(esim.key), _record(esim, row)) for esim, row in ordered), due=0.0)
+        self.blocks.fill(
+            (_key(esim.key), _record(esim, row), self.deadline(esim)) for esim, row in ordered
+        )
 
     def get(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
@@ -54,15 +57,21 @@ class PackedEsims:
         """Remove an eSIM. Raises ``KeyError`` when there is none."""
         self.blocks.remove(_key(key))
 
-    def due(self, now: float) -> Iterator[Esim]:
-        """Yield the eSIMs of which something is due at ``now``, in the order of their keys."""
-        for block in self.blocks.due(now):
+    def due(self, now: float, most: int) -> list[Esim]:
+        """Return eSIMs of which something is due at ``now``, of ``most`` blocks that were due.
+
+        Where nothing more was due in them, these blocks are not looked at again in vain.
+        """
+        due: list[Esim] = []
+        for block in islice(self.blocks.due(now), most):
             esims = list(unpacked(block))
-            deadlines = [self.deadline(esim) for esim in esims]
-            block.due = min(deadlines)
-            for esim, deadline in zip(esims, deadlines, strict=True):
-                if deadline <= now:
-                    yield esim
+            block.due = min(map(self.deadline, esims))
+            due += [esim for esim in esims if self.deadline(esim) <= now]
+        return due
+
+    def any_due(self, now: float) -> bool:
+        """Return whether :meth:`due` has more to look at."""
+        return any(True for _ in self.blocks.due(now))
 
     def reschedule(self, deadline: Callable[[Esim], float]) -> None:
         """Let another function say when something is due."""

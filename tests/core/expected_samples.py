@@ -6,7 +6,7 @@ at how the exporter does it: every event is kept, every value is computed again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -113,8 +113,7 @@ class Card:
 
 def normalised(snapshot: Snapshot) -> list[Any]:
     """Return the values of a snapshot so that nothing comes before something."""
-    values = [getattr(snapshot, each.name) for each in fields(Snapshot)]
-    return [(False,) if value is None else (True, value) for value in values]
+    return [(False,) if value is None else (True, value) for value in snapshot]
 
 
 def used(snapshot: Snapshot) -> dict[str, int]:

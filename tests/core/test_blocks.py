@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.blocks import FEWEST, FULL, MOST, Block, Blocks
+from exporter.blocks import FEWEST, FULL, MOST, Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,31 +25,44 @@ class Record:
         return ("v", self.name)
 
 
-def deadline(record: Record) -> float:
-    return record.due
+class Named(Blocks[tuple[str, ...], Record]):
+    def add(self, record: Record) -> None:
+        self.put(record.key, record, record.due)
+
+    def add_all(self, records: Iterable[Record]) -> None:
+        self.fill((record.key, record, record.due) for record in records)
 
 
 def named(*numbers: int) -> list[Record]:
     return [Record(f"{number:04}") for number in numbers]
 
 
-def filled(count: int) -> Blocks[Record]:
-    blocks: Blocks[Record] = Blocks(deadline)
-    blocks.fill(named(*range(count)))
+def filled(count: int) -> Named:
+    blocks = Named()
+    blocks.add_all(named(*range(count)))
     return blocks
 
 
-def sizes(blocks: Blocks[Record]) -> list[int]:
+def looked_at(blocks: Named, now: float) -> list[Record]:
+    """Return what is due, as who looks finds it."""
+    due: list[Record] = []
+    for block in list(blocks.due(now)):
+        block.due = min(each.due for each in block.records)
+        due += [each for each in block.records if each.due <= now]
+    return due
+
+
+def sizes(blocks: Named) -> list[int]:
     return [len(block.records) for block in blocks.blocks]
 
 
-def render(blocks: Blocks[Record]) -> None:
+def render(blocks: Named) -> None:
     for block in list(blocks.dirty):
         block.rendered = tuple(block.records)
         del blocks.dirty[block]
 
 
-def rendered(blocks: Blocks[Record]) -> list[Record]:
+def rendered(blocks: Named) -> list[Record]:
     """Return the records as an exposition shows them, which renders what is dirty first."""
     render(blocks)
     return [record for block in blocks.blocks for record in block.rendered or ()]
@@ -71,7 +84,7 @@ def test_are_a_sorted_map_whatever_comes_and_goes(
         for number in range(start, start + count):
             record = Record(f"{number:04}", value)
             if put:
-                blocks.put(record)
+                blocks.add(record)
                 expected[record.key] = record
             elif expected.pop(record.key, None):
                 blocks.remove(record.key)
@@ -108,7 +121,7 @@ def test_an_unknown_key_cannot_be_removed() -> None:
 
 def test_a_record_with_a_known_key_is_replaced() -> None:
     blocks = filled(3)
-    blocks.put(Record("0001", 5))
+    blocks.add(Record("0001", 5))
     assert [record.value for record in blocks] == [0, 5, 0]
     assert len(blocks) == 3
 
@@ -116,16 +129,16 @@ def test_a_record_with_a_known_key_is_replaced() -> None:
 def test_a_block_that_is_too_large_is_split() -> None:
     blocks = filled(0)
     for record in named(*range(MOST)):
-        blocks.put(record)
+        blocks.add(record)
     assert sizes(blocks) == [MOST]
     render(blocks)
-    blocks.put(Record("9999"))
+    blocks.add(Record("9999"))
     assert sizes(blocks) == [FULL, FULL + 1]
     assert set(blocks.dirty) == set(blocks.blocks)
     assert all(block.rendered is None for block in blocks.blocks)
 
 
-def remove(blocks: Blocks[Record], numbers: Iterable[int]) -> None:
+def remove(blocks: Named, numbers: Iterable[int]) -> None:
     for record in named(*numbers):
         blocks.remove(record.key)
 
@@ -151,7 +164,7 @@ def test_the_first_block_is_merged_with_the_one_behind() -> None:
 def test_blocks_are_not_merged_where_the_sum_is_too_large() -> None:
     blocks = filled(2 * FULL)
     for record in named(*range(1000, 1000 + FULL)):
-        blocks.put(record)
+        blocks.add(record)
     remove(blocks, range(FULL - FEWEST + 1))
     assert sizes(blocks) == [FEWEST - 1, MOST]
 
@@ -170,20 +183,20 @@ def test_changed_blocks_are_dirty_in_the_order_in_which_they_changed() -> None:
     blocks = filled(3 * FULL)
     render(blocks)
     blocks.touch(("v", f"{2 * FULL:04}"))
-    blocks.put(Record("0000", 1))
+    blocks.add(Record("0000", 1))
     blocks.remove(("v", f"{2 * FULL + 1:04}"))
     assert list(blocks.dirty) == [blocks.blocks[2], blocks.blocks[0]]
     assert blocks.blocks[0].rendered is not None
 
 
 def test_what_is_due_comes_in_the_order_of_keys() -> None:
-    blocks: Blocks[Record] = Blocks(deadline)
-    blocks.fill(Record(f"{number:04}", due=number % 5) for number in range(3 * FULL))
-    assert list(blocks.due(-1)) == []
-    due = list(blocks.due(2))
+    blocks = Named()
+    blocks.add_all(Record(f"{number:04}", due=number % 5) for number in range(3 * FULL))
+    assert looked_at(blocks, -1) == []
+    due = looked_at(blocks, 2)
     assert due == [record for record in blocks if record.due <= 2]
     assert len(due) > 100
-    assert list(blocks.due(2)) == due
+    assert looked_at(blocks, 2) == due
 
 
 @given(
@@ -195,36 +208,17 @@ def test_what_is_due_comes_in_the_order_of_keys() -> None:
 def test_nothing_due_is_missed_whatever_came_and_went(
     dues: list[int], removed: set[int], replaced: dict[int, int], now: int
 ) -> None:
-    blocks: Blocks[Record] = Blocks(deadline)
-    blocks.fill(Record(f"{number:04}", due=due) for number, due in enumerate(dues))
-    list(blocks.due(now // 2))
+    blocks = Named()
+    blocks.add_all(Record(f"{number:04}", due=due) for number, due in enumerate(dues))
+    looked_at(blocks, now // 2)
     for number in removed & set(range(len(dues))):
         blocks.remove(("v", f"{number:04}"))
     for number, due in replaced.items():
-        blocks.put(Record(f"{number:04}", due=due))
-    assert list(blocks.due(now)) == [record for record in blocks if record.due <= now]
-
-
-def test_a_look_at_what_is_due_may_be_broken_off() -> None:
-    blocks: Blocks[Record] = Blocks(deadline)
-    blocks.fill(Record(f"{number:04}", due=1) for number in range(2 * FULL))
-    assert next(iter(blocks.due(1))).name == "0000"
-    assert len(list(blocks.due(1))) == 2 * FULL
-
-
-def test_deadlines_can_change() -> None:
-    blocks = filled(2 * FULL)
-    assert list(blocks.due(100)) == []
-    blocks.reschedule(lambda record: int(record.name))
-    assert len(list(blocks.due(9))) == 10
-    assert len(list(blocks.due(99))) == 100
+        blocks.add(Record(f"{number:04}", due=due))
+    assert looked_at(blocks, now) == [record for record in blocks if record.due <= now]
 
 
 def test_records_are_never_due_unless_told() -> None:
-    blocks: Blocks[Record] = Blocks()
-    blocks.put(Record("a"))
+    blocks: Blocks[str, str] = Blocks()
+    blocks.put("a", "record")
     assert list(blocks.due(1e300)) == []
-
-
-def test_a_block_knows_its_first_key() -> None:
-    assert Block(named(3, 4), inf).first == ("v", "0003")

@@ -7,7 +7,7 @@ from expected_samples import SlowCounter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.consumption import WINDOW, Arrival, Consumption, insert, restored, revived
+from exporter.consumption import WINDOW, Arrival, Consumption, insert, revived
 from exporter.events import MAX_AMOUNT
 
 Sample = tuple[int, int]
@@ -48,12 +48,6 @@ def test_a_counter_never_falls(of: list[Sample]) -> None:
         known, _ = insert(known, *sample)
         assert known.total >= total
         total = known.total
-
-
-@given(of=st.lists(samples, min_size=1, max_size=40))
-def test_what_is_stored_restores_the_counter(of: list[Sample]) -> None:
-    known = counter(*of)
-    assert restored(known.base, known.path) == known
 
 
 @pytest.mark.parametrize(
@@ -128,4 +122,3 @@ def test_a_revived_counter_goes_on_where_it_was() -> None:
 def test_a_total_may_outgrow_64_bits() -> None:
     known = counter(*[(time, MAX_AMOUNT * (time % 2)) for time in range(1, 100)])
     assert known.total == 50 * MAX_AMOUNT
-    assert restored(known.base, known.path) == known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -88,7 +87,7 @@ def everything() -> RunningFleet:
         locations=(("France", 7),),
     )
     usage = UsageEvent("roamify", START, "e", "p", snapshot, Status.ACTIVATED, "r", "89", "P")
-    unlimited = replace(usage, esim_id="f", snapshot=Snapshot(data_unlimited=True))
+    unlimited = usage._replace(esim_id="f", snapshot=Snapshot(data_unlimited=True))
     running.take(usage, unlimited, PartnerEvent("roamify", "top_up", START, "EUR", 9.5, 5.0))
     return running
 
@@ -133,7 +132,7 @@ def test_families_are_sorted_and_say_what_they_are(families: tuple[Family, ...])
 
 
 def esim(**values: str) -> Esim:
-    return replace(Esim("roamify", "e", received=0, admitted=1), **values)  # type: ignore[arg-type]  # names only
+    return Esim("roamify", "e", received=0, admitted=1)._replace(**values)  # type: ignore[arg-type]  # names only
 
 
 def info(identity: Identity, of: Esim) -> list[str]:

@@ -374,13 +374,26 @@ def test_what_expires_may_come_back_in_the_same_draft() -> None:
 
 def test_expiry_takes_a_bounded_step() -> None:
     running = RunningFleet()
-    running.take(*[usage(str(number)) for number in range(5)])
+    running.take(*[usage(f"{number:04}") for number in range(1000)])
     running.now += MONTH
-    assert running.publish(running.fleet.expire(running.now, most=2))
-    assert len(running.fleet.esims) == 3
-    running.expire(most=2)
+    assert running.publish(running.fleet.expire(running.now))
+    assert 0 < len(running.fleet.esims) < 1000
+    assert running.fleet.any_due(running.now)
+    running.expire()
     assert len(running.fleet.esims) == 0
+    assert not running.fleet.any_due(running.now)
     assert not running.fleet.expire(running.now).changes()
+
+
+def test_a_step_of_expiry_in_which_nothing_is_due_says_whether_there_is_more() -> None:
+    running = RunningFleet()
+    running.take(*[usage(f"{number:04}") for number in range(1000)])
+    running.fleet.apply(Policy(Retention(silent=MONTH)))
+    assert not running.fleet.expire(running.now).changes()
+    assert running.fleet.any_due(running.now)
+    while running.fleet.any_due(running.now):
+        assert not running.fleet.expire(running.now).changes()
+    assert len(running.fleet.esims) == 1000
 
 
 def test_retention_can_change_while_running() -> None:

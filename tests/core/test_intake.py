@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -187,7 +186,7 @@ async def test_every_delivery_of_a_batch_is_answered_for_itself(storage: MemoryS
         tasks = [
             room.submit(usage(time=5)),
             room.submit(usage(time=5)),
-            room.submit(replace(usage(time=1), snapshot=Snapshot())),
+            room.submit(usage(time=1)._replace(snapshot=Snapshot())),
             room.submit(OtherEvent("roamify", "order")),
         ]
         assert await room.outcomes(*tasks) == [

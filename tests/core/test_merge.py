@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -370,5 +369,5 @@ def test_balance_and_threshold_are_registers_of_their_own(
 
 def test_keys_of_records_name_what_they_are_about() -> None:
     assert NEW.key == ("roamify", "e")
-    assert replace(NEW, status=Status.REVOKED).terminal
+    assert NEW._replace(status=Status.REVOKED).terminal
     assert not NEW.terminal

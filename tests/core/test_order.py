@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expected_samples import DAY, Model
@@ -217,7 +216,7 @@ def later(event: Event, seconds: int) -> Event:
     """Return the event as of some seconds later."""
     moved: Event = event
     if not isinstance(event, OtherEvent):
-        moved = replace(event, time=event.time + seconds)
+        moved = event._replace(time=event.time + seconds)
     return moved
 
 

@@ -40,9 +40,9 @@ def counter(samples: list[tuple[int, int]]) -> Consumption | None:
     return known
 
 
-counters = st.lists(st.tuples(st.integers(1, 2**40), st.integers(0, MAX_AMOUNT)), max_size=25).map(
-    counter
-)
+counters = st.lists(
+    st.tuples(st.integers(1, 2**32 - 1), st.integers(0, MAX_AMOUNT)), max_size=25
+).map(counter)
 
 allowances = st.builds(
     Allowance,

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # where programs.py is
-
+from hypothesis import HealthCheck, settings
 from running import Serving, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+settings.register_profile(
+    "shared-machine",
+    deadline=None,  # the machine may be busy with other tests
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],  # likewise
+)
+settings.load_profile("shared-machine")
 
 
 class Serve(Protocol):
