@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from exporter.events import (
@@ -21,6 +22,14 @@ from exporter.events import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+settings.register_profile(
+    "core",
+    deadline=None,  # the machine may be busy with other tests
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],  # likewise
+)
+settings.load_profile("core")
 
 VENDORS = ("other-vendor", "roamify")
 START = 1_700_000_000

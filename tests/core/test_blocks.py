@@ -5,7 +5,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.blocks import FEWEST, FULL, MOST, Block, Blocks
@@ -55,6 +55,7 @@ def rendered(blocks: Blocks[Record]) -> list[Record]:
     return [record for block in blocks.blocks for record in block.rendered or ()]
 
 
+@settings(deadline=None)
 @given(
     first=st.integers(0, 3 * FULL),
     steps=st.lists(
@@ -186,6 +187,7 @@ def test_what_is_due_comes_in_the_order_of_keys() -> None:
     assert list(blocks.due(2)) == due
 
 
+@settings(deadline=None)
 @given(
     dues=st.lists(st.integers(0, 20), min_size=1, max_size=3 * FULL),
     removed=st.sets(st.integers(0, 3 * FULL)),
@@ -203,6 +205,17 @@ def test_nothing_due_is_missed_whatever_came_and_went(
     for number, due in replaced.items():
         blocks.put(Record(f"{number:04}", due=due))
     assert list(blocks.due(now)) == [record for record in blocks if record.due <= now]
+
+
+def test_what_is_due_is_found_after_its_block_was_merged() -> None:
+    blocks: Blocks[Record] = Blocks(deadline)
+    last = 2 * FULL - 1
+    blocks.fill(
+        Record(f"{number:04}", due=5 if number == last else inf) for number in range(2 * FULL)
+    )
+    remove(blocks, range(FULL, last))
+    assert sizes(blocks) == [FULL + 1]
+    assert [record.name for record in blocks.due(5)] == [f"{last:04}"]
 
 
 def test_a_look_at_what_is_due_may_be_broken_off() -> None:

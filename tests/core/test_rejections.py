@@ -4,6 +4,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from generated_events import START
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_storage import MemoryStorage
@@ -137,7 +138,7 @@ def test_a_lowered_limit_is_kept_from_the_next_rejection_on() -> None:
 )
 def test_a_restart_gives_the_same(batches: list[list[bytes]], limit: int) -> None:
     kept = Kept(limit)
-    received = 0
+    received = START
     for batch in batches:
         kept.add(*[rejection(body, received + at) for at, body in enumerate(batch)])
         received += len(batch)
