@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
 
-from exporter.errors import FieldError, StorageDamaged
+from exporter.errors import FieldError
+from exporter.rows import unreadable
 from exporter.storage import Change, Row, Table
 
 if TYPE_CHECKING:
@@ -160,19 +161,21 @@ def _encode(rejection: Rejection) -> bytes:
 
 
 def _decode(row: Row) -> Rejection:
-    layout, *fields = from_json(row.data)
-    if layout != LAYOUT:
-        raise StorageDamaged(
-            f"a row of table {row.table} was written by a newer version; run that version"
+    try:
+        layout, *fields = from_json(row.data)
+        vendor, reason, errors, body, first_received, last_received, deliveries = fields
+        rejection = Rejection(
+            vendor=vendor,
+            reason=reason,
+            errors=tuple(FieldError(tuple(loc), msg) for loc, msg in errors),
+            body=b64decode(body),
+            first_received=first_received,
+            last_received=last_received,
+            deliveries=deliveries,
+            version=row.version,
         )
-    vendor, reason, errors, body, first_received, last_received, deliveries = fields
-    return Rejection(
-        vendor=vendor,
-        reason=reason,
-        errors=tuple(FieldError(tuple(loc), msg) for loc, msg in errors),
-        body=b64decode(body),
-        first_received=first_received,
-        last_received=last_received,
-        deliveries=deliveries,
-        version=row.version,
-    )
+    except (TypeError, ValueError) as error:
+        raise unreadable(row) from error
+    if layout != LAYOUT:
+        raise unreadable(row)
+    return rejection

@@ -66,8 +66,8 @@ def decode(row: Row) -> Record:
         if layout == LAYOUT:
             return _DECODERS[row.table]([*row.key], fields, row.version)
     except (KeyError, ValueError, TypeError, struct.error) as error:
-        raise _unreadable(row) from error
-    raise _unreadable(row)
+        raise unreadable(row) from error
+    raise unreadable(row)
 
 
 def decode_esim(vendor: str, esim_id: str, version: int, data: bytes) -> Esim:
@@ -75,7 +75,8 @@ def decode_esim(vendor: str, esim_id: str, version: int, data: bytes) -> Esim:
     return _esim([vendor, esim_id], from_json(data)[1:], version)
 
 
-def _unreadable(row: Row) -> StorageDamaged:
+def unreadable(row: Row) -> StorageDamaged:
+    """Return the error for a row of a layout this version does not know."""
     return StorageDamaged(
         f"a row of table {row.table} was written by a version this one cannot read; "
         "run the version that wrote it, or a newer one"

@@ -183,7 +183,7 @@ def _partner(fields: Fields, event_type: str, now: float) -> PartnerEvent:
         event_type=event_type,
         time=_time(fields, now),
         currency=currency,
-        balance=float(fields.required_number("balance")),
+        balance=fields.required_number("balance") + 0.0,  # -0.0 is 0.0
         threshold=None if threshold is None else float(threshold),
     )
 

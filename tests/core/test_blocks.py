@@ -218,6 +218,17 @@ def test_nothing_due_is_missed_whatever_came_and_went(
     assert looked_at(blocks, now) == [record for record in blocks if record.due <= now]
 
 
+def test_what_is_due_is_found_after_its_block_was_merged() -> None:
+    blocks = Named()
+    last = 2 * FULL - 1
+    blocks.add_all(
+        Record(f"{number:04}", due=5 if number == last else inf) for number in range(2 * FULL)
+    )
+    remove(blocks, range(FULL, last))
+    assert sizes(blocks) == [FULL + 1]
+    assert [record.name for record in looked_at(blocks, 5)] == [f"{last:04}"]
+
+
 def test_records_are_never_due_unless_told() -> None:
     blocks: Blocks[str, str] = Blocks()
     blocks.put("a", "record")

@@ -7,7 +7,7 @@ from expected_samples import SlowCounter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.consumption import WINDOW, Arrival, Consumption, insert, revived
+from exporter.consumption import Arrival, Consumption, insert, revived
 from exporter.events import MAX_AMOUNT
 
 Sample = tuple[int, int]
@@ -27,7 +27,10 @@ def rising(start: int, count: int) -> list[Sample]:
     return [(time, 10 * time) for time in range(start, start + count)]
 
 
-@given(of=st.lists(samples, min_size=1, max_size=80))
+histories = st.lists(samples, min_size=1) | st.lists(samples, min_size=25, max_size=80)
+
+
+@given(of=histories)
 def test_does_in_any_order_what_the_contract_words(of: list[Sample]) -> None:
     slow = SlowCounter()
     known: Consumption | None = None
@@ -40,7 +43,7 @@ def test_does_in_any_order_what_the_contract_words(of: list[Sample]) -> None:
         )
 
 
-@given(of=st.lists(samples, min_size=1, max_size=80))
+@given(of=histories)
 def test_a_counter_never_falls(of: list[Sample]) -> None:
     total = 0
     known: Consumption | None = None
@@ -72,17 +75,17 @@ def test_samples_of_the_same_second_all_stay() -> None:
 
 
 def test_a_sample_that_16_newer_ones_overtook_counts_in_full() -> None:
-    first, newer = (1, 500), rising(2, WINDOW)
+    first, newer = (1, 500), rising(2, 16)
     assert counter(*newer, first).total == counter(first, *newer).total
 
 
 def test_a_sample_that_17_newer_ones_overtook_is_late() -> None:
-    known = counter(*rising(2, WINDOW + 1))
+    known = counter(*rising(2, 17))
     assert insert(known, 1, 500) == (known, Arrival.LATE)
 
 
 def test_a_sample_that_was_folded_away_as_the_newest_fold_is_a_duplicate() -> None:
-    of = rising(1, WINDOW + 1)
+    of = rising(1, 17)
     known = counter(*of)
     assert insert(known, *of[0]) == (known, Arrival.DUPLICATE)
     assert insert(known, *of[1]) == (known, Arrival.DUPLICATE)
@@ -90,10 +93,10 @@ def test_a_sample_that_was_folded_away_as_the_newest_fold_is_a_duplicate() -> No
 
 
 def test_a_sample_above_the_anchor_is_inserted_even_if_it_is_folded_at_once() -> None:
-    known = counter(*rising(2, WINDOW))
+    known = counter(*rising(2, 16))
     after, arrival = insert(known, 1, 5)
     assert arrival is Arrival.INSERTED
-    assert (after.base, after.samples, after.total) == (5, WINDOW, known.total)
+    assert (after.base, after.samples, after.total) == (5, 16, known.total)
     assert insert(after, 1, 5) == (after, Arrival.DUPLICATE)
     assert insert(after, 1, 4) == (after, Arrival.LATE)
 

@@ -179,6 +179,19 @@ def test_an_allowance_leaves_a_day_after_its_esim_became_terminal(value: Status)
     assert running.fleet.expired == 1
 
 
+def test_the_day_begins_when_the_status_arrives_and_not_with_the_last_usage() -> None:
+    running = RunningFleet()
+    running.take(usage())
+    running.now += 5 * DAY
+    running.take(status(Status.DELETED, time=1))
+    running.now += DAY - 1
+    running.expire()
+    assert consumed(running) == 10
+    running.now += 1
+    running.expire()
+    assert consumed(running) is None
+
+
 def test_an_allowance_leaves_a_month_after_it_fell_silent_and_its_esim_later() -> None:
     running = RunningFleet()
     running.take(usage())
