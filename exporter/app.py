@@ -181,6 +181,8 @@ class Exporter:
         rejected: list[Row] = []
         damage = 0
         async for chunk in self._storage.load():
+            for line in chunk.notes:
+                log.warning("storage noted", extra=fields(note=line))
             for line in chunk.damaged:
                 log.error("storage damaged", extra=fields(damage=line))
                 damage += 1

@@ -69,7 +69,8 @@ class WebSettings(_Group):
         default="/metrics", description="Path under which metrics are served."
     )
     external_url: ExternalUrl = Field(
-        default="", description="URL under which the internal listener is reached, for its links."
+        default="",
+        description="URL under which the internal listener is reached; its path is the prefix.",
     )
     route_prefix: RoutePrefix = Field(
         default_factory=prefix_of_external_url,

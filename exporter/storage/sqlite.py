@@ -165,7 +165,7 @@ class SqliteStorage:
 
     def _chunks(self, connection: sqlite3.Connection) -> Generator[Chunk, None, None]:
         if self._notes:
-            yield Chunk(damaged=self._notes)
+            yield Chunk(notes=self._notes)
             self._notes = ()
         yield from read(connection)
 

@@ -49,7 +49,7 @@ async def loaded(storage: SqliteStorage) -> tuple[list[Row], dict[Key, int], lis
     async for chunk in storage.load():
         rows += chunk.rows
         bases |= chunk.bases
-        damaged += chunk.damaged
+        damaged += [*chunk.damaged, *chunk.notes]
     return rows, bases, damaged
 
 
