@@ -86,6 +86,8 @@ class Chunk:
     damaged: tuple[str, ...] = ()
     """One line per row that was found damaged and left out, or table that does not hold what
     was committed, without content. Each is reported by one load only."""
+    notes: tuple[str, ...] = ()
+    """What a person should know that is no damage, say a write that a crash interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
