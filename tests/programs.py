@@ -1,7 +1,8 @@
 """The real Prometheus programs that tests run: found on the machine, or unpacked beside it.
 
 Debian's packages are fetched and unpacked, not installed: that needs no root and starts no
-service. The programs need nothing of their packages' dependencies but the C library.
+service. Of their packages' dependencies the programs need what every Debian has, and what
+:data:`PACKAGES` names; start them in :func:`environment`.
 ``python tests/programs.py`` fetches them ahead of the tests.
 """
 
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "programs"
 
 PACKAGES = {
-    "prometheus": "prometheus",
-    "promtool": "prometheus",
-    "alertmanager": "prometheus-alertmanager",
-    "amtool": "prometheus-alertmanager",
+    "prometheus": ("prometheus",),
+    "promtool": ("prometheus",),
+    "alertmanager": ("prometheus-alertmanager",),
+    "amtool": ("prometheus-alertmanager",),
+    "strace": ("strace", "libunwind8"),
 }
-"""The Debian package that holds each program."""
+"""The Debian packages that hold each program, and libraries that a machine may lack."""
 
 _INSTALLED_AS = {"alertmanager": "prometheus-alertmanager"}
 """Debian's own names for programs, where they differ."""
@@ -60,13 +62,21 @@ def require(name: str, *, cache: Path = CACHE) -> Path:
     pytest.skip(missing)
 
 
+def environment(program: Path) -> dict[str, str]:
+    """Return the environment in which ``program`` finds the libraries unpacked with it."""
+    folders = sorted(program.parent.parent.glob("lib/*-linux-gnu*"))
+    if CACHE not in program.parents or not folders:
+        return dict(os.environ)
+    return os.environ | {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
+
+
 @functools.cache  # What could not be fetched is not tried again for every test.
-def _unpacked(package: str, cache: Path) -> Path:
-    """Return the folder where ``package`` is unpacked, if it could be."""
-    folder = cache / package
+def _unpacked(packages: tuple[str, ...], cache: Path) -> Path:
+    """Return the folder where ``packages`` are unpacked, if they could be."""
+    folder = cache / packages[0]
     with _alone(cache):
         if not folder.exists():
-            _unpack(package, folder)
+            _unpack(packages, folder)
     return folder
 
 
@@ -79,14 +89,15 @@ def _alone(cache: Path) -> Iterator[None]:
         yield
 
 
-def _unpack(package: str, folder: Path) -> None:
-    """Unpack ``package`` to ``folder``, which is there only if all of it worked."""
+def _unpack(packages: tuple[str, ...], folder: Path) -> None:
+    """Unpack ``packages`` to ``folder``, which is there only if all of it worked."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         scratch = Path(name)
-        if not (_download(package, scratch) or _download_afresh(package, scratch)):
-            return
-        (archive,) = scratch.glob("*.deb")
-        if _run(["dpkg-deb", "-x", str(archive), "unpacked"], scratch):
+        for package in packages:
+            if not (_download(package, scratch) or _download_afresh(package, scratch)):
+                return
+        archives = sorted(scratch.glob("*.deb"))
+        if all(_run(["dpkg-deb", "-x", str(a), "unpacked"], scratch) for a in archives):
             (scratch / "unpacked").rename(folder)
 
 
@@ -97,7 +108,7 @@ def _download(package: str, scratch: Path, options: Sequence[str] = ()) -> bool:
 def _download_afresh(package: str, scratch: Path) -> bool:
     """Download with package lists of our own; the machine's may be missing or outdated."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
-        (scratch / folder).mkdir(parents=True)
+        (scratch / folder).mkdir(parents=True, exist_ok=True)
     options = [
         f"-oDir::State={scratch}/state",
         f"-oDir::Cache={scratch}/cache",

@@ -161,7 +161,26 @@ def test_fetching_ahead_says_what_is_where(
         f"promtool: {promtool}",
         "alertmanager: missing",
         "amtool: missing",
+        "strace: missing",
     ]
-    for name in ("prometheus", "alertmanager", "amtool"):
+    for name in ("prometheus", "alertmanager", "amtool", "strace"):
         machine.install(name)
     assert programs.main(cache=machine.cache) == 0
+
+
+def test_a_program_finds_the_libraries_unpacked_with_it() -> None:
+    strace = programs.find("strace", cache=programs.CACHE)
+    assert strace is not None, "strace is neither installed nor could it be fetched"
+    told = subprocess.run([strace, "-V"], env=programs.environment(strace), check=False)
+    assert told.returncode == 0
+
+
+def test_libraries_are_named_for_unpacked_programs_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "CACHE", tmp_path)
+    library = tmp_path / "strace" / "usr" / "lib" / "x86_64-linux-gnu"
+    library.mkdir(parents=True)
+    unpacked = programs.environment(tmp_path / "strace" / "usr" / "bin" / "strace")
+    assert unpacked["LD_LIBRARY_PATH"] == str(library)
+    assert programs.environment(Path("/usr/bin/strace")) == dict(os.environ)

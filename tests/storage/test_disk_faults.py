@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import programs
 import pytest
 
 import exporter
@@ -104,13 +104,11 @@ def writer(path: Path, commits: int) -> list[str]:
 
 def traced(fault: str, path: Path, commits: int, *options: str) -> CompletedProcess[str]:
     """Write under a fault, in a process that ends without closing."""
-    strace = shutil.which("strace")
-    if strace is None:
-        pytest.skip("strace is not installed")
+    strace = programs.require("strace")
     calls = ["-e", "trace=fdatasync,fsync,pwrite64", "-e", f"inject={fault}", *options]
     return subprocess.run(
         [strace, "-f", "--seccomp-bpf", "-qq", "-o", os.devnull, *calls, *writer(path, commits)],
-        env=ENVIRONMENT,
+        env=programs.environment(strace) | ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=60,
