@@ -6,13 +6,14 @@ a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from math import ceil
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
 from exporter.events import Status
-from exporter.records import STATUSES, Package, PackageKey, used_share_reached
+from exporter.records import STATUSES, Package, PackageKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +29,15 @@ _HOUR = 3600
 class PackageTotals:
     """Sums over all eSIMs that use one package."""
 
-    __slots__ = ("allowed", "consumed", "key", "limited", "name", "over", "remaining", "statuses")
+    __slots__ = (
+        *("allowed", "changed", "consumed", "key", "limited", "name"),
+        *("over", "remaining", "statuses"),
+    )
 
     def __init__(self, key: PackageKey) -> None:
         self.key = key
+        self.changed = False
+        """Whether its block is known to be dirty."""
         self.name = ""
         self.statuses = dict.fromkeys(STATUSES, 0)
         """Allowances per status of their eSIM."""
@@ -63,9 +69,7 @@ class PackageTotals:
             ("sms", s.sms_allowed, s.sms_remaining),
             ("voice", s.voice_allowed, s.voice_remaining),
         ):
-            for threshold in THRESHOLDS:
-                if not used_share_reached(allowed, remaining, threshold):
-                    break
+            for threshold in thresholds_reached(allowed, remaining):
                 self.over[resource, threshold] += sign
 
 
@@ -106,6 +110,7 @@ class Aggregates:
     def __init__(self, vendors: tuple[str, ...]) -> None:
         self.vendors = {vendor: VendorTotals() for vendor in sorted(vendors)}
         self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
+        self._by_key: dict[PackageKey, PackageTotals] = {}
         self.locations: dict[tuple[str, str], int] = {}
         """Bytes by (vendor, location): the most ever reported there by each allowance."""
 
@@ -119,34 +124,48 @@ class Aggregates:
     def name(self, package: Package) -> None:
         """Note a package and its name."""
         self._package(package.key).name = package.name
-        self.packages.touch(package.key)
 
     def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
         """Add what expired allowances had consumed: see :func:`consumed_base`."""
         for (kind, vendor, name), amount in bases.items():
             if kind == _CONSUMED:
                 self._package((vendor, name)).consumed += amount
-                self.packages.touch((vendor, name))
             else:
                 self.locations[vendor, name] = self.locations.get((vendor, name), 0) + amount
 
     def _add(self, esim: Esim, sign: int) -> None:
-        self.vendors.setdefault(esim.vendor, VendorTotals()).add(esim, sign)
+        if esim.vendor not in self.vendors:
+            self.vendors[esim.vendor] = VendorTotals()
+        self.vendors[esim.vendor].add(esim, sign)
         for allowance in esim.allowances:
-            key = (esim.vendor, allowance.package_id)
-            self._package(key).add(allowance, esim, sign)
-            self.packages.touch(key)
+            self._package((esim.vendor, allowance.package_id)).add(allowance, esim, sign)
             for location, amount in allowance.peaks:
                 at = (esim.vendor, location)
                 self.locations[at] = self.locations.get(at, 0) + sign * amount
 
     def _package(self, key: PackageKey) -> PackageTotals:
-        totals = self.packages.get(key)
+        """Return the totals of a package, which are about to change."""
+        totals = self._by_key.get(key)
         if totals is None:
-            totals = PackageTotals(key)
+            totals = self._by_key[key] = PackageTotals(key)
             self.packages.put(key, totals)
+        elif not totals.changed:
+            self.packages.touch(key)
+        totals.changed = True
         return totals
 
+
+def thresholds_reached(allowed: int | None, remaining: int | None) -> tuple[int, ...]:
+    """Return which of :data:`THRESHOLDS` the used share of an allowance has reached.
+
+    In integers, so that exactly 75 % counts as 75 %. None of an allowance of nothing.
+    """
+    if not allowed or remaining is None:
+        return ()
+    return _REACHED[bisect_right(THRESHOLDS, (allowed - remaining) * 100 // allowed)]
+
+
+_REACHED = tuple(THRESHOLDS[:count] for count in range(len(THRESHOLDS) + 1))
 
 _CONSUMED = "consumed"
 _LOCATION = "location"

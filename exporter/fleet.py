@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from exporter.aggregates import Aggregates
 from exporter.drafts import Draft
 from exporter.expiry import Retention
-from exporter.packed import PackedEsims
+from exporter.packed import Packed, PackedEsims
 from exporter.records import Esim, Package, Tombstone
-from exporter.rows import decode, encode
+from exporter.rows import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +144,7 @@ class Restoration:
 
     def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
         self._fleet = Fleet(policy, vendors)
-        self._esims: list[tuple[Esim, bytes]] = []
+        self._esims: list[Packed] = []
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.
@@ -156,7 +156,8 @@ class Restoration:
             record = decode(row)
             if isinstance(record, Esim):
                 fleet.totals.replace(None, record)
-                self._esims.append((record, row.data))
+                due = fleet.policy.retention.deadline(record)
+                self._esims.append(Packed.of(record, row.data, due))
             elif isinstance(record, Tombstone):
                 fleet.tombstones[record.key] = record
             else:
@@ -172,23 +173,13 @@ class Restoration:
         that one of them would pass by others that wait when the cap is raised again.
         """
         fleet, esims = self._fleet, self._esims
-        fleet.admissions = max((esim.admitted for esim, _ in esims), default=0)
-        last = fleet.admissions
+        last = fleet.admissions = max((esim.admitted for esim in esims), default=0)
         if 0 < fleet.policy.max_esims < len(esims):
-            last = nsmallest(fleet.policy.max_esims, [esim.admitted for esim, _ in esims])[-1]
-        marked = [_marked(*pair, tracked=pair[0].admitted <= last) for pair in esims]
-        tracked = [pair for pair in marked if pair[0].tracked]
-        over = [pair for pair in marked if not pair[0].tracked]
-        fleet.esims.fill(tracked)
+            last = nsmallest(fleet.policy.max_esims, [esim.admitted for esim in esims])[-1]
+        over = [esim.marked(tracked=False) for esim in esims if esim.admitted > last]
+        fleet.esims.fill(esim.marked(tracked=True) for esim in esims if esim.admitted <= last)
         fleet.over.fill(over)
-        fleet.wait([(esim.admitted, esim.key) for esim, _ in over])
+        fleet.wait([(esim.admitted, esim.esim.key) for esim in over])
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet
-
-
-def _marked(esim: Esim, row: bytes, *, tracked: bool) -> tuple[Esim, bytes]:
-    if esim.tracked is tracked:
-        return esim, row
-    esim = esim._replace(tracked=tracked)
-    return esim, encode(esim)

@@ -80,7 +80,9 @@ def merge_allowance(
         advanced, arrival = insert(counter, event.time, used)
         counters.append(advanced if arrival is Arrival.INSERTED else counter)
         arrivals.append(arrival)
-    newer = (event.time, _order(snapshot)) > (before.time, _order(before.snapshot))
+    newer = event.time > before.time or (
+        event.time == before.time and _order(snapshot) > _order(before.snapshot)
+    )
     peaks = merge_peaks(before.peaks, snapshot.locations or ())
     if known and not newer and peaks is known.peaks and Arrival.INSERTED not in arrivals:
         return known, arrivals

@@ -7,10 +7,10 @@ changes it and when its block is rendered; what is put back was encoded for its 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.blocks import Blocks
-from exporter.rows import decode_esim
+from exporter.rows import decode_esim, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +20,34 @@ if TYPE_CHECKING:
 
 _VERSION = 5
 """Bytes for a row's version, in front of the row."""
+
+
+class Packed(NamedTuple):
+    """An eSIM, packed."""
+
+    key: bytes
+    record: bytes
+    due: float
+    """When something of it is next due, unix seconds."""
+    admitted: int
+    tracked: bool
+
+    @classmethod
+    def of(cls, esim: Esim, row: bytes, due: float) -> Packed:
+        """Return an eSIM packed, given what is stored of it."""
+        return cls(_key(esim.key), _record(esim, row), due, esim.admitted, esim.tracked)
+
+    def marked(self, *, tracked: bool) -> Packed:
+        """Return it with or without series of its own."""
+        if self.tracked is tracked:
+            return self
+        esim = self.esim._replace(tracked=tracked)
+        return Packed.of(esim, encode(esim), self.due)
+
+    @property
+    def esim(self) -> Esim:
+        """Return it unpacked."""
+        return _esim(self.key, self.record)
 
 
 class PackedEsims:
@@ -37,11 +65,9 @@ class PackedEsims:
         for block in self.blocks.blocks:
             yield from unpacked(block)
 
-    def fill(self, ordered: Iterable[tuple[Esim, bytes]]) -> None:
-        """Put eSIMs that come in the order of their keys, with their rows."""
-        self.blocks.fill(
-            (_key(esim.key), _record(esim, row), self.deadline(esim)) for esim, row in ordered
-        )
+    def fill(self, ordered: Iterable[Packed]) -> None:
+        """Put eSIMs that come in the order of their keys; there must be none yet."""
+        self.blocks.fill((esim.key, esim.record, esim.due) for esim in ordered)
 
     def get(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""

@@ -181,13 +181,3 @@ class Feed(NamedTuple):
 
 
 Record = Esim | Tombstone | Package | Balance | PartnerNotice | Feed
-
-
-def used_share_reached(allowed: int | None, remaining: int | None, percent: int) -> bool:
-    """Return whether at least ``percent`` of an allowance is used.
-
-    In integers, so that exactly 75 % counts as 75 %. Never true of an allowance of nothing.
-    """
-    if not allowed or remaining is None:
-        return False
-    return (allowed - remaining) * 100 >= percent * allowed

@@ -57,6 +57,7 @@ def render_packages(packages: Iterable[PackageTotals], families: tuple[Family, .
     lines: list[list[str]] = [[] for _ in families]
     writers = _writers(families, Level.PACKAGE, lines)
     for package in packages:
+        package.changed = False
         vendor, package_id = package.key
         labels = f'vendor="{escape(vendor)}",package_id="{escape(package_id)}"'
         for write in writers:

@@ -11,13 +11,14 @@ from generated_events import START
 from running_fleet import ARRIVAL, STALE_AFTER, RunningFleet, series
 
 from exporter import drafts
+from exporter.aggregates import thresholds_reached
 from exporter.drafts import check_bounds
 from exporter.errors import InvalidEvent, StorageDamaged
 from exporter.events import OtherEvent, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.expiry import Retention
 from exporter.fleet import Policy
 from exporter.merge import Result
-from exporter.records import Feed, used_share_reached
+from exporter.records import Feed
 from exporter.storage import Chunk, Row, Table
 
 if TYPE_CHECKING:
@@ -484,15 +485,15 @@ def test_bounds_do_not_concern_an_esim_without_the_package() -> None:
 @pytest.mark.parametrize("allowed", [100, 1000, 3 * 2**50, 2**53 - 2])
 def test_thresholds_are_exact(percent: int, allowed: int) -> None:
     exact = -(-allowed * percent // 100)
-    assert used_share_reached(allowed, allowed - exact, percent)
-    assert not used_share_reached(allowed, allowed - exact + 1, percent)
+    assert percent in thresholds_reached(allowed, allowed - exact)
+    assert percent not in thresholds_reached(allowed, allowed - exact + 1)
 
 
 def test_nothing_is_never_used_up() -> None:
-    assert not used_share_reached(0, 0, 25)
-    assert not used_share_reached(None, 0, 25)
-    assert not used_share_reached(100, None, 25)
-    assert not used_share_reached(100, 200, 25)
+    assert thresholds_reached(0, 0) == ()
+    assert thresholds_reached(None, 0) == ()
+    assert thresholds_reached(100, None) == ()
+    assert thresholds_reached(100, 200) == ()
 
 
 @pytest.mark.parametrize(("used", "reached"), [(24, 0), (25, 1), (50, 2), (75, 3), (90, 4)])
