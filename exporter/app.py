@@ -50,9 +50,9 @@ _LONGEST_CLOSE = 3.0
 before, a stop takes less than ten."""
 
 _SHORTEST_PAUSE = 2.0
-_REST = 10
+_REST = 20
 """Rendering in the background rests this many times as long as it took: it makes scrapes
-cheaper, and must not cost webhooks more than a tenth of a core."""
+cheaper, and must not cost webhooks more than a twentieth of a core."""
 
 
 class Exporter:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LOG_LIMIT = 4 << 20
+LOG_LIMIT = 8 << 20
 """Bytes of log above which it is written back to the database file."""
 LOCK_START, LOCK_LENGTH = 0x40000000, 512
 """The bytes that SQLite locks: pending, reserved and shared (the file format's lock page)."""
