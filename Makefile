@@ -11,7 +11,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint docs clean
+.PHONY: help run test bench bench-short lint docs clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,6 +22,13 @@ run: $(INSTALLED) ## start the exporter with a simulated fleet and print what to
 test: lint ## check and test everything, with coverage
 	@$(BIN)/python tests/programs.py || echo "tests that need a missing program are skipped"
 	$(BIN)/python -m pytest -n auto --cov
+
+bench: $(INSTALLED_DEV) ## measure speed, memory and scale beside peers
+	@$(BIN)/python tests/programs.py nginx prometheus-pushgateway || echo "figures whose peer is missing say so"
+	$(BIN)/python -m benchmarks
+
+bench-short: $(INSTALLED_DEV) ## the same on small fleets
+	$(BIN)/python -m benchmarks --profile=short
 
 docs: $(INSTALLED_DEV) ## write the tables in README.md from the code
 	$(BIN)/python docs/generate.py

@@ -32,8 +32,13 @@ PACKAGES = {
     "alertmanager": ("prometheus-alertmanager",),
     "amtool": ("prometheus-alertmanager",),
     "strace": ("strace", "libunwind8"),
+    "nginx": ("nginx",),
+    "prometheus-pushgateway": ("prometheus-pushgateway",),
 }
 """The Debian packages that hold each program, and libraries that a machine may lack."""
+
+TESTED = ("prometheus", "promtool", "alertmanager", "amtool", "strace")
+"""The programs that tests run; the others are peers in benchmarks."""
 
 _INSTALLED_AS = {"alertmanager": "prometheus-alertmanager"}
 """Debian's own names for programs, where they differ."""
@@ -47,8 +52,9 @@ def find(name: str, *, cache: Path = CACHE) -> Path | None:
     names = [name, _INSTALLED_AS.get(name, name)]
     if installed := next(filter(None, map(shutil.which, names)), None):
         return Path(installed)
-    folder = _unpacked(PACKAGES[name], cache) / "usr" / "bin"
-    return next((folder / each for each in names if (folder / each).exists()), None)
+    unpacked = _unpacked(PACKAGES[name], cache) / "usr"
+    places = [unpacked / folder / each for folder in ("bin", "sbin") for each in names]
+    return next(filter(Path.exists, places), None)
 
 
 def require(name: str, *, cache: Path = CACHE) -> Path:
@@ -132,13 +138,13 @@ def _run(command: Sequence[str], folder: Path) -> bool:
     return done.returncode == 0
 
 
-def main(cache: Path = CACHE) -> int:
-    """Fetch every program and print where it is; 1 if one is missing."""
-    found = {name: find(name, cache=cache) for name in PACKAGES}
+def main(names: Sequence[str], *, cache: Path = CACHE) -> int:
+    """Fetch programs, by default those that tests run; 1 if one is missing."""
+    found = {name: find(name, cache=cache) for name in names or TESTED}
     for name, path in found.items():
         sys.stdout.write(f"{name}: {path or 'missing'}\n")
     return 0 if all(found.values()) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -155,7 +155,7 @@ def test_fetching_ahead_says_what_is_where(
     machine.install_apt(plain="exit 100", update="exit 100")
     promtool = machine.install("promtool")
 
-    assert programs.main(cache=machine.cache) == 1
+    assert programs.main([], cache=machine.cache) == 1
     assert capsys.readouterr().out.splitlines() == [
         "prometheus: missing",
         f"promtool: {promtool}",
@@ -165,7 +165,7 @@ def test_fetching_ahead_says_what_is_where(
     ]
     for name in ("prometheus", "alertmanager", "amtool", "strace"):
         machine.install(name)
-    assert programs.main(cache=machine.cache) == 0
+    assert programs.main([], cache=machine.cache) == 0
 
 
 def test_a_program_finds_the_libraries_unpacked_with_it() -> None:

@@ -1,0 +1,225 @@
+"""What all figures share: how much is measured, of which exporter, and on what fleets."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks import load, payloads
+from benchmarks.process import Place, Unavailable, free_port, pinning, serving
+from benchmarks.report import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.process import Server
+
+HYPERCORN: Final = "hypercorn"
+UVICORN: Final = "uvicorn"
+
+ESIMS_PATH: Final = "/metrics?collect[]=esims"
+
+_PAST: Final = 20 * payloads.DAY
+"""How far before now the first step lies; as many steps, of a second, are there at most."""
+
+_BULK: Final = 3600.0
+"""The longest that filling a storage may take, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much is measured."""
+
+    name: str
+    esims: int = 100_000
+    """The fleet of most figures."""
+    history: int = 16
+    """Events each eSIM of it has seen: with 16 its sample windows are full, as in practice."""
+    rounds: int = 5
+    """How often a scrape is compared."""
+    quiet: float = 3.0
+    """Seconds without work after which a server is quiet."""
+    patience: float = 120.0
+    """Seconds to wait for rendering in the background to begin, at most."""
+    client_scrapes: int = 2
+    groups: int = 20_000
+    """Of the pushgateway."""
+    push_rounds: int = 3
+    """How often events per second are compared, seconds each."""
+    push_seconds: float = 8.0
+    latency_rounds: int = 3
+    latency_seconds: float = 20.0
+    event_rate: float = 500.0
+    burst: int = 100_000
+    memory_esims: int = 100_000
+    memory_events: int = 20
+    starts: int = 3
+    start_sizes: tuple[int, ...] = (100_000, 1_000_000)
+    growth_sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    growth_events: int = 10_000
+
+
+FULL: Final = Profile("full")
+
+SHORT: Final = Profile(
+    "short",
+    esims=10_000,
+    rounds=2,
+    quiet=1.0,
+    patience=15.0,
+    client_scrapes=1,
+    groups=2_000,
+    push_rounds=2,
+    push_seconds=2.0,
+    latency_rounds=2,
+    latency_seconds=3.0,
+    burst=5_000,
+    memory_esims=2_000,
+    starts=2,
+    start_sizes=(10_000,),
+    growth_sizes=(2_000, 10_000),
+    growth_events=2_000,
+)
+
+TINY: Final = Profile(
+    "tiny",
+    esims=200,
+    history=2,
+    rounds=1,
+    quiet=0.1,
+    patience=0.1,
+    client_scrapes=1,
+    groups=50,
+    push_rounds=1,
+    push_seconds=0.1,
+    latency_rounds=1,
+    latency_seconds=0.1,
+    burst=100,
+    memory_esims=100,
+    memory_events=2,
+    starts=1,
+    start_sizes=(200,),
+    growth_sizes=(100, 200),
+    growth_events=50,
+)
+"""To see that everything works; its figures mean nothing."""
+
+
+class Bench:
+    """One run of the benchmark."""
+
+    def __init__(self, profile: Profile, tree: Path, folder: Path) -> None:
+        """Measure the exporter of the checkout ``tree``, writing to ``folder``, on a real disk."""
+        self.profile = profile
+        self.folder = folder
+        self.base = int(time.time()) - _PAST
+        """Unix seconds of step 0."""
+        self.sizes: dict[int, Size] = {}
+        """What was found out about fleets of a size, for the sizing guide."""
+        self.expiry: dict[int, dict[str, float]] = {}
+        """What :func:`benchmarks.bulk.expire` measured in fleets of a size."""
+        self.place = Place(folder, _environ(tree, folder))
+        self._filled: dict[int, Path] = {}
+        self._step = profile.history
+
+    def size(self, esims: int) -> Size:
+        """Return what is known of fleets of this size, to be added to."""
+        return self.sizes.setdefault(esims, Size(esims))
+
+    def storage(self, esims: int) -> Path:
+        """Return a storage with that many eSIMs; it is filled once a run and used by turns."""
+        if esims not in self._filled:
+            path = self.folder / f"{esims}.db"
+            self._bulk("fill", path, esims)
+            if esims in self.profile.growth_sizes:
+                # Now, because who expires is told by when each was last heard of.
+                self.expiry[esims] = self._bulk("expire", path, esims)
+            self._filled[esims] = path
+        return self._filled[esims]
+
+    def _bulk(self, action: str, path: Path, esims: int) -> Any:
+        """Run an action of :mod:`benchmarks.bulk` and return what it measured, if anything."""
+        arguments = [action, str(path), str(esims), str(self.profile.history), str(self.base)]
+        done = subprocess.run(  # noqa: S603  # our own command
+            [*pinning(), sys.executable, "-m", "benchmarks.bulk", *arguments],
+            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            env=self.place.environ,
+            check=False,
+            timeout=_BULK,
+        )
+        if done.returncode:
+            raise Unavailable(f"could not {action} a storage of {esims} eSIMs")
+        return json.loads(done.stdout) if done.stdout else None
+
+    def send(self, options: load.Load) -> load.Outcome:
+        """Run a load whose events are newer than all before."""
+        numbered = replace(options, step=self._step, base=self.base)
+        if options.kind != "get":
+            self._step += numbered.steps
+        return load.run(numbered, self.place)
+
+    @contextmanager
+    def exporter(
+        self, path: Path, *, server: str = HYPERCORN, stalls: Path | None = None
+    ) -> Iterator[tuple[Server, int]]:
+        """Serve a storage; gives the server, whose port is the internal one, and the public port.
+
+        ``stalls`` is the file that stalls of the event loop are noted in.
+        """
+        port, public = free_port(), free_port()
+        module = ["exporter"] if stalls is None else ["benchmarks.stalls", str(stalls)]
+        command = [
+            *(sys.executable, "-m", *module, "serve", "--log.level=warn", "--limits.max-esims=0"),
+            f"--web.listen-address=127.0.0.1:{port}",
+            f"--webhook.listen-address=127.0.0.1:{public}",
+            f"--storage.url=sqlite:///{path}",
+        ]
+        if server != HYPERCORN:
+            command.append(f"--web.server={server}")
+        with serving(
+            f"exporter-{server}",
+            command,
+            port=port,
+            place=self.place,
+            ready="/-/ready",
+            within=600,
+        ) as running:
+            yield running, public
+
+    def fast_server(self) -> str | None:
+        """Return why the exporter cannot run on the fast server here, ``None`` if it can."""
+        if importlib.util.find_spec(UVICORN) is None:
+            return "uvicorn is not installed"
+        done = subprocess.run(  # noqa: S603  # our own command
+            [sys.executable, "-m", "exporter", "check", f"--web.server={UVICORN}"],
+            capture_output=True,
+            cwd=self.folder,
+            env=self.place.environ,
+            check=False,
+            timeout=60,
+        )
+        return None if done.returncode == 0 else f"there is no --web.server={UVICORN}"
+
+
+def _environ(tree: Path, folder: Path) -> dict[str, str]:
+    """Return the environment in which the exporter is that of ``tree``, without settings.
+
+    The benchmark's own modules are those of this checkout, whether the tree has some or not.
+    """
+    modules = folder / "modules"
+    modules.mkdir()
+    (modules / "benchmarks").symlink_to(Path(__file__).resolve().parent)
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
+    return environ | {
+        "PYTHONPATH": os.pathsep.join([str(modules), str(tree)]),
+        "ESIM_EXPORTER_WEBHOOK_SECRET": payloads.SECRET.decode(),
+    }

@@ -1,0 +1,109 @@
+"""A client that reads a scrape as fast as it can, and times it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.process import Server
+
+GZIP: Final = "gzip"
+IDENTITY: Final = "identity"
+
+_CHUNK: Final = 1 << 20
+_TIMEOUT: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to a GET."""
+
+    status: int
+    seconds: float
+    """From before the request was sent, on an open connection, to the last byte."""
+    size: int
+    """Bytes of the body; as sent, framing included, where its length is not said before."""
+    body: bytes = b""
+    """Empty unless asked for."""
+
+
+def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Answer:
+    """Get ``path`` and return the answer, the body with it if ``keep``.
+
+    Raises ``OSError`` when the connection breaks before the body is whole.
+    """
+    request = (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: {encoding}\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode()
+    buffer = memoryview(bytearray(_CHUNK))
+    kept: list[bytes] = []
+    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        started = time.perf_counter()
+        connection.sendall(request)
+        head, rest = _read_head(connection)
+        expected = _content_length(head)
+        size = len(rest)
+        while expected is None or size < expected:
+            count = connection.recv_into(buffer)
+            if not count:
+                break
+            size += count
+            if keep:
+                kept.append(bytes(buffer[:count]))
+        seconds = time.perf_counter() - started
+    if expected is not None and size < expected:
+        raise OSError(f"the answer ended after {size} of {expected} bytes")
+    body = b"".join([rest, *kept]) if keep else b""
+    return Answer(int(head.split(maxsplit=2)[1]), seconds, size, body)
+
+
+def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        data = connection.recv(_CHUNK)
+        if not data:
+            raise OSError("no answer")
+        received += data
+    head, _, rest = received.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def _content_length(head: bytes) -> int | None:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return None
+
+
+@contextmanager
+def scraping(server: Server, path: str, encoding: str) -> Iterator[list[Answer]]:
+    """Scrape back to back during the block; the list holds the finished scrapes."""
+    answers: list[Answer] = []
+    stop = threading.Event()
+
+    def scrape() -> None:
+        # The load beside it is what is measured.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        while not stop.is_set():
+            try:
+                answers.append(fetch(server.port, path, encoding))
+            except OSError:
+                return  # the server has ended, which others report
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,204 @@
+"""Servers as processes of their own: pinned to a core, looked at in /proc, surely ended."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CORES: Final = sorted(os.sched_getaffinity(0))
+PINNED: Final = len(CORES) > 1
+"""Servers run on the first core and all load on the second, where there are two."""
+
+QUIET: Final = 0.02
+"""Share of a core under which a server counts as quiet, if nothing else is said."""
+
+_POLL: Final = 0.005
+_STOP: Final = 20.0
+"""Seconds a server gets to end by itself."""
+
+
+class Unavailable(Exception):
+    """A figure cannot be measured here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the processes of a run are started."""
+
+    folder: Path
+    environ: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    port: int
+    """Where it is asked whether it is ready, and for metrics."""
+    log: Path
+    start_seconds: float = 0.0
+    """From the start of the process to the first answer that said ready."""
+
+    @property
+    def cpu(self) -> float:
+        """Return the processor seconds used so far, of all threads."""
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        try:
+            spent = [int((task / "schedstat").read_bytes().split()[0]) for task in tasks.iterdir()]
+        except (OSError, IndexError):  # a kernel without it, or a thread that just ended
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return sum(spent) / 1e9
+
+    @property
+    def rss(self) -> int:
+        """Return the resident memory, bytes."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def wait_until_quiet(self, window: float, share: float = QUIET, *, most: float = 120.0) -> None:
+        """Return when it used less than this share of a core for ``window`` seconds.
+
+        Raises ``Unavailable`` when that does not happen within ``most`` seconds.
+        """
+        seen: deque[tuple[float, float]] = deque([(time.monotonic(), self.cpu)])
+        deadline = seen[0][0] + most
+        while time.monotonic() < deadline:
+            time.sleep(window / 20)
+            seen.append((time.monotonic(), self.cpu))
+            while len(seen) > 1 and seen[1][0] <= seen[-1][0] - window:
+                seen.popleft()
+            elapsed = seen[-1][0] - seen[0][0]
+            if elapsed >= window and seen[-1][1] - seen[0][1] < share * elapsed:
+                return
+            self.check()
+        raise Unavailable(f"{self.name} was not quiet within {most:g} s")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hold the process still, so that what it does in the background costs a peer nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def check(self) -> None:
+        """Raise ``Unavailable`` with the end of its log if it has ended."""
+        if (status := self.process.poll()) is not None:
+            tail = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise Unavailable(f"{self.name} ended with {status}: {' '.join(tail)[-300:]}")
+
+
+def pin_load() -> None:
+    """Keep this process, and those it starts, off the servers' core."""
+    if PINNED:
+        os.sched_setaffinity(0, {CORES[1]})
+
+
+def busy(seconds: float = 1.0) -> float:
+    """Return the share of the machine's processor time that is used while this one waits."""
+    before = _processor_times()
+    time.sleep(seconds)
+    idle, total = (after - b for after, b in zip(_processor_times(), before, strict=True))
+    return 1 - idle / total if total else 0.0
+
+
+def _processor_times() -> tuple[int, int]:
+    """Return idle and all ticks since the machine started."""
+    line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
+    ticks = [int(field) for field in line.split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextmanager
+def serving(
+    name: str,
+    command: Sequence[str],
+    *,
+    port: int,
+    place: Place,
+    ready: str = "/",
+    within: float = 60.0,
+) -> Iterator[Server]:
+    """Run a server until the end of the block; it is ready when ``ready`` answers 200.
+
+    Raises ``Unavailable`` when it ends before, or is not ready ``within`` so many seconds.
+    """
+    log = place.folder / f"{name}-{port}.log"
+    with log.open("wb") as stream:
+        started = time.monotonic()
+        process = subprocess.Popen(  # noqa: S603  # our own command
+            [*pinning(), *command],
+            cwd=place.folder,
+            env=place.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,  # Ctrl-C ends them in order, from here
+        )
+    try:
+        server = Server(name, process, port, log)
+        _wait_until_ready(server, ready, started + within)
+        yield Server(name, process, port, log, time.monotonic() - started)
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a process, by force if need be, and all it started."""
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(_STOP)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def pinning() -> list[str]:
+    """Return the front of a command that is to run on the servers' core."""
+    taskset = shutil.which("taskset")
+    return [taskset, "--cpu-list", str(CORES[0])] if PINNED and taskset else []
+
+
+def _wait_until_ready(server: Server, path: str, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        server.check()
+        if _answers(server.port, path):
+            return
+        time.sleep(_POLL)
+    raise Unavailable(f"{server.name} was not ready in time")
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,154 @@
+"""Run the figures and report them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import growth, memory, report, scrape, start, webhook
+from benchmarks.bench import FULL, SHORT, TINY, Bench
+from benchmarks.process import PINNED, Unavailable, busy, pin_load
+from benchmarks.report import Results, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Figures that are measured together."""
+
+    figures: tuple[str, ...]
+    measure: Callable[[Bench], Iterator[Row]]
+
+
+MEASUREMENTS: Final = (
+    Measurement(("S1", "S2"), scrape.against_nginx),
+    Measurement(("S3",), scrape.against_client),
+    Measurement(("S4",), scrape.against_pushgateway),
+    Measurement(("S5", "S6"), webhook.latency),
+    Measurement(("S7",), webhook.against_bare_endpoint),
+    Measurement(("S8",), webhook.against_pushgateway),
+    Measurement(("S9",), webhook.burst),
+    Measurement(("S10",), memory.measure),
+    Measurement(("S11",), start.measure),
+    Measurement(("S12",), growth.measure),
+)
+
+FIGURES: Final = tuple(figure for each in MEASUREMENTS for figure in each.figures)
+
+_PROFILES: Final = {profile.name: profile for profile in (FULL, SHORT, TINY)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, and write it; return the exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    args = _parser().parse_args(arguments)
+    profile = _PROFILES[args.profile]
+    if args.esims:
+        profile = replace(profile, name=f"{profile.name}, --esims", esims=args.esims)
+    signal.signal(signal.SIGTERM, _interrupt)
+    others = busy()
+    pin_load()
+    args.cache.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=args.cache, prefix="bench-") as folder:
+        bench = Bench(profile, args.tree.resolve(), Path(folder))
+        try:
+            rows = tuple(_measured(bench, args.figures))
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; nothing is written\n")
+            return 130
+    results = Results(
+        machine=_machine(),
+        others=others,
+        date=time.strftime("%Y-%m-%d"),
+        command=shlex.join(["python", "-m", "benchmarks", *arguments]),
+        revision=_revision(args.tree),
+        profile=profile.name,
+        seconds=time.monotonic() - began,
+        rows=rows,
+        sizes=tuple(bench.sizes.values()),
+    )
+    report.write(results, args.results, args.name)
+    print(report.markdown(results))  # noqa: T201  # the answer
+    return 0
+
+
+def _measured(bench: Bench, figures: Sequence[str]) -> Iterator[Row]:
+    """Yield all rows of these figures; one that has none says why."""
+    for each in MEASUREMENTS:
+        wanted = [figure for figure in each.figures if figure in figures]
+        if not wanted:
+            continue
+        began, why = time.monotonic(), ""
+        missing = dict.fromkeys(wanted)
+        try:
+            for row in each.measure(bench):
+                missing.pop(row.figure, None)
+                yield row
+        except (Unavailable, OSError, subprocess.SubprocessError) as error:
+            why = str(error)
+        for figure in missing:
+            yield Row(figure, "", skipped=why or "nothing came of it")
+        took = time.monotonic() - began
+        sys.stderr.write(f"{', '.join(wanted)}: {why or 'done'} ({took:.0f} s)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description="Measure the exporter side by side with its peers."
+    )
+    parser.add_argument("figures", nargs="*", default=list(FIGURES), metavar="FIGURE")
+    parser.add_argument("--profile", choices=_PROFILES, default=FULL.name)
+    parser.add_argument("--esims", type=int, help="another size of the fleet of S1 to S9")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="checkout to be measured")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--name", default="latest", help="of the files to write")
+    parser.add_argument(
+        "--cache", type=Path, default=ROOT / ".cache", help="folder on the disk to be measured"
+    )
+    return parser
+
+
+def _machine() -> str:
+    """Describe what was measured on, without its name."""
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    models = [line.partition(":")[2].strip() for line in info.splitlines() if "model name" in line]
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return ", ".join(
+        [
+            f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
+            f"{memory_bytes / 2**30:.0f} GiB",
+            f"Linux {platform.release()}",
+            f"Python {platform.python_version()}",
+            "server and load on a core each" if PINNED else "server and load on one core",
+        ]
+    )
+
+
+def _revision(tree: Path) -> str:
+    """Return the commit of a checkout, with a plus behind it where files differ from it."""
+    git = shutil.which("git")
+    if git is None:
+        return "of unknown revision"
+    command = [git, "-C", str(tree), "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
+    return done.stdout.strip() or "of unknown revision"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,140 @@
+"""S1 to S4: what a scrape takes, against a file server and two other ways to expose metrics."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import payloads, peers
+from benchmarks.bench import ESIMS_PATH
+from benchmarks.client import GZIP, IDENTITY, fetch
+from benchmarks.load import Load
+from benchmarks.process import Unavailable
+from benchmarks.report import Goal, Measure, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.bench import Bench
+    from benchmarks.process import Server
+
+_CHANGED: Final = 0.01
+"""Share of the eSIMs that changes between two scrapes."""
+
+_GOALS: Final = {
+    GZIP: ("S1", Goal(Measure.RATIO, 1.5)),
+    IDENTITY: ("S2", Goal(Measure.RATIO, 3)),
+}
+
+
+def against_nginx(bench: Bench) -> Iterator[Row]:
+    """Scrape by turns with nginx, which serves from a file what the scrape before gave."""
+    esims = bench.profile.esims
+    ours: dict[str, list[float]] = {GZIP: [], IDENTITY: []}
+    theirs: dict[str, list[float]] = {GZIP: [], IDENTITY: []}
+    sizes: dict[str, int] = {}
+    at_once = []
+    with peers.nginx(bench) as (nginx, root), _scraped(bench) as (server, public):
+        _, work = _change_and_scrape(bench, server, public)
+        for _ in range(bench.profile.rounds):
+            _change(bench, public)
+            _let_catch_up(bench, server, work)
+            for encoding in (GZIP, IDENTITY):
+                answer = fetch(server.port, ESIMS_PATH, encoding)
+                ours[encoding].append(answer.seconds)
+                sizes[encoding] = answer.size
+                _keep(server, encoding, root / encoding)
+                with server.paused():
+                    fetch(nginx.port, f"/{encoding}", IDENTITY)  # into the page cache
+                    theirs[encoding].append(fetch(nginx.port, f"/{encoding}", IDENTITY).seconds)
+            seconds, work = _change_and_scrape(bench, server, public)
+            at_once.append(seconds)
+    series = esims * payloads.SERIES
+    waited = (
+        f"{sizes[GZIP]:,} and {sizes[IDENTITY]:,} bytes; {_CHANGED:.0%} of the eSIMs changed "
+        f"before each, then the exporter had time to render them and fell quiet"
+    )
+    for encoding, (figure, goal) in _GOALS.items():
+        what = f"scrape of {esims:,} eSIMs, {series:,} series, {encoding}"
+        times, peer = tuple(ours[encoding]), tuple(theirs[encoding])
+        yield Row(figure, what, "s", times, peers.NGINX, peer, goal, waited)
+    what = f"the same, {GZIP}, at once after the changes"
+    yield Row("S1", what, "s", tuple(at_once), peers.NGINX, tuple(theirs[GZIP]))
+
+
+def against_client(bench: Bench) -> Iterator[Row]:
+    """Scrape by turns with ``generate_latest``, which nobody fetches through a socket."""
+    ours, theirs = [], []
+    with (
+        _scraped(bench) as (server, _),
+        peers.client_gauges(bench, bench.profile.esims) as gauges,
+    ):
+        for _ in range(bench.profile.client_scrapes):
+            ours.append(fetch(server.port, ESIMS_PATH, IDENTITY).seconds)
+            with server.paused():
+                theirs.append(gauges.expose())
+    what = f"scrape of {bench.profile.esims:,} eSIMs, {IDENTITY}"
+    goal = Goal(Measure.GAIN, 50, at_most=False)
+    yield Row("S3", what, "s", tuple(ours), peers.CLIENT, tuple(theirs), goal)
+
+
+def against_pushgateway(bench: Bench) -> Iterator[Row]:
+    """Scrape by turns with a pushgateway that holds the same series of fewer eSIMs."""
+    ours, theirs = [], []
+    esims, groups = bench.profile.esims, bench.profile.groups
+    with _scraped(bench) as (server, _), peers.pushgateway(bench) as gateway:
+        with server.paused():
+            peers.push_all(bench, gateway, groups)
+            fetch(gateway.port, "/metrics", GZIP)  # warm-up
+        for _ in range(bench.profile.rounds):
+            seconds = fetch(server.port, ESIMS_PATH, GZIP).seconds
+            ours.append(seconds / (esims * payloads.SERIES))
+            with server.paused():
+                seconds = fetch(gateway.port, "/metrics", GZIP).seconds
+            theirs.append(seconds / (groups * payloads.SERIES))
+    what = f"time per series scraped, {GZIP}; {esims:,} eSIMs against {groups:,} groups"
+    goal = Goal(Measure.GAIN, 20, at_most=False)
+    yield Row("S4", what, "s", tuple(ours), peers.PUSHGATEWAY, tuple(theirs), goal)
+
+
+def _change_and_scrape(bench: Bench, server: Server, public: int) -> tuple[float, float]:
+    """Scrape at once after changes; return its seconds, and its seconds of processor time."""
+    _change(bench, public)
+    before = server.cpu
+    seconds = fetch(server.port, ESIMS_PATH, GZIP).seconds
+    return seconds, server.cpu - before
+
+
+def _let_catch_up(bench: Bench, server: Server, work: float) -> None:
+    """Wait until the exporter rendered the changes in the background, and fell quiet.
+
+    It may rest before it does, so to be quiet is not enough: it must have worked for a good
+    part of the processor time that a scrape at once after such changes takes, ``work``.
+    """
+    before, deadline = server.cpu, time.monotonic() + bench.profile.patience
+    while server.cpu - before < work / 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    server.wait_until_quiet(bench.profile.quiet)
+
+
+@contextmanager
+def _scraped(bench: Bench) -> Iterator[tuple[Server, int]]:
+    """Serve the fleet, warmed up by a scrape in each encoding."""
+    with bench.exporter(bench.storage(bench.profile.esims)) as (server, public):
+        for encoding in (GZIP, IDENTITY):
+            fetch(server.port, ESIMS_PATH, encoding)
+        yield server, public
+
+
+def _keep(server: Server, encoding: str, file: Path) -> None:
+    file.write_bytes(fetch(server.port, ESIMS_PATH, encoding, keep=True).body)
+
+
+def _change(bench: Bench, public: int) -> None:
+    """Let random eSIMs change through the webhook."""
+    count = max(1, int(bench.profile.esims * _CHANGED))
+    outcome = bench.send(Load(public, count=count, esims=bench.profile.esims, connections=16))
+    if outcome.errors:
+        raise Unavailable(f"changes were answered with {outcome.codes}")

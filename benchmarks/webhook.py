@@ -1,0 +1,228 @@
+"""S5 to S9: what a webhook takes: latency beside scrapes, stalls, throughput, bursts."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import peers, stalls
+from benchmarks.bench import ESIMS_PATH, HYPERCORN, UVICORN
+from benchmarks.client import GZIP, fetch, scraping
+from benchmarks.load import Load
+from benchmarks.process import Unavailable
+from benchmarks.report import Goal, Measure, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.bench import Bench
+    from benchmarks.load import Outcome
+    from benchmarks.process import Server
+
+_CONNECTIONS: Final = 64
+"""That events are sent over, as many as the vendor may need for its rate."""
+
+_BURST_CONNECTIONS: Final = 200
+
+_FASTEST: Final = 20_000
+"""Events per second that requests are prepared for; who is faster is done before the time."""
+
+_PROBE_PAUSE: Final = 0.005
+"""Seconds after which the event loop is asked for another sign of life."""
+
+
+@dataclass(slots=True)
+class _Latencies:
+    """What was found in the rounds with or without scrapes, seconds."""
+
+    p99: list[float] = field(default_factory=list)
+    inside: list[float] = field(default_factory=list)
+    """Longest stall of each round as the event loop itself saw it."""
+    outside: list[float] = field(default_factory=list)
+    """Longest answer to a probe."""
+    scrapes: list[float] = field(default_factory=list)
+    """What the scrapes took meanwhile."""
+    lag: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """A peer that takes as many events as it can."""
+
+    name: str
+    server: Server
+    kind: str
+    """Of the load it takes."""
+
+
+def latency(bench: Bench) -> Iterator[Row]:
+    """Send at a steady rate, by turns without scrapes and beside scrapes back to back."""
+    profile = bench.profile
+    noted = bench.folder / "stalls"
+    alone, beside = _Latencies(), _Latencies()
+    with bench.exporter(bench.storage(profile.esims), stalls=noted) as (server, public):
+        fetch(server.port, ESIMS_PATH, GZIP)
+        server.wait_until_quiet(profile.quiet, stalls.SHARE)
+        for _ in range(profile.latency_rounds):
+            _round(bench, server, public, noted, alone, scrape=False)
+            _round(bench, server, public, noted, beside, scrape=True)
+    what = f"webhook latency, p99, at {profile.event_rate:g} events/s"
+    scrapes = f"beside back-to-back scrapes of {profile.esims:,} eSIMs, {GZIP}"
+    note = (
+        f"{len(beside.scrapes)} scrapes; latency counts from when a request was due, the generator "
+        f"itself was late by up to {1000 * max(alone.lag, beside.lag):.1f} ms (p99)"
+    )
+    p99 = tuple(beside.p99)
+    yield Row("S5", f"{what}, {scrapes}", "s", p99, goal=Goal(Measure.VALUE, 0.05), note=note)
+    peer = tuple(alone.p99)
+    yield Row("S5", what, "s", p99, "no scrape", peer, Goal(Measure.RATIO, 3))
+    yield Row("S5", f"scrape meanwhile, {GZIP}", "s", tuple(beside.scrapes))
+    goal = Goal(Measure.VALUE, 0.02)
+    for seen, mine, theirs in (
+        ("from inside", beside.inside, alone.inside),
+        ("from outside: slowest answer of /-/healthy", beside.outside, alone.outside),
+    ):
+        what = f"longest stall of the event loop during S5, {seen}"
+        yield Row("S6", what, "s", tuple(mine), "no scrape", tuple(theirs), goal)
+
+
+def _round(
+    bench: Bench, server: Server, public: int, noted: Path, found: _Latencies, *, scrape: bool
+) -> None:
+    profile = bench.profile
+    count = int(profile.event_rate * profile.latency_seconds)
+    events = Load(
+        public,
+        count=count,
+        esims=profile.esims,
+        connections=_CONNECTIONS,
+        rate=profile.event_rate,
+        seconds=profile.latency_seconds + 5,
+    )
+    probes = Load(
+        server.port,
+        kind="get",
+        path="/-/healthy",
+        count=int(profile.latency_seconds / _PROBE_PAUSE),
+        pause=_PROBE_PAUSE,
+        seconds=profile.latency_seconds,
+    )
+    with ThreadPoolExecutor() as threads, ExitStack() as stack:
+        answers = stack.enter_context(scraping(server, ESIMS_PATH, GZIP)) if scrape else []
+        since = time.monotonic()
+        probing = threads.submit(bench.send, probes)
+        outcome, probed = bench.send(events), probing.result()
+        until = time.monotonic()
+    if outcome.errors or probed.errors:
+        raise Unavailable(f"events: {outcome.codes}, probes: {probed.codes}")
+    found.p99.append(outcome.p99)
+    found.outside.append(probed.longest)
+    found.inside.append(stalls.longest(noted, since, until))
+    found.scrapes += [answer.seconds for answer in answers]
+    found.lag = max(found.lag, outcome.lag)
+
+
+def against_bare_endpoint(bench: Bench) -> Iterator[Row]:
+    """Send as fast as it takes them, by turns to Quart that only parses JSON."""
+    with peers.bare_endpoint(bench) as bare:
+        goal = Goal(Measure.RATIO, 1.2, at_most=False)
+        yield _throughput(bench, "S7", HYPERCORN, _Rival(peers.BARE, bare, "usage"), goal)
+
+
+def against_pushgateway(bench: Bench) -> Iterator[Row]:
+    """Send as fast as it takes them, by turns to a pushgateway that is not durable."""
+    with peers.pushgateway(bench) as gateway:
+        rival = _Rival(peers.PUSHGATEWAY, gateway, "push")
+        missing = bench.fast_server()
+        if missing is None:
+            goal = Goal(Measure.RATIO, 1, at_most=False)
+            yield _throughput(bench, "S8", UVICORN, rival, goal)
+        else:
+            what = f"durable events per second and core, {UVICORN}"
+            yield Row("S8", what, skipped=missing)
+        yield _throughput(bench, "S8", HYPERCORN, rival, None)
+
+
+def _throughput(bench: Bench, figure: str, server: str, rival: _Rival, goal: Goal | None) -> Row:
+    """Return events per second of the exporter and of a peer; who does not run is paused."""
+    profile = bench.profile
+    ours: list[Outcome] = []
+    theirs: list[Outcome] = []
+    processor = 0.0
+    with bench.exporter(bench.storage(profile.esims), server=server) as (exporter, public):
+        fetch(exporter.port, ESIMS_PATH, GZIP)
+        exporter.wait_until_quiet(profile.quiet)
+        for place in range(profile.push_rounds + 1):
+            with rival.server.paused():
+                before = exporter.cpu
+                mine = _as_fast_as_possible(bench, public, "usage")
+                spent = exporter.cpu - before
+            with exporter.paused():
+                other = _as_fast_as_possible(bench, rival.server.port, rival.kind)
+            if place:  # the first round is the warm-up
+                ours.append(mine)
+                theirs.append(other)
+                processor += spent
+    events = sum(outcome.answered for outcome in ours)
+    return Row(
+        figure,
+        f"durable events per second and core, {server}, {_CONNECTIONS} connections",
+        "events/s",
+        tuple(outcome.rate for outcome in ours),
+        rival.name,
+        tuple(outcome.rate for outcome in theirs),
+        goal,
+        f"{1e6 * processor / events:.0f} µs of processor time an event; the load generator used "
+        f"up to {max(o.busy for o in [*ours, *theirs]):.0%} of its core",
+    )
+
+
+def _as_fast_as_possible(bench: Bench, port: int, kind: str) -> Outcome:
+    seconds = bench.profile.push_seconds
+    options = Load(
+        port,
+        kind=kind,
+        count=int(_FASTEST * seconds),
+        esims=bench.profile.esims,
+        connections=_CONNECTIONS,
+        seconds=seconds,
+    )
+    outcome = bench.send(options)
+    if outcome.errors or not outcome.answered:
+        raise Unavailable(f"events were answered with {outcome.codes}")
+    return outcome
+
+
+def burst(bench: Bench) -> Iterator[Row]:
+    """Send very many events at once, on each server there is."""
+    fastest = UVICORN if bench.fast_server() is None else HYPERCORN
+    for server in dict.fromkeys([HYPERCORN, fastest]):
+        yield from _burst(bench, server, judged=server == fastest)
+
+
+def _burst(bench: Bench, server: str, *, judged: bool) -> Iterator[Row]:
+    """Send the burst to one server; ``judged`` says whether its 99th percentile has a goal."""
+    profile = bench.profile
+    with bench.exporter(bench.storage(profile.esims), server=server) as (exporter, public):
+        fetch(exporter.port, ESIMS_PATH, GZIP)
+        exporter.wait_until_quiet(profile.quiet)
+        options = Load(
+            public,
+            count=profile.burst,
+            esims=profile.esims,
+            connections=_BURST_CONNECTIONS,
+            seconds=300,
+        )
+        outcome = bench.send(options)
+    what = f"burst of {profile.burst:,} events over {_BURST_CONNECTIONS} connections, {server}"
+    errors = float(outcome.errors + profile.burst - outcome.answered - outcome.codes.get("none", 0))
+    note = f"{outcome.rate:.0f} events/s, answers {outcome.codes}"
+    yield Row("S9", f"{what}: errors", "", (errors,), goal=Goal(Measure.VALUE, 0), note=note)
+    slowest = (outcome.longest,)
+    yield Row("S9", f"{what}: slowest answer", "s", slowest, goal=Goal(Measure.VALUE, 2))
+    goal = Goal(Measure.VALUE, 0.5) if judged else None
+    yield Row("S9", f"{what}: p99", "s", (outcome.p99,), goal=goal)
