@@ -11,7 +11,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test bench bench-short lint docs clean
+.PHONY: help run test bench bench-short lint docs alerts clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -33,8 +33,12 @@ bench-short: $(INSTALLED_DEV) ## the same on small fleets
 docs: $(INSTALLED_DEV) ## write the tables in README.md from the code
 	$(BIN)/python docs/generate.py
 
-lint: $(INSTALLED_DEV) ## check style, types and generated tables
+alerts: $(INSTALLED_DEV) ## write rules, routes and the table of alerts from their one source
+	$(BIN)/python -m alerts.generator
+
+lint: $(INSTALLED_DEV) ## check style, types and what is generated
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m alerts.generator --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

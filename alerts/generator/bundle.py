@@ -1,0 +1,27 @@
+"""Which rule file holds which groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from alerts.generator.exporter import BUDGET, EXPORTER, WATCHDOG
+from alerts.generator.feed import FEED
+from alerts.generator.fleet import FLEET, PACKAGES, PARTNER
+from alerts.generator.forecast import FORECAST
+from alerts.generator.usage import USAGE
+
+if TYPE_CHECKING:
+    from alerts.generator.rules import Group
+
+FILES: Final[dict[str, tuple[Group, ...]]] = {
+    "esim-exporter.rules.yml": (EXPORTER, FEED, BUDGET),
+    "esim-fleet.rules.yml": (PACKAGES, FLEET, PARTNER),
+    "esim-usage.rules.yml": (USAGE, FORECAST),
+    "watchdog.rules.yml": (WATCHDOG,),
+}
+"""The groups of ``esim-usage`` are of the job of single eSIMs, all others of the other one."""
+
+
+def groups() -> tuple[Group, ...]:
+    """Return all groups, in the order of the files."""
+    return tuple(group for in_file in FILES.values() for group in in_file)

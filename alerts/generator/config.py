@@ -1,0 +1,113 @@
+"""Every fixed value of rules and routes, in one table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Final
+
+from exporter.durations import parse_duration
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<text>"[^"]*")
+    | (?P<window>\[[^]]+\]|\boffset\s+\w+)
+    | (?P<number>(?<![\w.:])[0-9]+(?:ms|[smhdwy])\b)
+    """,
+    re.VERBOSE,
+)
+_DURATION: Final = re.compile(r"[0-9]+(?:ms|[smhdwy])")
+_NAME: Final = re.compile(r"@([a-z_0-9]+)(%?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What users change to make the rules theirs. Durations are written as in Prometheus."""
+
+    job: str = "esim-exporter"
+    """Scrape job of the metric groups ``exporter`` and ``fleet``."""
+    esims_job: str = "esim-exporter-esims"
+    """Scrape job of the metric group ``esims``. No rule joins across the two."""
+    runbooks_url: str = "https://example.com/esim-exporter/alerts/runbooks"
+    dashboards_url: str = "https://grafana.example.com/d"
+    receivers_url: str = "http://127.0.0.1:5001"
+    """Placeholder under which the example's receivers lie; nothing listens there."""
+
+    usage_info: float = 0.75
+    usage_warning: float = 0.9
+    usage_critical: float = 1
+    """Used shares at which the bands begin; the vendor sends an event at each."""
+    missed_reports: str = "9h"
+    """Two reports, four hours apart, and an hour of grace: above it an eSIM is stale and the
+    page for a used-up allowance turns into a ticket."""
+    restart: str = "10m"
+    """How long an alert outlives its condition, so that a restart does not resolve it."""
+
+    forecast_horizon: str = "2d"
+    """A forecast within it is told where the vendor's end cannot be believed."""
+    forecast_min_share: float = 0.5
+    expiry_horizon: str = "2d"
+    unused_share: float = 0.5
+    fair_use_bytes: int = 5 * 1024**3
+    """A day, of an unlimited package."""
+    spike_factor: float = 5
+    spike_bytes: int = 1024**3
+    spike_base_bytes: int = 50 * 1024**2
+
+    package_min_esims: int = 10
+    package_usage_high: float = 0.2
+    package_exhausted: float = 0.1
+    fleet_min_esims: int = 20
+    mass_share: float = 0.05
+    mass_min_esims: int = 10
+    mass_factor: float = 3
+    """Times as many as in the same four hours yesterday."""
+    fleet_kept: float = 0.7
+    fleet_stale: float = 0.2
+
+    feed_silent: str = "5h"
+    """One report interval and an hour of grace."""
+    feed_low: float = 0.5
+    feed_min_events: int = 20
+    clock_skew: str = "5m"
+    failures_few: int = 5
+    signature_share: float = 0.05
+    rejected_most: float = 0.5
+    crash_loop: int = 3
+    slow_share: float = 0.01
+    error_budget: float = 0.001
+    """Share of webhook requests that may be answered with 5xx."""
+    budget_min_requests: int = 100
+
+    faster: float = 1
+    """Every duration is divided by it, so that tests see in seconds what takes hours."""
+
+    def duration(self, text: str) -> str:
+        """Return a duration divided by ``faster``, as Prometheus writes it."""
+        milliseconds = round(parse_duration(text) * 1000 / self.faster)
+        return text if self.faster == 1 else f"{milliseconds}ms"
+
+    def expression(self, source: str) -> str:
+        """Return PromQL from a source in which ``@name`` stands for a value of this table.
+
+        Sources write durations everywhere; where Prometheus before version 3 wants a number
+        (``> 5h``) they become seconds.
+        """
+        return _TOKEN.sub(self._token, self.text(source))
+
+    def text(self, source: str) -> str:
+        """Return a text with ``@name`` replaced, ``@name%`` by percent."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+
+        def value(match: re.Match[str]) -> str:
+            found = values[match[1]]
+            return f"{found * 100:g} %" if match[2] else str(found)
+
+        return _NAME.sub(value, source)
+
+    def _token(self, match: re.Match[str]) -> str:
+        if match["text"]:
+            return match[0]
+        if match["window"]:
+            return _DURATION.sub(lambda each: self.duration(each[0]), match[0])
+        return f"{parse_duration(match[0]) / self.faster:g}"

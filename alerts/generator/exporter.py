@@ -1,0 +1,203 @@
+"""Whether the exporter, and Prometheus with these rules, do their work."""
+
+from __future__ import annotations
+
+from alerts.generator.rules import Alert, Group, Recording, Scope, Severity
+
+_GROUPS = 'rule_group=~".*;esim-.*"'
+
+
+def _down(job: str, what: str) -> Alert:
+    return Alert(
+        "EsimExporterDown",
+        Severity.CRITICAL,
+        Scope.EXPORTER,
+        f'absent(up{{job="{job}"}} == 1)',
+        "The exporter is not being scraped, so nothing can be alerted on.",
+        f"No target of job {job} has answered a scrape for five minutes, so no alert about {what} "
+        "can fire.",
+        for_="5m",
+        labels={"job": job},
+        why="absent() of a comparison has no labels, and up == 0 misses a target that is gone.",
+    )
+
+
+def _ticket(name: str, for_: str, expr: str, summary: str, description: str) -> Alert:
+    return Alert(name, Severity.WARNING, Scope.EXPORTER, expr, summary, description, for_=for_)
+
+
+EXPORTER = Group(
+    "esim-exporter",
+    "1m",
+    (
+        _down("@job", "the fleet, the feed or the exporter"),
+        _down("@esims_job", "single eSIMs"),
+        Alert(
+            "EsimStorageNotCommitting",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            """
+max without (instance, pod) (
+  sum without (vendor, reason) (
+    increase(esim_exporter_webhook_rejected_total{reason="storage"}[15m])
+  ) > 0
+  unless
+    increase(esim_exporter_storage_commit_duration_seconds_count[5m])
+      - increase(esim_exporter_storage_commit_errors_total[5m]) > 0
+)
+""",
+            "The exporter cannot write to its storage and refuses events.",
+            'Job {{ $labels.job }} refused {{ $value | printf "%.0f" }} events within 15 minutes '
+            "and has committed none for five; the vendor gives up after a few attempts.",
+            for_="5m",
+        ),
+        _ticket(
+            "EsimStorageDamaged",
+            "",
+            "max without (instance, pod) (esim_exporter_storage_damaged_rows) > 0",
+            "The exporter found damage in its storage.",
+            'Job {{ $labels.job }} found {{ $value | printf "%.0f" }} damaged places when it last '
+            "loaded its storage.",
+        ),
+        _ticket(
+            "EsimRejectedEventsWaiting",
+            "1h",
+            "max without (instance, pod) (esim_exporter_rejected_events) > 0",
+            "Rejected deliveries wait to be looked at.",
+            'Job {{ $labels.job }} keeps {{ $value | printf "%.0f" }} signed deliveries that it '
+            "could not understand.",
+        ),
+        _ticket(
+            "EsimCapReached",
+            "15m",
+            "max without (instance, pod) (esim_exporter_esims_over_limit) > 0",
+            "More eSIMs than the exporter may show series for.",
+            '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} are over the limit and '
+            "have no series, so no alert about them alone can fire.",
+        ),
+        _ticket(
+            "EsimExporterCrashLooping",
+            "5m",
+            'max without (instance, pod) (changes(process_start_time_seconds{job="@job"}[1h])) '
+            "> @crash_loop",
+            "The exporter starts again and again.",
+            'Job {{ $labels.job }} was started {{ $value | printf "%.0f" }} times within an hour.',
+        ),
+        _ticket(
+            "EsimConfigReloadFailed",
+            "10m",
+            "min without (instance, pod) (esim_exporter_config_last_reload_successful) == 0",
+            "The exporter could not apply its changed settings.",
+            "Job {{ $labels.job }} goes on with its last good settings; they will not survive a "
+            "restart.",
+        ),
+        Alert(
+            "EsimClockSkew",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            """
+max without (instance, pod) (esim_exporter_last_received_timestamp_seconds) - time()
+  > @clock_skew
+""",
+            "Clocks disagree, so events look older or newer than they are.",
+            "By the exporter's clock the newest event of {{ $labels.vendor }} arrived "
+            "{{ $value | humanizeDuration }} into Prometheus's future.",
+            for_="15m",
+            labels={"clock": "exporter"},
+        ),
+        _ticket(
+            "EsimRuleEvaluationFailing",
+            "5m",
+            f"""
+increase(prometheus_rule_evaluation_failures_total{{{_GROUPS}}}[15m]) > 0
+or increase(prometheus_rule_group_iterations_missed_total{{{_GROUPS}}}[15m]) > 0
+""",
+            "Prometheus cannot evaluate rules about eSIMs, or not in time.",
+            "Evaluations of {{ $labels.rule_group }} fail or are left out, so its alerts may be "
+            "missing.",
+        ),
+    ),
+)
+
+_REQUESTS = 'esim_exporter_http_requests_total{handler=~"/webhooks/.+"'
+_WITHOUT = "sum without (instance, pod, handler, method, code)"
+
+
+def _error_ratio(window: str) -> Recording:
+    return Recording(
+        f"job:esim_exporter_webhook_requests:error_ratio_rate{window}",
+        f"""
+{_WITHOUT} (rate({_REQUESTS},code=~"5.."}}[{window}]))
+/ ({_WITHOUT} (rate({_REQUESTS}}}[{window}])) > 0)
+""",
+    )
+
+
+def _burn(severity: Severity, factor: float, long: str, short: str, for_: str) -> Alert:
+    ratio = "job:esim_exporter_webhook_requests:error_ratio_rate"
+    return Alert(
+        "EsimWebhookErrorBudgetBurn",
+        severity,
+        Scope.EXPORTER,
+        f"""
+{ratio}{long} > {factor:g} * @error_budget
+and {ratio}{short} > {factor:g} * @error_budget
+and {_WITHOUT} (increase({_REQUESTS}}}[{long}])) > @budget_min_requests
+""",
+        "The exporter answers too many webhook requests with errors.",
+        "{{ $value | humanizePercentage }} of the webhook requests of job {{ $labels.job }} "
+        f"within {long} failed; the objective allows @error_budget%.",
+        for_=for_,
+        labels={"window": long},
+    )
+
+
+BUDGET = Group(
+    "esim-webhook",
+    "1m",
+    (
+        *map(_error_ratio, ("5m", "30m", "1h", "2h", "6h", "1d", "3d")),
+        _burn(Severity.CRITICAL, 14.4, "1h", "5m", "2m"),
+        _burn(Severity.CRITICAL, 6, "6h", "30m", "15m"),
+        _burn(Severity.WARNING, 3, "1d", "2h", "1h"),
+        _burn(Severity.WARNING, 1, "3d", "6h", "3h"),
+        Alert(
+            "EsimWebhookSlow",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            """
+1 -
+  sum without (instance, pod, le) (
+    rate(esim_exporter_webhook_duration_seconds_bucket{le="2.0"}[1h])
+  )
+  / (sum without (instance, pod) (rate(esim_exporter_webhook_duration_seconds_count[1h])) > 0)
+> @slow_share
+and
+  sum without (instance, pod) (increase(esim_exporter_webhook_duration_seconds_count[1h]))
+    - sum without (instance, pod, le) (
+        increase(esim_exporter_webhook_duration_seconds_bucket{le="2.0"}[1h])
+      )
+  > @failures_few
+""",
+            "The exporter answers the webhook more slowly than the vendor waits.",
+            "{{ $value | humanizePercentage }} of the answers of job {{ $labels.job }} took longer "
+            "than two seconds, which the vendor takes for failures.",
+            for_="10m",
+        ),
+    ),
+)
+
+WATCHDOG = Group(
+    "esim-watchdog",
+    "1m",
+    (
+        Alert(
+            "Watchdog",
+            Severity.NONE,
+            Scope.EXPORTER,
+            "vector(1)",
+            "Alerting works.",
+            "This alert always fires. Let something outside notice when it no longer arrives.",
+        ),
+    ),
+)

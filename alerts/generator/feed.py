@@ -1,0 +1,123 @@
+"""Whether the vendor's events come, and whether they can be taken; of the job ``exporter``."""
+
+from __future__ import annotations
+
+from alerts.generator.rules import Alert, Group, Recording, Scope, Severity
+
+_EVENTS = "vendor:esim_exporter_webhook_events:increase4h"
+_VERIFIED = "vendor:esim_exporter_webhook_signatures:increase4h"
+_UNSIGNED = "vendor:esim_exporter_webhook_signature_failures:increase4h"
+_INVALID = "vendor:esim_exporter_webhook_invalid:increase4h"
+_HEARD = "max without (instance, pod) (esim_exporter_last_received_timestamp_seconds)"
+
+_REJECTED = "esim_exporter_webhook_rejected_total"
+
+
+def _rejected(reason: str, window: str) -> str:
+    return f"sum without (instance, pod, reason) (increase({_REJECTED}{{{reason}}}[{window}]))"
+
+
+_SIGNATURE = 'reason="signature"'
+_UNFIT = 'reason=~"invalid|malformed"'
+
+
+FEED = Group(
+    "esim-feed",
+    "1m",
+    (
+        Recording(
+            _EVENTS,
+            """
+sum without (instance, pod, event_type, result) (
+  increase(esim_exporter_webhook_events_total{result="accepted"}[4h])
+)
+""",
+            "Four hours hold one report of every activated eSIM, whether the vendor sends them "
+            "at once or spread out.",
+        ),
+        Recording(
+            _VERIFIED,
+            """
+sum without (instance, pod, secret) (increase(esim_exporter_webhook_signatures_total[4h]))
+""",
+        ),
+        Recording(_UNSIGNED, _rejected(_SIGNATURE, "4h")),
+        Recording(_INVALID, _rejected(_UNFIT, "4h")),
+        Alert(
+            "EsimWebhookFeedSilent",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"""
+time() - {_HEARD} > @feed_silent
+and on (job, vendor) max without (instance, pod) (esim_fleet_esims{{status="ACTIVATED"}}) > 0
+""",
+            "The vendor has stopped sending events.",
+            "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago; every "
+            "activated eSIM reports every four hours.",
+            for_="15m",
+            keep="5m",
+        ),
+        Alert(
+            "EsimWebhookFeedLow",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            f"{_EVENTS} < @feed_low * ({_EVENTS} offset 1d > @feed_min_events)",
+            "The vendor sends far fewer events than yesterday.",
+            '{{ $labels.vendor }} sent {{ $value | printf "%.0f" }} events within the last four '
+            "hours, less than @feed_low% of what it sent in the same hours yesterday.",
+            for_="30m",
+            why="Compares the same hours, so bursts and nights cancel out.",
+        ),
+        Alert(
+            "EsimWebhookSignatureFailures",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"""
+{_UNSIGNED} / (({_UNSIGNED} + {_VERIFIED} or {_UNSIGNED}) > 0) > @rejected_most
+and {_UNSIGNED} > @failures_few
+unless on (job, vendor) time() - {_HEARD} <= 15m
+""",
+            "The vendor signs with a secret that the exporter does not know.",
+            "{{ $value | humanizePercentage }} of what was sent to the webhook of "
+            "{{ $labels.vendor }} within the last four hours bore a wrong signature, and nothing "
+            "that arrived in the last 15 minutes a right one.",
+            for_="5m",
+        ),
+        Alert(
+            "EsimWebhookSignatureFailures",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            f"""
+{_UNSIGNED} / (({_UNSIGNED} + {_VERIFIED} or {_UNSIGNED}) > 0) > @signature_share
+and {_rejected(_SIGNATURE, "1h")} > @failures_few
+""",
+            "Deliveries with a wrong signature reach the webhook.",
+            "{{ $value | humanizePercentage }} of what was sent to the webhook of "
+            "{{ $labels.vendor }} within the last four hours bore a wrong signature.",
+            for_="10m",
+        ),
+        Alert(
+            "EsimWebhookInvalidPayloads",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"""
+{_INVALID} / ({_INVALID} + {_EVENTS} > 0) > @rejected_most
+and {_rejected(_UNFIT, "1h")} > @failures_few
+""",
+            "Most of what the vendor sends cannot be understood.",
+            "{{ $value | humanizePercentage }} of what {{ $labels.vendor }} sent within the last "
+            "four hours does not fit its format; the vendor may have changed it.",
+            for_="10m",
+        ),
+        Alert(
+            "EsimWebhookInvalidPayloads",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            f"{_rejected(_UNFIT, '1h')} > @failures_few",
+            "Some of what the vendor sends cannot be understood.",
+            '{{ $value | printf "%.0f" }} deliveries of {{ $labels.vendor }} within the last hour '
+            "do not fit its format.",
+            for_="15m",
+        ),
+    ),
+)

@@ -1,0 +1,236 @@
+"""Packages, the fleet, and the account at the vendor.
+
+Only from the families ``esim_fleet_*`` and ``esim_partner_*``, so that it all works without
+series per eSIM; of the job of the groups ``exporter`` and ``fleet``.
+"""
+
+from __future__ import annotations
+
+from alerts.generator.rules import TERMINAL, Alert, Group, Recording, Scope, Severity
+
+_OVER = "package:esim_fleet_allowances_over:ratio"
+_EXHAUSTED = "package:esim_fleet_allowances_exhausted:delta4h"
+_ALLOWANCES = "package:esim_fleet_allowances:sum"
+_CONSUMED4H = "package:esim_fleet_data_consumed_bytes:delta4h"
+_CONSUMED1D = "package:esim_fleet_data_consumed_bytes:delta1d"
+_STEADY1D = "package:esim_fleet_data_consumed_bytes:steady1d"
+_ESIMS = "vendor:esim_fleet_esims:sum"
+_ENDED4H = "vendor_status:esim_fleet_esims:delta4h"
+_ACTIVATED = 'max without (instance, pod) (esim_fleet_esims{status="ACTIVATED"})'
+
+
+def _delta(selector: str, window: str) -> str:
+    highest = "max without (instance, pod)"
+    return f"{highest} ({selector})\n  - {highest} ({selector} offset {window})"
+
+
+PACKAGES = Group(
+    "esim-package",
+    "1m",
+    (
+        Recording(
+            _ALLOWANCES,
+            f"""
+max without (instance, pod) (
+  sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}})
+)
+""",
+        ),
+        Recording(
+            _OVER,
+            f"""
+max without (instance, pod) (
+  esim_fleet_allowances_over_threshold{{threshold="0.9"}}
+    / ignoring (resource, threshold) group_left ()
+      (sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}}) > 0)
+)
+""",
+        ),
+        Recording(_EXHAUSTED, _delta('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")),
+        Recording(_CONSUMED4H, _delta("esim_fleet_data_consumed_bytes_total", "4h")),
+        Recording(_CONSUMED1D, _delta("esim_fleet_data_consumed_bytes_total", "1d")),
+        Recording(
+            _STEADY1D,
+            f"""
+6 * quantile_over_time(0.5, {_CONSUMED4H}[1d:4h])
+and count_over_time({_CONSUMED4H}[1d:4h]) >= 6
+""",
+            "An eSIM that is seen for the first time adds all it ever used to the counter. The "
+            "median of the day's six windows does not notice as long as that happens in few of "
+            "them, as it does when the exporter is new, or is back after a silence.",
+        ),
+        Alert(
+            "EsimPackageUsageHigh",
+            Severity.WARNING,
+            Scope.PACKAGE,
+            f"""
+{_OVER} > @package_usage_high
+and max without (instance, pod) (
+  esim_fleet_allowances_over_threshold{{threshold="0.9"}}
+) >= @package_min_esims
+""",
+            "Many eSIMs of a package have used most of their allowance.",
+            "{{ $value | humanizePercentage }} of the eSIMs with package "
+            "{{ $labels.package_id }} have used 90 % or more of their {{ $labels.resource }}.",
+            for_="15m",
+            keep="@restart",
+        ),
+        Alert(
+            "EsimPackageExhausted",
+            Severity.CRITICAL,
+            Scope.PACKAGE,
+            f"""
+{_EXHAUSTED} >= @package_min_esims
+and {_EXHAUSTED}
+    / ignoring (resource, threshold) group_left () ({_ALLOWANCES} > 0)
+  > @package_exhausted
+""",
+            "Many eSIMs of a package used up their allowance within four hours.",
+            '{{ $value | printf "%.0f" }} more eSIMs with package {{ $labels.package_id }} have '
+            "used all of their {{ $labels.resource }} than four hours ago.",
+            for_="5m",
+            keep="@restart",
+            why="A rise, not a level: customers who let their package run dry are always there. "
+            "The routes make this a page in the place of single eSIMs where the fleet is large.",
+        ),
+        Alert(
+            "EsimPackageExhaustionForecast",
+            Severity.WARNING,
+            Scope.PACKAGE,
+            f"""
+min without (instance, pod) (esim_fleet_data_remaining_bytes)
+    / ((({_CONSUMED1D} < {_STEADY1D}) or ({_STEADY1D} <= {_CONSUMED1D})) > 0) * 1d
+  < @forecast_horizon
+and {_ALLOWANCES} >= @package_min_esims
+""",
+            "The data of a package's eSIMs is forecast to run out.",
+            "At the consumption of the last day, the data that all eSIMs with package "
+            "{{ $labels.package_id }} have left lasts {{ $value | humanizeDuration }}.",
+            for_="1h",
+            keep="@restart",
+        ),
+    ),
+)
+
+
+def _mass(name: str, severity: Severity, status: str, summary: str) -> Alert:
+    selector = f"{_ENDED4H}{{{status}}}"
+    return Alert(
+        name,
+        severity,
+        Scope.FLEET,
+        f"""
+{selector} >= @mass_min_esims
+and {selector} / ignoring (status) group_left () ({_ESIMS} > 0) > @mass_share
+unless {selector} <= @mass_factor * ({selector} offset 1d)
+""",
+        summary,
+        '{{ $value | printf "%.0f" }} more eSIMs of {{ $labels.vendor }} are '
+        "{{ $labels.status }} than four hours ago, many more than usual at this time of day.",
+        for_="5m",
+        keep="@restart",
+    )
+
+
+FLEET = Group(
+    "esim-fleet",
+    "1m",
+    (
+        Recording(_ESIMS, "max without (instance, pod) (sum without (status) (esim_fleet_esims))"),
+        Recording(_ENDED4H, _delta(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h")),
+        _mass(
+            "EsimMassRevocation",
+            Severity.CRITICAL,
+            'status="REVOKED"',
+            "The vendor has revoked many eSIMs at once.",
+        ),
+        _mass(
+            "EsimMassExpiry",
+            Severity.WARNING,
+            'status=~"DELETED|EXPIRED"',
+            "Many eSIMs have expired or were deleted at once.",
+        ),
+        Alert(
+            "EsimFleetShrunk",
+            Severity.CRITICAL,
+            Scope.FLEET,
+            f"""
+({_ESIMS} offset 4h > @fleet_min_esims)
+unless {_ESIMS} >= @fleet_kept * ({_ESIMS} offset 4h)
+""",
+            "The exporter has lost track of many eSIMs.",
+            "Four hours ago {{ $labels.vendor }} had "
+            '{{ $value | printf "%.0f" }} eSIMs; fewer than @fleet_kept% of them are left.',
+            for_="15m",
+            keep="@restart",
+            why="Also where none are left, and so no series.",
+        ),
+        Alert(
+            "EsimUsageNotMoving",
+            Severity.WARNING,
+            Scope.FLEET,
+            f"""
+sum without (package_id) (
+{_delta("esim_fleet_data_consumed_bytes_total", "8h")}
+) == 0
+and on (job, vendor) {_ACTIVATED} > @fleet_min_esims
+""",
+            "Events arrive, but no eSIM consumes anything.",
+            "No eSIM of {{ $labels.vendor }} has consumed any data for eight hours.",
+            for_="1h",
+            keep="@restart",
+        ),
+        Alert(
+            "EsimFleetReportingStale",
+            Severity.WARNING,
+            Scope.FLEET,
+            """
+min without (instance, pod) (
+  esim_fleet_esims_stale / ignoring (status) (esim_fleet_esims{status="ACTIVATED"} > 0)
+) > @fleet_stale
+and min without (instance, pod) (esim_fleet_esims_stale) >= @package_min_esims
+""",
+            "Many activated eSIMs have stopped reporting.",
+            "{{ $value | humanizePercentage }} of the activated eSIMs of {{ $labels.vendor }} "
+            "have missed two reports.",
+            for_="30m",
+            keep="@restart",
+            why="The least over replicas: what one has received has arrived.",
+        ),
+    ),
+)
+
+_NOTICE = "max without (instance, pod, event_type) (esim_partner_last_event_timestamp_seconds"
+
+PARTNER = Group(
+    "esim-partner",
+    "1m",
+    (
+        Alert(
+            "EsimPartnerBalanceInsufficient",
+            Severity.CRITICAL,
+            Scope.FLEET,
+            f"""
+{_NOTICE}{{event_type="insufficient_balance"}})
+unless
+  {_NOTICE}{{event_type="insufficient_balance"}})
+    <= {_NOTICE}{{event_type="top_up"}})
+""",
+            "The balance at the vendor does not suffice, so orders fail.",
+            "{{ $labels.vendor }} has reported an insufficient balance at "
+            "{{ $value | humanizeTimestamp }}, and no top-up since.",
+            keep="@restart",
+        ),
+        Alert(
+            "EsimPartnerBalanceLow",
+            Severity.WARNING,
+            Scope.FLEET,
+            "max without (instance, pod) (esim_partner_balance < esim_partner_balance_threshold)",
+            "The balance at the vendor is below its threshold.",
+            'The balance at {{ $labels.vendor }} is {{ $value | printf "%.2f" }} '
+            "{{ $labels.currency }}, below the threshold.",
+            for_="5m",
+            keep="@restart",
+        ),
+    ),
+)

@@ -1,0 +1,138 @@
+"""What is notified where, how it is grouped, and what mutes what: Alertmanager's file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alerts.generator.config import Config
+
+
+def alertmanager(config: Config, *, large_fleet: bool) -> dict[str, Any]:
+    """Return the configuration.
+
+    In a large fleet a package whose eSIMs use up their data pages, and single eSIMs are
+    tickets; in others it is the other way round.
+    """
+    return {
+        "route": _route(config, large_fleet=large_fleet),
+        "receivers": [
+            {"name": "null"},
+            _receiver(config, "deadman", send_resolved=False),
+            _receiver(config, "pager", max_alerts=50),
+            _receiver(config, "tickets", max_alerts=50),
+        ],
+        "inhibit_rules": _inhibit_rules(config),
+    }
+
+
+def _receiver(config: Config, name: str, **options: object) -> dict[str, Any]:
+    webhook = {"url": f"{config.receivers_url}/{name}", **options}
+    return {"name": name, "webhook_configs": [webhook]}
+
+
+def _route(config: Config, *, large_fleet: bool) -> dict[str, Any]:
+    def waits(group: str, interval: str, repeat: str) -> dict[str, str]:
+        return {
+            "group_wait": config.duration(group),
+            "group_interval": config.duration(interval),
+            "repeat_interval": config.duration(repeat),
+        }
+
+    esim_tickets = {
+        "matchers": ['scope="esim"'],
+        "receiver": "tickets",
+        "group_by": ["alertname", "vendor"],
+        **waits("10m", "4h", "7d"),
+    }
+    esim_pages = {
+        "matchers": ['scope="esim"', 'severity="critical"'],
+        "receiver": "pager",
+        "group_by": ["alertname", "vendor", "package_id"],
+        **waits("30s", "2h", "1d"),
+    }
+    package_tickets = {
+        "matchers": ['scope="package"'],
+        "receiver": "tickets",
+        "group_by": ["alertname", "vendor"],
+        **waits("5m", "4h", "1d"),
+    }
+    package_pages = {
+        "matchers": ['scope="package"', 'severity="critical"'],
+        "receiver": "pager",
+        "group_by": ["alertname", "vendor", "package_id"],
+        **waits("30s", "2h", "1d"),
+    }
+    return {
+        "receiver": "tickets",
+        "group_by": ["alertname", "vendor", "package_id"],
+        **waits("1m", "10m", "1d"),
+        "routes": [
+            {
+                "matchers": ['alertname="Watchdog"'],
+                "receiver": "deadman",
+                "group_by": ["alertname"],
+                **waits("0s", "1m", "5m"),
+            },
+            {"matchers": ['severity=~"info|none"'], "receiver": "null"},
+            package_pages if large_fleet else esim_pages,
+            esim_tickets,
+            package_tickets,
+            {
+                "matchers": ['severity="critical"'],
+                "receiver": "pager",
+                "group_by": ["alertname", "vendor"],
+                **waits("30s", "10m", "4h"),
+            },
+        ],
+    }
+
+
+def _inhibit_rules(config: Config) -> list[dict[str, list[str]]]:
+    refused = "EsimWebhookSignatureFailures|EsimWebhookInvalidPayloads"
+    follows = "EsimUsageNotMoving|EsimFleetReportingStale"
+    return [
+        _mute(
+            ['alertname="EsimExporterDown"'],
+            [f'job=~"{config.job}|{config.esims_job}"', 'alertname!="EsimExporterDown"'],
+        ),
+        _mute(
+            ['alertname="EsimWebhookFeedSilent"'],
+            [f'alertname=~"EsimWebhookFeedLow|{follows}|EsimPackage.+"'],
+            "vendor",
+        ),
+        _mute(['alertname="EsimEventsSilent"'], ['scope="esim"', 'severity!="none"'], "vendor"),
+        _mute(
+            ['alertname="EsimStorageNotCommitting"'],
+            [f'alertname=~"EsimWebhookFeed.+|EsimWebhookErrorBudgetBurn|{follows}"'],
+        ),
+        _mute(
+            [f'alertname=~"{refused}"', 'severity="critical"'],
+            [f'alertname=~"EsimWebhookFeed.+|{follows}"'],
+            "vendor",
+        ),
+        _mute(
+            ['alertname="EsimPackageExhausted"'],
+            ['alertname=~"EsimPackageUsageHigh|EsimPackageExhaustionForecast"'],
+            *("vendor", "package_id"),
+        ),
+        _mute(
+            ['alertname="EsimPartnerBalanceInsufficient"'],
+            ['alertname="EsimPartnerBalanceLow"'],
+            "vendor",
+        ),
+        _mute(
+            ['severity="critical"', 'scope="exporter"'],
+            ['severity="warning"', 'scope="exporter"'],
+            *("alertname", "vendor"),
+        ),
+    ]
+
+
+def _mute(source: list[str], target: list[str], *equal: str) -> dict[str, list[str]]:
+    """Return an inhibition; it never reaches from one scrape job into the other."""
+    return {
+        "source_matchers": source,
+        "target_matchers": target,
+        "equal": ["job", *equal],
+    }

@@ -1,0 +1,129 @@
+"""What a rule is, and how it becomes what Prometheus reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from alerts.generator.config import Config
+
+TERMINAL = "DELETED|EXPIRED|REVOKED"
+"""Statuses an eSIM does not come back from, as a matcher's pattern."""
+
+
+class Severity(StrEnum):
+    """How urgent an alert is."""
+
+    CRITICAL = "critical"
+    """A page, now."""
+    WARNING = "warning"
+    """A ticket."""
+    INFO = "info"
+    """Sent nowhere; seen in Prometheus, Alertmanager and on dashboards."""
+    NONE = "none"
+    """Not for people: for another machine, or only to mute other alerts."""
+
+
+class Scope(StrEnum):
+    """What an alert is about, for routing, and the dashboard that shows it."""
+
+    ESIM = "esim"
+    PACKAGE = "package"
+    FLEET = "fleet"
+    EXPORTER = "exporter"
+
+
+_VARIABLES = {
+    Scope.ESIM: (("var-vendor", "vendor"), ("var-esim", "esim_id")),
+    Scope.PACKAGE: (("var-vendor", "vendor"), ("var-package", "package_id")),
+    Scope.FLEET: (("var-vendor", "vendor"),),
+    Scope.EXPORTER: (),
+}
+"""Variables of the dashboard ``esim-<scope>``, and the labels that fill them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording rule. The expression is a source for :meth:`Config.expression`."""
+
+    record: str
+    expr: str
+    why: str = ""
+    """A comment above the rule."""
+
+    def document(self, config: Config) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        return {"record": self.record, "expr": config.expression(self.expr)}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alerting rule. The expression is a source for :meth:`Config.expression`."""
+
+    name: str
+    severity: Severity
+    scope: Scope
+    expr: str
+    summary: str
+    """One sentence, the same for every alert that is notified together."""
+    description: str
+    """A template; names what the alert is about, and the value."""
+    for_: str = ""
+    keep: str = ""
+    """How long it goes on firing after the condition is gone."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Further labels."""
+    why: str = ""
+    """A comment above the rule."""
+
+    def document(self, config: Config) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        document: dict[str, Any] = {"alert": self.name, "expr": config.expression(self.expr)}
+        if self.for_:
+            document["for"] = config.duration(config.text(self.for_))
+        if self.keep:
+            document["keep_firing_for"] = config.duration(config.text(self.keep))
+        labels = {"severity": str(self.severity), "scope": str(self.scope), **self.labels}
+        document["labels"] = {name: config.text(value) for name, value in labels.items()}
+        document["annotations"] = {
+            "summary": config.text(self.summary),
+            "description": config.text(self.description),
+            "runbook_url": f"{config.runbooks_url}/{self.name}.md",
+            "dashboard_url": self._dashboard(config),
+        }
+        return document
+
+    def _dashboard(self, config: Config) -> str:
+        variables = "&".join(
+            f"{variable}={{{{ $labels.{label} | urlquery }}}}"
+            for variable, label in _VARIABLES[self.scope]
+        )
+        return f"{config.dashboards_url}/esim-{self.scope}" + (f"?{variables}" if variables else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that are evaluated one after the other, at the same times."""
+
+    name: str
+    interval: str
+    rules: tuple[Recording | Alert, ...]
+    why: str = ""
+    """A comment above the group."""
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the alerting ones of its rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule, Alert))
+
+    def document(self, config: Config) -> dict[str, Any]:
+        """Return the group as Prometheus reads it."""
+        return {
+            "name": self.name,
+            "interval": config.duration(self.interval),
+            "rules": [rule.document(config) for rule in self.rules],
+        }

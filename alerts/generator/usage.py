@@ -1,0 +1,159 @@
+"""What single eSIMs have used, and whether they report; all of the job of group ``esims``."""
+
+from __future__ import annotations
+
+from alerts.generator.rules import TERMINAL, Alert, Group, Recording, Scope, Severity
+
+_RESOURCES = {
+    "data": ("Data", "_bytes", "data"),
+    "sms": ("Sms", "", "SMS"),
+    "voice": ("Voice", "_seconds", "voice minutes"),
+}
+"""Per resource: its name in alerts, the unit in metric names, and its name in texts."""
+
+NOT_TERMINAL = f'unless on (job, vendor, esim_id) esim_status{{status=~"{TERMINAL}"}}'
+"""Ends an expression about eSIMs that may still come back."""
+
+_STALE = "esim_package:esim_last_event_age_seconds:stale"
+_ESIM_STALE = "esim:esim_last_event_age_seconds:stale"
+_NEWEST = "vendor:esim_last_event_timestamp_seconds:max"
+
+
+def _high(resource: str) -> str:
+    return f"esim_package:esim_{resource}_used:ratio_high"
+
+
+def _share(resource: str) -> str:
+    """Return the used share, of each replica first.
+
+    Of two that disagree for a moment neither lends the other a number.
+    """
+    _, unit, _ = _RESOURCES[resource]
+    return f"""
+max without (instance, pod) (
+  1 - esim_{resource}_remaining{unit} / (esim_{resource}_allowed{unit} > 0)
+)
+""".strip()
+
+
+def _bands(resource: str) -> tuple[Alert, ...]:
+    title, _, noun = _RESOURCES[resource]
+    ratio = _high(resource)
+    described = (
+        "eSIM {{ $labels.esim_id }} with package {{ $labels.package_id }} has used "
+        f"{{{{ $value | humanizePercentage }}}} of its {noun}"
+    )
+
+    def band(severity: Severity, step: str, expr: str, summary: str, more: str = "") -> Alert:
+        return Alert(
+            f"Esim{title}UsageHigh",
+            severity,
+            Scope.ESIM,
+            f"{expr}\n{NOT_TERMINAL}",
+            summary,
+            f"{described}{more}.",
+            for_="2m",
+            keep="@restart",
+            labels={"resource": resource, "threshold": f"@{step}"},
+        )
+
+    used_up = f"An eSIM has used all of its {noun}."
+    return (
+        band(
+            Severity.CRITICAL,
+            "usage_critical",
+            f"{ratio} >= @usage_critical\nunless {_STALE}",
+            used_up,
+        ),
+        band(
+            Severity.WARNING,
+            "usage_critical",
+            f"{ratio} >= @usage_critical\nand {_STALE}",
+            f"An eSIM that no longer reports has used all of its {noun}.",
+            ", and has not reported for more than @missed_reports",
+        ),
+        band(
+            Severity.WARNING,
+            "usage_warning",
+            f"{ratio} >= @usage_warning < @usage_critical",
+            f"An eSIM has used @usage_warning% of its {noun}.",
+        ),
+        band(
+            Severity.INFO,
+            "usage_info",
+            f"{ratio} >= @usage_info < @usage_warning",
+            f"An eSIM has used @usage_info% of its {noun}.",
+        ),
+    )
+
+
+USAGE = Group(
+    "esim-usage",
+    "2m",
+    (
+        Recording("esim_package:esim_data_used:ratio", _share("data")),
+        Recording(
+            _high("data"),
+            "esim_package:esim_data_used:ratio >= @usage_info",
+            "The few that can alert, so that twelve rules need not look at every eSIM.",
+        ),
+        Recording(_high("sms"), f"{_share('sms')} >= @usage_info"),
+        Recording(_high("voice"), f"{_share('voice')} >= @usage_info"),
+        Recording(
+            _STALE,
+            """
+time() - max without (instance, pod) (esim_last_event_timestamp_seconds) >= @missed_reports
+""",
+        ),
+        Recording(
+            _ESIM_STALE,
+            """
+time() - max without (instance, pod, package_id) (esim_last_event_timestamp_seconds)
+  >= @missed_reports
+""",
+        ),
+        Recording(
+            _NEWEST,
+            """
+max without (instance, pod, esim_id, package_id) (esim_last_event_timestamp_seconds)
+""",
+        ),
+        *(alert for resource in _RESOURCES for alert in _bands(resource)),
+        Alert(
+            "EsimReportingStale",
+            Severity.INFO,
+            Scope.ESIM,
+            f'{_ESIM_STALE} unless on (job, vendor, esim_id) esim_status{{status!="ACTIVATED"}}',
+            "An activated eSIM has missed two usage reports.",
+            "eSIM {{ $labels.esim_id }} is activated and last reported "
+            "{{ $value | humanizeDuration }} ago.",
+            for_="10m",
+            keep="@restart",
+        ),
+        Alert(
+            "EsimEventsSilent",
+            Severity.NONE,
+            Scope.ESIM,
+            f"time() - {_NEWEST} > @feed_silent",
+            "No eSIM of a vendor reports.",
+            "The newest usage report of any eSIM of {{ $labels.vendor }} is "
+            "{{ $value | humanizeDuration }} old.",
+            keep="5m",
+            why="Notifies nobody; mutes the alerts of single eSIMs, which a silent feed gives "
+            "rise to. EsimWebhookFeedSilent is of the other job and cannot.",
+        ),
+        Alert(
+            "EsimClockSkew",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            f"{_NEWEST} - time() > @clock_skew",
+            "Clocks disagree, so events look older or newer than they are.",
+            "The newest usage report of {{ $labels.vendor }} is dated "
+            "{{ $value | humanizeDuration }} into the future.",
+            for_="15m",
+            labels={"clock": "vendor"},
+        ),
+    ),
+    "Per-eSIM series are scraped every two minutes; looking more often shows nothing new. No "
+    "limit: over a limit a group loses all of its alerts.",
+)

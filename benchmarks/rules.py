@@ -1,0 +1,312 @@
+"""What evaluating the shipped rules costs a real Prometheus: ``python -m benchmarks.rules``.
+
+A fleet is put into storage, a real exporter serves it, and a real Prometheus that may use all
+cores scrapes both jobs and evaluates the rules as shipped. The hour around "a day ago" is written
+into Prometheus's storage before, for the rules that look back a day. Figures are the longest
+evaluation of each group, its share of the group's interval, and the rules that take longest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import yaml
+
+from alerts.generator import FILES, Config, documents
+from benchmarks.process import free_port
+from exporter.durations import parse_duration
+from exporter.events import Snapshot, Status, UsageEvent
+from exporter.fleet import Fleet, Policy
+from exporter.storage.sqlite import SqliteStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # where programs.py is
+
+import programs
+
+GIB: Final = 1024**3
+DAY: Final = 86_400
+PACKAGES: Final = 50
+VENDOR: Final = "roamify"
+DAILY: Final = GIB // 4
+"""Bytes an eSIM uses a day."""
+
+_CHUNK: Final = 5000
+_READY: Final = 120.0
+"""Seconds a process may take to become ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The evaluation of one group."""
+
+    group: str
+    rules: int
+    seconds: float
+    """The longest evaluation."""
+    interval: float
+    """Seconds between two evaluations, as shipped."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table; the exit status is 0 whatever the figures are."""
+    parser = argparse.ArgumentParser("benchmarks.rules", description=__doc__)
+    parser.add_argument("--esims", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=330, help="how long to evaluate")
+    parser.add_argument("--every", help="evaluate each group so often, not as shipped")
+    parser.add_argument("--scrape", default="2m", help="how often to scrape single eSIMs")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as name:
+        costs, notes = _measure(Path(name), args)
+    out = sys.stdout.write
+    out(f"{args.esims:,} eSIMs, {os.cpu_count()} cores, {_processor()}\n\n")
+    out("| Group | Rules | Longest evaluation | Interval | Share |\n|---|---|---|---|---|\n")
+    for cost in costs:
+        share = cost.seconds / cost.interval
+        out(
+            f"| {cost.group} | {cost.rules} | {cost.seconds:.2f} s | {cost.interval:g} s "
+            f"| {share:.1%} |\n"
+        )
+    out("\n" + "".join(f"{note}\n" for note in notes))
+    return 0
+
+
+def _measure(folder: Path, args: argparse.Namespace) -> tuple[list[Cost], tuple[str, ...]]:
+    now = int(time.time())
+    asyncio.run(_fill(folder / "exporter.db", args.esims, now))
+    with ExitStack() as running:
+        exporter = running.enter_context(_exporter(folder))
+        _write_yesterday(folder, args.esims, now)
+        prometheus = running.enter_context(_prometheus(folder, exporter, args))
+        costs = _watch(prometheus, args.seconds)
+        slowest = _slowest(prometheus)
+        active = _query(prometheus, "count(ALERTS)")
+        exhausted = _query(prometheus, 'count(ALERTS{severity="critical",scope="esim"})')
+        series = _query(prometheus, "prometheus_tsdb_head_series")
+        memory = _query(prometheus, 'process_resident_memory_bytes{job="prometheus"}')
+    return costs, (
+        f"Slowest rules: {slowest}.",
+        f"Active alerts: {active:.0f}, {exhausted:.0f} of them for used-up allowances.",
+        f"Series in Prometheus: {series:.0f}; its resident memory: {memory / GIB:.1f} GiB.",
+    )
+
+
+async def _fill(path: Path, esims: int, now: int) -> None:
+    """Store the fleet: all with data, SMS and voice, and some of everything that alerts."""
+    storage = await SqliteStorage.open(path)
+    fleet = Fleet(Policy(), (VENDOR,))
+    for first in range(0, esims, _CHUNK):
+        draft = fleet.draft(now)
+        for number in range(first, min(first + _CHUNK, esims)):
+            draft.merge(_event(number, now))
+        await storage.commit(draft.changes())
+        fleet.publish(draft)
+    await storage.close()
+
+
+def _event(number: int, now: int) -> UsageEvent:
+    percent = number % 100
+    used = _used(number)
+    unlimited = percent in {10, 20, 30}
+    data = (5 * GIB, int((1 - used) * 5 * GIB)) if not unlimited else (None, None)
+    return UsageEvent(
+        vendor=VENDOR,
+        time=now - (10 * 3600 if percent in {40, 41} else number % (4 * 3600)),
+        esim_id=f"{number:08x}-0000-4000-8000-000000000000",
+        package_id=f"esim-country-{number % PACKAGES}-30days-5gb-all",
+        snapshot=Snapshot(
+            data_unlimited=unlimited,
+            data_allowed=data[0],
+            data_remaining=data[1],
+            sms_allowed=100,
+            sms_remaining=50,
+            voice_allowed=6000,
+            voice_remaining=3000,
+            start=now - 10 * DAY,
+            end=now + 2 * DAY,
+            locations=(("Somewhere", int(used * 5 * GIB)),),
+        ),
+        status=Status.EXPIRED if percent in {50, 51} else Status.ACTIVATED,
+        reference_id=f"ref-{number}",
+    )
+
+
+def _used(number: int) -> float:
+    """Return the used share of an eSIM's data: one in twenty used it up, the rest is even."""
+    percent = number % 100
+    return 1.0 if percent < 5 else (percent * 37 % 97) / 100  # noqa: PLR2004  # five in a hundred
+
+
+def _write_yesterday(folder: Path, esims: int, now: int) -> None:
+    """Write what rules read of a day ago, every two minutes for an hour."""
+    path = folder / "yesterday.om"
+    times = range(now - DAY - 2400, now - DAY + 1800, 120)
+    with path.open("w", encoding="utf-8") as file:
+        for name, instance in (
+            ("esim_data_consumed_bytes_total", ',instance="localhost"'),
+            ("esim_package:esim_data_consumed_bytes:delta1d", ""),
+        ):
+            for number in range(esims):
+                event = _event(number, now)
+                value = max(0, _used(number) * 5 * GIB - DAILY) if instance else DAILY
+                labels = (
+                    f'job="{Config().esims_job}"{instance},vendor="{VENDOR}",'
+                    f'esim_id="{event.esim_id}",package_id="{event.package_id}"'
+                )
+                file.writelines(f"{name}{{{labels}}} {value} {at}\n" for at in times)
+        file.write("# EOF\n")
+    _run("promtool", "tsdb", "create-blocks-from", "openmetrics", "-q", path, folder / "tsdb")
+    path.unlink()
+
+
+@contextmanager
+def _exporter(folder: Path) -> Iterator[str]:
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        *(sys.executable, "-m", "exporter", "serve", "--webhook.allow-unsigned"),
+        *(f"--web.listen-address={address}", f"--webhook.listen-address={address}"),
+        *("--limits.max-esims=0", f"--storage.url=sqlite:///{folder / 'exporter.db'}"),
+    ]
+    with _process(folder, command, f"http://{address}"):
+        yield address
+
+
+@contextmanager
+def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterator[str]:
+    address = f"127.0.0.1:{free_port()}"
+    config = Config()
+    for name, text in documents(config).items():
+        if name in FILES:
+            rules = yaml.safe_load(text)
+            for group in rules["groups"]:
+                group["interval"] = args.every or group["interval"]
+            (folder / name).write_text(yaml.safe_dump(rules), encoding="utf-8")
+    relabel = [{"target_label": "instance", "replacement": "localhost"}]
+    jobs = {
+        config.job: ("30s", ["exporter", "fleet"], exporter),
+        config.esims_job: (args.scrape, ["esims"], exporter),
+        "prometheus": ("5s", [], address),
+    }
+    scrapes = [
+        {
+            "job_name": job,
+            "scrape_interval": interval,
+            "scrape_timeout": interval,
+            "params": {"collect[]": groups},
+            "relabel_configs": relabel,
+            "static_configs": [{"targets": [target]}],
+        }
+        for job, (interval, groups, target) in jobs.items()
+    ]
+    document = {"rule_files": sorted(FILES), "scrape_configs": scrapes}
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    command = [
+        *(_program("prometheus"), f"--config.file={path}", "--log.level=warn"),
+        *(f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={address}"),
+    ]
+    with _process(folder, command, f"http://{address}"):
+        yield address
+
+
+@contextmanager
+def _process(folder: Path, command: Sequence[str], url: str) -> Iterator[None]:
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)  # noqa: S603  # started above
+    try:
+        deadline = time.monotonic() + _READY
+        while not _ready(url):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit((folder / "log").read_text(encoding="utf-8")[-2000:])
+            time.sleep(0.1)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/-/ready").status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _watch(address: str, seconds: float) -> list[Cost]:
+    """Return the longest evaluation of each group once there is something to evaluate."""
+    shipped = {group.name: group for file in FILES.values() for group in file}
+    while not _query(address, "count(esim_status)"):
+        time.sleep(0.2)
+    before = {group["name"]: group["lastEvaluation"] for group in _groups(address)}
+    longest: dict[str, float] = {}
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline or longest.keys() != shipped.keys():
+        time.sleep(0.5)
+        for group in _groups(address):
+            name = group["name"]
+            if group["lastEvaluation"] != before[name]:
+                longest[name] = max(longest.get(name, 0), group["evaluationTime"])
+    return [
+        Cost(name, len(group.rules), longest[name], parse_duration(group.interval))
+        for name, group in shipped.items()
+    ]
+
+
+def _groups(address: str) -> list[dict[str, Any]]:
+    # Without the alerting rules, whose many alerts would make the answer large.
+    groups: list[dict[str, Any]] = _api(address, "rules", type="record")["groups"]
+    return groups
+
+
+def _slowest(address: str) -> str:
+    rules = [rule for group in _api(address, "rules")["groups"] for rule in group["rules"]]
+    rules.sort(key=lambda rule: -rule["evaluationTime"])
+    return ", ".join(f"{rule['name']} {rule['evaluationTime']:.2f} s" for rule in rules[:12])
+
+
+def _query(address: str, query: str) -> float:
+    result = _api(address, "query", query=query)["result"]
+    return float(result[0]["value"][1]) if result else 0.0
+
+
+def _api(address: str, path: str, **parameters: str) -> dict[str, Any]:
+    answer = httpx.get(f"http://{address}/api/v1/{path}", params=parameters, timeout=120)
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+def _program(name: str) -> str:
+    path = programs.find(name)
+    if path is None:
+        raise SystemExit(f"{name} is neither installed nor could it be fetched")
+    return str(path)
+
+
+def _run(name: str, *arguments: str | Path) -> None:
+    command = [_program(name), *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # as above
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

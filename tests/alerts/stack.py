@@ -1,0 +1,197 @@
+"""Prometheus and Alertmanager with the shipped rules and routes, and what they notify."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where programs.py is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "edge"))  # where running.py is
+
+import programs
+from running import until
+
+from alerts.generator import Config, documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ALERTS = Path(__file__).resolve().parents[2] / "alerts"
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What Alertmanager sent to a receiver."""
+
+    receiver: str
+    status: str
+    alerts: list[dict[str, Any]]
+    truncated: int
+
+
+@dataclass
+class Receiver:
+    """Takes notifications on loopback."""
+
+    url: str = ""
+    received: list[Notification] = field(default_factory=list)
+
+    def of(self, *receivers: str) -> list[Notification]:
+        """Return what these receivers got so far."""
+        return [each for each in list(self.received) if each.receiver in receivers]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """Receive until the end of the block."""
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            receiver.received.append(
+                Notification(
+                    self.path.strip("/"), body["status"], body["alerts"], body["truncatedAlerts"]
+                )
+            )
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        receiver.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield receiver
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def alertmanager(
+    folder: Path, config: Config, name: str = "alertmanager.yml"
+) -> Iterator[httpx.Client]:
+    """Run Alertmanager with the shipped configuration; gives a client of its API."""
+    path = folder / name
+    path.write_text(documents(config)[name], encoding="utf-8")
+    address = _free_address()
+    flags = (
+        f"--config.file={path}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+        "--log.level=warn",
+    )
+    with _running(folder, _placed_alertmanager(folder), address, flags) as client:
+        yield client
+
+
+@contextmanager
+def prometheus(
+    folder: Path,
+    config: Config,
+    *,
+    exporter: str,
+    alertmanager_url: str = "",
+    watchdog: bool = False,
+) -> Iterator[httpx.Client]:
+    """Run Prometheus with the shipped rules on an exporter's address; gives a client."""
+    files = documents(config)
+    rules = [n for n in files if n.endswith(".rules.yml") and (watchdog or "watchdog" not in n)]
+    for name in rules:
+        (folder / name).write_text(files[name], encoding="utf-8")
+    address = _free_address()
+    jobs = {config.job: ["exporter", "fleet"], config.esims_job: ["esims"]}
+    own = {"job_name": "prometheus", "static_configs": [{"targets": [address]}]}
+    scrapes = [
+        {"job_name": job, "params": {"collect[]": groups}, "static_configs": [_targets(exporter)]}
+        for job, groups in jobs.items()
+    ]
+    document: dict[str, Any] = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+        "rule_files": rules,
+        "scrape_configs": [own, *scrapes],
+    }
+    if alertmanager_url:
+        document["alerting"] = {
+            "alertmanagers": [{"static_configs": [_targets(alertmanager_url)]}],
+        }
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    flags = (
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address={address}",
+        # Not scaled down: an alert that is not sent again for four times as long is resolved,
+        # and a busy machine may hold Prometheus up for longer than a scaled minute.
+        "--rules.alert.resend-delay=5s",
+        "--log.level=warn",
+    )
+    with _running(folder, programs.require("prometheus"), address, flags) as client:
+        yield client
+
+
+def _targets(url: str) -> dict[str, list[str]]:
+    return {"targets": [url.removeprefix("http://")]}
+
+
+def _free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _placed_alertmanager(folder: Path) -> Path:
+    """Return an Alertmanager that starts, though it may only be unpacked.
+
+    Debian's reads its templates from where its package would be installed. In a copy that
+    path becomes one of the same length, relative to ``folder``.
+    """
+    program = programs.require("alertmanager")
+    if not program.is_relative_to(programs.CACHE):
+        return program
+    there, here = b"/usr/share/prometheus/alertmanager", b"./" * 12 + b"templates/"
+    assert len(there) == len(here)
+    copy = folder / "alertmanager-copy"
+    copy.write_bytes(program.read_bytes().replace(there, here))
+    copy.chmod(0o755)
+    (folder / "templates").symlink_to(program.parents[1] / "share/prometheus/alertmanager")
+    return copy
+
+
+@contextmanager
+def _running(
+    folder: Path, program: Path, address: str, flags: Sequence[str]
+) -> Iterator[httpx.Client]:
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / f"{program.name}.log").open("w+"))
+        process = stack.enter_context(subprocess.Popen([program, *flags], cwd=folder, stderr=log))
+        stack.callback(process.kill)
+        client = stack.enter_context(
+            httpx.Client(base_url=f"http://{address}", timeout=30, trust_env=False)
+        )
+
+        def ready() -> bool:
+            assert process.poll() is None, Path(log.name).read_text(encoding="utf-8")
+            try:
+                return client.get("/-/ready").status_code == httpx.codes.OK
+            except httpx.TransportError:
+                return False
+
+        until(ready)
+        yield client

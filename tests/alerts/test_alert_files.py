@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import programs
+import pytest
+import stack
+import yaml
+
+from alerts.generator import FILES, README, Config, documents, groups
+from alerts.generator.__main__ import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULE_FILES = sorted(stack.ALERTS.glob("*.rules.yml"))
+RULE_TESTS = sorted((stack.ALERTS / "tests").glob("*.yml"))
+CONFIGURATIONS = sorted(stack.ALERTS.glob("alertmanager*.yml"))
+NAMES = sorted({alert.name for group in groups() for alert in group.alerts})
+SECTIONS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"]
+
+
+def run(program: str, *arguments: str | Path) -> str:
+    """Run a program, which must succeed, and return what it prints."""
+    done = subprocess.run(
+        [programs.require(program), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_committed_files_are_what_the_generator_writes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["generator", "--check"])
+    status = main()
+    assert capsys.readouterr().err == ""
+    assert status == 0
+
+
+def test_no_other_rule_file_or_route_is_committed() -> None:
+    committed = {path.name for path in stack.ALERTS.glob("*.y*ml")}
+    assert committed == set(documents(Config()))
+
+
+def test_the_operators_object_holds_the_rules_of_all_files_but_the_watchdog() -> None:
+    rule = yaml.safe_load((stack.ALERTS / "prometheusrule.yaml").read_text())
+    files = [name for name in FILES if name != "watchdog.rules.yml"]
+    loaded = [yaml.safe_load((stack.ALERTS / name).read_text())["groups"] for name in files]
+    assert rule["spec"]["groups"] == [group for in_file in loaded for group in in_file]
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+
+
+def test_promtool_has_nothing_to_say_about_the_rules() -> None:
+    run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+
+
+def test_amtool_accepts_the_configurations() -> None:
+    run("amtool", "check-config", *CONFIGURATIONS)
+
+
+def test_a_bundle_with_shorter_durations_is_accepted_too(tmp_path: Path) -> None:
+    for name, text in documents(Config(faster=1200)).items():
+        (tmp_path / name).write_text(text)
+    run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *tmp_path.glob("*.rules.yml"))
+    run("amtool", "check-config", *tmp_path.glob("alertmanager*.yml"))
+
+
+@pytest.mark.parametrize("path", RULE_TESTS, ids=lambda path: path.stem)
+def test_promtool_finds_the_rules_behave_as_written(path: Path) -> None:
+    run("promtool", "test", "rules", path)
+
+
+def rule_checks() -> list[dict[str, Any]]:
+    return [
+        check
+        for path in RULE_TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for check in test["alert_rule_test"]
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_alert_has_a_test_in_which_it_fires_with_all_its_annotations(name: str) -> None:
+    fired = [a for c in rule_checks() if c["alertname"] == name for a in c["exp_alerts"]]
+    wanted = {"summary", "description", "runbook_url", "dashboard_url"}
+    assert fired
+    assert all(alert["exp_annotations"].keys() == wanted for alert in fired)
+
+
+def test_every_rule_has_a_test_in_which_it_fires() -> None:
+    fired = [
+        {"alertname": check["alertname"], **alert["exp_labels"]}
+        for check in rule_checks()
+        for alert in check["exp_alerts"]
+    ]
+    for group in groups():
+        for rule in group.alerts:
+            labels = {"alertname": rule.name, **rule.document(Config())["labels"]}
+            assert any(labels.items() <= each.items() for each in fired), labels
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "Watchdog"])
+def test_every_alert_has_a_test_in_which_something_like_it_is_silent(name: str) -> None:
+    """What must not fire is in the input of a test that names the exact alerts that do."""
+    texts = [
+        test["name"]
+        for path in RULE_TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        if any(check["alertname"] == name for check in test["alert_rule_test"])
+    ]
+    assert any("silen" in text or "resolve" in text for text in texts) or any(
+        check["alertname"] == name and not check["exp_alerts"] for check in rule_checks()
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_alert_has_a_runbook_with_its_four_sections(name: str) -> None:
+    lines = (stack.ALERTS / "runbooks" / f"{name}.md").read_text().splitlines()
+    assert lines[0] == f"# {name}"
+    assert [line for line in lines if line.startswith("## ")] == SECTIONS
+    for section, following in zip(SECTIONS, [*SECTIONS[1:], None], strict=True):
+        start = lines.index(section)
+        end = lines.index(following) if following else len(lines)
+        assert any(line.strip() for line in lines[start + 1 : end]), section
+
+
+def test_every_runbook_is_of_an_alert() -> None:
+    assert sorted(path.stem for path in (stack.ALERTS / "runbooks").glob("*.md")) == NAMES
+
+
+def test_the_readme_lists_every_alert() -> None:
+    text = README.read_text()
+    assert all(f"[{name}](runbooks/{name}.md)" in text for name in NAMES)
+
+
+ESIM = ("scope=esim", "vendor=roamify", "esim_id=e", "package_id=p", "job=esim-exporter-esims")
+PACKAGE = ("scope=package", "vendor=roamify", "package_id=p", "job=esim-exporter")
+ROUTES = [
+    (("alertname=Watchdog", "severity=none", "scope=exporter"), "deadman", "deadman"),
+    (("alertname=EsimDataUsageHigh", "severity=critical", *ESIM), "pager", "tickets"),
+    (("alertname=EsimDataUsageHigh", "severity=warning", *ESIM), "tickets", "tickets"),
+    (("alertname=EsimDataUsageHigh", "severity=info", *ESIM), "null", "null"),
+    (("alertname=EsimFairUseExceeded", "severity=warning", *ESIM), "tickets", "tickets"),
+    (("alertname=EsimReportingStale", "severity=info", *ESIM), "null", "null"),
+    (("alertname=EsimEventsSilent", "severity=none", *ESIM), "null", "null"),
+    (("alertname=EsimPackageExhausted", "severity=critical", *PACKAGE), "tickets", "pager"),
+    (("alertname=EsimPackageUsageHigh", "severity=warning", *PACKAGE), "tickets", "tickets"),
+    (("alertname=EsimMassRevocation", "severity=critical", "scope=fleet"), "pager", "pager"),
+    (("alertname=EsimMassExpiry", "severity=warning", "scope=fleet"), "tickets", "tickets"),
+    (("alertname=EsimExporterDown", "severity=critical", "scope=exporter"), "pager", "pager"),
+    (("alertname=EsimCapReached", "severity=warning", "scope=exporter"), "tickets", "tickets"),
+    (("alertname=SomebodyElses", "severity=warning"), "tickets", "tickets"),
+]
+"""Labels, and the receiver with the usual routes and with those for a large fleet."""
+
+
+@pytest.mark.parametrize(("labels", "usual", "large"), ROUTES, ids=lambda each: str(each[:2]))
+def test_alerts_go_where_they_should(labels: tuple[str, ...], usual: str, large: str) -> None:
+    for name, receiver in (
+        ("alertmanager.yml", usual),
+        ("alertmanager-large-fleet.yml", large),
+    ):
+        path = stack.ALERTS / name
+        routed = run("amtool", "config", "routes", "test", f"--config.file={path}", *labels)
+        assert routed.strip() == receiver
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_nothing_is_muted_by_an_alert_of_the_other_scrape_job(path: Path) -> None:
+    rules = yaml.safe_load(path.read_text())["inhibit_rules"]
+    assert rules
+    assert all("job" in rule["equal"] for rule in rules)
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_no_bands_of_single_esims_are_compared_to_mute_each_other(path: Path) -> None:
+    """It would cost two cores at 20 000 eSIMs; the bands exclude each other instead."""
+    rules = yaml.safe_load(path.read_text())["inhibit_rules"]
+    assert all("esim_id" not in rule["equal"] for rule in rules)

@@ -1,0 +1,70 @@
+"""From a vendor's event to a page and back, with real processes and the shipped files.
+
+Every duration of rules and routes is divided by one factor of the generator.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import stack
+from running import event, serving, until
+
+from alerts.generator import Config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PACKAGE = "esim-france-7days-3gb-all"
+
+
+def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -> None:
+    with ExitStack() as running:
+        receiver = running.enter_context(stack.receiving())
+        exporter = running.enter_context(serving(tmp_path))
+        config = Config(faster=600, receivers_url=receiver.url)
+        alertmanager = running.enter_context(stack.alertmanager(tmp_path, config))
+        running.enter_context(
+            stack.prometheus(
+                tmp_path,
+                config,
+                exporter=exporter.internal,
+                alertmanager_url=str(alertmanager.base_url),
+            )
+        )
+        now = int(time.time())
+        document = event(package_id=PACKAGE, timestamp=now)
+        esim_id = document["data"]["esim_id"]
+        usage = document["data"]["usage_data"]
+        usage |= {"allowed_data": 1024, "remaining_data": 0}
+        assert exporter.post(document).status_code == 200
+        until(lambda: receiver.of("pager"))
+        usage |= {"allowed_data": 2048, "remaining_data": 1024}
+        document["data"]["timestamp"] = now + 1
+        assert exporter.post(document).status_code == 200
+        until(lambda: len(receiver.of("pager")) > 1)
+
+    page, resolution = receiver.received
+    assert (page.receiver, page.status) == ("pager", "firing")
+    assert (resolution.receiver, resolution.status) == ("pager", "resolved")
+    (alert,) = page.alerts
+    assert alert["labels"] == {
+        "alertname": "EsimDataUsageHigh",
+        "severity": "critical",
+        "scope": "esim",
+        "resource": "data",
+        "threshold": "1",
+        "job": "esim-exporter-esims",
+        "vendor": "roamify",
+        "esim_id": esim_id,
+        "package_id": PACKAGE,
+    }
+    dashboard = f"{config.dashboards_url}/esim-esim?var-vendor=roamify&var-esim={esim_id}"
+    assert alert["annotations"] == {
+        "summary": "An eSIM has used all of its data.",
+        "description": f"eSIM {esim_id} with package {PACKAGE} has used 100% of its data.",
+        "runbook_url": f"{config.runbooks_url}/EsimDataUsageHigh.md",
+        "dashboard_url": dashboard,
+    }

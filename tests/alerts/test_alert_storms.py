@@ -1,0 +1,154 @@
+"""How many notifications a real Alertmanager makes of very many alerts.
+
+The alerts are those of the shipped rules, given to it as Prometheus would; durations are
+divided by one factor of the generator.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import stack
+from running import until
+
+from alerts.generator import Config, groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import httpx
+    from stack import Receiver
+
+FASTER = 1200
+GROUP_INTERVAL = 600 / FASTER
+"""Seconds; that of the routes but those for single eSIMs and packages, which are longer."""
+
+PACKAGES = ("france-3gb", "japan-5gb", "spain-1gb")
+
+
+def firing(name: str, severity: str, **more: str) -> dict[str, Any]:
+    """Return an alert of the shipped rules, as Prometheus gives it to Alertmanager."""
+    config = Config()
+    esims = {"EsimDataUsageHigh", "EsimReportingStale", "EsimEventsSilent"}
+    labels = {"vendor": "roamify", "job": config.esims_job if name in esims else config.job}
+    rule = next(
+        document
+        for group in groups()
+        for alert in group.alerts
+        if (alert.name, alert.severity) == (name, severity)
+        for document in [alert.document(config)]
+    )
+    return {
+        "labels": labels | rule["labels"] | {"alertname": name} | more,
+        "annotations": rule["annotations"],
+    }
+
+
+def exhausted(severity: str, numbers: Iterable[int]) -> list[dict[str, Any]]:
+    """Return alerts of single eSIMs with three packages."""
+    return [
+        firing("EsimDataUsageHigh", severity, esim_id=f"esim-{n}", package_id=PACKAGES[n % 3])
+        for n in numbers
+    ]
+
+
+def of_packages(name: str, severity: str) -> list[dict[str, Any]]:
+    return [firing(name, severity, package_id=package) for package in PACKAGES]
+
+
+def send(alertmanager: httpx.Client, alerts: list[dict[str, Any]]) -> None:
+    alertmanager.post("/api/v2/alerts", json=alerts).raise_for_status()
+
+
+def told(receiver: Receiver, name: str) -> int:
+    """Return how many eSIMs the newest notification of each group is about."""
+    newest = {
+        page.alerts[0]["labels"]["package_id"]: page
+        for page in receiver.received
+        if page.alerts[0]["labels"]["alertname"] == name
+    }
+    return sum(len(page.alerts) + page.truncated for page in newest.values())
+
+
+def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path) -> None:
+    esims, intervals, size = 5000, 6, 834
+    with stack.receiving() as receiver:
+        config = Config(faster=FASTER, receivers_url=receiver.url)
+        with stack.alertmanager(tmp_path, config) as alertmanager:
+            began = time.monotonic()
+            for interval in range(intervals):
+                due = began + interval * GROUP_INTERVAL
+                until(lambda due=due: time.monotonic() >= due)  # type: ignore[misc]
+                numbers = range(interval * size, min(esims, (interval + 1) * size))
+                send(alertmanager, exhausted("critical", numbers))
+                send(alertmanager, of_packages("EsimPackageExhausted", "critical"))
+                send(alertmanager, of_packages("EsimPackageUsageHigh", "warning"))
+            until(lambda: told(receiver, "EsimDataUsageHigh") == esims)
+
+    assert {each.receiver for each in receiver.received} == {"pager", "tickets"}
+    assert len(receiver.received) <= 10
+
+
+def test_a_storm_in_a_large_fleet_pages_for_its_packages(tmp_path: Path) -> None:
+    with stack.receiving() as receiver:
+        config = Config(faster=FASTER, receivers_url=receiver.url)
+        routes = "alertmanager-large-fleet.yml"
+        with stack.alertmanager(tmp_path, config, routes) as alertmanager:
+            send(alertmanager, exhausted("critical", range(500)))
+            send(alertmanager, of_packages("EsimPackageExhausted", "critical"))
+            until(lambda: len(receiver.of("pager")) == 3 and receiver.of("tickets"))
+
+    assert {page.alerts[0]["labels"]["alertname"] for page in receiver.of("pager")} == {
+        "EsimPackageExhausted"
+    }
+    (ticket,) = receiver.of("tickets")
+    assert len(ticket.alerts) + ticket.truncated == 500
+
+
+FOLLOWING = [
+    *exhausted("warning", range(500)),
+    *(firing("EsimReportingStale", "info", esim_id=f"esim-{n}") for n in range(500)),
+    firing("EsimWebhookFeedLow", "warning"),
+    firing("EsimFleetReportingStale", "warning"),
+    firing("EsimUsageNotMoving", "warning"),
+    *of_packages("EsimPackageUsageHigh", "warning"),
+]
+"""What fires because nothing is heard any more."""
+
+
+def test_a_silent_feed_is_one_notification_with_all_that_follows_from_it(tmp_path: Path) -> None:
+    with stack.receiving() as receiver:
+        config = Config(faster=FASTER, receivers_url=receiver.url)
+        with stack.alertmanager(tmp_path, config) as alertmanager:
+            send(alertmanager, [firing("EsimEventsSilent", "none")])
+            send(alertmanager, [firing("EsimWebhookFeedSilent", "critical")])
+            send(alertmanager, FOLLOWING)
+            until(lambda: receiver.received)
+            # Of the route whose groups wait longest, one after the other: when the second one
+            # is told of, the muted alerts have been looked at long before.
+            for count, vendor in enumerate(("other", "another"), 1):
+                send(alertmanager, [firing("EsimFairUseExceeded", "warning", vendor=vendor)])
+                until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]
+
+    page, *tickets = receiver.received
+    assert [alert["labels"]["alertname"] for alert in page.alerts] == ["EsimWebhookFeedSilent"]
+    assert [ticket.alerts[0]["labels"]["vendor"] for ticket in tickets] == ["other", "another"]
+
+
+def test_without_the_silence_the_same_alerts_are_notified(tmp_path: Path) -> None:
+    with stack.receiving() as receiver:
+        config = Config(faster=FASTER, receivers_url=receiver.url)
+        with stack.alertmanager(tmp_path, config) as alertmanager:
+            send(alertmanager, FOLLOWING)
+            expected = {
+                *("EsimDataUsageHigh", "EsimWebhookFeedLow", "EsimFleetReportingStale"),
+                *("EsimUsageNotMoving", "EsimPackageUsageHigh"),
+            }
+
+            def names() -> set[str]:
+                tickets = receiver.of("tickets")
+                return {each.alerts[0]["labels"]["alertname"] for each in tickets}
+
+            until(lambda: names() == expected)

@@ -1,0 +1,185 @@
+"""Rules, runbooks and tests of rules name only metrics and labels that there really are.
+
+What there is comes from a running exporter that a simulated fleet has fed, and from a running
+Prometheus for the metrics about its own rules.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import promql
+import pytest
+import stack
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from running import serving, until
+from test_rule_lints import RECORDINGS, RULES, sources
+
+from alerts.generator import README, Config
+from exporter.simulate import Fault, Faults, Simulation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from test_rule_lints import Rule
+
+TARGET = {"job", "instance"}
+"""Labels that a scrape adds."""
+
+SYNTHETIC = {
+    "up": frozenset[str](),
+    "scrape_duration_seconds": frozenset[str](),
+    "scrape_samples_scraped": frozenset[str](),
+    "ALERTS": frozenset({"alertname"}),
+}
+"""Series that Prometheus itself makes."""
+
+FOREIGN = {"pod"}
+"""Labels that a scrape adds on Kubernetes."""
+
+FAULTS = Faults(bad_signature=0.01, malformed=0.01)
+
+
+@dataclass
+class Exposed:
+    """Metrics as exposed: per sample name its sets of labels, and per label its values."""
+
+    labels: dict[str, set[frozenset[str]]] = field(default_factory=dict)
+    values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+
+    def add(self, text: str) -> None:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self.labels.setdefault(sample.name, set()).add(frozenset(sample.labels))
+                for label, value in sample.labels.items():
+                    self.values.setdefault((sample.name, label), set()).add(value)
+
+    def labels_of(self, names: set[str]) -> set[str]:
+        return {label for name in names for each in self.labels[name] for label in each}
+
+
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
+    folder = tmp_path_factory.mktemp("exposed")
+    found = Exposed({name: {labels} for name, labels in SYNTHETIC.items()})
+    with serving(folder) as exporter:
+        now = time.time()
+        simulation = Simulation(start=now - 3 * 86400, esims=60, seed=4, faults=FAULTS)
+        for delivery in simulation.advance(now):
+            wrong = delivery.fault is Fault.BAD_SIGNATURE
+            exporter.post(delivery.body, **({"secret": b"wrong"} if wrong else {}))
+        found.add(exporter.get("/metrics").text)
+        found.add(exporter.get("/metrics").text)  # now with what the first scrape measured
+        with stack.prometheus(folder, Config(), exporter=exporter.internal) as prometheus:
+            rules = 'rule_group="'
+            until(lambda: rules in prometheus.get("/metrics").text)
+            found.add(prometheus.get("/metrics").text)
+    return found
+
+
+def wrong_selectors(expression: promql.Expression, exposed: Exposed) -> list[str]:
+    """Return what an expression asks for and would never get."""
+    wrong = []
+    for selector in expression.selectors:
+        recording = RECORDINGS.get(selector.name)
+        names = sources(recording) if recording else {selector.name}
+        if unknown := names - exposed.labels.keys():
+            wrong += [f"no metric {name}" for name in unknown]
+            continue
+        wrong += [
+            f"no {selector.name}{{{label}{operator}{value}}}"
+            for label, operator, value in selector.matchers
+            if not matches(names, label, operator, value, exposed)
+        ]
+    return wrong
+
+
+def matches(names: set[str], label: str, operator: str, value: str, exposed: Exposed) -> bool:
+    """Tell whether a metric has the label with a value that the matcher is about."""
+    if label == "job":
+        return value in {Config().job, Config().esims_job}
+    present = {v for name in names for v in exposed.values.get((name, label), ())}
+    if label == "alertname":
+        return value in {rule.name for rule in RULES}
+    if value.startswith("<") or label == "code":
+        # A placeholder of a runbook; an error that need not have happened.
+        return bool(present)
+    if label == "status" and present:
+        # Of single eSIMs only what they are now is shown; the fleet's sums have every status.
+        present = exposed.values["esim_fleet_esims", "status"]
+    pattern = value if operator in {"=~", "!~"} else re.escape(value)
+    alternatives = [pattern] if "(" in pattern else pattern.split("|")
+    return all(any(re.fullmatch(each, found) for found in present) for each in alternatives)
+
+
+def known_labels(rule_sources: set[str], exposed: Exposed) -> set[str]:
+    return exposed.labels_of(rule_sources) | TARGET | FOREIGN
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_rule_names_only_what_the_exporter_exposes(rule: Rule, exposed: Exposed) -> None:
+    assert wrong_selectors(rule.expression, exposed) == []
+    assert rule.expression.labels <= known_labels(sources(rule), exposed)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_an_annotation_names_only_labels_that_the_alert_has(rule: Rule, exposed: Exposed) -> None:
+    texts = rule.document.get("annotations", {}).values()
+    named = {label for text in texts for label in re.findall(r"\$labels\.(\w+)", text)}
+    own = set(rule.document.get("labels", {}))
+    assert named <= known_labels(sources(rule), exposed) | own
+
+
+def queries() -> list[tuple[str, str]]:
+    """Return the queries of runbooks and of the README, each with the name of its page."""
+    pages = [README, *sorted((stack.ALERTS / "runbooks").glob("*.md"))]
+    found = []
+    for page in pages:
+        blocks = re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)
+        found += [(page.stem, block.strip()) for block in blocks]
+    return found
+
+
+@pytest.mark.parametrize(("page", "query"), queries(), ids=lambda each: each[:40])
+def test_a_query_of_a_runbook_names_only_what_the_exporter_exposes(
+    page: str, query: str, exposed: Exposed
+) -> None:
+    expression = promql.parse(query)
+    assert wrong_selectors(expression, exposed) == [], page
+    used: set[str] = set()
+    for selector in expression.selectors:
+        recording = RECORDINGS.get(selector.name)
+        used |= sources(recording) if recording else {selector.name}
+    assert expression.labels <= known_labels(used, exposed)
+
+
+def test_every_runbook_has_a_query() -> None:
+    with_queries = {page for page, _ in queries()}
+    assert {path.stem for path in (stack.ALERTS / "runbooks").glob("*.md")} <= with_queries
+
+
+@pytest.mark.parametrize(
+    "path", sorted((stack.ALERTS / "tests").glob("*.yml")), ids=lambda path: path.stem
+)
+def test_the_input_of_rule_tests_is_as_the_exporter_exposes_it(
+    path: Path, exposed: Exposed
+) -> None:
+    document = yaml.safe_load(path.read_text())
+    for test in document["tests"]:
+        for series in test["input_series"]:
+            (selector,) = promql.parse(series["series"]).selectors
+            labels = {label for label, _, _ in selector.matchers}
+            assert labels >= TARGET
+            assert frozenset(labels - TARGET) in exposed.labels[selector.name], series["series"]
+
+
+def test_renamed_metrics_and_labels_are_noticed(exposed: Exposed) -> None:
+    """The checks above see what they are for."""
+    assert wrong_selectors(promql.parse("esim_data_left_bytes > 1"), exposed)
+    assert wrong_selectors(promql.parse('esim_status{state="ACTIVATED"}'), exposed)
+    assert wrong_selectors(promql.parse('esim_status{status="ACTIVE"}'), exposed)
+    assert not wrong_selectors(promql.parse('esim_status{status="ACTIVATED"}'), exposed)

@@ -1,0 +1,227 @@
+"""Static checks of rules, after those of Cloudflare's pint and of awesome-prometheus-alerts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import promql
+import pytest
+import stack
+import yaml
+
+from exporter.durations import parse_duration
+from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
+from exporter.observation import descriptions
+from exporter.selfmetrics import SelfMetrics
+
+ESIMS = {family.name: family.type.value for family in esim_families(Identity())}
+FLEET = {family.name: family.type.value for family in (*PACKAGE_FAMILIES, *VENDOR_FAMILIES)}
+OWN = {each.name: each.type for each in (*SelfMetrics({}).descriptions, *descriptions())}
+PROCESS = {"process_start_time_seconds": "gauge", "up": "gauge"}
+PROMETHEUS = {
+    "prometheus_rule_evaluation_failures_total": "counter",
+    "prometheus_rule_group_iterations_missed_total": "counter",
+}
+TYPES = ESIMS | FLEET | OWN | PROCESS | PROMETHEUS
+DURABLE = ESIMS | FLEET
+"""Families whose counters outlive the process; a difference of them is exact."""
+
+ACCUMULATING = {"rate", "increase"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    group: str
+    document: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        name: str = self.document.get("alert") or self.document["record"]
+        return name
+
+    @property
+    def expression(self) -> promql.Expression:
+        return promql.parse(self.document["expr"])
+
+
+GROUPS = [
+    group
+    for path in sorted(stack.ALERTS.glob("*.rules.yml"))
+    for group in yaml.safe_load(path.read_text())["groups"]
+]
+RULES = [Rule(group["name"], rule) for group in GROUPS for rule in group["rules"]]
+ALERTS = [rule for rule in RULES if "alert" in rule.document]
+RECORDINGS = {rule.name: rule for rule in RULES if "record" in rule.document}
+
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+each_alert = pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule.name)
+
+
+def family_type(name: str) -> str:
+    """Return the type of a family; the counting series of a histogram are counters."""
+    base = re.sub(r"_(bucket|count|sum)$", "", name)
+    return "counter" if TYPES.get(base) == "histogram" else TYPES[name]
+
+
+def sources(rule: Rule) -> set[str]:
+    """Return the families a rule is computed from, through recorded ones."""
+    found: set[str] = set()
+    for selector in rule.expression.selectors:
+        recording = RECORDINGS.get(selector.name)
+        found |= sources(recording) if recording else {selector.name}
+    return found
+
+
+def raw(rule: Rule) -> list[promql.Selector]:
+    return [each for each in rule.expression.selectors if each.name not in RECORDINGS]
+
+
+@each_rule
+def test_no_rule_joins_across_the_two_scrape_jobs(rule: Rule) -> None:
+    names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in sources(rule)}
+    jobs = [ESIMS, FLEET | OWN | PROCESS, PROMETHEUS]
+    assert sum(bool(names & job.keys()) for job in jobs) <= 1
+
+
+@each_rule
+def test_windows_over_usage_are_multiples_of_its_four_hours(rule: Rule) -> None:
+    if not sources(rule) & DURABLE.keys():
+        return
+    for selector in rule.expression.selectors:
+        spans = [selector.offset, *selector.window.split(":")]
+        for span in filter(None, spans):
+            assert parse_duration(span) % (4 * 3600) == 0
+
+
+@each_rule
+def test_counters_are_only_seen_through_their_increase(rule: Rule) -> None:
+    durable: dict[str, set[str]] = {}
+    for selector in raw(rule):
+        if family_type(selector.name) == "counter":
+            if selector.functions and selector.functions[-1] in ACCUMULATING:
+                continue
+            assert selector.name in DURABLE
+            durable.setdefault(selector.name, set()).add(selector.offset)
+    for offsets in durable.values():
+        assert "" in offsets
+        assert len(offsets) > 1
+
+
+@each_rule
+def test_only_counters_are_seen_through_their_increase(rule: Rule) -> None:
+    for selector in rule.expression.selectors:
+        if selector.functions and selector.functions[-1] in ACCUMULATING:
+            assert family_type(selector.name) == "counter"
+            assert selector.window
+
+
+@each_rule
+def test_every_division_is_guarded_against_nothing(rule: Rule) -> None:
+    for divisor in rule.expression.divisors:
+        assert "> 0 )" in divisor or divisor.isdigit(), divisor
+
+
+@each_rule
+def test_the_result_names_no_replica(rule: Rule) -> None:
+    """Two replicas, or a pod that moved, must not be two alerts."""
+    if rule.name in {"Watchdog", "EsimExporterDown", "EsimRuleEvaluationFailing"}:
+        return
+    if any(selector.name not in RECORDINGS for selector in rule.expression.selectors[:1]):
+        assert {"instance", "pod"} <= rule.expression.labels
+
+
+@each_rule
+def test_plain_values_are_matched_without_patterns(rule: Rule) -> None:
+    for selector in rule.expression.selectors:
+        for _, operator, value in selector.matchers:
+            if operator in {"=~", "!~"}:
+                assert re.search(r"[|.*+?()\[\]]", value)
+
+
+@each_rule
+def test_aggregations_keep_the_labels_of_users(rule: Rule) -> None:
+    assert "by" not in promql.tokens(rule.document["expr"])
+
+
+@each_rule
+def test_nothing_is_alerted_on_by_rank(rule: Rule) -> None:
+    assert not rule.expression.functions & {"topk", "bottomk"}
+
+
+@each_alert
+def test_an_alert_compares_something(rule: Rule) -> None:
+    read = [each for s in rule.expression.selectors if (each := RECORDINGS.get(s.name))]
+    operators = {operator for each in [rule, *read] for operator in each.expression.operators}
+    assert operators & promql.COMPARISONS or rule.name == "Watchdog"
+
+
+@each_alert
+def test_an_absence_has_to_last(rule: Rule) -> None:
+    assert "absent" not in rule.expression.functions or "for" in rule.document
+
+
+@each_alert
+def test_labels_of_alerts_do_not_change_with_the_value(rule: Rule) -> None:
+    assert not any("{{" in value for value in rule.document["labels"].values())
+    assert rule.document["labels"]["severity"] in {"critical", "warning", "info", "none"}
+    assert rule.document["labels"]["scope"] in {"esim", "package", "fleet", "exporter"}
+
+
+@each_alert
+def test_annotations_are_complete(rule: Rule) -> None:
+    annotations = rule.document["annotations"]
+    assert re.fullmatch(r"[A-Z][^{}]*[^.]\.", annotations["summary"])
+    assert annotations["description"].endswith(".")
+    assert annotations["runbook_url"].endswith(f"/{rule.name}.md")
+    assert re.search(r"/d/esim-(fleet|package|esim|exporter)(\?|$)", annotations["dashboard_url"])
+    assert len(annotations) == 4
+
+
+@each_rule
+def test_names_have_their_form(rule: Rule) -> None:
+    if "alert" in rule.document:
+        assert re.fullmatch(r"Esim[A-Z][A-Za-z]+|Watchdog", rule.name)
+    else:
+        assert re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", rule.name)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group["name"])
+def test_groups_stay_within_the_lookback_and_lose_no_alerts_to_a_limit(
+    group: dict[str, Any],
+) -> None:
+    assert parse_duration(group["interval"]) <= 300
+    assert group["name"].startswith("esim-")
+    assert "limit" not in group
+
+
+@each_rule
+def test_recorded_series_are_recorded_before_they_are_read(rule: Rule) -> None:
+    order = [each.name for each in RULES if each.group == rule.group]
+    for selector in rule.expression.selectors:
+        if selector.name in RECORDINGS and RECORDINGS[selector.name].group == rule.group:
+            assert order.index(selector.name) < order.index(rule.name)
+
+
+@each_alert
+def test_alerts_of_fleet_and_packages_need_no_series_per_esim(rule: Rule) -> None:
+    if rule.document["labels"]["scope"] in {"package", "fleet"}:
+        assert sources(rule) <= FLEET.keys()
+        assert all(name.startswith(("esim_fleet_", "esim_partner_")) for name in sources(rule))
+
+
+def test_only_a_recent_event_of_an_esim_pages() -> None:
+    pages = [
+        rule
+        for rule in ALERTS
+        if (rule.document["labels"]["scope"], rule.document["labels"]["severity"])
+        == ("esim", "critical")
+    ]
+    assert len(pages) == 3
+    for rule in pages:
+        tokens = promql.tokens(rule.document["expr"])
+        assert "esim_package:esim_last_event_age_seconds:stale" in tokens
+        assert tokens[tokens.index("esim_package:esim_last_event_age_seconds:stale") - 1] == (
+            "unless"
+        )

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import programs
+
+from alerts.generator import groups
+from benchmarks import rules
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_tiny_run_measures_every_group(capsys: pytest.CaptureFixture[str]) -> None:
+    programs.require("prometheus")
+    assert rules.main(["--esims=200", "--seconds=1", "--every=500ms", "--scrape=500ms"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"| {group.name} | {len(group.rules)} |" in printed for group in groups())
+    assert "10 of them for used-up allowances" in printed
