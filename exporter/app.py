@@ -17,13 +17,15 @@ from exporter.families import Identity
 from exporter.fleet import Policy, Restoration
 from exporter.intake import Intake, State
 from exporter.logs import fields
-from exporter.observation import observe
+from exporter.observation import observe, observe_listeners
+from exporter.protection import Guard, guards
 from exporter.rejections import Rejections
 from exporter.selfmetrics import SelfMetrics
-from exporter.server import Listener, listen, on_signals, serve_until
+from exporter.server import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.settings import changed_but_fixed, read_iccid_hash_key, read_secrets
 from exporter.storage import Chunk, Table
 from exporter.vendors import Vendor, roamify
+from exporter.watch import watch
 from exporter.web import Health, Lifecycle, Telemetry, WebOptions, landing_page
 from exporter.webhook import Access, Webhook
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from quart import Quart
+    from quart import Blueprint
 
     from exporter.addresses import ListenAddress
     from exporter.settings import Settings
@@ -41,9 +43,6 @@ log = logging.getLogger(__name__)
 
 _LONGEST_TICK = 30.0
 """Seconds between looks at what expires, at most."""
-
-_WATCH = 5.0
-"""Seconds between looks at the secret file."""
 
 _LONGEST_CLOSE = 3.0
 """Seconds for the last commit and for closing the storage; with what requests in flight get
@@ -91,6 +90,7 @@ class Exporter:
             max_pending=settings.webhook.max_pending,
             tick=_tick(settings),
         )
+        self._internal_guard, self._public_guard = guards(settings)
         access = _access(settings, read_secrets(settings))
         self._webhook = Webhook(self._vendor, access, self._intake, self._metrics, clock)
         self._health = Health(self._intake)
@@ -105,13 +105,14 @@ class Exporter:
         self._stop_asked.set()
 
     def reload(self) -> None:
-        """Apply the settings that can change while running, and the secrets.
+        """Apply the settings that can change while running, secrets, certificates and users.
 
         Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
         """
         try:
             settings = self._load_settings()
             access = _access(settings, read_secrets(settings))
+            internal, public = self._internal_guard.read(), self._public_guard.read()
         except SettingsError as error:
             self._metrics.reload_successful.set(0)
             log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # it says it all
@@ -121,6 +122,8 @@ class Exporter:
         logs.configure(settings.log.level, self._settings.log.format)
         self._current = settings
         self._webhook.access = access
+        self._internal_guard.apply(internal)
+        self._public_guard.apply(public)
         if state := self._intake.state:
             state.fleet.apply(self._policy())
             state.exposition.stale_after = settings.fleet.stale_after
@@ -134,6 +137,8 @@ class Exporter:
         state cannot be loaded.
         """
         listeners = self._listeners()
+        allow_open_files(listeners)
+        observe_listeners(self._metrics, listeners)
         on_signals(self.stop, self._reload_on_signal)
         for listener in listeners:
             log.info("listening", extra=fields(listener=listener.name, address=listener.address))
@@ -142,7 +147,7 @@ class Exporter:
         asked = asyncio.create_task(self._stop_asked.wait())
         background = [
             asyncio.create_task(self._keep_rendered()),
-            asyncio.create_task(self._watch_secrets()),
+            asyncio.create_task(watch(self._files, self._reload_on_signal)),
         ]
         await asyncio.wait([intake, servers, asked], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
@@ -209,18 +214,11 @@ class Exporter:
                     await asyncio.sleep(0)
             await asyncio.sleep(max(_SHORTEST_PAUSE, _REST * (loop.time() - started)))
 
-    async def _watch_secrets(self) -> None:
-        """Reload when the secret file changes."""
-        path = self._settings.webhook.secret_file
-        if path is None:
-            return
-        seen = _signature(path)
-        while True:
-            await asyncio.sleep(_WATCH)
-            now = _signature(path)
-            if now != seen:
-                seen = now
-                self._reload_on_signal()
+    def _files(self) -> list[Path]:
+        """Return the files whose change is a reason to reload."""
+        secrets = self._settings.webhook.secret_file
+        files = [*self._internal_guard.files, *self._public_guard.files]
+        return [*files, secrets] if secrets else files
 
     def _listeners(self) -> list[Listener]:
         web, public = self._settings.web, self._settings.webhook.listen_address
@@ -233,28 +231,29 @@ class Exporter:
         webhook = self._webhook.blueprint()
         bound: list[Listener] = []
 
-        def bind(name: str, address: ListenAddress, app: Quart) -> None:
+        def bind(
+            name: str, address: ListenAddress, parts: list[Blueprint], guard: Guard, most: int
+        ) -> None:
+            receives = webhook in parts
+            app = application(name, parts, self._metrics, json_errors=receives, auth=guard.auth)
+            if receives:
+                answer_directly(app, self._webhook, self._metrics)
             try:
-                bound.append(listen(name, app, address))
+                bound.append(listen(name, app, address, guard, most))
             except SettingsError:
                 for listener in bound:
                     listener.socket.close()
                 raise
 
-        if public == web.listen_address and public.port:
-            app = application("exporter", [*internal, webhook], self._metrics, json_errors=True)
-            answer_directly(app, self._webhook, self._metrics)
-            bind("merged", public, app)
+        most, most_public = web.max_connections, self._settings.webhook.max_connections
+        if self._settings.merged:
+            both = [*internal, webhook]
+            bind("merged", public, both, self._internal_guard, max(most, most_public))
         else:
-            app = application("internal", internal, self._metrics, json_errors=False)
-            bind("internal", web.listen_address, app)
-            app = application("public", [webhook], self._metrics, json_errors=True)
-            answer_directly(app, self._webhook, self._metrics)
-            bind("public", public, app)
+            bind("internal", web.listen_address, internal, self._internal_guard, most)
+            bind("public", public, [webhook], self._public_guard, most_public)
         if web.health_listen_address:
-            health = [self._health.blueprint("")]
-            app = application("health", health, self._metrics, json_errors=False)
-            bind("health", web.health_listen_address, app)
+            bind("health", web.health_listen_address, [self._health.blueprint("")], Guard(), most)
         return bound
 
     @property
@@ -296,12 +295,3 @@ def _tick(settings: Settings) -> float:
     """Return the seconds between looks at what expires: a small part of the retention."""
     shortest = min(settings.retention.terminal, settings.retention.silent)
     return max(0.1, min(_LONGEST_TICK, shortest / 100))
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    """Return what differs when a file was replaced or written."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -17,6 +17,7 @@ from exporter import demo, logs, settings
 from exporter.app import Exporter
 from exporter.errors import ExporterError, SettingsError
 from exporter.logs import fields
+from exporter.protection import guards
 from exporter.simulate import command as simulate
 from exporter.storage.sqlite import SqliteStorage, from_url
 
@@ -90,6 +91,7 @@ def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         from_url(chosen.storage.url)
         settings.read_secrets(chosen)
         settings.read_iccid_hash_key(chosen)
+        guards(chosen)
     except SettingsError as error:
         return _unusable("check", error)
     print("The settings can be used.")  # noqa: T201  # the answer

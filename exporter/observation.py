@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from exporter.records import Feed
 from exporter.selfmetrics import PREFIX, Description
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client.metrics_core import Metric
 
     from exporter.intake import Intake, State
     from exporter.selfmetrics import SelfMetrics
+    from exporter.server import Listener
     from exporter.storage import Sizes, Storage
 
 
@@ -49,6 +50,20 @@ _SIZE = ("storage_size_bytes", "Size of the storage.")
 _LOG_SIZE = ("storage_wal_size_bytes", "Size of the storage's write-ahead log.")
 _RECEIVED = ("last_received_timestamp_seconds", "When a verified delivery last arrived.")
 
+_EXPIRY = (
+    "tls_certificate_expiry_timestamp_seconds",
+    "When the first certificate of a listener's chain expires.",
+)
+_CONNECTIONS = ("http_connections", "Open connections.")
+_REFUSED = (
+    "http_connections_refused",
+    "Connections that found no place, all others being answered.",
+)
+_DISPLACED = (
+    "http_connections_displaced",
+    "Connections that waited for a request and gave way to new ones.",
+)
+
 
 def observe(metrics: SelfMetrics, intake: Intake, storage: Storage, max_esims: int) -> None:
     """Show the size of state and storage; that of the state only once it is loaded."""
@@ -64,12 +79,35 @@ def observe(metrics: SelfMetrics, intake: Intake, storage: Storage, max_esims: i
     metrics.observe(families, descriptions())
 
 
+def observe_listeners(metrics: SelfMetrics, listeners: Sequence[Listener]) -> None:
+    """Show the connections of the listeners, and until when their certificates are valid."""
+
+    def families() -> Iterable[Metric]:
+        expiry = GaugeMetricFamily(PREFIX + _EXPIRY[0], _EXPIRY[1], labels=["listener"])
+        held = GaugeMetricFamily(PREFIX + _CONNECTIONS[0], _CONNECTIONS[1], labels=["listener"])
+        refused = CounterMetricFamily(PREFIX + _REFUSED[0], _REFUSED[1], labels=["listener"])
+        displaced = CounterMetricFamily(PREFIX + _DISPLACED[0], _DISPLACED[1], labels=["listener"])
+        for listener in listeners:
+            held.add_metric([listener.name], listener.gate.held)
+            refused.add_metric([listener.name], listener.gate.refused)
+            displaced.add_metric([listener.name], listener.gate.displaced)
+            if tls := listener.guard.protection.tls:
+                expiry.add_metric([listener.name], tls.expiry)
+        yield from (held, refused, displaced, expiry)
+
+    metrics.observe(families, ())
+
+
 def descriptions() -> tuple[Description, ...]:
     """Return the name and the rest of each gauge."""
     plain = [_LIMIT, _SIZE, _LOG_SIZE, *((gauge.name, gauge.help) for gauge in _STATE)]
     return (
         *(Description(PREFIX + name, "gauge", (), help_) for name, help_ in plain),
         Description(PREFIX + _RECEIVED[0], "gauge", ("vendor",), _RECEIVED[1]),
+        Description(PREFIX + _CONNECTIONS[0], "gauge", ("listener",), _CONNECTIONS[1]),
+        Description(f"{PREFIX}{_REFUSED[0]}_total", "counter", ("listener",), _REFUSED[1]),
+        Description(f"{PREFIX}{_DISPLACED[0]}_total", "counter", ("listener",), _DISPLACED[1]),
+        Description(PREFIX + _EXPIRY[0], "gauge", ("listener",), _EXPIRY[1]),
     )
 
 

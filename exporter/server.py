@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import hypercorn.asyncio.run
 from hypercorn.asyncio import serve
-from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.config import Config
 
+from exporter.connections import Gate, ServerConfig
 from exporter.errors import SettingsError
 from exporter.logs import fields
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from exporter.addresses import ListenAddress
+    from exporter.protection import Guard
 
 log = logging.getLogger(__name__)
 
@@ -32,26 +32,14 @@ _server_log.setLevel(logging.WARNING)  # where it listens is said once, by this 
 GRACE = 5.0
 """Seconds that requests in flight get to finish after the stop."""
 
-_KEEP_ALIVE = 30.0
-"""Seconds a connection may be idle, or take to send the head of a request."""
+_OTHER_FILES = 100
+"""Files open besides connections: the database, listeners, those of Python itself."""
+
+_FILES_PER_CONNECTION = 2
+"""One that is held, and one that is being closed or still agrees on TLS."""
 
 _BACKLOG = 1024
 """Connections the kernel holds until they are accepted: the vendor sends in bursts."""
-
-
-class _Connection(TCPServer):
-    """A connection that ends when the client ends it.
-
-    Hypercorn's own holds its file descriptor until the keep-alive time is over: clients that
-    connect anew for each delivery would soon use up all there are.
-    """
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        await self.idle_task.stop()
-
-
-hypercorn.asyncio.run.TCPServer = _Connection  # type: ignore[attr-defined]  # no setting does it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +49,8 @@ class Listener:
     name: str
     app: Quart
     socket: socket.socket
+    guard: Guard
+    gate: Gate
 
     @property
     def address(self) -> str:
@@ -69,10 +59,12 @@ class Listener:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def listen(name: str, app: Quart, address: ListenAddress) -> Listener:
+def listen(
+    name: str, app: Quart, address: ListenAddress, guard: Guard, max_connections: int
+) -> Listener:
     """Bind an application to an address. Raises ``SettingsError`` where that cannot be done."""
     try:
-        return Listener(name, app, _bound_socket(address))
+        return Listener(name, app, _bound_socket(address), guard, Gate(max_connections))
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {address} ({name}): {error.strerror or error}; "
@@ -86,6 +78,23 @@ async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> Non
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
             group.create_task(_serve(stop, listener))
+
+
+def allow_open_files(listeners: Sequence[Listener]) -> None:
+    """Raise the limit of open files, as far as the system lets, to what the listeners may need.
+
+    Without that a connection would be left waiting where it should be refused.
+    """
+    needed = _OTHER_FILES + _FILES_PER_CONNECTION * sum(each.gate.most for each in listeners)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        log.warning(
+            "fewer open files than connections allowed", extra=fields(files=allowed, needed=needed)
+        )
 
 
 def on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
@@ -106,14 +115,11 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 async def _serve(stop: asyncio.Event, listener: Listener) -> None:
-    config = Config()
+    config = ServerConfig(listener.guard, listener.gate)
     config.bind = [f"fd://{listener.socket.detach()}"]
     config.backlog = _BACKLOG
     config.errorlog = _server_log
     config.graceful_timeout = GRACE
-    config.include_server_header = False
-    config.keep_alive_max_requests = 1_000_000
-    config.keep_alive_timeout = _KEEP_ALIVE
     server = asyncio.ensure_future(serve(listener.app, config, shutdown_trigger=stop.wait))
     await stop.wait()
     done, _ = await asyncio.wait([server], timeout=GRACE + 1)

@@ -12,6 +12,7 @@ from markupsafe import escape
 from quart import Blueprint, Response, request
 
 import exporter
+from exporter.application import RETRY_AFTER
 from exporter.errors import SettingsError
 from exporter.exposition import Format, Group, Scrape
 from exporter.logs import fields
@@ -98,7 +99,9 @@ class Telemetry:
             return _plain(f"{error}\n", 400)
         most = self._options.max_requests
         if most and self._scrapes >= most:
-            return _plain(f"{most} scrapes are served at this moment, try again.\n", 503)
+            response = _plain(f"{most} scrapes are served at this moment, try again.\n", 503)
+            response.headers["Retry-After"] = str(RETRY_AFTER)
+            return response
         if self._intake.state is None and groups != {Group.EXPORTER}:
             return _plain(_LOADING, 503)
         self._hold_place()

@@ -51,11 +51,15 @@ def test_starts_from_the_documented_defaults() -> None:
     assert settings.web.external_url == ""
     assert settings.web.route_prefix == "/"
     assert not settings.web.enable_lifecycle
+    assert settings.web.config_file is None
     assert settings.web.max_requests == 40
+    assert settings.web.max_connections == 512
     assert settings.web.scrape_timeout == 60
     assert settings.web.shutdown_delay == 0
     assert settings.web.health_listen_address is None
     assert settings.webhook.listen_address == ListenAddress("", 10878)
+    assert settings.webhook.config_file is None
+    assert settings.webhook.max_connections == 2048
     assert settings.webhook.secret_file is None
     assert not settings.webhook.allow_unsigned
     assert settings.webhook.max_body_bytes == 65536
@@ -95,15 +99,19 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "log.level": "debug",
         "log.format": "json",
         "web.listen-address": "[::1]:1",
+        "web.config.file": "web.yml",
         "web.telemetry-path": "/esim/metrics",
         "web.external-url": "https://example.org/esim/",
         "web.route-prefix": "other/",
         "web.enable-lifecycle": "true",
         "web.max-requests": "0",
+        "web.max-connections": "8",
         "web.scrape-timeout": "1m30s",
         "web.shutdown-delay": "5s",
         "web.health-listen-address": "localhost:0",
         "webhook.listen-address": "127.0.0.1:2",
+        "webhook.config.file": "webhook.yml",
+        "webhook.max-connections": "9",
         "webhook.secret-file": "secrets",
         "webhook.max-body-bytes": "1024",
         "webhook.read-timeout": "500ms",
@@ -145,6 +153,13 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
     assert by_flag.web.external_url == "https://example.org/esim"
     assert by_flag.metrics.esim_labels == ("reference_id", "iccid_hash")
     assert by_flag.webhook.secret_file == Path("secrets")
+
+
+@pytest.mark.parametrize("text", ["{config.file: web.yml}", "{config: {file: web.yml}}"])
+def test_a_key_with_more_dots_is_written_either_way(text: str, tmp_path: Path) -> None:
+    path = config_file(tmp_path, f"web: {text}\n")
+
+    assert load([f"--config.file={path}"], SIGNED).web.config_file == Path("web.yml")
 
 
 def test_a_switch_that_the_file_turned_on_can_be_turned_off(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from exporter.settings.fields import (
     prefix_of_external_url,
     written,
 )
-from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Kind, Reload
+from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
 
 
 class _Group(BaseModel):
@@ -65,6 +65,11 @@ class WebSettings(_Group):
         description="Where to serve metrics, health, API and status page. The same address as "
         "--webhook.listen-address serves both together.",
     )
+    config_file: Annotated[OptionalPath, Key("config.file")] = Field(
+        default=None,
+        description="File with TLS, users and headers of the internal listener, in the format of "
+        "the Prometheus exporter toolkit. Read again when it or a file it names changes.",
+    )
     telemetry_path: TelemetryPath = Field(
         default="/metrics", description="Path under which metrics are served."
     )
@@ -83,6 +88,11 @@ class WebSettings(_Group):
     )
     max_requests: Annotated[Count, NotNegative] = Field(
         default=40, description="Scrapes served at the same time; 0 for no limit."
+    )
+    max_connections: Annotated[Count, Positive] = Field(
+        default=512,
+        description="Connections to the internal listener at the same time. A new one takes the "
+        "place of one that waits for a request, or is refused with 503.",
     )
     scrape_timeout: Annotated[Duration, Positive] = Field(
         default=written("60s"), description="How long a client may take to read a scrape."
@@ -104,6 +114,16 @@ class WebhookSettings(_Group):
 
     listen_address: Address = Field(
         default=written(":10878"), description="Where to receive webhooks."
+    )
+    config_file: Annotated[OptionalPath, Key("config.file")] = Field(
+        default=None,
+        description="File with TLS and headers of the public listener, in the format of "
+        "--web.config.file, without users. Read again when it or a file it names changes.",
+    )
+    max_connections: Annotated[Count, Positive] = Field(
+        default=2048,
+        description="Connections to the public listener at the same time; see "
+        "--web.max-connections. Where both listeners are one, the larger of the two holds.",
     )
     secret_file: Annotated[OptionalPath, Reload.APPLIED] = Field(
         default=None,
@@ -264,3 +284,18 @@ class Settings(BaseSettings):
         if health in {self.web.listen_address, self.webhook.listen_address} and health.port:
             raise ValueError(f"--web.health-listen-address: {health} has another listener")
         return self
+
+    @model_validator(mode="after")
+    def _one_connection_has_one_file(self) -> Self:
+        if self.merged and self.webhook.config_file:
+            raise ValueError(
+                "--webhook.config.file: both listeners have one address, to which "
+                "--web.config.file applies; remove it"
+            )
+        return self
+
+    @property
+    def merged(self) -> bool:
+        """Return whether one listener serves what is public and what is internal."""
+        address = self.web.listen_address
+        return address == self.webhook.listen_address and address.port != 0

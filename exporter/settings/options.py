@@ -52,6 +52,13 @@ class Kind:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Marks a field whose key within its group is not its name: some of Prometheus' have dots."""
+
+    name: str
+
+
 class Reload(Enum):
     """Marks a field that a reload applies; all others need a restart."""
 
@@ -70,6 +77,8 @@ class Option:
 
     path: tuple[str, str]
     """Attributes from the settings model to the value: the group and the field."""
+    key: str
+    """Path in the YAML file, with dots."""
     kind: str
     default: str
     """As it would be written, empty for none."""
@@ -82,11 +91,6 @@ class Option:
     """Its value may hold a password and is never shown."""
     reloadable: bool
     sources: frozenset[Source]
-
-    @property
-    def key(self) -> str:
-        """Path in the YAML file, with dots."""
-        return ".".join(self.path).replace("_", "-")
 
     @property
     def flag(self) -> str:
@@ -161,6 +165,7 @@ def _group(holder: FieldInfo) -> type[BaseModel]:
 def _option(path: tuple[str, str], field: FieldInfo) -> Option:
     return Option(
         path=path,
+        key=f"{path[0]}.{_key(path[1], field)}",
         kind=_kind(field),
         default=_default(field),
         help=field.description or "",
@@ -170,6 +175,11 @@ def _option(path: tuple[str, str], field: FieldInfo) -> Option:
         reloadable=Reload.APPLIED in field.metadata,
         sources=next((m.sources for m in field.metadata if isinstance(m, From)), frozenset(Source)),
     )
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    named = (marker.name for marker in field.metadata if isinstance(marker, Key))
+    return next(named, name.replace("_", "-"))
 
 
 def _kind(field: FieldInfo) -> str:

@@ -68,7 +68,7 @@ def read_environment(
             if value:
                 values[known[name]] = Given(value, name)
         elif name.startswith(PREFIX) and not _FROM_KUBERNETES.fullmatch(name):
-            problems.append(f"{name}: no such environment variable{_hint(name, known)}")
+            problems.append(f"{name}: no such environment variable{hint(name, known)}")
     return values, sorted(problems)
 
 
@@ -81,11 +81,11 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
     known = {option.key: option for option in options}
     values: Values = {}
     problems: list[str] = []
-    for key, value in _flattened(_document(path), path).items():
+    for key, value in _flattened(read_document(path), path, known).items():
         where = f"{path}: {key}"
         option = known.get(key)
         if option is None:
-            problems.append(f"{where}: no such key{_hint(key, known)}")
+            problems.append(f"{where}: no such key{hint(key, known)}")
         elif Source.FILE not in option.sources:
             problems.append(f"{where}: cannot be set in a file, use {_elsewhere(option)}")
         elif isinstance(value, str) or (option.many and isinstance(value, list)):
@@ -135,7 +135,7 @@ def _not_understood(
     return [
         f"{flag}: must not be a flag, use {_elsewhere(withheld[flag])}"
         if flag in withheld
-        else f"{flag}: no such flag{_hint(flag, offered)}"
+        else f"{flag}: no such flag{hint(flag, offered)}"
         for flag in flags
     ]
 
@@ -145,7 +145,8 @@ def _elsewhere(option: Option) -> str:
     return option.flag if Source.FLAG in option.sources else option.variable
 
 
-def _hint(name: str, known: Collection[str]) -> str:
+def hint(name: str, known: Collection[str]) -> str:
+    """Return a question to add to the complaint about a name that is not known."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return f", did you mean {close[0]}?" if close else ""
 
@@ -171,7 +172,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _document(path: Path) -> object:
+def read_document(path: Path) -> object:
+    """Read a YAML file, every scalar but null as text. Raises ``SettingsError``."""
     try:
         return yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - derived from the safe loader
     except OSError as error:
@@ -184,14 +186,17 @@ def _document(path: Path) -> object:
         raise SettingsError(f"{path}: not valid YAML: not text in UTF-8") from None
 
 
-def _flattened(document: object, path: Path) -> dict[str, object]:
-    """Join the names of groups and keys with a dot."""
-    groups = _mapping(document, str(path))
-    return {
-        f"{group}.{name}": value
-        for group, members in groups.items()
-        for name, value in _mapping(members, f"{path}: {group}").items()
-    }
+def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str, object]:
+    """Join the names of groups and keys with a dot; some keys have dots of their own."""
+    values: dict[str, object] = {}
+    for group, members in _mapping(document, str(path)).items():
+        for name, value in _mapping(members, f"{path}: {group}").items():
+            key = f"{group}.{name}"
+            if isinstance(value, dict) and key not in known:
+                values |= {f"{key}.{rest}": member for rest, member in value.items()}
+            else:
+                values[key] = value
+    return values
 
 
 def _mapping(value: object, where: str) -> dict[str, object]:

@@ -81,6 +81,7 @@ FAMILIES = {
     "esim_exporter_storage_size_bytes": "gauge",
     "esim_exporter_storage_wal_size_bytes": "gauge",
     "esim_exporter_scrape_size_bytes": "gauge",
+    "esim_exporter_tls_certificate_expiry_timestamp_seconds": "gauge",
     "esim_exporter_config_last_reload_successful": "gauge",
     "esim_exporter_config_last_reload_success_timestamp_seconds": "gauge",
 }
@@ -300,7 +301,12 @@ def test_all_families_of_the_group_exporter_are_there_from_the_start(serve: Serv
 
     assert {name: found.get(name) for name in FAMILIES} == FAMILIES
     ours = {name for name in found if not name.startswith(("process_", "python_"))}
-    assert ours - set(FAMILIES) <= {"esim_exporter_storage_damaged_rows"}
+    assert ours - set(FAMILIES) == {
+        "esim_exporter_http_connections",
+        "esim_exporter_http_connections_displaced",
+        "esim_exporter_http_connections_refused",
+        "esim_exporter_storage_damaged_rows",
+    }
     assert {"process_cpu_seconds", "process_open_fds", "python_info"} < set(found)
 
 
@@ -392,6 +398,7 @@ def test_scrapes_at_a_time_are_limited_and_slow_readers_cut_off(large: Serving) 
     with stalled(large) as reader:
         refused = until(lambda: [r for r in [large.get("/metrics")] if r.status_code == 503])[0]
         assert "esim_" not in refused.text
+        assert refused.headers["Retry-After"] == "5"
         assert large.get("/-/ready").status_code == 200
         assert large.post(event()).status_code == 200
         until(lambda: large.get("/metrics").status_code == 200)

@@ -1,0 +1,222 @@
+"""Connections of a listener: how many, how long they may wait, and what they are held to.
+
+What Hypercorn itself limits is set in :class:`ServerConfig`. What it has no setting for is
+done by :class:`Connection`, which takes the place of its own class.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import hypercorn.asyncio.run
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.config import Config
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from exporter.tls import HANDSHAKE_TIMEOUT, LiveContext
+
+if TYPE_CHECKING:
+    import ssl
+
+    from hypercorn.events import Event
+
+    from exporter.protection import Guard
+
+KEEP_ALIVE = 30.0
+"""Seconds a connection may wait: from its start, or from its last answer, to the end of the
+head of a request. Whoever sends nothing and whoever sends slowly have the same time."""
+
+MAX_HEAD = 16 * 1024
+"""Bytes of the head of a request that are waited for; above it the answer is 431."""
+
+_MAX_READ = 16 * 1024
+"""Bytes read at once: a head that arrives as a whole is at most this much longer."""
+
+_FAREWELL = 10.0
+"""Seconds for what was written to be taken, and for a client of TLS to agree on the end."""
+
+_REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"Retry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class Gate:
+    """Holds the connections of a listener to a number.
+
+    When there are as many already, the one that has waited longest for the head of a request
+    gives way to the new one: senders that take their time keep nobody out. Where all are being
+    answered, the new one is refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.refused = 0
+        self.displaced = 0
+        self._held: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}
+        """Those without a request, in the order in which they began to wait."""
+
+    @property
+    def held(self) -> int:
+        """Return how many connections there are."""
+        return len(self._held)
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a new connection, or return that there is no place."""
+        if len(self._held) >= self.most:
+            if not self._waiting:
+                self.refused += 1
+                return False
+            self.displaced += 1
+            oldest = next(iter(self._waiting))
+            self.leave(oldest)
+            oldest.give_way()
+        self._held.add(connection)
+        self._waiting[connection] = None
+        return True
+
+    def waits(self, connection: Connection, *, idle: bool) -> None:
+        """Note that a connection got a request, or was answered and waits for the next."""
+        self._waiting.pop(connection, None)
+        if idle and connection in self._held:
+            self._waiting[connection] = None
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._held.discard(connection)
+        self._waiting.pop(connection, None)
+
+
+class ServerConfig(Config):
+    """What Hypercorn asks about one listener; the guard may change its mind while it serves."""
+
+    h11_max_incomplete_size = MAX_HEAD
+    include_server_header = False
+    keep_alive_max_requests = 1_000_000
+    keep_alive_timeout = KEEP_ALIVE
+    ssl_handshake_timeout = HANDSHAKE_TIMEOUT
+
+    def __init__(self, guard: Guard, gate: Gate) -> None:
+        self.guard = guard
+        self.gate = gate
+        self.live = LiveContext(self._context, gate.most) if guard.protection.tls else None
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Return whether the listener speaks TLS, for as long as it serves."""
+        return self.live is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        """Return the context that new connections ask for theirs."""
+        return self.live
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Return what is added to every answer, those of Hypercorn itself included."""
+        return [*super().response_headers(protocol), *self.guard.protection.headers]
+
+    def _context(self) -> ssl.SSLContext:
+        tls = self.guard.protection.tls
+        assert tls, "TLS is turned on and off by a restart only"
+        return tls.context
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 and nothing else: what limits connections does not limit streams within them."""
+
+    async def _check_protocol(self, event: object) -> None:
+        """Take no request for the beginning of HTTP/2."""
+
+
+class Connection(TCPServer):
+    """A connection that passes the gate, and ends when the client ends it.
+
+    Hypercorn's own holds its file descriptor until the keep-alive time is over: clients that
+    connect anew for each delivery would soon use up all there are.
+    """
+
+    config: ServerConfig
+
+    async def run(self) -> None:
+        """Serve the connection until it is closed."""
+        gate = self.config.gate
+        try:
+            with suppress(OSError):  # that of ssl included: whoever is at fault is gone
+                if not self._admitted():
+                    await self._close()
+                elif not gate.admit(self):
+                    self.writer.write(_REFUSAL)
+                    await self._close()
+                else:
+                    await self._serve()
+        finally:
+            gate.leave(self)
+
+    def give_way(self) -> None:
+        """End at once."""
+        self.writer.transport.abort()
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do what the protocol asks for, and note when a request begins and is over."""
+        if isinstance(event, Updated):
+            self.config.gate.waits(self, idle=event.idle)
+        await super().protocol_send(event)
+
+    def _admitted(self) -> bool:
+        """Return whether the client is one of those that the listener is for."""
+        live, tls = self.config.live, self.config.guard.protection.tls
+        if not live or not tls:
+            return True
+        connection = self.writer.get_extra_info("ssl_object")
+        live.agreed(connection)
+        return tls.admits(connection)
+
+    async def _serve(self) -> None:
+        socket = self.writer.get_extra_info("socket")
+        client, server = (
+            parse_socket_addr(socket.family, name)
+            for name in (socket.getpeername(), socket.getsockname())
+        )
+        try:
+            async with TaskGroup(self.loop) as tasks:
+                self._task_group = tasks
+                self.protocol: Any = _Protocol(
+                    self.app,
+                    self.config,
+                    self.context,
+                    tasks,
+                    ConnectionState(self.state),
+                    self.config.ssl_enabled,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self.idle_task.restart(tasks, self._idle_timeout)
+                await self._read_data()
+                await self.idle_task.stop()
+        finally:
+            await self._close()
+
+    async def _read_data(self) -> None:
+        while not self.reader.at_eof():
+            try:
+                data = await self.reader.read(_MAX_READ)
+            except OSError:
+                break
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
+
+    async def _close(self) -> None:
+        end = self.loop.call_later(_FAREWELL, self.give_way)
+        try:
+            await super()._close()
+        finally:
+            end.cancel()
+
+
+hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]  # no setting does it
