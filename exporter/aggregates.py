@@ -42,7 +42,7 @@ class PackageTotals:
         self.statuses = dict.fromkeys(STATUSES, 0)
         """Allowances per status of their eSIM."""
         self.limited = 0
-        """Allowances with a finite amount of data, of eSIMs that are not terminal."""
+        """Allowances of which both are known, of eSIMs that are not terminal."""
         self.allowed = 0
         """Bytes, over those."""
         self.remaining = 0
@@ -60,10 +60,10 @@ class PackageTotals:
         if esim.terminal:
             return
         s = allowance.snapshot
-        if s.data_allowed is not None:
+        if s.data_allowed is not None and s.data_remaining is not None:
             self.limited += sign
             self.allowed += sign * s.data_allowed
-            self.remaining += sign * (s.data_remaining or 0)
+            self.remaining += sign * s.data_remaining
         for resource, allowed, remaining in (
             ("data", s.data_allowed, s.data_remaining),
             ("sms", s.sms_allowed, s.sms_remaining),

@@ -91,7 +91,7 @@ class Exporter:
             tick=_tick(settings),
         )
         self._internal_guard, self._public_guard = guards(settings)
-        access = _access(settings, read_secrets(settings))
+        access = self._access(settings)
         self._webhook = Webhook(self._vendor, access, self._intake, self._metrics, clock)
         self._health = Health(self._intake)
         self._stop_asked = asyncio.Event()
@@ -111,7 +111,7 @@ class Exporter:
         """
         try:
             settings = self._load_settings()
-            access = _access(settings, read_secrets(settings))
+            access = self._access(settings)
             internal, public = self._internal_guard.read(), self._public_guard.read()
         except SettingsError as error:
             self._metrics.reload_successful.set(0)
@@ -216,7 +216,7 @@ class Exporter:
 
     def _files(self) -> list[Path]:
         """Return the files whose change is a reason to reload."""
-        secrets = self._settings.webhook.secret_file
+        secrets = self._current.webhook.secret_file
         files = [*self._internal_guard.files, *self._public_guard.files]
         return [*files, secrets] if secrets else files
 
@@ -267,6 +267,17 @@ class Exporter:
             scrape_timeout=web.scrape_timeout,
         )
 
+    def _access(self, settings: Settings) -> Access:
+        """Return what deliveries must satisfy; whether they are signed at all stays as started."""
+        webhook = settings.webhook
+        signed = not self._settings.webhook.allow_unsigned
+        secrets = read_secrets(settings) if signed else ()
+        if signed and not secrets:
+            raise SettingsError(
+                "no webhook secret is left; deliveries go on to be verified with the last ones"
+            )
+        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
+
     def _policy(self) -> Policy:
         retention = self._current.retention
         return Policy(
@@ -284,11 +295,6 @@ class Exporter:
             self._metrics.signatures.labels(self._vendor.name, str(place))  # from 0 on
         self._metrics.reload_successful.set(1)
         self._metrics.reload_success_time.set(self._clock())
-
-
-def _access(settings: Settings, secrets: tuple[bytes, ...]) -> Access:
-    webhook = settings.webhook
-    return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
 
 
 def _tick(settings: Settings) -> float:

@@ -15,6 +15,9 @@ MAX_AMOUNT = 2**63 - 1
 UNLIMITED_AMOUNT = 2**53 - 1
 """A data allowance of this many bytes or more is the vendor's way to say "unlimited"."""
 
+MAX_TIME = 2**32 - 1
+"""The latest event time, unix seconds, in 2106: samples are packed with 32 bits of it."""
+
 MAX_IDENTIFIER = 256
 """The greatest length, in characters, of an identifier, a name or a location."""
 

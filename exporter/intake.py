@@ -204,6 +204,9 @@ class Intake:
             return draft.merge(delivery.content)
         except InvalidEvent as error:
             return error
+        except Exception:  # whatever it is, it must not stop all others
+            log.exception("event could not be merged")
+            return InvalidEvent((FieldError((), "the exporter cannot process this event"),))
 
     async def _expire(self, state: State) -> bool:
         """Commit some of what is due; return whether there may be more."""

@@ -43,7 +43,7 @@ def chosen_format(accept: Iterable[tuple[str, float]]) -> Format:
     """
     openmetrics = text = 0.0
     for media_range, quality in accept:
-        media_type, parameters = parse_options_header(media_range)
+        media_type, parameters = parse_options_header(media_range.lower())
         version = parameters.get("version")
         if media_type == "application/openmetrics-text" and version in {None, "1.0.0"}:
             openmetrics = max(openmetrics, quality)

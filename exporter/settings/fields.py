@@ -120,7 +120,7 @@ OptionalAddress = Annotated[
 OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("file")]
 
 TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
-ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url")]
+ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Confidential.VALUE]
 EsimLabels = Annotated[

@@ -85,7 +85,7 @@ def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"esim-exporter simulate: {error}\n")
         return USAGE_ERROR
     sys.stderr.write(f"{summary}\n")
-    return 1 if summary.refused or summary.accepted else 0
+    return 1 if summary.refused or summary.accepted or not summary.sent else 0
 
 
 async def _run(options: Options) -> Summary:

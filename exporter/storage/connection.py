@@ -105,6 +105,7 @@ def _inspect(path: Path) -> str | None:
     The lock SQLite itself takes keeps another process from writing meanwhile; closing the
     file lets go of it.
     """
+    existed = path.exists()
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     # 0600: the rows hold ICCIDs. SQLite gives the log the same mode.
     with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
@@ -113,9 +114,12 @@ def _inspect(path: Path) -> str | None:
         except BlockingIOError:
             raise _in_use(path) from None
         log = wal.beside(path)
-        _identify(path, file.read(HEADER_SIZE), log)
+        head = file.read(HEADER_SIZE)
+        _identify(path, head, log)
         note = wal.check(log)
         wal.rewrite(log)
+        if existed and not head:
+            return f"{path} was an empty file: a new storage begins in it"
         return note
 
 

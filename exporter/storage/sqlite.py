@@ -64,6 +64,8 @@ class SqliteStorage:
         self._notes: tuple[str, ...] = ()
         self._fault: str | None = None
         self._suspect = False
+        self._identities: dict[Path, tuple[int, int]] = {}
+        """Device and inode of the files that are open."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteStorage:
@@ -136,6 +138,7 @@ class SqliteStorage:
 
     def _connect(self) -> None:
         self._connection, note = connect(self._path)
+        self._learn_files()
         if note:
             self._notes += (note,)
 
@@ -149,6 +152,7 @@ class SqliteStorage:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._identities.pop(wal.beside(self._path), None)  # SQLite removes an empty log
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -188,10 +192,12 @@ class SqliteStorage:
     def _commit(self, changes: Changes) -> tuple[Row, ...]:
         if self._fault:
             raise StorageUnavailable(self._fault)
+        self._check_files()
         try:
             conflicts = write(self._connected(), changes)
         except (sqlite3.Error, MemoryError, StorageDamaged) as error:
             raise self._fail(error) from error
+        self._learn_files()
         if _size(wal.beside(self._path)) > LOG_LIMIT:
             # After the answer, which need not wait for it.
             self._writer.submit(self._shrink_log)
@@ -218,8 +224,29 @@ class SqliteStorage:
         self._fault = f"{self._path} cannot be written: {error or type(error).__name__}"
         return StorageUnavailable(self._fault)
 
+    def _check_files(self) -> None:
+        """Raise ``StorageUnavailable`` where the files are no longer those that are open.
+
+        SQLite would go on writing to files that nobody can find any more.
+        """
+        for path in (self._path, wal.beside(self._path)):
+            identity = _identity(path)
+            if self._identities.get(path, identity) != identity:
+                self._suspect = True
+                self._fault = (
+                    f"{path} was removed or replaced while in use: put it back, or restart to "
+                    "begin with what is there now"
+                )
+                raise StorageUnavailable(self._fault)
+
+    def _learn_files(self) -> None:
+        for path in (self._path, wal.beside(self._path)):
+            if path not in self._identities and (identity := _identity(path)):
+                self._identities[path] = identity
+
     def _probe(self) -> bool:
         try:
+            self._check_files()
             if self._suspect:
                 # An empty log is the proof: all that can be read is in the database file and
                 # synced. After a failed sync the log alone may be in memory only.
@@ -262,6 +289,14 @@ def _copy(source: sqlite3.Connection, path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _size(path: Path) -> int:

@@ -18,6 +18,7 @@ from exporter.errors import FieldError, InvalidEvent, MalformedEvent
 from exporter.events import (
     MAX_AMOUNT,
     MAX_IDENTIFIER,
+    MAX_TIME,
     UNLIMITED_AMOUNT,
     Event,
     OtherEvent,
@@ -184,7 +185,7 @@ def _partner(fields: Fields, event_type: str, now: float) -> PartnerEvent:
         time=_time(fields, now),
         currency=currency,
         balance=fields.required_number("balance") + 0.0,  # -0.0 is 0.0
-        threshold=None if threshold is None else float(threshold),
+        threshold=None if threshold is None else threshold + 0.0,
     )
 
 
@@ -194,7 +195,7 @@ def _time(fields: Fields, now: float) -> int:
     if len(fields.errors) == noted:
         if time < _EARLIEST:
             fields.fail("timestamp", "must be unix seconds after 2014")
-        elif time > now + _AHEAD:
+        elif time > min(now + _AHEAD, MAX_TIME):
             fields.fail("timestamp", "must not be more than 24 hours in the future")
     return time
 

@@ -287,11 +287,11 @@ class Model:
                 (vendor, package), 0
             ) + sum(use.counters["data"].value for _, use in uses if "data" in use.counters)
             live = [use.newest.snapshot for card, use in uses if not card.terminal]
-            limited = [s for s in live if s.data_allowed is not None]
+            limited = [s for s in live if None not in {s.data_allowed, s.data_remaining}]
             if limited:
                 for what in ("allowed", "remaining"):
                     shown[series(f"esim_fleet_data_{what}_bytes", **labels)] = sum(
-                        getattr(s, f"data_{what}") or 0 for s in limited
+                        getattr(s, f"data_{what}") for s in limited
                     )
             for resource in RESOURCES:
                 for threshold, share in THRESHOLDS.items():

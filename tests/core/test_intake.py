@@ -194,6 +194,17 @@ async def test_every_delivery_of_a_batch_is_answered_for_itself(storage: MemoryS
         ]
 
 
+async def test_an_event_that_cannot_be_processed_is_kept_and_stops_no_other(
+    storage: MemoryStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(storage) as room:
+        beyond = usage(time=2**32)  # no parser lets it through: samples cannot hold its time
+        answers = await room.outcomes(room.submit(beyond, b"beyond"), room.submit(usage()))
+        assert answers == [InvalidEvent, Result.ACCEPTED]
+        assert [each.body for each in room.state.rejections] == [b"beyond"]
+    assert "event could not be merged" in caplog.text
+
+
 async def test_what_changes_nothing_is_answered_without_a_commit(storage: MemoryStorage) -> None:
     async with at_work(storage) as room:
         assert await room.submit(usage()) is Result.ACCEPTED

@@ -159,6 +159,7 @@ def scraped(
         (PROMETHEUS_3_TEXT_1, TEXT),
         ("application/openmetrics-text;version=0.0.1", TEXT),
         ("application/openmetrics-text;version=1.0.0;q=0, text/plain", TEXT),
+        ("APPLICATION/OpenMetrics-Text;VERSION=1.0.0", OPENMETRICS),
         (BROWSER, TEXT),
         ("*/*", TEXT),
         ("", TEXT),
@@ -386,12 +387,21 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def stalled(server: Serving) -> socket.socket:
     """Begin a scrape and read nothing of it."""
+    return until(lambda: begun(server))
+
+
+def begun(server: Serving) -> socket.socket | None:
+    """Return the connection of a scrape, unread; ``None`` where its place was taken."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, _, port = server.internal.removeprefix("http://").partition(":")
     connection.connect((host, int(port)))
     connection.sendall(b"GET /metrics?collect[]=esims HTTP/1.1\r\nHost: x\r\n\r\n")
-    return connection
+    connection.settimeout(30)
+    if b" 200 " in connection.recv(14, socket.MSG_PEEK):
+        return connection
+    connection.close()
+    return None
 
 
 def test_scrapes_at_a_time_are_limited_and_slow_readers_cut_off(large: Serving) -> None:

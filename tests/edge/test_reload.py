@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -152,3 +153,53 @@ def test_a_broken_settings_file_keeps_the_last_good_settings(serve: Serve, tmp_p
     os.kill(server.process.pid, signal.SIGHUP)
     until(lambda: server.own()[SUCCESS] == 1)
     assert server.post(event()).status_code == 200
+
+
+def started_with(serve: Serve, folder: Path, **webhook: object) -> tuple[Serving, Path]:
+    """Start with a settings file that may change."""
+    file = folder / "settings.yml"
+    file.write_text(json.dumps({"webhook": webhook}))
+    return serve(f"--config.file={file}", environ={}), file
+
+
+def test_a_reload_never_turns_off_that_deliveries_are_signed(
+    serve: Serve, secrets: Path, tmp_path: Path
+) -> None:
+    server, file = started_with(serve, tmp_path, **{"secret-file": str(secrets)})
+    replace(file, json.dumps({"webhook": {"allow-unsigned": "true"}}).encode())
+
+    server.send(signal.SIGHUP)
+
+    until(lambda: server.own()[SUCCESS] == 0)
+    assert (code(server, OLD), code(server, NEW)) == (200, 401)
+
+
+def test_a_reload_never_turns_on_that_deliveries_are_signed(
+    serve: Serve, secrets: Path, tmp_path: Path
+) -> None:
+    server, file = started_with(serve, tmp_path, **{"allow-unsigned": "true"})
+    replace(file, json.dumps({"webhook": {"secret-file": str(secrets)}}).encode())
+
+    server.send(signal.SIGHUP)
+
+    until(lambda: server.logged("reloaded"))
+    assert {each["setting"] for each in server.logged("change needs a restart")} == {
+        "--webhook.allow-unsigned"
+    }
+    assert code(server, NEW) == 200
+
+
+def test_another_secret_file_that_a_reload_names_is_watched_as_well(
+    serve: Serve, secrets: Path, tmp_path: Path
+) -> None:
+    server, file = started_with(serve, tmp_path, **{"secret-file": str(secrets)})
+    other = tmp_path / "others"
+    other.write_bytes(OLD)
+    replace(file, json.dumps({"webhook": {"secret-file": str(other)}}).encode())
+    server.send(signal.SIGHUP)
+    until(lambda: server.logged("reloaded"))
+
+    replace(other, NEW)
+
+    until(lambda: code(server, NEW) == 200)
+    assert code(server, OLD) == 401

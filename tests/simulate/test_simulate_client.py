@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -546,6 +547,13 @@ def test_main_tells_by_its_code_that_an_event_was_refused() -> None:
     receiver = receive_in_thread(answer(401), enough=10, ready=threading.Event())
     args = parse("--url", receiver.url, "--rate", "1000", "--connections", "1")
     assert main(args, {"ESIM_EXPORTER_WEBHOOK_SECRET": "wrong"}) == 1
+
+
+def test_main_tells_by_its_code_that_nothing_arrived() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    args = parse("--url", f"http://127.0.0.1:{port}/webhooks/roamify", "--duration", "1ms")
+    assert main(args, {"ESIM_EXPORTER_WEBHOOK_SECRET": "x"}) == 1
 
 
 def test_main_signs_with_the_first_secret_of_the_file(tmp_path: Path) -> None:

@@ -433,3 +433,44 @@ async def test_holds_what_a_dictionary_would(
         rows, bases = await reopened(storage, path)
     assert {(row.table, row.key): (row.version, row.data) for row in rows} == model
     assert bases == amounts
+
+
+@pytest.mark.parametrize("gone", ["a.db", "a.db-wal"])
+async def test_a_file_that_was_removed_is_not_written_to_any_more(
+    storage: SqliteStorage, path: Path, gone: str
+) -> None:
+    await storage.commit(Changes((esim("a", 0),)))
+    there, away = path.with_name(gone), path.with_name("away")
+    there.rename(away)
+    for attempt in (storage.commit(Changes((esim("b", 0),))), storage.probe()):
+        with pytest.raises(StorageUnavailable, match=f"{gone} was removed or replaced"):
+            await attempt
+
+    away.rename(there)
+    assert await storage.probe()
+    assert await storage.commit(Changes((esim("b", 0),))) == ()
+    rows, _ = await reopened(storage, path)
+    assert [row.key[1] for row in rows] == ["a", "b"]
+
+
+def replace_with_nothing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.touch()
+
+
+async def test_a_file_that_was_replaced_is_not_written_to(
+    storage: SqliteStorage, path: Path
+) -> None:
+    await storage.commit(Changes((esim("a", 0),)))
+    replace_with_nothing(path)
+    with pytest.raises(StorageUnavailable, match="removed or replaced"):
+        await storage.commit(Changes((esim("b", 0),)))
+    assert size(path) == 0
+
+
+async def test_a_new_storage_in_an_empty_file_is_noted(path: Path) -> None:
+    replace_with_nothing(path)
+    storage = await SqliteStorage.open(path)
+    notes = [note async for chunk in storage.load() for note in chunk.notes]
+    await storage.close()
+    assert notes == [f"{path} was an empty file: a new storage begins in it"]

@@ -16,6 +16,7 @@ from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent
 from exporter.events import (
     MAX_AMOUNT,
     MAX_IDENTIFIER,
+    MAX_TIME,
     UNLIMITED_AMOUNT,
     Event,
     OtherEvent,
@@ -1108,3 +1109,20 @@ def _outcome(body: str) -> Event | tuple[FieldError, ...]:
         return parse(body.encode(), NOW)
     except InvalidEvent as error:
         return error.errors
+
+
+def test_a_balance_and_a_threshold_of_minus_zero_are_zero() -> None:
+    body = payload("partner-low-balance").replace(b"100.0", b"-0.0").replace(b"50.0", b"-0.0")
+    event = parse(body, NOW)
+    assert isinstance(event, PartnerEvent)
+    assert (str(event.balance), str(event.threshold)) == ("0.0", "0.0")
+
+
+def test_no_event_is_later_than_samples_can_tell() -> None:
+    late = payload("usage").replace(b"1700000000", str(MAX_TIME + 1).encode())
+    with pytest.raises(InvalidEvent, match="timestamp"):
+        parse(late, MAX_TIME + 1.0)
+    latest = payload("usage").replace(b"1700000000", str(MAX_TIME).encode())
+    event = parse(latest, MAX_TIME + 1.0)
+    assert isinstance(event, UsageEvent)
+    assert event.time == MAX_TIME
