@@ -387,11 +387,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def stalled(server: Serving) -> socket.socket:
     """Begin a scrape and read nothing of it."""
-    return until(lambda: begun(server))
+    return until(lambda: begun(server))[0]
 
 
-def begun(server: Serving) -> socket.socket | None:
-    """Return the connection of a scrape, unread; ``None`` where its place was taken."""
+def begun(server: Serving) -> list[socket.socket]:
+    """Return the connection of a scrape, unread; none where its place was taken."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, _, port = server.internal.removeprefix("http://").partition(":")
@@ -399,9 +399,9 @@ def begun(server: Serving) -> socket.socket | None:
     connection.sendall(b"GET /metrics?collect[]=esims HTTP/1.1\r\nHost: x\r\n\r\n")
     connection.settimeout(30)
     if b" 200 " in connection.recv(14, socket.MSG_PEEK):
-        return connection
+        return [connection]
     connection.close()
-    return None
+    return []
 
 
 def test_scrapes_at_a_time_are_limited_and_slow_readers_cut_off(large: Serving) -> None:
