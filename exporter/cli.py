@@ -116,7 +116,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     """Return the fastest event loop there is."""
     try:
         import uvloop  # noqa: PLC0415  # there is none for some platforms
-    except ImportError:  # pragma: no cover  # likewise
+    except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 
