@@ -11,7 +11,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test bench bench-short lint docs alerts clean
+.PHONY: help run test test-dashboards bench bench-short lint docs alerts dashboards screenshots clean
 
 help: ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -36,14 +36,26 @@ docs: $(INSTALLED_DEV) ## write the tables in README.md from the code
 alerts: $(INSTALLED_DEV) ## write rules, routes and the table of alerts from their one source
 	$(BIN)/python -m alerts.generator
 
+dashboards: $(INSTALLED_DEV) ## write the dashboards from their source
+	$(BIN)/python -m grafana.generator
+
+test-dashboards: $(INSTALLED_DEV) ## draw the dashboards with Grafana's components and check them
+	$(BIN)/python -m pytest tests/grafana/rendering.py
+
+screenshots: test-dashboards ## take the pictures for the documentation
+	for n in fleet package esim exporter; do pngquant --strip --force --speed 1 \
+	  --output grafana/screenshots/esim-$$n.png 256 .cache/screenshots/esim-$$n-dark.png; done
+
 lint: $(INSTALLED_DEV) ## check style, types and what is generated
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m alerts.generator --check
+	$(BIN)/python -m grafana.generator --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean: ## remove all that was set up or built; databases stay
+	rm -rf tests/grafana/render/node_modules tests/grafana/render/dist
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* build dist
 	find exporter tests -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,0 +1,3 @@
+"""Dashboards for Grafana; the JSON is written by :mod:`grafana.generator`."""
+
+from __future__ import annotations

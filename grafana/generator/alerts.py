@@ -1,0 +1,103 @@
+"""Tables of alerts, with links to runbooks and to what the alerts are about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.generator import palette, variables
+from grafana.generator.panels import Query, Words
+from grafana.generator.tables import Column, columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.builders import table
+
+_FIRING = 'alertname=~"Esim.+", alertstate="firing", severity!="none"'
+
+
+def in_scopes(scopes: str) -> str:
+    """Return an expression for the firing alerts of some scopes, and single eSIMs counted."""
+    # Not by vendor: alerts about the exporter as a whole have none.
+    return f"""count by (severity, alertname, package_id) (
+            ALERTS{{@job, {_FIRING}, scope=~"{scopes}"}})
+        or count by (severity, alertname) (
+            ALERTS{{@job, {_FIRING}, scope="esim"}})"""
+
+
+def of_package() -> str:
+    """Return an expression for the firing alerts of the chosen packages."""
+    return f"""count by (severity, alertname, package_id) (
+        ALERTS{{@package_rules, {_FIRING}}})"""
+
+
+def of_exporter() -> str:
+    """Return an expression for the firing alerts about the exporter."""
+    return f'count by (severity, alertname) (ALERTS{{@job, {_FIRING}, scope="exporter"}})'
+
+
+def _ranked(expr: str) -> str:
+    """Add a label that sorts by urgency, since the names do not."""
+    for rank, severity in enumerate(palette.SEVERITIES, 1):
+        expr = f'label_replace({expr}, "rank", "{rank}", "severity", "{severity}")'
+    return expr
+
+
+def firing(expr: str) -> table.Panel:
+    """Return a table of firing alerts."""
+    return _table(
+        Words(
+            "Firing alerts",
+            """What fires now, and for how many eSIMs, packages or instances. critical is a page,
+            warning a ticket, info is sent nowhere. Follow an alert to its runbook.""",
+            "no alert fires",
+        ),
+        [Query(_ranked(expr), instant=True)],
+        [
+            _severity(),
+            _alert(),
+            Column(
+                "package_id",
+                "Package",
+                link=variables.to_dashboard("package", "package", "package_id"),
+                link_title="Show this package",
+            ),
+            Column("Value", "Count", "locale", width=70),
+        ],
+    )
+
+
+def of_esim() -> table.Panel:
+    """Return a table of the alerts of the chosen eSIM."""
+    expr = """count by (severity, alertname, resource, threshold, alertstate) (
+        ALERTS{@esim_rules, severity!="none"})"""
+    return _table(
+        Words(
+            "Its alerts",
+            """What fires or is pending for this eSIM alone. Follow an alert to its runbook; alerts
+            of its package are on the package's dashboard.""",
+            "no alert about this eSIM",
+        ),
+        [Query(_ranked(expr), instant=True)],
+        [
+            _severity(),
+            _alert(),
+            Column("resource", "Of", width=70),
+            Column("threshold", "From", width=70),
+            Column("alertstate", "State", width=90),
+        ],
+    )
+
+
+def _table(words: Words, queries: Sequence[Query], shown: Sequence[Column]) -> table.Panel:
+    return columns(words, queries, shown, sort_by="rank", descending=False)
+
+
+def _severity() -> Column:
+    ranks = {str(rank): name for rank, name in enumerate(palette.SEVERITIES, 1)}
+    colours = {rank: palette.SEVERITIES[name] for rank, name in ranks.items()}
+    return Column("rank", "Severity", width=90, colours=colours, names=ranks)
+
+
+def _alert() -> Column:
+    return Column("alertname", "Alert", link=variables.to_runbook(), link_title="Open the runbook")

@@ -1,0 +1,90 @@
+"""What has the same colour everywhere. The shades are those that both themes can be read in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.models import dashboard as models
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GOOD: Final = "semi-dark-green"
+NOTICE: Final = "dark-yellow"
+WARNING: Final = "dark-orange"
+CRITICAL: Final = "semi-dark-red"
+NEUTRAL: Final = "semi-dark-blue"
+IDLE: Final = "#8e8e8e"
+
+USED: Final = ((None, GOOD), (0.75, NOTICE), (0.9, WARNING), (1.0, CRITICAL))
+"""The used share of an allowance: the vendor sends an event at each of these steps."""
+
+BANDS: Final = {
+    "0.25": ("25 %", NEUTRAL),
+    "0.5": ("50 %", GOOD),
+    "0.75": ("75 %", NOTICE),
+    "0.9": ("90 %", WARNING),
+    "1": ("100 %", CRITICAL),
+}
+"""Names and colours of the fleet's thresholds."""
+
+SEVERITIES: Final = {"critical": CRITICAL, "warning": WARNING, "info": NEUTRAL}
+
+STATUSES: Final = {
+    "ACTIVATED": GOOD,
+    "INSTALLED": "light-blue",
+    "NEW": NEUTRAL,
+    "INACTIVE": NOTICE,
+    "EXPIRED": IDLE,
+    "DELETED": "dark-purple",
+    "REVOKED": CRITICAL,
+    "UNKNOWN": WARNING,
+    "OTHER": "light-purple",
+}
+
+Steps = tuple[tuple[float | None, str], ...]
+"""Lower bounds, the first of which has none, and the colours from there on."""
+
+PLAIN: Final[Steps] = ((None, NEUTRAL),)
+
+
+def above(*bounds: tuple[float, str]) -> Steps:
+    """Return steps that are good below the first bound."""
+    return ((None, GOOD), *bounds)
+
+
+def thresholds(steps: Steps) -> builders.ThresholdsConfig:
+    """Return the steps as Grafana takes them."""
+    return (
+        builders.ThresholdsConfig()
+        .mode(models.ThresholdsMode.ABSOLUTE)
+        .steps([models.Threshold(value=value, color=colour) for value, colour in steps])
+    )
+
+
+def coloured(colours: Mapping[str, str], names: Mapping[str, str] | None = None) -> models.ValueMap:
+    """Return a mapping that gives values their colours, and perhaps other names."""
+    return models.ValueMap(
+        options={
+            value: models.ValueMappingResult(
+                color=colour, index=index, text=(names or {}).get(value)
+            )
+            for index, (value, colour) in enumerate(colours.items())
+        }
+    )
+
+
+def only(colour: str) -> builders.FieldColor:
+    """Return one colour for all series."""
+    return builders.FieldColor().mode(models.FieldColorModeId.FIXED).fixed_color(colour)
+
+
+def empty(text: str) -> models.SpecialValueMap:
+    """Return a mapping of no value, so that it does not get the colour of the least."""
+    return models.SpecialValueMap(
+        options=models.DashboardSpecialValueMapOptions(
+            match=models.SpecialValueMatch.NULL_AND_NAN,
+            result=models.ValueMappingResult(text=text, color=IDLE, index=0),
+        )
+    )

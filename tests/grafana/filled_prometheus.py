@@ -1,0 +1,90 @@
+"""A Prometheus that holds what :mod:`simulated_exporter` and the shipped rules make.
+
+It is made once for every state of the exporter, the rules and the simulation, and kept in
+``.cache``: it takes half a minute.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import backfilling
+import programs
+import simulated_exporter as simulated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parents[1]
+_CACHE: Final = ROOT / ".cache" / "dashboards"
+_MADE_FROM: Final = (
+    "exporter/**/*.py",
+    "alerts/*.rules.yml",
+    "tests/grafana/simulated_exporter.py",
+    "tests/grafana/backfilling.py",
+)
+TIMES: Final = backfilling.Times(simulated.START, simulated.END, simulated.STEP)
+
+
+@contextmanager
+def filled_prometheus() -> Iterator[httpx.Client]:
+    """Run it until the end of the block; gives a client of its API."""
+    programs.require("promtool")
+    programs.require("prometheus")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # A copy, since each process that runs tests needs its own.
+        shutil.copytree(_database(), folder / "database")
+        with backfilling.prometheus(folder, folder / "database") as client:
+            yield client
+
+
+def _database() -> Path:
+    """Return the kept database, making it where there is none; one process at a time."""
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    database = _CACHE / _digest()
+    with (_CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            for outdated in _CACHE.glob("*/"):
+                shutil.rmtree(outdated)
+            with tempfile.TemporaryDirectory(dir=_CACHE) as name:
+                _make(Path(name)).rename(database)
+    return database
+
+
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for pattern in _MADE_FROM:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _make(folder: Path) -> Path:
+    files = {job: folder / f"{job}.om" for job in (simulated.JOB, simulated.ESIMS_JOB)}
+    streams = {job: file.open("w", encoding="utf-8") for job, file in files.items()}
+    for job, lines in simulated.scrapes(folder):
+        streams[job].write(lines)
+    for stream in streams.values():
+        stream.write("# EOF\n")
+        stream.close()
+    database = folder / "database"
+    backfilling.import_samples(files.values(), database)
+    backfilling.evaluate_rules(folder, database, TIMES)
+    return database
+
+
+if __name__ == "__main__":
+    # By hand: a Prometheus to look at, until it is interrupted.
+    with filled_prometheus() as found:
+        input(f"{found.base_url} holds samples until {simulated.END}; Enter ends it. ")

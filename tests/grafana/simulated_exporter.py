@@ -1,0 +1,298 @@
+"""Several days of a real exporter, in seconds: its own clock is the simulation's.
+
+A simulated fleet posts signed events to the exporter's own application, and the two scrape
+jobs of README.md ask it for its metrics at simulated times. Incidents happen in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import logging
+import re
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from running import SECRET, USAGE, WEBHOOK
+
+from exporter import settings
+from exporter.app import Exporter
+from exporter.errors import StorageUnavailable
+from exporter.simulate import Delivery, Fault, Faults, Simulation
+from exporter.storage.sqlite import SqliteStorage
+from exporter.vendors import roamify
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from quart import Quart
+
+    from exporter.storage import Changes, Row
+
+HOUR: Final = 3600
+DAY: Final = 24 * HOUR
+
+START: Final = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())
+END: Final = START + 3 * DAY - 100 * 60
+"""Fixed, so that what is rendered can be compared."""
+
+ESIMS: Final = 60
+FAULTS: Final = Faults(bad_signature=0.004, malformed=0.002)
+
+JOB: Final = "esim-exporter"
+ESIMS_JOB: Final = "esim-exporter-esims"
+INSTANCE: Final = "exporter.example:10877"
+STEP: Final = 240
+"""Seconds between two scrapes: rarer than README.md says, below Prometheus's five minutes."""
+_GROUPS: Final = {JOB: b"collect[]=exporter&collect[]=fleet", ESIMS_JOB: b"collect[]=esims"}
+
+SHOWN_ESIM: Final = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
+"""An eSIM with data, SMS, voice, several locations and a top-up."""
+SHOWN_PACKAGE: Final = "esim-united-states-30days-20gb-all"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that goes wrong for a while, from and to unix seconds."""
+
+    begins: int
+    ends: int
+
+    def __contains__(self, at: float) -> bool:
+        return self.begins <= at < self.ends
+
+
+SILENCE: Final = Incident(END - 40 * HOUR, END - 34 * HOUR)
+"""The vendor sends nothing, and does not make up for it."""
+DOWN: Final = Incident(END - 22 * HOUR, END - 22 * HOUR + 24 * 60)
+"""The exporter does not run."""
+DISK_FULL: Final = Incident(END - 15 * HOUR, END - 15 * HOUR + 40 * 60)
+WRONG_SECRET: Final = Incident(END - 6 * HOUR, END - 6 * HOUR + 50 * 60)
+"""The vendor signs with a secret that the exporter does not know."""
+
+
+class Clock:
+    """Simulated time, unix seconds."""
+
+    def __init__(self) -> None:
+        self.now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Disk:
+    """A real storage on a disk that is full at times."""
+
+    def __init__(self, storage: SqliteStorage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        self._check()
+        return await self._storage.commit(changes)
+
+    async def probe(self) -> bool:
+        self._check()
+        return await self._storage.probe()
+
+    def _check(self) -> None:
+        if self._clock() in DISK_FULL:
+            raise StorageUnavailable("no space left on device")
+
+
+def scrapes(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what Prometheus would store, in order of time: scrape job and OpenMetrics lines."""
+    logging.getLogger("exporter").setLevel(logging.CRITICAL)
+    loop = asyncio.new_event_loop()
+    try:
+        steps = _run(folder)
+        while True:
+            try:
+                yield loop.run_until_complete(anext(steps))
+            except StopAsyncIteration:
+                return
+    finally:
+        logging.getLogger("exporter").setLevel(logging.NOTSET)
+        loop.close()
+
+
+async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
+    clock = Clock()
+    deliveries = heapq.merge(
+        Simulation(start=START, seed=7, esims=ESIMS, faults=FAULTS),
+        _shown_deliveries(),
+        key=lambda delivery: delivery.at,
+    )
+    delivery = next(deliveries)
+    for begins, ends in ((START, DOWN.begins), (DOWN.ends, END)):
+        async with _running(folder, clock) as (exporter, app):
+            started = clock.now = max(begins, clock.now)
+            for at in range(begins, ends + 1, STEP):
+                while delivery.at <= at:
+                    clock.now = delivery.at
+                    if delivery.at >= begins and delivery.at not in SILENCE:
+                        await _deliver(app, delivery)
+                    delivery = next(deliveries)
+                clock.now = at
+                await _settle(exporter)
+                for job, query in _GROUPS.items():
+                    text = await _request(app, "GET", "/metrics", query=query)
+                    yield job, _stored(text, job, at, started)
+        if ends == DOWN.begins:
+            for at in range(DOWN.begins + STEP, DOWN.ends, STEP):
+                for job in _GROUPS:
+                    yield job, f'up{{job="{job}",instance="{INSTANCE}"}} 0 {at}\n'
+
+
+@asynccontextmanager
+async def _running(folder: Path, clock: Clock) -> AsyncIterator[tuple[Exporter, Quart]]:
+    """Run the exporter as wired by itself, but for the sockets."""
+    environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
+    # One listener for all. No cap that matters, but one to be seen.
+    flags = [f"--{name}.listen-address=127.0.0.1:1" for name in ("web", "webhook")]
+    chosen = settings.load([*flags, "--limits.max-esims=1000"], environ)
+    storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
+    exporter = Exporter(chosen, storage, clock, lambda: chosen)
+    exporter._intake._tick = 0.05  # simulated time passes faster than what this waits for
+    app = _application(exporter)
+    intake = asyncio.create_task(exporter._intake.run())
+    await _settle(exporter)
+    yield exporter, app
+    exporter._intake.stop()
+    await intake
+    await storage.close()
+
+
+def _application(exporter: Exporter) -> Quart:
+    bound = exporter._listeners()
+    for listener in bound:
+        listener.socket.close()
+    (app,) = (listener.app for listener in bound)
+    return app
+
+
+async def _settle(exporter: Exporter) -> None:
+    """Wait until the state is loaded, the storage works and all that is due has expired."""
+    intake, clock = exporter._intake, exporter._clock
+    while clock() not in DISK_FULL and (  # noqa: ASYNC110  # the exporter need not tell
+        intake.failed or intake.state is None or intake.state.fleet.any_due(clock())
+    ):
+        await asyncio.sleep(0.001)
+
+
+async def _deliver(app: Quart, delivery: Delivery) -> None:
+    wrong = delivery.fault is Fault.BAD_SIGNATURE or delivery.at in WRONG_SECRET
+    signature = roamify.sign(delivery.body, b"wrong" if wrong else SECRET)
+    await _request(app, "POST", WEBHOOK, body=delivery.body, signature=signature)
+
+
+async def _request(
+    app: Quart,
+    method: str,
+    path: str,
+    *,
+    query: bytes = b"",
+    body: bytes = b"",
+    signature: str = "",
+) -> str:
+    """Send a request as an ASGI server would, and return the body of the answer."""
+    answer: list[bytes] = []
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop() if waiting else await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        answer.append(message.get("body", b""))
+
+    headers = [
+        (b"host", INSTANCE.encode()),
+        (b"accept", b"application/openmetrics-text;version=1.0.0"),
+        (b"content-length", str(len(body)).encode()),
+        *([(roamify.SIGNATURE_HEADER.lower().encode(), signature.encode())] if signature else []),
+    ]
+    scope: Any = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "root_path": "",
+        "headers": headers,
+        "extensions": {},
+        "client": ("192.0.2.1", 1),
+        "server": ("192.0.2.2", 10877),
+    }
+    await app(scope, receive, send)  # type: ignore[arg-type]
+    return b"".join(answer).decode()
+
+
+_COMMENT = re.compile(r"^#.*\n", re.MULTILINE)
+_UNLABELLED = re.compile(r"^(\w+) ", re.MULTILINE)
+_STARTED = re.compile(r"^(process_start_time_seconds)(\S*) .*$", re.MULTILINE)
+
+
+def _stored(text: str, job: str, at: int, started: float) -> str:
+    """Return the samples with the labels and the time of a scrape, and those it adds."""
+    samples = _COMMENT.sub("", text)
+    lines = samples.count("\n")
+    if job == JOB:
+        # Of the process all is real but when it began.
+        samples = _STARTED.sub(rf"\1\2 {started}", samples)
+        samples = _UNLABELLED.sub(r"\1{} ", samples)
+    added = {"up": 1, "scrape_samples_scraped": lines, "scrape_duration_seconds": 0.01}
+    samples += "".join(f"{name}{{}} {value}\n" for name, value in added.items())
+    target = f'job="{job}",instance="{INSTANCE}"'
+    return samples.replace("{", f"{{{target},").replace(",}", "}").replace("\n", f" {at}\n")
+
+
+def _shown_deliveries() -> Iterator[Delivery]:
+    """Yield the reports of one eSIM, whose data is topped up when nine tenths are used."""
+    document = json.loads(USAGE)
+    allowed, used = 20480.0, 14000.0  # MB
+    sms, voice, at = 100, 500, START + HOUR
+    places = {"United States": 0.0, "Canada": 0.0, "Mexico": 0.0}
+    while True:
+        hour = at // HOUR % 24
+        step = 330 * (0.3 if hour < 8 else 1.6)
+        for place, share in zip(places, (0.7, 0.2, 0.1), strict=True):
+            places[place] += share * step
+        used, sms, voice = used + step, max(0, sms - 2), max(0, voice - 11)
+        document["data"] |= {
+            "timestamp": at,
+            "esim_id": SHOWN_ESIM,
+            "reference_id": "order-2026-0042",
+            "start": START - 6 * DAY,
+            "end": START + 24 * DAY,
+            "status": "ACTIVATED",
+            "package_id": SHOWN_PACKAGE,
+            "package_name": "20 GB - 30 Days + 100 SMS + 500 Minutes",
+            "usage_data": {
+                "isUnlimited": False,
+                "allowed_data": allowed,
+                "allowed_sms": 100,
+                "remaining_data": round(allowed - used, 2),
+                "remaining_sms": sms,
+                "allowed_voice": 500,
+                "remaining_voice": voice,
+            },
+            "usage_list": [
+                {"date": "2026-06-01", "data_used": round(amount, 2), "location": place}
+                for place, amount in places.items()
+            ],
+        }
+        yield Delivery(at, json.dumps(document).encode())
+        if used > 0.9 * allowed:
+            allowed += 5120
+        at += 4 * HOUR

@@ -1,0 +1,207 @@
+"""The dashboards on several simulated days: every query answers, and with what is there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import backfilling
+import pytest
+import simulated_exporter as simulated
+from boards import BOARDS, CHOSEN, Target, interpolated, parsed, targets
+from filled_prometheus import TIMES, filled_prometheus
+
+from alerts.generator import groups
+from alerts.generator.rules import Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+EMPTY: dict[tuple[str, str, str], str] = {}
+"""Queries that have no data here, by dashboard, panel and reference, each with the reason."""
+
+MADE_BY_PROMETHEUS = {"ALERTS", "up"}
+RECORDED = {
+    rule.record for group in groups() for rule in group.rules if isinstance(rule, Recording)
+}
+TARGETS = [pytest.param(each, id=" ".join(each.place)) for each in targets()]
+
+_DAY = backfilling.Times(TIMES.end - simulated.DAY, TIMES.end, TIMES.step)
+
+
+@pytest.fixture(scope="module")
+def prometheus() -> Iterator[httpx.Client]:
+    with filled_prometheus() as client:
+        yield client
+
+
+def ask(prometheus: httpx.Client, path: str, **parameters: Any) -> Any:
+    document = prometheus.get(f"/api/v1/{path}", params=parameters).json()
+    assert document["status"] == "success", document
+    return document["data"]
+
+
+def value(prometheus: httpx.Client, expr: str) -> float:
+    (sample,) = ask(prometheus, "query", query=expr, time=TIMES.end)["result"]
+    return float(sample["value"][1])
+
+
+def shown(prometheus: httpx.Client, board: str, panel: str, ref: str = "A") -> float:
+    (target,) = (each for each in targets() if each.place == (board, panel, ref))
+    return value(prometheus, target.filled())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_query_returns_data(target: Target, prometheus: httpx.Client) -> None:
+    if target.instant:
+        found = ask(prometheus, "query", query=target.filled(), time=TIMES.end)["result"]
+    else:
+        found = backfilling.query_range(prometheus, target.filled(), _DAY)
+    assert bool(found) == (target.place not in EMPTY)
+
+
+def test_what_may_be_empty_is_there_and_has_a_reason() -> None:
+    assert EMPTY.keys() <= {each.place for each in targets()}
+    assert all(EMPTY.values())
+
+
+@pytest.fixture(scope="module")
+def labels(prometheus: httpx.Client) -> dict[str, set[str]]:
+    """Every metric there is, with its labels."""
+    found: dict[str, set[str]] = {}
+    every = ask(
+        prometheus, "series", **{"match[]": '{job=~".+"}', "start": TIMES.start, "end": TIMES.end}
+    )
+    for series in every:
+        found.setdefault(series["__name__"], set()).update(series)
+    return found
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_metric_and_label_named_is_exposed_or_recorded(
+    target: Target, labels: dict[str, set[str]]
+) -> None:
+    expression = parsed(target.expr)
+    for selector in expression.selectors:
+        assert selector.name in labels
+        assert (selector.name in RECORDED) == (":" in selector.name)
+        assert {label for label, _, _ in selector.matchers} <= labels[selector.name]
+    # By label_replace and count_values, in buckets, on Kubernetes.
+    made = {"rank", "days", "le", "pod"}
+    there = {label for each in expression.selectors for label in labels[each.name]}
+    assert expression.labels - made <= there
+    assert set(re.findall(r"\{\{(\w+)\}\}", target.legend)) <= expression.labels | there | made
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_every_variable_has_the_values_there_are(
+    board: dict[str, Any], prometheus: httpx.Client
+) -> None:
+    expected = {
+        "job": {simulated.JOB, simulated.ESIMS_JOB},
+        "instance": {simulated.INSTANCE},
+        "vendor": {"roamify"},
+    }
+    for variable in board["templating"]["list"]:
+        if variable["type"] != "query":
+            continue
+        match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+        assert match
+        selector = interpolated(match[1])
+        range_ = {"start": TIMES.start, "end": TIMES.end}
+        found = set(ask(prometheus, f"label/{match[2]}/values", **{"match[]": selector}, **range_))
+        if variable["name"] in expected:
+            assert found == expected[variable["name"]]
+        else:
+            assert simulated.SHOWN_PACKAGE in found
+
+
+def test_a_choice_of_package_narrows_what_is_shown(prometheus: httpx.Client) -> None:
+    (target,) = (t for t in targets() if t.place == ("eSIM / Package", "Packages", "B"))
+    chosen = {**CHOSEN, "package": simulated.SHOWN_PACKAGE}
+    found = ask(prometheus, "query", query=target.filled(chosen), time=TIMES.end)["result"]
+    assert [each["metric"]["package_id"] for each in found] == [simulated.SHOWN_PACKAGE]
+
+
+def test_an_unknown_esim_shows_nothing(prometheus: httpx.Client) -> None:
+    chosen = {**CHOSEN, "esim": "no such eSIM"}
+    for target in targets():
+        if target.board == "eSIM / eSIM":
+            query = target.filled(chosen)
+            assert ask(prometheus, "query", query=query, time=TIMES.end)["result"] == []
+
+
+def test_figures_of_the_fleet_are_those_of_its_esims(prometheus: httpx.Client) -> None:
+    fleet = "eSIM / Fleet"
+    active = 'count(esim_status{status="ACTIVATED"})'
+    assert shown(prometheus, fleet, "Activated eSIMs") == value(prometheus, active)
+    ended = 'on (esim_id) esim_status{status=~"DELETED|EXPIRED|REVOKED"}'
+    ratio = "1 - esim_data_remaining_bytes / esim_data_allowed_bytes"
+    for title, share in (("90 % or more used", 0.9), ("Exhausted", 1)):
+        single = value(prometheus, f"count({ratio} >= {share} unless {ended})")
+        assert shown(prometheus, fleet, title) == single > 0
+
+
+def test_figures_of_an_esim_are_those_of_its_newest_report(prometheus: httpx.Client) -> None:
+    share = shown(prometheus, "eSIM / eSIM", "Data used")
+    assert 0.75 < share < 0.9, "in the band that is a notice"
+    assert 0 < shown(prometheus, "eSIM / eSIM", "Last report") < 4 * 3600
+    remaining = value(prometheus, f'esim_data_remaining_bytes{{esim_id="{simulated.SHOWN_ESIM}"}}')
+    consumed = (4 * 1.6 + 2 * 0.3) * 330 * 2**20  # in four reports by day and two by night
+    left = shown(prometheus, "eSIM / eSIM", "Time left")
+    assert left == pytest.approx(remaining / consumed * 86400, rel=0.01)
+
+
+def test_no_failure_yet_is_no_burnt_budget(prometheus: httpx.Client) -> None:
+    for panel in ("Error budget", "Error budget burn"):
+        (target,) = (t for t in targets() if t.place == ("eSIM / Exporter", panel, "A"))
+        before = simulated.START + simulated.DAY
+        (found,) = ask(prometheus, "query", query=target.filled(), time=before)["result"]
+        assert float(found["value"][1]) == 0
+
+
+def test_a_top_up_is_a_step_of_what_is_allowed(prometheus: httpx.Client) -> None:
+    series = f'esim_data_allowed_bytes{{esim_id="{simulated.SHOWN_ESIM}"}}'
+    assert value(prometheus, f"changes({series}[3d])") == 1
+
+
+def test_each_incident_is_seen(prometheus: httpx.Client) -> None:
+    def at_its_end(board: str, panel: str, incident: simulated.Incident) -> float:
+        (target,) = (each for each in targets() if each.place == (board, panel, "A"))
+        found = ask(prometheus, "query", query=target.filled(), time=incident.ends - 1)["result"]
+        return sum(float(each["value"][1]) for each in found)
+
+    exporter = "eSIM / Exporter"
+    assert at_its_end(exporter, "Feed age", simulated.SILENCE) > 5 * 3600
+    assert at_its_end(exporter, "Up", simulated.DOWN) == 0
+    assert value(prometheus, "max_over_time(esim_exporter_storage_commit_errors_total[1d])") >= 1
+    (wrong,) = backfilling.query_range(
+        prometheus,
+        'increase(esim_exporter_webhook_rejected_total{reason="signature"}[1h])',
+        backfilling.Times(simulated.WRONG_SECRET.ends, simulated.WRONG_SECRET.ends, 60),
+    )
+    assert float(wrong.values[0][1]) > 5
+
+
+def test_the_simulated_vendor_does_all_there_is_to_see(prometheus: httpx.Client) -> None:
+    for there in (
+        "esim_data_unlimited == 1",
+        'max_over_time(esim_fleet_esims{status="EXPIRED"}[3d]) > 0',
+        "esim_sms_remaining < esim_sms_allowed",
+        "increase(esim_exporter_expired_total[1d]) > 0",
+        'ALERTS{alertname="EsimDataUsageHigh", alertstate="firing", severity="critical"}',
+        'max_over_time(ALERTS{alertname="EsimWebhookFeedSilent", alertstate="firing"}[2d])',
+        'max_over_time(ALERTS{alertname="EsimExporterDown", alertstate="firing"}[2d])',
+    ):
+        assert ask(prometheus, "query", query=there, time=TIMES.end)["result"], there
+
+
+def test_rules_of_all_shipped_files_were_evaluated(labels: dict[str, set[str]]) -> None:
+    never = {
+        # No eSIM has used so much of these.
+        "esim_package:esim_sms_used:ratio_high",
+        "esim_package:esim_voice_used:ratio_high",
+    }
+    assert labels.keys() - never >= RECORDED - never
