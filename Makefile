@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# One more than cores: the tests wait for servers about as often as they compute.
+WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
+
 # Stamps, so that packages are installed again only when pyproject.toml changes.
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
@@ -21,7 +24,7 @@ run: $(INSTALLED) ## start the exporter with a simulated fleet and print what to
 
 test: lint ## check and test everything, with coverage
 	@$(BIN)/python tests/programs.py || echo "tests that need a missing program are skipped"
-	$(BIN)/python -m pytest -n auto --cov
+	$(BIN)/python -m pytest -n $(WORKERS) --cov
 
 bench: $(INSTALLED_DEV) ## measure speed, memory and scale beside peers
 	@$(BIN)/python tests/programs.py nginx prometheus-pushgateway || echo "figures whose peer is missing say so"
