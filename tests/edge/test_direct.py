@@ -75,6 +75,8 @@ class Client:
 
     async def _send(self, message: Message) -> None:
         self.sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.hang_up()  # as servers tell that the exchange is over
 
 
 @asynccontextmanager
