@@ -1,4 +1,4 @@
-FROM python:3.13-slim AS build
+FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/esim-exporter
 COPY pyproject.toml README.md ./
@@ -6,7 +6,7 @@ COPY exporter exporter
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
     && /opt/esim-exporter/bin/pip install --no-cache-dir /dist/*.whl
 
-FROM python:3.13-slim
+FROM python:3.11-slim
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="esim-exporter" \
