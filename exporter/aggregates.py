@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
 from exporter.events import Status
-from exporter.records import STATUSES, Package, PackageKey
+from exporter.records import RESOURCES, STATUSES, Package, PackageKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 THRESHOLDS = (25, 50, 75, 90, 100)
 """Percent of an allowance, the steps at which the vendor sends an event."""
+
+_REACHED = {
+    resource: [[(resource, t) for t in THRESHOLDS[:count]] for count in range(len(THRESHOLDS) + 1)]
+    for resource in RESOURCES
+}
+"""Of each resource what is counted where that many thresholds are reached."""
 
 _HOUR = 3600
 
@@ -49,7 +55,7 @@ class PackageTotals:
         """Bytes, over those."""
         self.consumed = 0
         """Bytes, expired allowances included."""
-        self.over = {(r, t): 0 for r in ("data", "sms", "voice") for t in THRESHOLDS}
+        self.over = {(r, t): 0 for r in RESOURCES for t in THRESHOLDS}
         """Allowances of eSIMs that are not terminal, by resource and percent used."""
 
     def add(self, allowance: Allowance, esim: Esim, sign: int) -> None:
@@ -64,13 +70,13 @@ class PackageTotals:
             self.limited += sign
             self.allowed += sign * s.data_allowed
             self.remaining += sign * s.data_remaining
-        for resource, allowed, remaining in (
-            ("data", s.data_allowed, s.data_remaining),
-            ("sms", s.sms_allowed, s.sms_remaining),
-            ("voice", s.voice_allowed, s.voice_remaining),
+        for reached, allowed, remaining in (
+            (_REACHED["data"], s.data_allowed, s.data_remaining),
+            (_REACHED["sms"], s.sms_allowed, s.sms_remaining),
+            (_REACHED["voice"], s.voice_allowed, s.voice_remaining),
         ):
-            for threshold in thresholds_reached(allowed, remaining):
-                self.over[resource, threshold] += sign
+            for step in reached[thresholds_reached(allowed, remaining)]:
+                self.over[step] += sign
 
 
 class VendorTotals:
@@ -155,17 +161,15 @@ class Aggregates:
         return totals
 
 
-def thresholds_reached(allowed: int | None, remaining: int | None) -> tuple[int, ...]:
-    """Return which of :data:`THRESHOLDS` the used share of an allowance has reached.
+def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
+    """Return how many of :data:`THRESHOLDS` the used share of an allowance has reached.
 
     In integers, so that exactly 75 % counts as 75 %. None of an allowance of nothing.
     """
     if not allowed or remaining is None:
-        return ()
-    return _REACHED[bisect_right(THRESHOLDS, (allowed - remaining) * 100 // allowed)]
+        return 0
+    return bisect_right(THRESHOLDS, (allowed - remaining) * 100 // allowed)
 
-
-_REACHED = tuple(THRESHOLDS[:count] for count in range(len(THRESHOLDS) + 1))
 
 _CONSUMED = "consumed"
 _LOCATION = "location"

@@ -84,6 +84,19 @@ class Blocks(Generic[K, R]):
             return block.records[at]
         return None
 
+    def run(self, start: K) -> list[tuple[K, R]]:
+        """Return some records from ``start`` on, to the end of a block; none where none is left."""
+        if not self._blocks:
+            return []
+        index = self._index(start)
+        at = bisect_left(self._blocks[index].keys, start)
+        if at == len(self._blocks[index].keys):
+            index, at = index + 1, 0
+        if index == len(self._blocks):
+            return []
+        block = self._blocks[index]
+        return list(zip(block.keys[at:], block.records[at:], strict=True))
+
     def put(self, key: K, record: R, due: float = inf) -> None:
         """Insert a record that is due at ``due`` (unix seconds), or replace that of its key."""
         if not self._blocks:

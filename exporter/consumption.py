@@ -56,6 +56,12 @@ class Consumption(NamedTuple):
         return len(self.path) // _PAIR.size - 1
 
     @property
+    def history(self) -> tuple[tuple[int, int], ...]:
+        """Return (time, used) of the anchor, unless it is the first, and of the samples."""
+        path = self.path.removeprefix(_ORIGIN)
+        return tuple(_PAIR.iter_unpack(path))
+
+    @property
     def last_used(self) -> int:
         """Return ``used`` of the newest sample, or of the anchor if there is none."""
         return int(_PAIR.unpack_from(self.path, len(self.path) - _PAIR.size)[1])

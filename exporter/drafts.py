@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from exporter.events import Event
     from exporter.fleet import Fleet
+    from exporter.records import EsimKey
     from exporter.storage import Key
 
 R = TypeVar("R", bound=Record)
@@ -47,7 +48,6 @@ class Overlay(Generic[R]):
         self._before: dict[Any, R | None] = {}
         """What was looked up: a committed record is unpacked once."""
         self._after: dict[Any, R | None] = {}
-        self._rows: dict[Any, bytes] = {}
 
     def get(self, key: Key) -> R | None:
         """Return the record as the draft has it."""
@@ -68,10 +68,6 @@ class Overlay(Generic[R]):
         for key, after in self._after.items():
             yield key, self._before[key], after
 
-    def row(self, key: Key) -> bytes:
-        """Return what :meth:`seal` said to store of a record that is not removed."""
-        return self._rows[key]
-
     def seal(self) -> Iterator[Change]:
         """Yield the stored changes, and count the records' versions up."""
         for key, before, after in list(self.items()):
@@ -79,8 +75,7 @@ class Overlay(Generic[R]):
             if after:
                 sealed: Any = after._replace(version=expected + 1)
                 self._after[key] = sealed
-                self._rows[key] = encode(sealed)
-                yield Change(table_of(sealed), sealed.key, expected, self._rows[key])
+                yield Change(table_of(sealed), sealed.key, expected, encode(sealed))
             elif before:
                 yield Change(table_of(before), before.key, expected, None)
 
@@ -112,6 +107,14 @@ class Draft:
             case OtherEvent():
                 return Result.IGNORED
 
+    def merge_as_of(self, event: Event, received: int) -> Result:
+        """Merge an event that was received at another time (unix seconds) than now."""
+        now, self.received = self.received, received
+        try:
+            return self.merge(event)
+        finally:
+            self.received = now
+
     def hear(self, vendor: str) -> None:
         """Note that a verified event of a vendor arrived."""
         key = ("feed", vendor)
@@ -136,17 +139,21 @@ class Draft:
             if retention.allowance_deadline(allowance, esim) > self.now:
                 kept.append(allowance)
                 continue
-            tombstone = bury(allowance, esim, self.received)
-            self.tombstones.put(tombstone.key, tombstone)
-            self._move_to_base(tombstone, 1)
+            self._bury(allowance, esim)
             self.expired += 1
         if kept or retention.esim_deadline(esim) > self.now:
             self.esims.put(esim.key, esim._replace(allowances=tuple(kept)))
-            return
-        self.esims.put(esim.key, None)
-        self._room += esim.tracked
-        grave = Tombstone(*esim.key, "", esim.status_time, self.received, esim.status)
-        self.tombstones.put(grave.key, grave)
+        else:
+            self._bury_esim(esim)
+
+    def remove(self, key: EsimKey) -> Esim | None:
+        """Let an eSIM leave as if all of it were due; return it, or ``None`` without one."""
+        esim = self.esims.get(key)
+        if esim:
+            for allowance in esim.allowances:
+                self._bury(allowance, esim)
+            self._bury_esim(esim)
+        return esim
 
     def promote(self, most: int) -> None:
         """Give series of their own to eSIMs over the cap while there is room."""
@@ -241,6 +248,17 @@ class Draft:
         elif not newest:
             return Result.DUPLICATE if event.time == known.time else Result.STALE
         return Result.ACCEPTED
+
+    def _bury(self, allowance: Allowance, esim: Esim) -> None:
+        tombstone = bury(allowance, esim, self.received)
+        self.tombstones.put(tombstone.key, tombstone)
+        self._move_to_base(tombstone, 1)
+
+    def _bury_esim(self, esim: Esim) -> None:
+        self.esims.put(esim.key, None)
+        self._room += esim.tracked
+        grave = Tombstone(*esim.key, "", esim.status_time, self.received, esim.status)
+        self.tombstones.put(grave.key, grave)
 
     def _move_to_base(self, tombstone: Tombstone, sign: int) -> None:
         """Add what an expired allowance had consumed to the fleet's bases, or take it back."""

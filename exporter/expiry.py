@@ -38,4 +38,4 @@ class Retention:
         """Return when something of an eSIM next expires, unix seconds."""
         if not esim.allowances:
             return self.esim_deadline(esim)
-        return min(self.allowance_deadline(a, esim) for a in esim.allowances)
+        return min([self.allowance_deadline(a, esim) for a in esim.allowances])

@@ -1,11 +1,7 @@
 """The exposition: text made when something changes, joined when somebody asks.
 
-Of each block of records and each family one *piece* is kept: its lines as raw deflate
-data (RFC 1951) that ends in a full flush, so that it stands alone and ends on a byte, with
-the length and the CRC-32 of the text. Nothing else of the text is kept. A gzip scrape
-puts the pieces behind one another into a single gzip member (RFC 1952: several members
-would be allowed, but some clients stop after the first); an identity scrape inflates them
-as it goes.
+Of each block of records and each family one *piece* is kept, its lines deflated, and
+nothing else of the text: see :mod:`exporter.pieces`.
 
 Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata lines only.
 """
@@ -13,17 +9,16 @@ Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
-
-from isal import isal_zlib
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
 from exporter.packed import unpacked
+from exporter.pieces import Deflater, Piece, Run, Scrape
 from exporter.records import Balance, PartnerNotice
 from exporter.rendering import metadata, render_esims, render_packages, render_vendors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from exporter.blocks import Block, Blocks
     from exporter.families import Family
@@ -32,12 +27,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 R = TypeVar("R")
 
-CHUNK = 128 * 1024
-"""Bytes to send at a time; through the server, smaller chunks are several times slower."""
-
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-_LAST_BLOCK = b"\x03\x00"
-"""An empty deflate block that says it is the last."""
+_RUN = 32
+"""Blocks whose pieces are summed up together; with the runs of all blocks a scrape begins."""
 
 
 class Group(StrEnum):
@@ -55,34 +46,6 @@ class Format(StrEnum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
-class Piece(NamedTuple):
-    """Some lines of text, deflated."""
-
-    deflated: bytes
-    size: int
-    """Bytes of the text."""
-    crc: int
-
-
-_NOTHING = Piece(b"", 0, 0)
-
-
-class Deflater:
-    """Makes pieces; one compressor serves for all, since a full flush forgets what was before."""
-
-    def __init__(self) -> None:
-        self._compressor = isal_zlib.compressobj(1, wbits=-15)
-
-    def piece(self, text: str) -> Piece:
-        """Return the piece of a text."""
-        if not text:
-            return _NOTHING
-        data = text.encode()
-        deflated = self._compressor.compress(data)
-        deflated += self._compressor.flush(isal_zlib.Z_FULL_FLUSH)
-        return Piece(deflated, len(data), isal_zlib.crc32(data))
-
-
 class Sheet(Generic[K, R]):
     """The pieces of some families over blocks of records: a column a family, a row a block."""
 
@@ -97,6 +60,8 @@ class Sheet(Generic[K, R]):
         self._blocks = blocks
         self._render = render
         self._deflater = deflater
+        self._runs: list[tuple[list[tuple[Piece, ...]], tuple[Run, ...]]] = []
+        """The rows of a run of blocks, and of each column of them the run of pieces."""
 
     @property
     def pending(self) -> int:
@@ -104,65 +69,47 @@ class Sheet(Generic[K, R]):
         return len(self._blocks.dirty)
 
     def refresh(self) -> Iterator[None]:
-        """Render what has changed until now, pausing after each block."""
+        """Render what has changed until now, pausing after each block and each run."""
         for block in list(self._blocks.dirty):
             if block in self._blocks.dirty:
                 self._refresh(block)
                 yield
+        yield from self._sum_up()
 
-    def capture(self) -> list[tuple[Piece, ...]]:
-        """Return the pieces of all blocks as they are at this moment."""
-        for block in self._blocks.blocks:
-            if block.rendered is None:  # split or merged since the refresh
-                self._refresh(block)
-        return [block.rendered for block in self._blocks.blocks if block.rendered]
+    def capture(self) -> list[tuple[Family, list[Run]]]:
+        """Return each family with its runs, as rendered at this moment."""
+        for _ in self._sum_up():
+            pass
+        rows = [runs for _, runs in self._runs]
+        return [(family, [row[at] for row in rows]) for at, family in enumerate(self.families)]
+
+    def _sum_up(self) -> Iterator[None]:
+        """Bring the runs up to date, pausing after each that was not."""
+        blocks = self._blocks.blocks
+        at = 0
+        while at * _RUN < len(blocks):
+            rows = [self._row(block) for block in blocks[at * _RUN : (at + 1) * _RUN]]
+            if at == len(self._runs):
+                self._runs.append(([], ()))
+            if self._runs[at][0] != rows:
+                self._runs[at] = (
+                    rows,
+                    tuple([Run.of(column) for column in zip(*rows, strict=True)]),
+                )
+                yield
+            at += 1
+        del self._runs[at:]
+
+    def _row(self, block: Block[K, R]) -> tuple[Piece, ...]:
+        if block.rendered is None:  # split or merged since the refresh
+            self._refresh(block)
+        assert block.rendered
+        return block.rendered
 
     def _refresh(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
         texts = self._render(block, self.families)
         block.rendered = tuple([self._deflater.piece(text) for text in texts])
-
-
-class Scrape:
-    """One exposition, captured; what happens to the fleet meanwhile does not change it."""
-
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        self._pieces = pieces
-
-    @classmethod
-    def of_text(cls, text: str, format_: Format) -> Scrape:
-        """Return an exposition of the exporter's own text alone."""
-        return cls(closing(text, format_, Deflater()))
-
-    @property
-    def size(self) -> int:
-        """Return the bytes of the text."""
-        return sum(piece.size for piece in self._pieces)
-
-    @property
-    def gzip_size(self) -> int:
-        """Return the bytes of the gzip member."""
-        framing = len(_GZIP_HEADER) + len(_LAST_BLOCK) + 8
-        return framing + sum(len(piece.deflated) for piece in self._pieces)
-
-    def identity(self) -> Iterator[bytes]:
-        """Yield the text in chunks."""
-        inflater = isal_zlib.decompressobj(-15)
-        return _chunks(inflater.decompress(piece.deflated) for piece in self._pieces)
-
-    def gzip(self) -> Iterator[bytes]:
-        """Yield one gzip member in chunks."""
-        return _chunks(self._member())
-
-    def _member(self) -> Iterator[bytes]:
-        yield _GZIP_HEADER
-        crc = size = 0
-        for piece in self._pieces:
-            yield piece.deflated
-            crc = isal_zlib.crc32_combine(crc, piece.crc, piece.size)
-            size += piece.size
-        yield _LAST_BLOCK
-        yield crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 class Exposition:
@@ -186,7 +133,7 @@ class Exposition:
             lambda block, families: render_packages(block.records, families),
             self._deflater,
         )
-        self._metadata: dict[tuple[str, Format], Piece] = {}
+        self._metadata: dict[tuple[str, Format], Run] = {}
 
     @property
     def pending(self) -> int:
@@ -207,41 +154,43 @@ class Exposition:
 
         ``exporter`` is the text of the group of that name in the same format.
         """
-        columns: list[tuple[Family, Iterable[Piece]]] = []
+        runs: list[Run] = []
         if Group.ESIMS in groups:
-            columns += _columns(self._esims)
-        pieces = self._join(columns, format_)
+            runs += self._join(self._esims.capture(), format_)
         if Group.FLEET in groups:
-            fleet = [*_columns(self._packages), *self._vendor_columns(now)]
-            pieces += self._join(sorted(fleet, key=lambda column: column[0].name), format_)
-        pieces += closing(exporter if Group.EXPORTER in groups else "", format_, self._deflater)
-        return Scrape(pieces)
+            fleet = [*self._packages.capture(), *self._vendor_columns(now)]
+            runs += self._join(sorted(fleet, key=lambda column: column[0].name), format_)
+        runs.append(closing(exporter if Group.EXPORTER in groups else "", format_, self._deflater))
+        return Scrape(runs)
 
-    def _vendor_columns(self, now: float) -> Iterator[tuple[Family, Iterable[Piece]]]:
+    def _vendor_columns(self, now: float) -> Iterator[tuple[Family, list[Run]]]:
         texts = render_vendors(vendor_views(self._fleet, now, self.stale_after), VENDOR_FAMILIES)
         for family, text in zip(VENDOR_FAMILIES, texts, strict=True):
-            yield family, (self._deflater.piece(text),)
+            yield family, [self._deflater.run(text)]
 
-    def _join(
-        self, columns: Iterable[tuple[Family, Iterable[Piece]]], format_: Format
-    ) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _join(self, columns: Iterable[tuple[Family, list[Run]]], format_: Format) -> list[Run]:
+        runs: list[Run] = []
         for family, column in columns:
-            pieces.append(self._header(family, format_))
-            pieces.extend(column)
-        return pieces
+            runs.append(self._header(family, format_))
+            runs += column
+        return runs
 
-    def _header(self, family: Family, format_: Format) -> Piece:
+    def _header(self, family: Family, format_: Format) -> Run:
         key = (family.name, format_)
         if key not in self._metadata:
             text = metadata(family, openmetrics=format_ is Format.OPENMETRICS)
-            self._metadata[key] = self._deflater.piece(text)
+            self._metadata[key] = self._deflater.run(text)
         return self._metadata[key]
 
 
-def closing(exporter: str, format_: Format, deflater: Deflater) -> list[Piece]:
+def own_text(text: str, format_: Format) -> Scrape:
+    """Return an exposition of the exporter's own text alone."""
+    return Scrape([closing(text, format_, Deflater())])
+
+
+def closing(exporter: str, format_: Format, deflater: Deflater) -> Run:
     """Return what ends an exposition: the exporter's own text and, in OpenMetrics, the EOF."""
-    return [deflater.piece(exporter + ("# EOF\n" if format_ is Format.OPENMETRICS else ""))]
+    return deflater.run(exporter + ("# EOF\n" if format_ is Format.OPENMETRICS else ""))
 
 
 def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:
@@ -263,21 +212,3 @@ def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str
         )
         for vendor, totals in sorted(fleet.totals.vendors.items())
     ]
-
-
-def _columns(sheet: Sheet[K, R]) -> list[tuple[Family, Iterable[Piece]]]:
-    rows = sheet.capture()
-    return [(family, [row[at] for row in rows]) for at, family in enumerate(sheet.families)]
-
-
-def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
-    waiting: list[bytes] = []
-    size = 0
-    for part in parts:
-        waiting.append(part)
-        size += len(part)
-        if size >= CHUNK:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if size:
-        yield b"".join(waiting)

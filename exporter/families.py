@@ -92,6 +92,10 @@ class Identity:
         """Return the sample of ``esim_info``."""
         yield [self._value(label, esim) for label in self.labels], 1
 
+    def names(self, esim: Esim) -> dict[str, str]:
+        """Return the labels of ``esim_info`` with their values."""
+        return {label: self._value(label, esim) for label in self.labels}
+
     def _value(self, label: str, esim: Esim) -> str:
         if label == "reference_id":
             return esim.reference_id

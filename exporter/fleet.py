@@ -64,6 +64,11 @@ class Fleet:
         """Return an eSIM, or ``None``."""
         return self.esims.get(key) or self.over.get(key)
 
+    def package_name(self, vendor: str, package_id: str) -> str:
+        """Return the name of a package, empty where none is known."""
+        package = self.registers.get(("package", vendor, package_id))
+        return package.name if isinstance(package, Package) else ""
+
     def apply(self, policy: Policy) -> None:
         """Go on under another policy; where there is room now, it fills by and by."""
         self.policy = policy
@@ -96,9 +101,9 @@ class Fleet:
 
     def publish(self, draft: Draft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
-        for key, before, after in draft.esims.items():
+        for _, before, after in draft.esims.items():
             self.totals.replace(before, after)
-            self._place(before, after, draft.esims.row(key) if after else b"")
+            self._place(before, after)
         for key, buried, tombstone in draft.tombstones.items():
             if tombstone:
                 self.tombstones[key] = tombstone
@@ -113,11 +118,11 @@ class Fleet:
         self.expired += draft.expired
         self.admissions = max(self.admissions, draft.admissions)
 
-    def _place(self, before: Esim | None, after: Esim | None, row: bytes) -> None:
+    def _place(self, before: Esim | None, after: Esim | None) -> None:
         if before and (after is None or before.tracked != after.tracked):
             (self.esims if before.tracked else self.over).remove(before.key)
         if after:
-            (self.esims if after.tracked else self.over).put(after, row)
+            (self.esims if after.tracked else self.over).put(after)
             if not after.tracked and (before is None or before.tracked):
                 heappush(self._waiting, (after.admitted, after.key))
 
@@ -157,7 +162,7 @@ class Restoration:
             if isinstance(record, Esim):
                 fleet.totals.replace(None, record)
                 due = fleet.policy.retention.deadline(record)
-                self._esims.append(Packed.of(record, row.data, due))
+                self._esims.append(Packed.of(record, due))
             elif isinstance(record, Tombstone):
                 fleet.tombstones[record.key] = record
             else:

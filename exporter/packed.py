@@ -1,25 +1,38 @@
-"""eSIMs in memory as what is stored of them: their rows.
+"""eSIMs in memory, packed.
 
-As Python objects they would take three times the memory. An eSIM is unpacked when an event
-changes it and when its block is rendered; what is put back was encoded for its commit anyway.
+As Python objects they would take five times the memory. An eSIM is unpacked when an event
+changes it and when its block is rendered. The layout is of this process alone: what is
+stored is told by :mod:`exporter.rows`.
 """
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from exporter.blocks import Blocks
-from exporter.rows import decode_esim, encode
+from exporter.records import Esim
+from exporter.rows import field_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from exporter.blocks import Block
-    from exporter.records import Esim, EsimKey
+    from exporter.records import EsimKey
 
-_VERSION = 5
-"""Bytes for a row's version, in front of the row."""
+_NAMED = 2
+"""Fields of an eSIM that are in its key."""
+
+_fields: Any = tuple[(*field_types(Esim, _NAMED), int)]  # type: ignore[misc]  # made here
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(_fields).decode
+_pack_long = msgspec.json.Encoder().encode
+_unpack_long = msgspec.json.Decoder(_fields).decode
+"""Where a counter outgrew 64 bits, which MessagePack does not hold."""
+
+_LONG = ord("[")
 
 
 class Packed(NamedTuple):
@@ -33,21 +46,20 @@ class Packed(NamedTuple):
     tracked: bool
 
     @classmethod
-    def of(cls, esim: Esim, row: bytes, due: float) -> Packed:
-        """Return an eSIM packed, given what is stored of it."""
-        return cls(_key(esim.key), _record(esim, row), due, esim.admitted, esim.tracked)
+    def of(cls, esim: Esim, due: float) -> Packed:
+        """Return an eSIM packed."""
+        return cls(key_of(esim.key), _record(esim), due, esim.admitted, esim.tracked)
 
     def marked(self, *, tracked: bool) -> Packed:
         """Return it with or without series of its own."""
         if self.tracked is tracked:
             return self
-        esim = self.esim._replace(tracked=tracked)
-        return Packed.of(esim, encode(esim), self.due)
+        return Packed.of(self.esim._replace(tracked=tracked), self.due)
 
     @property
     def esim(self) -> Esim:
         """Return it unpacked."""
-        return _esim(self.key, self.record)
+        return unpack(self.key, self.record)
 
 
 class PackedEsims:
@@ -71,17 +83,21 @@ class PackedEsims:
 
     def get(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
-        packed = _key(key)
+        packed = key_of(key)
         record = self.blocks.get(packed)
-        return None if record is None else _esim(packed, record)
+        return None if record is None else unpack(packed, record)
 
-    def put(self, esim: Esim, row: bytes) -> None:
-        """Insert an eSIM, or replace the one of its key; ``row`` is what is stored of it."""
-        self.blocks.put(_key(esim.key), _record(esim, row), self.deadline(esim))
+    def run(self, start: bytes) -> list[tuple[bytes, bytes]]:
+        """Return keys and records from ``start`` on, to the end of a block: see Blocks.run."""
+        return self.blocks.run(start)
+
+    def put(self, esim: Esim) -> None:
+        """Insert an eSIM, or replace the one of its key."""
+        self.blocks.put(key_of(esim.key), _record(esim), self.deadline(esim))
 
     def remove(self, key: EsimKey) -> None:
         """Remove an eSIM. Raises ``KeyError`` when there is none."""
-        self.blocks.remove(_key(key))
+        self.blocks.remove(key_of(key))
 
     def due(self, now: float, most: int) -> list[Esim]:
         """Return eSIMs of which something is due at ``now``, of ``most`` blocks that were due.
@@ -108,19 +124,28 @@ class PackedEsims:
 
 def unpacked(block: Block[bytes, bytes]) -> Iterator[Esim]:
     """Yield the eSIMs of a block, in order."""
-    return map(_esim, block.keys, block.records)
+    return map(unpack, block.keys, block.records)
 
 
-def _key(key: EsimKey) -> bytes:
+def key_of(key: EsimKey) -> bytes:
     """Return a key that sorts as the texts do: UTF-8 does, and no identifier holds a NUL."""
     return "\0".join(key).encode()
 
 
-def _record(esim: Esim, row: bytes) -> bytes:
-    return esim.version.to_bytes(_VERSION, "big") + row
+def may_hold(record: bytes, texts: Iterable[bytes]) -> bool:
+    """Return whether an eSIM may have all of these texts in its fields, without unpacking it."""
+    return record[0] == _LONG or all(text in record for text in texts)
 
 
-def _esim(key: bytes, record: bytes) -> Esim:
+def _record(esim: Esim) -> bytes:
+    try:
+        return _pack(esim[_NAMED:])
+    except OverflowError:
+        return _pack_long(esim[_NAMED:])
+
+
+def unpack(key: bytes, record: bytes) -> Esim:
+    """Return an eSIM."""
     vendor, _, esim_id = key.decode().partition("\0")
-    version = int.from_bytes(record[:_VERSION], "big")
-    return decode_esim(vendor, esim_id, version, record[_VERSION:])
+    read = _unpack_long if record[0] == _LONG else _unpack
+    return Esim(vendor, esim_id, *read(record))

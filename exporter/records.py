@@ -7,12 +7,10 @@ fields: a value and the event time it was last said at.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from exporter.consumption import Consumption  # noqa: TC001  # rows are read by these types
 from exporter.events import TERMINAL, Snapshot, Status
-
-if TYPE_CHECKING:
-    from exporter.consumption import Consumption
 
 EsimKey = tuple[str, str]
 """(vendor, esim_id)"""

@@ -1,7 +1,8 @@
 """Records as lines of the exposition formats.
 
-``render_esims`` runs for every changed eSIM: it builds the labels that the series of an
-allowance share once, and looks nothing up by name.
+``render_esims`` runs over a block of eSIMs whenever one of them changed: it builds the labels
+that the series of an allowance share once, then goes family by family, which takes a third of
+the time of going eSIM by eSIM.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from exporter.families import Family, Level, Type, VendorView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
 
     from exporter.aggregates import PackageTotals
     from exporter.records import Esim
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
+Subjects = list[tuple[str, Any]]
+"""What some families are read from, each with the labels that its series begin with."""
+
+
 def escape(value: str) -> str:
     """Return a label value as both formats write it: backslash, quote and newline escaped."""
-    return value.translate(_ESCAPES)
+    if "\\" in value or '"' in value or "\n" in value:  # few have any, and to look is quicker
+        return value.translate(_ESCAPES)
+    return value
 
 
 def metadata(family: Family, *, openmetrics: bool) -> str:
@@ -38,78 +45,60 @@ def metadata(family: Family, *, openmetrics: bool) -> str:
 
 def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[str]:
     """Return the lines of each family for eSIMs that come in the order of their keys."""
-    lines: list[list[str]] = [[] for _ in families]
-    of_allowances = _writers(families, Level.ALLOWANCE, lines)
-    of_esims = _writers(families, Level.ESIM, lines)
+    of_esims: Subjects = []
+    of_allowances: Subjects = []
     for esim in esims:
         labels = f'vendor="{escape(esim.vendor)}",esim_id="{escape(esim.esim_id)}"'
-        for write in of_esims:
-            write(labels, esim)
-        for allowance in esim.allowances:
-            package_labels = f'{labels},package_id="{escape(allowance.package_id)}"'
-            for write in of_allowances:
-                write(package_labels, allowance)
-    return ["".join(part) for part in lines]
+        of_esims.append((labels, esim))
+        of_allowances += [
+            (f'{labels},package_id="{escape(allowance.package_id)}"', allowance)
+            for allowance in esim.allowances
+        ]
+    subjects = {Level.ESIM: of_esims, Level.ALLOWANCE: of_allowances}
+    return [_lines(family, subjects[family.level]) for family in families]
 
 
 def render_packages(packages: Iterable[PackageTotals], families: tuple[Family, ...]) -> list[str]:
     """Return the lines of each family for packages that come in the order of their keys."""
-    lines: list[list[str]] = [[] for _ in families]
-    writers = _writers(families, Level.PACKAGE, lines)
+    subjects: Subjects = []
     for package in packages:
         package.changed = False
         vendor, package_id = package.key
         labels = f'vendor="{escape(vendor)}",package_id="{escape(package_id)}"'
-        for write in writers:
-            write(labels, package)
-    return ["".join(part) for part in lines]
+        subjects.append((labels, package))
+    return [_lines(family, subjects) for family in families]
 
 
 def render_vendors(
     views: Iterable[tuple[str, VendorView]], families: tuple[Family, ...]
 ) -> list[str]:
     """Return the lines of each family for vendors that come sorted."""
-    lines: list[list[str]] = [[] for _ in families]
-    writers = _writers(families, Level.VENDOR, lines)
-    for vendor, view in views:
-        for write in writers:
-            write(f'vendor="{escape(vendor)}"', view)
-    return ["".join(part) for part in lines]
+    subjects = [(f'vendor="{escape(vendor)}"', view) for vendor, view in views]
+    return [_lines(family, subjects) for family in families]
 
 
-def _writers(
-    families: tuple[Family, ...], level: Level, lines: list[list[str]]
-) -> list[Callable[[str, Any], None]]:
-    return [
-        _writer(family, part)
-        for family, part in zip(families, lines, strict=True)
-        if family.level is level
-    ]
-
-
-def _writer(family: Family, lines: list[str]) -> Callable[[str, Any], None]:
-    """Return what appends the lines of one subject of a family, given its first labels."""
+def _lines(family: Family, subjects: Subjects) -> str:
+    """Return the lines of a family for subjects of its level, each with its first labels."""
     opening = family.name + "{"
-    append = lines.append
-    value_of, samples_of = family.value, family.samples
-
-    if value_of:
-
-        def write(labels: str, subject: Any) -> None:
-            value = value_of(subject)
-            if value is not None:
-                append(f"{opening}{labels}}} {value}\n")
-
-        return write
-
+    if value_of := family.value:
+        return "".join(
+            [
+                f"{opening}{labels}}} {value}\n"
+                for labels, subject in subjects
+                if (value := value_of(subject)) is not None
+            ]
+        )
+    samples_of = family.samples
     assert samples_of
     names = [f',{name}="' for name in family.own_labels]
+    return "".join(
+        [
+            f"{opening}{labels}{_own(names, own)}}} {value}\n"
+            for labels, subject in subjects
+            for own, value in samples_of(subject)
+        ]
+    )
 
-    def write_samples(labels: str, subject: Any) -> None:
-        for own, value in samples_of(subject):
-            rest = "".join(
-                [f'{name}{escape(text)}"' for name, text in zip(names, own, strict=True)]
-            )
-            append(f"{opening}{labels}{rest}}} {value}\n")
 
-    return write_samples
+def _own(names: list[str], values: Sequence[str]) -> str:
+    return "".join([f'{name}{escape(value)}"' for name, value in zip(names, values, strict=True)])

@@ -1,4 +1,4 @@
-"""The internal endpoints: metrics, health, life cycle, and a page that links them."""
+"""The internal endpoints: metrics, health, life cycle."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from markupsafe import escape
 from quart import Blueprint, Response, request
 
-import exporter
 from exporter.application import RETRY_AFTER
 from exporter.errors import SettingsError
-from exporter.exposition import Format, Group, Scrape
+from exporter.exposition import Format, Group, own_text
 from exporter.logs import fields
 from exporter.negotiation import UnknownGroup, accepts_gzip, chosen_format, chosen_groups
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from exporter.intake import Intake
+    from exporter.pieces import Scrape
     from exporter.selfmetrics import SelfMetrics
 
 log = logging.getLogger(__name__)
@@ -128,7 +127,7 @@ class Telemetry:
             text = self._metrics.text(openmetrics_format=format_ is Format.OPENMETRICS)
         state = self._intake.state
         if state is None:
-            return Scrape.of_text(text, format_)
+            return own_text(text, format_)
         for _ in state.exposition.refresh(groups):
             await asyncio.sleep(0)  # a webhook goes first
         return state.exposition.scrape(groups, format_, self._clock(), text)
@@ -179,46 +178,6 @@ class Lifecycle:
         log.warning("shutdown requested", extra=fields(by="/-/quit"))
         self._quit()
         return _plain("Stopping.\n")
-
-
-def landing_page(options: WebOptions) -> Blueprint:
-    """Return the page at the root that links the other endpoints.
-
-    Its links are relative: they hold under whatever external URL it is reached.
-    """
-    blueprint = Blueprint("landing", __name__, url_prefix=options.prefix or None)
-    links = {
-        options.telemetry_path: "metrics",
-        f"{options.telemetry_path}?collect[]=fleet&collect[]=exporter": "without single eSIMs",
-        "/-/healthy": "health",
-        "/-/ready": "readiness",
-    }
-    items = "".join(
-        f'<li><a href="{escape(path[1:])}">{escape(path)}</a> {text}</li>'
-        for path, text in links.items()
-    )
-    page = _PAGE.format(version=escape(exporter.__version__), items=items)
-
-    async def landing() -> Response:
-        return Response(page, content_type="text/html; charset=utf-8")
-
-    blueprint.add_url_rule("/", "landing", landing)
-    return blueprint
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>eSIM exporter</title>
-<style>body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 40rem;
-padding: 0 1rem }}</style>
-<h1>eSIM exporter</h1>
-<p>Version {version}</p>
-<ul>{items}</ul>
-</html>
-"""
 
 
 def _plain(text: str, code: int = 200) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -40,8 +40,7 @@ class Table(StrEnum):
     """(digest of the body,): a signed delivery that could not be taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One stored row. ``version`` starts at 1 and rises by one with each commit to the key."""
 
     table: Table
@@ -50,8 +49,7 @@ class Row:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Write ``data`` under ``key``, or delete the row where ``data`` is ``None``.
 
     ``expected`` is the version the change was made from, 0 for a row that is not there

@@ -22,6 +22,7 @@ LOCK_START, LOCK_LENGTH = 0x40000000, 512
 """The bytes that SQLite locks: pending, reserved and shared (the file format's lock page)."""
 HEADER_SIZE = 100
 MAGIC = b"SQLite format 3\0"
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
 """Without any of these a commit that returned could be lost."""
@@ -132,11 +133,27 @@ def _identify(path: Path, head: bytes, log: Path) -> None:
             )
         return
     ours = APPLICATION_ID.to_bytes(4, "big")
+    if _was_being_made(path):
+        return  # SQLite takes back what there is of it
     if len(head) < HEADER_SIZE or not head.startswith(MAGIC) or head[68:72] != ours:
         raise StorageDamaged(
             f"{path} is not a database of this program, or its first page is damaged: "
             "give another --storage.url, or move it away"
         )
+
+
+def _was_being_made(path: Path) -> bool:
+    """Tell whether a crash left the journal of a transaction that began with an empty database.
+
+    The first page may then be torn, and nothing was in the file. The journal's header is
+    described in "The Rollback Journal" of the SQLite file format document.
+    """
+    try:
+        with path.with_name(f"{path.name}-journal").open("rb") as journal:
+            head = journal.read(20)
+    except FileNotFoundError:
+        return False
+    return head.startswith(JOURNAL_MAGIC) and head[16:] == bytes(4)
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:

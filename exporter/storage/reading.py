@@ -33,8 +33,10 @@ def read(connection: sqlite3.Connection) -> Iterator[Chunk]:
 
 
 def _rows(table: Table, found: Sequence[Stored]) -> Chunk:
-    key = SHAPES[table].key
-    return Chunk(rows=tuple(Row(table, key(row.parts), row.version, row.data) for row in found))
+    if SHAPES[table].short:
+        key = SHAPES[table].key
+        return Chunk(rows=tuple([Row(table, key(row.parts), *row[1:]) for row in found]))
+    return Chunk(rows=tuple([Row(table, *row) for row in found]))
 
 
 def _amounts(found: Sequence[Stored]) -> Chunk:

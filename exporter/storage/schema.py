@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from isal.isal_zlib import crc32
 
 from exporter.storage import Table
 
@@ -120,11 +121,10 @@ def base_key(parts: tuple[str, ...]) -> Key:
 def checksum(shape: Shape, parts: tuple[str, ...], version: int, data: bytes) -> int:
     """Return the CRC-32 of everything a row says, each part led by its length."""
     framed = "".join([f"{len(part)}:{part}" for part in (shape.name, *parts)])
-    return zlib.crc32(data, zlib.crc32(f"{framed}{version}:".encode()))
+    return crc32(data, crc32(f"{framed}{version}:".encode()))
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A row that matches its checksum."""
 
     parts: tuple[str, ...]
@@ -138,13 +138,13 @@ def verified(shape: Shape, raw: Sequence[Any]) -> Stored | None:
     Where the file is damaged a column can be of any type.
     """
     *columns, version, crc, data = raw
-    if not all(isinstance(column, bytes) for column in (*columns, data)):
-        return None
     try:
-        parts = tuple(column.decode() for column in columns)
-    except UnicodeDecodeError:
+        parts = tuple([column.decode() for column in columns])
+    except (AttributeError, UnicodeDecodeError):
         return None
-    if type(version) is not int or checksum(shape, parts, version, data) != crc:
+    if type(version) is not int or type(data) is not bytes:
+        return None
+    if checksum(shape, parts, version, data) != crc:
         return None
     return Stored(parts, version, data)
 

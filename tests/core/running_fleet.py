@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from generated_events import SECONDS, START, VENDORS
 from memory_storage import MemoryStorage
 
-from exporter.exposition import Exposition, Format, Group, Scrape
+from exporter.exposition import Exposition, Format, Group
 from exporter.families import Identity
 from exporter.fleet import Policy, Restoration
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from exporter.drafts import Draft
     from exporter.events import Event
     from exporter.merge import Result
+    from exporter.pieces import Scrape
     from exporter.storage import Chunk
 
 ARRIVAL = START + SECONDS + 10

@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.events import MAX_AMOUNT, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
-from exporter.exposition import CHUNK, Deflater, Format, Group, Scrape
+from exporter.exposition import Format, Group, own_text
 from exporter.fleet import Policy
+from exporter.pieces import CHUNK, Deflater
 from exporter.rendering import escape
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from exporter.events import Event
+    from exporter.pieces import Scrape
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -266,7 +268,8 @@ def test_a_block_that_was_merged_away_meanwhile_is_not_rendered() -> None:
     running.now += 40 * 86400
     running.take(*[usage(f"{number:03}", 1) for number in range(3)])
     running.expire()
-    assert len(list(refresh)) == 1  # the block of packages: the eSIMs' others are gone
+    # The block of packages, and a run of each kind: the eSIMs' other blocks are gone.
+    assert len(list(refresh)) == 3
     assert len([name for name, _ in running.samples() if name == "esim_status"]) == 3
 
 
@@ -276,7 +279,7 @@ def test_only_what_changed_is_rendered() -> None:
     running.text()
     running.take(usage("000", 1), usage("001", 1))
     assert running.exposition.pending == 2  # a block of eSIMs and one of packages
-    assert len(list(running.exposition.refresh({Group.ESIMS}))) == 1
+    assert len(list(running.exposition.refresh({Group.ESIMS}))) == 2  # the block, then its run
     assert running.exposition.pending == 1
 
 
@@ -306,9 +309,9 @@ def test_groups_are_chosen(format_: Format) -> None:
 
 
 def test_the_exporters_own_text_can_stand_alone() -> None:
-    assert gunzipped(Scrape.of_text(OWN, Format.TEXT)).decode() == OWN
-    assert gunzipped(Scrape.of_text(OWN, Format.OPENMETRICS)).decode() == OWN + "# EOF\n"
-    assert list(Scrape.of_text("", Format.TEXT).identity()) == []
+    assert gunzipped(own_text(OWN, Format.TEXT)).decode() == OWN
+    assert gunzipped(own_text(OWN, Format.OPENMETRICS)).decode() == OWN + "# EOF\n"
+    assert list(own_text("", Format.TEXT).identity()) == []
 
 
 def test_stale_is_counted_at_the_moment_of_the_scrape() -> None:

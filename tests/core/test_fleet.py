@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,7 @@ from generated_events import START
 from running_fleet import ARRIVAL, STALE_AFTER, RunningFleet, series
 
 from exporter import drafts
-from exporter.aggregates import thresholds_reached
+from exporter.aggregates import THRESHOLDS, thresholds_reached
 from exporter.drafts import check_bounds
 from exporter.errors import InvalidEvent, StorageDamaged
 from exporter.events import OtherEvent, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
@@ -485,15 +484,15 @@ def test_bounds_do_not_concern_an_esim_without_the_package() -> None:
 @pytest.mark.parametrize("allowed", [100, 1000, 3 * 2**50, 2**53 - 2])
 def test_thresholds_are_exact(percent: int, allowed: int) -> None:
     exact = -(-allowed * percent // 100)
-    assert percent in thresholds_reached(allowed, allowed - exact)
-    assert percent not in thresholds_reached(allowed, allowed - exact + 1)
+    assert percent in THRESHOLDS[: thresholds_reached(allowed, allowed - exact)]
+    assert percent not in THRESHOLDS[: thresholds_reached(allowed, allowed - exact + 1)]
 
 
 def test_nothing_is_never_used_up() -> None:
-    assert thresholds_reached(0, 0) == ()
-    assert thresholds_reached(None, 0) == ()
-    assert thresholds_reached(100, None) == ()
-    assert thresholds_reached(100, 200) == ()
+    assert thresholds_reached(0, 0) == 0
+    assert thresholds_reached(None, 0) == 0
+    assert thresholds_reached(100, None) == 0
+    assert thresholds_reached(100, 200) == 0
 
 
 @pytest.mark.parametrize(("used", "reached"), [(24, 0), (25, 1), (50, 2), (75, 3), (90, 4)])
@@ -676,6 +675,6 @@ def test_a_row_of_an_unknown_layout_is_refused() -> None:
     running = capped(0, "e")
     row = next(iter(running.storage.rows.values()))
     with pytest.raises(StorageDamaged, match="run the version that wrote it"):
-        running.restarted_with(Chunk((replace(row, data=b"[2]"),)))
+        running.restarted_with(Chunk((row._replace(data=b"[2]"),)))
     with pytest.raises(StorageDamaged):
         running.restarted_with(Chunk((Row(Table.ESIM, ("roamify", "e"), 1, b"{"),)))
