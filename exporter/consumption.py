@@ -24,6 +24,8 @@ WINDOW = 16
 _PAIR = Struct(">IQ")
 """(unix seconds until 2106, used in base units), big-endian: packed, pairs order as they do."""
 
+_TWO = Struct(">IQIQ")
+
 _ORIGIN = _PAIR.pack(0, 0)
 """The first anchor: nothing was used before the first sample."""
 
@@ -96,7 +98,8 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
         path = path[: at + size] + sample + path[at + size :]
         total = base + _rises(path)
     if len(path) > (WINDOW + 1) * size:
-        base += _rises(path[: 2 * size])
+        _, folded, _, anchor = _TWO.unpack_from(path)
+        base += max(0, anchor - folded)
         path = path[size:]
     return Consumption(base, path, total), Arrival.INSERTED
 

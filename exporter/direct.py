@@ -7,11 +7,12 @@ made of it. A delivery is answered here, byte for byte as the route in
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from quart.asgi import ASGIHTTPConnection
 
-from exporter.webhook import ClientGone, linger
+from exporter.webhook import ACCEPTED, ClientGone, linger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from exporter.selfmetrics import SelfMetrics
-    from exporter.webhook import Webhook
+    from exporter.webhook import Answer, Webhook
 
 
 def answer_directly(app: Quart, webhook: Webhook, metrics: SelfMetrics) -> None:
     """Let an application that has the webhook's routes take deliveries the short way."""
+    path = webhook.path
+    counter = cache(metrics.requests.labels)
 
     class Connection(ASGIHTTPConnection):
         async def __call__(self, receive: Any, send: Any) -> None:
-            if self.scope["method"] != "POST" or self.scope["path"] != webhook.path:
+            if self.scope["method"] != "POST" or self.scope["path"] != path:
                 await super().__call__(receive, send)
                 return
             try:
                 code = await _serve(webhook, self.scope["headers"], receive, send)
             except ClientGone:
                 return
-            metrics.requests.labels(webhook.path, "POST", str(code)).inc()
+            counter(path, "POST", str(code)).inc()
 
     app.asgi_http_class = Connection
 
@@ -42,7 +45,7 @@ def answer_directly(app: Quart, webhook: Webhook, metrics: SelfMetrics) -> None:
 async def _serve(
     webhook: Webhook, headers: Any, receive: Callable[[], Any], send: Callable[[Any], Any]
 ) -> int:
-    named: dict[bytes, bytes] = dict(reversed(list(headers)))  # the first of a name counts
+    named: dict[bytes, bytes] = dict(reversed(headers))  # the first of a name counts
     signature = named.get(webhook.vendor.signature_header.lower().encode())
     length = named.get(b"content-length", b"")
     chunks = _Body(receive)
@@ -51,14 +54,21 @@ async def _serve(
         int(length) if length.isdigit() else None,
         chunks,
     )
-    encoded = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
-    await send({"type": "http.response.start", "status": answer.code, "headers": encoded})
+    headers = _ACCEPTED_HEADERS if answer is ACCEPTED else _encoded(answer)
+    await send({"type": "http.response.start", "status": answer.code, "headers": headers})
     body = {"type": "http.response.body", "body": answer.body, "more_body": answer.lingering}
     await send(body)
     if answer.lingering:
         await linger(chunks)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     return answer.code
+
+
+def _encoded(answer: Answer) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+
+
+_ACCEPTED_HEADERS = _encoded(ACCEPTED)
 
 
 class _Body:

@@ -73,7 +73,8 @@ class Overlay(Generic[R]):
         for key, before, after in list(self.items()):
             expected = before.version if before else 0
             if after:
-                sealed: Any = after._replace(version=expected + 1)
+                make: Any = type(after)._make
+                sealed = make((*after[:-1], expected + 1))  # the version is last
                 self._after[key] = sealed
                 yield Change(table_of(sealed), sealed.key, expected, encode(sealed))
             elif before:

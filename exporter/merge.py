@@ -8,6 +8,7 @@ are a set, and peaks a maximum.
 from __future__ import annotations
 
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from exporter.consumption import Arrival, Consumption, insert, revived
@@ -16,6 +17,9 @@ from exporter.records import Allowance, Balance, Esim, Locations, Package, Remai
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_PACKAGE_ID = attrgetter("package_id")
 
 
 class Result(StrEnum):
@@ -42,13 +46,13 @@ def merge_usage(
     """
     known = esim.allowance(event.package_id)
     allowance, arrivals = merge_allowance(known, tombstone, event, received)
-    merged = _merge_registers(esim, event)
+    changed = _registers_said(esim, event)
     if allowance is not known:
-        others = [a for a in merged.allowances if a.package_id != event.package_id]
-        ordered = sorted([*others, allowance], key=lambda a: a.package_id)
-        merged = merged._replace(allowances=tuple(ordered))
-    if merged is not esim:
-        return merged._replace(received=received), Result.ACCEPTED
+        others = [a for a in esim.allowances if a is not known]
+        changed["allowances"] = tuple(sorted([*others, allowance], key=_PACKAGE_ID))
+    if changed:
+        received = max(received, esim.received)
+        return esim._replace(received=received, **changed), Result.ACCEPTED
     if Arrival.LATE in arrivals:
         return esim, Result.LATE
     same = (event.time, event.snapshot) == (allowance.time, allowance.snapshot)
@@ -59,9 +63,10 @@ def merge_usage(
 
 def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, Result]:
     """Return the eSIM after a status event, the very same object where nothing changed."""
-    merged = _merge_registers(esim, event)
-    if merged is not esim:
-        return merged._replace(received=received), Result.ACCEPTED
+    changed = _registers_said(esim, event)
+    if changed:
+        received = max(received, esim.received)
+        return esim._replace(received=received, **changed), Result.ACCEPTED
     return esim, Result.DUPLICATE if event.time == esim.status_time else Result.STALE
 
 
@@ -92,7 +97,7 @@ def merge_allowance(
             package_id=event.package_id,
             time=max(event.time, before.time),
             snapshot=snapshot if newer else before.snapshot,
-            received=received,
+            received=max(received, before.received),  # one that is replayed came long ago
             data=data,
             sms=sms,
             voice=voice,
@@ -178,7 +183,8 @@ def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> All
     )
 
 
-def _merge_registers(esim: Esim, event: UsageEvent | StatusEvent) -> Esim:
+def _registers_said(esim: Esim, event: UsageEvent | StatusEvent) -> dict[str, Any]:
+    """Return the fields of an eSIM's registers of which an event says something newer."""
     said: dict[str, Any] = {}
     time, status = event.time, event.status
     if status and _status_order(time, status) > _status_order(esim.status_time, esim.status):
@@ -189,7 +195,7 @@ def _merge_registers(esim: Esim, event: UsageEvent | StatusEvent) -> Esim:
     iccid = event.iccid
     if iccid and (time, iccid) > (esim.iccid_time, esim.iccid):
         said |= {"iccid_time": time, "iccid": iccid}
-    return esim._replace(**said) if said else esim
+    return said
 
 
 def _status_order(time: int, status: Status) -> tuple[int, bool, str]:

@@ -61,6 +61,8 @@ def to_base_units(amount: Number, size: int) -> int:
     """Return ``amount`` of units of ``size`` base units, half a base unit to the even one."""
     if isinstance(amount, int):
         return amount * size
+    if size & (size - 1) == 0:
+        return round(amount * size)  # a power of two: the product is exact
     numerator, denominator = amount.as_integer_ratio()
     whole, rest = divmod(numerator * size, denominator)
     return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError
-from exporter.events import MAX_IDENTIFIER
+from exporter.events import MAX_AMOUNT, MAX_IDENTIFIER
 from exporter.vendors.amounts import Number, read_number
 
 if TYPE_CHECKING:
@@ -42,29 +42,32 @@ class Fields:
     def text(self, key: str) -> str | None:
         """Return a text of at most :data:`MAX_IDENTIFIER` characters, ``None`` if empty."""
         value = self.values.get(key)
+        if type(value) is str and 0 < len(value) <= MAX_IDENTIFIER and "\0" not in value:
+            return value  # nearly all there are
         if value is None or value == "":
             return None
         if not isinstance(value, str):
             self.fail(key, "must be a string")
         elif len(value) > MAX_IDENTIFIER:
             self.fail(key, TOO_LONG)
-        elif "\0" in value:  # it would end Prometheus' parser of the text format midway
+        else:  # it would end Prometheus' parser of the text format midway
             self.fail(key, "must not contain a NUL character")
-        else:
-            return value
         return None
 
     def required_text(self, key: str) -> str:
         """Return a text that must be there and not be empty."""
-        if self.values.get(key) in (None, ""):
+        text = self.text(key)
+        if text is None and self.values.get(key) in (None, ""):
             self.fail(key, "is required")
-        return self.text(key) or ""
+        return text or ""
 
     def number(self, key: str) -> Number | None:
         """Return a number of a magnitude of at most 2^63-1, written as one or as a string."""
         value = self.values.get(key)
         if value is None:
             return None
+        if type(value) is int and -MAX_AMOUNT <= value <= MAX_AMOUNT:
+            return value  # most there are
         try:
             return read_number(value)
         except ValueError as error:
@@ -73,9 +76,10 @@ class Fields:
 
     def required_number(self, key: str) -> Number:
         """Return a number that must be there."""
-        if self.values.get(key) is None:
+        number = self.number(key)
+        if number is None and self.values.get(key) is None:
             self.fail(key, "is required")
-        return self.number(key) or 0
+        return number or 0
 
     def whole(self, key: str) -> int | None:
         """Return a number without its fraction, rounded down."""
@@ -85,6 +89,8 @@ class Fields:
     def flag(self, key: str) -> bool:
         """Return a truth value: a JSON one, 0 or 1, or "true" or "false" in any case."""
         value = self.values.get(key)
+        if value is False or value is True:
+            return value
         if isinstance(value, str):
             value = {"true": True, "false": False}.get(value.lower(), value)
         if value is None or (isinstance(value, (int, float)) and value in (0, 1)):

@@ -221,17 +221,11 @@ def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
     voice_size = fields.unit("voice_units", VOICE_UNITS)
     sms_size = fields.unit("sms_units", SMS_UNITS)
     usage = fields.required_object("usage_data")
-    unlimited, data_allowed, data_remaining = _data(usage, data_size)
-    sms_allowed, sms_remaining = _included(usage, "sms", sms_size)
-    voice_allowed, voice_remaining = _included(usage, "voice", voice_size)
+    data = _data(usage, data_size)
+    sms = _included(usage, "allowed_sms", "remaining_sms", sms_size)
+    voice = _included(usage, "allowed_voice", "remaining_voice", voice_size)
     return Snapshot(
-        data_unlimited=unlimited,
-        data_allowed=data_allowed,
-        data_remaining=data_remaining,
-        sms_allowed=sms_allowed,
-        sms_remaining=sms_remaining,
-        voice_allowed=voice_allowed,
-        voice_remaining=voice_remaining,
+        *(*data, *sms, *voice),
         start=fields.whole("start"),
         end=fields.whole("end"),
         locations=_locations(fields, data_size),
@@ -260,12 +254,13 @@ def _data(usage: Fields, size: int) -> tuple[bool, int | None, int | None]:
     )
 
 
-def _included(usage: Fields, resource: str, size: int) -> tuple[int | None, int | None]:
+def _included(
+    usage: Fields, allowed_key: str, remaining_key: str, size: int
+) -> tuple[int | None, int | None]:
     """Return allowed and remaining of SMS or voice, ``None`` for both if not included.
 
     The catalogue writes -1 for what a package does not include.
     """
-    allowed_key, remaining_key = f"allowed_{resource}", f"remaining_{resource}"
     allowed, remaining = usage.number(allowed_key), usage.number(remaining_key)
     nothing_left = remaining is None or remaining <= 0
     if (allowed is not None and allowed < 0) or (not allowed and nothing_left):
