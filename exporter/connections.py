@@ -1,4 +1,4 @@
-"""Connections of a listener: how many, how long they may wait, and what they are held to.
+"""Connections of a listener on Hypercorn: how long they may wait, and what they are held to.
 
 What Hypercorn itself limits is set in :class:`ServerConfig`. What it has no setting for is
 done by :class:`Connection`, which takes the place of its own class.
@@ -18,6 +18,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from exporter.gate import FAREWELL, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT, LiveContext
 
 if TYPE_CHECKING:
@@ -25,72 +26,11 @@ if TYPE_CHECKING:
 
     from hypercorn.events import Event
 
+    from exporter.gate import Gate
     from exporter.protection import Guard
-
-KEEP_ALIVE = 30.0
-"""Seconds a connection may wait: from its start, or from its last answer, to the end of the
-head of a request. Whoever sends nothing and whoever sends slowly have the same time."""
-
-MAX_HEAD = 16 * 1024
-"""Bytes of the head of a request that are waited for; above it the answer is 431."""
 
 _MAX_READ = 16 * 1024
 """Bytes read at once: a head that arrives as a whole is at most this much longer."""
-
-_FAREWELL = 10.0
-"""Seconds for what was written to be taken, and for a client of TLS to agree on the end."""
-
-_REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"Retry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
-
-
-class Gate:
-    """Holds the connections of a listener to a number.
-
-    When there are as many already, the one that has waited longest for the head of a request
-    gives way to the new one: senders that take their time keep nobody out. Where all are being
-    answered, the new one is refused.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.refused = 0
-        self.displaced = 0
-        self._held: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}
-        """Those without a request, in the order in which they began to wait."""
-
-    @property
-    def held(self) -> int:
-        """Return how many connections there are."""
-        return len(self._held)
-
-    def admit(self, connection: Connection) -> bool:
-        """Take a new connection, or return that there is no place."""
-        if len(self._held) >= self.most:
-            if not self._waiting:
-                self.refused += 1
-                return False
-            self.displaced += 1
-            oldest = next(iter(self._waiting))
-            self.leave(oldest)
-            oldest.give_way()
-        self._held.add(connection)
-        self._waiting[connection] = None
-        return True
-
-    def waits(self, connection: Connection, *, idle: bool) -> None:
-        """Note that a connection got a request, or was answered and waits for the next."""
-        self._waiting.pop(connection, None)
-        if idle and connection in self._held:
-            self._waiting[connection] = None
-
-    def leave(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self._held.discard(connection)
-        self._waiting.pop(connection, None)
 
 
 class ServerConfig(Config):
@@ -150,7 +90,7 @@ class Connection(TCPServer):
                 if not self._admitted():
                     await self._close()
                 elif not gate.admit(self):
-                    self.writer.write(_REFUSAL)
+                    self.writer.write(REFUSAL)
                     await self._close()
                 else:
                     await self._serve()
@@ -212,7 +152,7 @@ class Connection(TCPServer):
         await self.protocol.handle(Closed())
 
     async def _close(self) -> None:
-        end = self.loop.call_later(_FAREWELL, self.give_way)
+        end = self.loop.call_later(FAREWELL, self.give_way)
         try:
             await super()._close()
         finally:

@@ -1,4 +1,4 @@
-"""Listeners: sockets, signals, and a stop that loses nothing (Hypercorn)."""
+"""Listeners: sockets, signals, and a stop that loses nothing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hypercorn.asyncio import serve
 
-from exporter.connections import Gate, ServerConfig
+from exporter.connections import ServerConfig
 from exporter.errors import SettingsError
+from exporter.gate import BACKLOG, GRACE, Gate
 from exporter.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from quart import Quart
 
@@ -29,17 +30,11 @@ log = logging.getLogger(__name__)
 _server_log = logging.getLogger(f"{__name__}.hypercorn")
 _server_log.setLevel(logging.WARNING)  # where it listens is said once, by this module's callers
 
-GRACE = 5.0
-"""Seconds that requests in flight get to finish after the stop."""
-
 _OTHER_FILES = 100
 """Files open besides connections: the database, listeners, those of Python itself."""
 
 _FILES_PER_CONNECTION = 2
 """One that is held, and one that is being closed or still agrees on TLS."""
-
-_BACKLOG = 1024
-"""Connections the kernel holds until they are accepted: the vendor sends in bursts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +67,18 @@ def listen(
         ) from error
 
 
-async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> None:
+HttpServer = Literal["hypercorn", "uvicorn"]
+
+
+async def serve_until(
+    stop: asyncio.Event, listeners: Sequence[Listener], server: HttpServer = "hypercorn"
+) -> None:
     """Serve until ``stop`` is set, then finish requests in flight, ``GRACE`` seconds at most."""
     asyncio.get_running_loop().set_exception_handler(_report)
+    serve_on = _serve_on_uvicorn if server == "uvicorn" else _serve_on_hypercorn
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
-            group.create_task(_serve(stop, listener))
+            group.create_task(_serve(stop, listener, serve_on))
 
 
 def allow_open_files(listeners: Sequence[Listener]) -> None:
@@ -114,19 +115,37 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-async def _serve(stop: asyncio.Event, listener: Listener) -> None:
+async def _serve(
+    stop: asyncio.Event,
+    listener: Listener,
+    serve_on: Callable[[asyncio.Event, Listener], Awaitable[bool]],
+) -> None:
+    if not await serve_on(stop, listener):
+        log.warning("requests cut off", extra=fields(listener=listener.name, after=GRACE))
+
+
+async def _serve_on_uvicorn(stop: asyncio.Event, listener: Listener) -> bool:
+    # Not at the top: it is an option, and loading it takes a third of a second.
+    from exporter import uvicorn_connections  # noqa: PLC0415
+
+    return await uvicorn_connections.serve(
+        listener.app, listener.socket, listener.guard, listener.gate, stop
+    )
+
+
+async def _serve_on_hypercorn(stop: asyncio.Event, listener: Listener) -> bool:
     config = ServerConfig(listener.guard, listener.gate)
     config.bind = [f"fd://{listener.socket.detach()}"]
-    config.backlog = _BACKLOG
+    config.backlog = BACKLOG
     config.errorlog = _server_log
     config.graceful_timeout = GRACE
     server = asyncio.ensure_future(serve(listener.app, config, shutdown_trigger=stop.wait))
     await stop.wait()
     done, _ = await asyncio.wait([server], timeout=GRACE + 1)
     if not done:
-        log.warning("requests cut off", extra=fields(listener=listener.name, after=GRACE))
         server.cancel()
     await asyncio.wait([server])
+    return bool(done)
 
 
 def _bound_socket(address: ListenAddress) -> socket.socket:
@@ -134,9 +153,9 @@ def _bound_socket(address: ListenAddress) -> socket.socket:
         family, *_, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
+        return socket.create_server(where[:2], family=family, backlog=BACKLOG)
     if socket.has_dualstack_ipv6():
         return socket.create_server(
-            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
+            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
         )
-    return socket.create_server(("", address.port), backlog=_BACKLOG)
+    return socket.create_server(("", address.port), backlog=BACKLOG)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
+import measuring
 import pytest
 from hypothesis import HealthCheck, settings
 from running import Serving, serving
@@ -20,6 +21,10 @@ settings.register_profile(
 settings.load_profile("shared-machine")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    measuring.summarise(terminalreporter)
+
+
 class Serve(Protocol):
     """Starts the exporter in the test's folder and ends it after the test."""
 
@@ -29,10 +34,18 @@ class Serve(Protocol):
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def http_server() -> str:
+    """The server of ``serve``; where a test is ``ON_BOTH_SERVERS``, one then the other."""
+    return "hypercorn"
+
+
+@pytest.fixture
+def serve(tmp_path: Path, http_server: str) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(*flags: str, **options: object) -> Serving:
+            if http_server != "hypercorn":
+                flags = (f"--web.server={http_server}", *flags)
             return stack.enter_context(serving(tmp_path, *flags, **options))  # type: ignore[arg-type]
 
         yield start

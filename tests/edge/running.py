@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -34,6 +35,8 @@ WEBHOOK = "/webhooks/roamify"
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 USAGE = (PAYLOADS / "usage.json").read_bytes()
 SUCCESS = b'{"code":200,"status":"success"}'
+
+COMMAND = (sys.executable, "-m", "exporter", "serve")
 
 WAIT = 30.0
 """Seconds to wait for anything, far above what it takes on a busy machine."""
@@ -121,7 +124,13 @@ def request_head(body: bytes, *more: str, length: bool = True, secret: bytes = S
 class Serving:
     """One process. The address of each listener is the system's choice."""
 
-    def __init__(self, folder: Path, flags: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        flags: tuple[str, ...],
+        environ: Mapping[str, str],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         """Start it with ``folder`` as working directory, where its database lies."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
         self.folder = folder
@@ -130,7 +139,7 @@ class Serving:
         self.parse: Callable[[str], dict[str, Any]]
         self.parse = json.loads if "--log.format=json" in flags else logfmt
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "exporter", "serve", *flags],
+            [*command, *flags],
             cwd=folder,
             env={**ours, **environ},
             stdin=subprocess.DEVNULL,
@@ -238,6 +247,9 @@ class Serving:
                 self.lines.append(line.rstrip("\n"))
 
 
+HTTP_SERVERS = ("hypercorn", "uvicorn")
+ON_BOTH_SERVERS = pytest.mark.parametrize("http_server", HTTP_SERVERS)
+
 LOOPBACK = ("--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0")
 SIGNED = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
 
@@ -248,9 +260,10 @@ def serving(
     *flags: str,
     environ: Mapping[str, str] = SIGNED,
     ready: str = "/-/ready",
+    command: Sequence[str] = COMMAND,
 ) -> Iterator[Serving]:
     """Serve on loopback; at the end the process is gone, and has complained of nothing."""
-    process = Serving(folder, (*LOOPBACK, *flags), environ)
+    process = Serving(folder, (*LOOPBACK, *flags), environ, command)
     try:
         if ready:
             process.wait_until_ready(ready)
