@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence
 
 FULL = 64
 """Records in a block that was filled in order, or after a split."""
@@ -32,7 +32,7 @@ class Block(Generic[K, R]):
 
     __slots__ = ("due", "keys", "records", "rendered")
 
-    def __init__(self, keys: list[K], records: list[R], due: float) -> None:
+    def __init__(self, keys: list[K], records: MutableSequence[R], due: float) -> None:
         self.keys = keys
         self.records = records
         self.due = due
@@ -44,7 +44,9 @@ class Block(Generic[K, R]):
 class Blocks(Generic[K, R]):
     """Sorted records by key, and which blocks changed since they were last rendered."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Callable[[Iterable[R]], MutableSequence[R]] = list) -> None:
+        """``kept`` makes what holds the records of a block."""
+        self._kept = kept
         self._blocks: list[Block[K, R]] = []
         self._firsts: list[K] = []
         self._count = 0
@@ -56,7 +58,7 @@ class Blocks(Generic[K, R]):
         entries = list(ordered)
         for at in range(0, len(entries), FULL):
             keys, records, dues = zip(*entries[at : at + FULL], strict=True)
-            block = Block([*keys], [*records], min(dues))
+            block = Block([*keys], self._kept(records), min(dues))
             self._blocks.append(block)
             self._firsts.append(keys[0])
             self.dirty[block] = None
@@ -100,7 +102,7 @@ class Blocks(Generic[K, R]):
     def put(self, key: K, record: R, due: float = inf) -> None:
         """Insert a record that is due at ``due`` (unix seconds), or replace that of its key."""
         if not self._blocks:
-            self._blocks.append(Block([], [], inf))
+            self._blocks.append(Block([], self._kept(()), inf))
             self._firsts.append(key)
         index = self._index(key)
         block = self._blocks[index]

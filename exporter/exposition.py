@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
 from exporter.packed import unpacked
-from exporter.pieces import Deflater, Piece, Run, Scrape
+from exporter.pieces import Deflater, Piece, Run, Scrape, gathered
 from exporter.records import Balance, PartnerNotice
 from exporter.rendering import metadata, render_esims, render_packages, render_vendors
 
@@ -109,7 +109,7 @@ class Sheet(Generic[K, R]):
     def _refresh(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
         texts = self._render(block, self.families)
-        block.rendered = tuple([self._deflater.piece(text) for text in texts])
+        block.rendered = gathered([self._deflater.piece(text) for text in texts])
 
 
 class Exposition:

@@ -15,6 +15,7 @@ import msgspec
 from exporter.blocks import Blocks
 from exporter.records import Esim
 from exporter.rows import field_types
+from exporter.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -67,7 +68,7 @@ class PackedEsims:
 
     def __init__(self, deadline: Callable[[Esim], float]) -> None:
         """``deadline`` says when something of an eSIM is next due (unix seconds)."""
-        self.blocks: Blocks[bytes, bytes] = Blocks()
+        self.blocks: Blocks[bytes, bytes] = Blocks(Shelf)
         self.deadline = deadline
 
     def __len__(self) -> int:
@@ -83,17 +84,22 @@ class PackedEsims:
 
     def get(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
-        packed = key_of(key)
-        record = self.blocks.get(packed)
-        return None if record is None else unpack(packed, record)
+        return self.at(key_of(key))
+
+    def at(self, key: bytes) -> Esim | None:
+        """Return the eSIM of a packed key, or ``None``."""
+        record = self.blocks.get(key)
+        return None if record is None else unpack(key, record)
 
     def run(self, start: bytes) -> list[tuple[bytes, bytes]]:
         """Return keys and records from ``start`` on, to the end of a block: see Blocks.run."""
         return self.blocks.run(start)
 
-    def put(self, esim: Esim) -> None:
-        """Insert an eSIM, or replace the one of its key."""
-        self.blocks.put(key_of(esim.key), _record(esim), self.deadline(esim))
+    def put(self, esim: Esim) -> bytes:
+        """Insert an eSIM, or replace the one of its key; return the packed key."""
+        key = key_of(esim.key)
+        self.blocks.put(key, _record(esim), self.deadline(esim))
+        return key
 
     def remove(self, key: EsimKey) -> None:
         """Remove an eSIM. Raises ``KeyError`` when there is none."""

@@ -32,13 +32,29 @@ _SPARE = 64
 class Piece(NamedTuple):
     """Some lines of text, deflated."""
 
-    deflated: bytes
+    deflated: bytes | memoryview
     size: int
     """Bytes of the text."""
     crc: int
 
 
 _NOTHING = Piece(b"", 0, 0)
+
+
+def gathered(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Return the pieces as views of one piece of memory.
+
+    Each in its own, they would lie among what is needed to make them, and keep it from being
+    given back.
+    """
+    joined = memoryview(b"".join([piece.deflated for piece in pieces]))
+    at = 0
+    moved = []
+    for piece in pieces:
+        end = at + len(piece.deflated)
+        moved.append(piece._replace(deflated=joined[at:end]))
+        at = end
+    return tuple(moved)
 
 
 class Deflater:
@@ -64,7 +80,7 @@ class Deflater:
 class Run(NamedTuple):
     """Pieces that follow one another."""
 
-    parts: list[bytes]
+    parts: list[bytes | memoryview]
     """What the pieces are deflated to."""
     gzip_size: int
     """Bytes of the parts."""
@@ -76,7 +92,7 @@ class Run(NamedTuple):
     @classmethod
     def of(cls, pieces: Iterable[Piece]) -> Run:
         """Return the run of these pieces."""
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         gzip_size = size = crc = 0
         for piece in pieces:
             parts.append(piece.deflated)
@@ -117,7 +133,7 @@ class Scrape:
         """Yield one gzip member in chunks."""
         return _chunks(self._member())
 
-    def _member(self) -> Iterator[tuple[int, list[bytes]]]:
+    def _member(self) -> Iterator[tuple[int, Sequence[bytes | memoryview]]]:
         yield len(_GZIP_HEADER), [_GZIP_HEADER]
         crc = size = 0
         for run in self._runs:
@@ -132,8 +148,8 @@ class Scrape:
         yield len(_LAST_BLOCK) + 8, trailer
 
 
-def _chunks(parts: Iterable[tuple[int, list[bytes]]]) -> Iterator[bytes]:
-    waiting: list[bytes] = []
+def _chunks(parts: Iterable[tuple[int, Sequence[bytes | memoryview]]]) -> Iterator[bytes]:
+    waiting: list[bytes | memoryview] = []
     waiting_size = 0
     for size, more in parts:
         waiting += more
