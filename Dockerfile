@@ -1,26 +1,29 @@
-FROM python:3.11-slim AS build
+# The base has the Python that the tests run on. Where no registry is reached, or another base is
+# wanted, give --build-arg BASE=...: anything with python3 (3.11 or later) and its venv module.
+ARG BASE=docker.io/library/python:3.11-slim
+
+FROM ${BASE} AS build
 WORKDIR /src
-RUN python -m venv /opt/esim-exporter
+RUN python3 -m venv /opt/esim-exporter
+# Dependencies first: their layer stays as long as they do.
 COPY pyproject.toml README.md ./
+RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > /tmp/requirements \
+    && /opt/esim-exporter/bin/pip install --no-cache-dir --no-compile --requirement /tmp/requirements
 COPY exporter exporter
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
-    && /opt/esim-exporter/bin/pip install --no-cache-dir /dist/*.whl
-
-FROM python:3.11-slim
-ARG VERSION=unknown
 ARG REVISION=unknown
-LABEL org.opencontainers.image.title="esim-exporter" \
-      org.opencontainers.image.description="Prometheus gateway for travel eSIM webhook feeds" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+# pip is needed no longer; modules are compiled here, since the root is read-only later.
+RUN echo "${REVISION}" > exporter/REVISION \
+    && /opt/esim-exporter/bin/pip install --no-cache-dir --no-compile --no-deps . \
+    && /opt/esim-exporter/bin/pip uninstall --yes --quiet setuptools pip \
+    && python3 -m compileall -q /opt/esim-exporter/lib
 
+FROM ${BASE}
 COPY --from=build /opt/esim-exporter /opt/esim-exporter
-ENV PATH="/opt/esim-exporter/bin:${PATH}" \
-    ESIM_EXPORTER_STORAGE_URL="sqlite:////data/esim-exporter.db"
-
 # A numeric user, so that Kubernetes can see that it is not root.
 RUN install --directory --owner=65532 --group=65532 /data
+ENV PATH="/opt/esim-exporter/bin:${PATH}" \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ESIM_EXPORTER_STORAGE_URL="sqlite:////data/esim-exporter.db"
 USER 65532:65532
 WORKDIR /data
 VOLUME /data
@@ -30,7 +33,16 @@ EXPOSE 10877 10878
 
 # Without proxies: the request must not leave the container.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:10877/-/healthy', timeout=3)"]
+    CMD ["python3", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:10877/-/healthy', timeout=3)"]
 
 ENTRYPOINT ["esim-exporter"]
 CMD ["serve"]
+
+# Last, since they change with every commit.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="esim-exporter" \
+      org.opencontainers.image.description="Prometheus gateway for travel eSIM webhook feeds" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,4 +1,4 @@
-"""Write the tables in README.md that come from the code: ``make docs``.
+"""Write what comes from the code: ``make docs``. The tables in README.md, and openapi.json.
 
 With ``--check`` nothing is written; the exit status says whether they are up to date.
 """
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.api.endpoints import markdown_table
+from exporter.api.openapi import document_text
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
 from exporter.observation import descriptions
 from exporter.selfmetrics import Description, SelfMetrics
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
     from exporter.families import Family
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+FOLDER = Path(__file__).resolve().parent
+README = FOLDER.parent / "README.md"
+OPENAPI = FOLDER / "openapi.json"
 
 
 def tables() -> dict[str, str]:
@@ -27,6 +31,7 @@ def tables() -> dict[str, str]:
     own = [*SelfMetrics({}).descriptions, *descriptions()]
     return {
         "settings": settings_table(),
+        "api": markdown_table(),
         "esims": _metrics_table(map(_described, esim_families(Identity()))),
         "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
         "exporter": _metrics_table(own),
@@ -47,14 +52,20 @@ def filled(text: str) -> str:
 
 def main() -> int:
     """Write or check; return the exit status."""
-    old = README.read_text(encoding="utf-8")
-    new = filled(old)
-    if "--check" not in sys.argv[1:]:
-        README.write_text(new, encoding="utf-8")
-        return 0
-    if old != new:
-        sys.stderr.write("README.md: a table is not what the code says; run make docs\n")
-    return int(old != new)
+    check = "--check" in sys.argv[1:]
+    stale = 0
+    for path, new in (
+        (README, filled(README.read_text("utf-8")).encode()),
+        (OPENAPI, document_text()),
+    ):
+        if path.is_file() and path.read_bytes() == new:
+            continue
+        if check:
+            sys.stderr.write(f"{path.name} is not what the code says; run make docs\n")
+            stale = 1
+        else:
+            path.write_bytes(new)
+    return stale
 
 
 def _described(family: Family) -> Description:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter import logs
+from exporter import heap, logs
+from exporter.administration import Administration
+from exporter.api.endpoints import ROOT
+from exporter.api.routes import Api
+from exporter.api.status import Parts as ApiParts
 from exporter.application import application
+from exporter.deliveries import Deliveries
 from exporter.direct import answer_directly
 from exporter.errors import SettingsError, StorageUnavailable
 from exporter.expiry import Retention
@@ -18,15 +25,22 @@ from exporter.fleet import Policy, Restoration
 from exporter.intake import Intake, State
 from exporter.logs import fields
 from exporter.observation import observe, observe_listeners
+from exporter.origins import origin_of
 from exporter.protection import Guard, guards
+from exporter.queries import Queries
 from exporter.rejections import Rejections
 from exporter.selfmetrics import SelfMetrics
 from exporter.server import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.settings import changed_but_fixed, read_iccid_hash_key, read_secrets
+from exporter.status.actions import Actions
+from exporter.status.overview import Parts
+from exporter.status.pages import StatusPages
+from exporter.status.view import Pages, links_of
 from exporter.storage import Chunk, Table
+from exporter.storage.sqlite import from_url
 from exporter.vendors import Vendor, roamify
 from exporter.watch import watch
-from exporter.web import Health, Lifecycle, Telemetry, WebOptions, landing_page
+from exporter.web import Health, Lifecycle, Telemetry, WebOptions
 from exporter.webhook import Access, Webhook
 
 if TYPE_CHECKING:
@@ -47,6 +61,9 @@ _LONGEST_TICK = 30.0
 _LONGEST_CLOSE = 3.0
 """Seconds for the last commit and for closing the storage; with what requests in flight get
 before, a stop takes less than ten."""
+
+_TIDY = 60.0
+"""Seconds between giving back memory that rendering left free, at least."""
 
 _SHORTEST_PAUSE = 2.0
 _REST = 20
@@ -92,8 +109,47 @@ class Exporter:
         )
         self._internal_guard, self._public_guard = guards(settings)
         access = self._access(settings)
-        self._webhook = Webhook(self._vendor, access, self._intake, self._metrics, clock)
+        self._deliveries = Deliveries(clock)
+        self._webhook = Webhook(
+            self._vendor, access, self._intake, self._metrics, clock, deliveries=self._deliveries
+        )
         self._health = Health(self._intake)
+        queries = Queries(self._identity)
+        administration = Administration(
+            self._intake,
+            {self._vendor.name: self._vendor.parse},
+            settings.storage.backup_folder or from_url(settings.storage.url).parent,
+            clock,
+        )
+        admin = settings.web.enable_admin_api
+        self._api = Api(
+            ApiParts(
+                intake=self._intake,
+                storage=storage,
+                queries=queries,
+                deliveries=self._deliveries,
+                clock=clock,
+                started=clock(),
+            ),
+            administration if admin else None,
+        )
+        pages = Pages(links_of(settings), settings.web.telemetry_path, clock)
+        self._status = StatusPages(
+            pages,
+            Parts(
+                intake=self._intake,
+                health=self._health,
+                storage=storage,
+                metrics=self._metrics,
+                queries=queries,
+                deliveries=self._deliveries,
+                settings=lambda: self._current,
+                certificates=self._certificates,
+            ),
+            clock,
+            monotonic,
+            Actions(pages, self._intake, administration if admin else None),
+        )
         self._stop_asked = asyncio.Event()
         self._stop = asyncio.Event()
         observe(self._metrics, self._intake, storage, settings.limits.max_esims)
@@ -143,11 +199,12 @@ class Exporter:
         for listener in listeners:
             log.info("listening", extra=fields(listener=listener.name, address=listener.address))
         intake = asyncio.create_task(self._intake.run())
-        servers = asyncio.create_task(serve_until(self._stop, listeners))
+        servers = asyncio.create_task(serve_until(self._stop, listeners, self._settings.web.server))
         asked = asyncio.create_task(self._stop_asked.wait())
         background = [
             asyncio.create_task(self._keep_rendered()),
             asyncio.create_task(watch(self._files, self._reload_on_signal)),
+            asyncio.create_task(self._status.watch()),
         ]
         await asyncio.wait([intake, servers, asked], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
@@ -185,16 +242,17 @@ class Exporter:
         restoration = Restoration(self._policy(), (self._vendor.name,))
         rejected: list[Row] = []
         damage = 0
-        async for chunk in self._storage.load():
-            for line in chunk.notes:
-                log.warning("storage noted", extra=fields(note=line))
-            for line in chunk.damaged:
-                log.error("storage damaged", extra=fields(damage=line))
-                damage += 1
-            rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
-            rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
-            restoration.take(Chunk(rows, chunk.bases))
-        fleet = restoration.finish()
+        with heap.filling():
+            async for chunk in self._storage.load():
+                for line in chunk.notes:
+                    log.warning("storage noted", extra=fields(note=line))
+                for line in chunk.damaged:
+                    log.error("storage damaged", extra=fields(damage=line))
+                    damage += 1
+                rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
+                rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
+                restoration.take(Chunk(rows, chunk.bases))
+            fleet = restoration.finish()
         rejections = Rejections(self._settings.limits.max_rejected)
         rejections.restore(rejected)
         exposition = Exposition(fleet, self._identity, self._current.fleet.stale_after)
@@ -207,11 +265,18 @@ class Exporter:
     async def _keep_rendered(self) -> None:
         """Render what changes in the background, so that a scrape finds little to do."""
         loop = asyncio.get_running_loop()
+        tidied, settled = -inf, None
         while True:
             started = loop.time()
-            if state := self._intake.state:
+            if (state := self._intake.state) and state.exposition.pending:
                 for _ in state.exposition.refresh():
                     await asyncio.sleep(0)
+                if settled is not state:
+                    settled = state
+                    heap.settle()
+                if started >= tidied + _TIDY:
+                    tidied = started
+                    await asyncio.to_thread(heap.give_back)
             await asyncio.sleep(max(_SHORTEST_PAUSE, _REST * (loop.time() - started)))
 
     def _files(self) -> list[Path]:
@@ -222,11 +287,13 @@ class Exporter:
 
     def _listeners(self) -> list[Listener]:
         web, public = self._settings.web, self._settings.webhook.listen_address
+        pages = self._status.blueprint(self._options.prefix)
         internal = [
             Telemetry(self._options, self._intake, self._metrics, self._clock).blueprint(),
             self._health.blueprint(self._options.prefix),
             Lifecycle(self._options, self.reload, self.stop).blueprint(),
-            landing_page(self._options),
+            self._api.blueprint(self._options.prefix),
+            pages,
         ]
         webhook = self._webhook.blueprint()
         bound: list[Listener] = []
@@ -235,7 +302,16 @@ class Exporter:
             name: str, address: ListenAddress, parts: list[Blueprint], guard: Guard, most: int
         ) -> None:
             receives = webhook in parts
-            app = application(name, parts, self._metrics, json_errors=receives, auth=guard.auth)
+            app = application(
+                name,
+                parts,
+                self._metrics,
+                json_errors=receives,
+                auth=guard.auth,
+                error_page=self._status.explain if pages in parts else None,
+                api=f"{self._options.prefix}{ROOT}" if pages in parts else None,
+                origin=origin_of(web.external_url),
+            )
             if receives:
                 answer_directly(app, self._webhook, self._metrics)
             try:
@@ -255,6 +331,12 @@ class Exporter:
         if web.health_listen_address:
             bind("health", web.health_listen_address, [self._health.blueprint("")], Guard(), most)
         return bound
+
+    def _certificates(self) -> list[tuple[str, float]]:
+        """Return the listeners with TLS and when (unix seconds) their certificates expire."""
+        guarded = (("internal", self._internal_guard), ("public", self._public_guard))
+        tls = ((name, guard.protection.tls) for name, guard in guarded)
+        return [(name, each.expiry) for name, each in tls if each]
 
     @property
     def _options(self) -> WebOptions:
@@ -281,7 +363,10 @@ class Exporter:
     def _policy(self) -> Policy:
         retention = self._current.retention
         return Policy(
-            Retention(retention.terminal, retention.silent), self._settings.limits.max_esims
+            Retention(retention.terminal, retention.silent),
+            self._settings.limits.max_esims,
+            # Who is stale after that long was to report in it: all others have.
+            grace=min(self._current.fleet.stale_after, retention.silent),
         )
 
     def _reload_on_signal(self) -> None:

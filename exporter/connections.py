@@ -22,12 +22,16 @@ from exporter.gate import FAREWELL, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT, LiveContext
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
 
     from hypercorn.events import Event
 
     from exporter.gate import Gate
     from exporter.protection import Guard
+
+_UNSENT = 64 * 1024
+"""Bytes a client may leave unread before it is waited for."""
 
 _MAX_READ = 16 * 1024
 """Bytes read at once: a head that arrives as a whole is at most this much longer."""
@@ -77,10 +81,13 @@ class Connection(TCPServer):
     """A connection that passes the gate, and ends when the client ends it.
 
     Hypercorn's own holds its file descriptor until the keep-alive time is over: clients that
-    connect anew for each delivery would soon use up all there are.
+    connect anew for each delivery would soon use up all there are. It also begins and cancels
+    two tasks for each request, to watch the time; here a timer does.
     """
 
     config: ServerConfig
+    _timer: asyncio.TimerHandle | None = None
+    """Ends the connection where no request comes."""
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -103,9 +110,39 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Do what the protocol asks for, and note when a request begins and is over."""
-        if isinstance(event, Updated):
+        if isinstance(event, RawData):
+            if event.data:  # the end of a body whose length was said has none
+                await self._write(event.data)
+        elif isinstance(event, Updated):
             self.config.gate.waits(self, idle=event.idle)
-        await super().protocol_send(event)
+            self._stop_waiting()
+            if event.idle:
+                self._wait()
+        else:
+            await super().protocol_send(event)
+
+    def leave_off(self) -> None:
+        """End, having nothing to do."""
+        self.writer.close()
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            self.writer.write(data)
+            if self.writer.transport.get_write_buffer_size() > _UNSENT:
+                await self.writer.drain()
+        except (ConnectionError, RuntimeError):
+            await self.protocol.handle(Closed())
+
+    def _wait(self) -> None:
+        """Wait for the head of a request, but not for ever."""
+        if self.context.terminated.is_set():
+            self.leave_off()
+        self._timer = self.loop.call_later(self.config.keep_alive_timeout, self.leave_off)
+
+    def _stop_waiting(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def _admitted(self) -> bool:
         """Return whether the client is one of those that the listener is for."""
@@ -136,10 +173,10 @@ class Connection(TCPServer):
                     server,
                     self.protocol_send,
                 )
-                await self.idle_task.restart(tasks, self._idle_timeout)
+                self._wait()
                 await self._read_data()
-                await self.idle_task.stop()
         finally:
+            self._stop_waiting()
             await self._close()
 
     async def _read_data(self) -> None:

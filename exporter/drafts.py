@@ -120,7 +120,7 @@ class Draft:
         """Note that a verified event of a vendor arrived."""
         key = ("feed", vendor)
         known = self.registers.get(key)
-        if known is None or known.received < self.received:
+        if known is None or known.received != self.received:  # less where the clock was set back
             self.registers.put(key, (known or Feed(vendor, 0))._replace(received=self.received))
 
     def changes(self) -> Changes:
@@ -134,7 +134,7 @@ class Draft:
 
     def expire(self, esim: Esim) -> None:
         """Let the allowances of an eSIM that are due leave, and itself after the last."""
-        retention = self._fleet.policy.retention
+        retention = self._fleet.retention
         kept: list[Allowance] = []
         for allowance in esim.allowances:
             if retention.allowance_deadline(allowance, esim) > self.now:
@@ -168,7 +168,7 @@ class Draft:
         """Drop the oldest tombstones where they are too old or too many."""
         known = self._fleet.tombstones
         surplus = len(known) - MAX_TOMBSTONES
-        before = self.now - self._fleet.policy.retention.tombstones
+        before = self.now - self._fleet.retention.tombstones
         for count, (key, tombstone) in enumerate(islice(known.items(), most)):
             if tombstone.expired > before and count >= surplus:
                 break

@@ -9,7 +9,8 @@ ExporterError
 │   ├── StorageUnavailable a commit failed, or probing after a failure has not succeeded yet (503)
 │   ├── StorageLocked      another process holds the storage
 │   └── StorageDamaged     the storage cannot be read and must be looked at by a person
-└── Overloaded             too many events are waiting, or one waited too long (503)
+├── Overloaded             too many events are waiting, or one waited too long (503)
+└── Missing                what a command is about is not there (404)
 
 Messages are one line, name what to do, and never hold a secret, an ICCID or a
 piece of a request body.
@@ -74,3 +75,7 @@ class StorageDamaged(StorageError):
 
 class Overloaded(ExporterError):
     """Too many events are waiting for a commit, or this one waited too long."""
+
+
+class Missing(ExporterError):
+    """What a command is about is not there."""

@@ -115,3 +115,12 @@ class OtherEvent(NamedTuple):
 
 
 Event = UsageEvent | StatusEvent | PartnerEvent | OtherEvent
+
+
+def event_type_of(event: Event) -> str:
+    """Return an event's type, one of a bounded set: it is a label of ``webhook_events_total``."""
+    if isinstance(event, UsageEvent):
+        return "usage"
+    if isinstance(event, StatusEvent):
+        return "status"
+    return event.event_type

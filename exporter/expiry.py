@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exporter.records import Allowance, Esim
+
+LEAP = 1800.0
+"""Seconds between one look at the clock and the next above which time has passed unseen; far
+above what a busy machine delays a look, and below the hour by which clocks are set wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +44,41 @@ class Retention:
         if not esim.allowances:
             return self.esim_deadline(esim)
         return min([self.allowance_deadline(a, esim) for a in esim.allowances])
+
+    @property
+    def without_silence(self) -> Retention:
+        """Return the one under which nothing is too old only because it was not heard of."""
+        return replace(self, silent=inf, tombstones=inf)
+
+
+class Hold:
+    """Keeps what fell silent for a while after time in which nobody could be heard.
+
+    After a stop of a month, a suspended machine or a clock that leapt ahead, every eSIM would
+    be silent for too long at once, before the vendor had a chance to report one of them.
+    """
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._until = 0.0
+
+    def look(self, now: float, grace: float, heard: float | None) -> float:
+        """Note the time; return the seconds that passed unseen, 0 where none did.
+
+        ``grace`` is how long to hold after a start and after such time; ``heard`` is when a
+        delivery last arrived, as the time before the first look is not known. Times are unix
+        seconds. Where the clock is set back, the hold is as long as it was to be.
+        """
+        first, last = self._last is None, heard if self._last is None else self._last
+        self._last = now
+        unseen = 0.0 if last is None else now - last
+        if first or unseen > LEAP:
+            self._until = now + grace
+        elif unseen < 0:
+            self._until += unseen
+        return unseen if unseen > LEAP else 0.0
+
+    @property
+    def on(self) -> bool:
+        """Return whether it held at the last look."""
+        return self._last is not None and self._last < self._until

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from exporter.aggregates import Aggregates
 from exporter.drafts import Draft
-from exporter.expiry import Retention
+from exporter.expiry import Hold, Retention
 from exporter.packed import Packed, PackedEsims
-from exporter.records import Esim, Package, Tombstone
+from exporter.records import Esim, Feed, Package, Tombstone
 from exporter.rows import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.records import Balance, EsimKey, Feed, PartnerNotice
+    from exporter.records import Balance, EsimKey, PartnerNotice
     from exporter.storage import Chunk, Key
 
 
@@ -37,6 +37,9 @@ class Policy:
     retention: Retention = field(default_factory=Retention)
     max_esims: int = 0
     """eSIMs that get series of their own; 0 for no limit."""
+    grace: float = 0.0
+    """Seconds in which no eSIM is taken for silent after a start, and after time that passed
+    unseen: see :class:`exporter.expiry.Hold`."""
 
 
 class Fleet:
@@ -53,12 +56,15 @@ class Fleet:
         self.registers: dict[Key, Package | Balance | PartnerNotice | Feed] = {}
         """Registers of packages, accounts and vendors, by table and key."""
         self.totals = Aggregates(vendors)
+        self._vendors = vendors
         self.expired = 0
         """Allowances that expired since the process started."""
         self.admissions = 0
         """How many eSIMs were ever admitted: the place of the newest."""
-        self._waiting: list[tuple[int, EsimKey]] = []
-        """Heap of eSIMs over the cap by admission; entries of those that left stay behind."""
+        self._waiting: list[tuple[int, bytes]] = []
+        """Heap of eSIMs over the cap by admission; entries of those that left stay behind.
+        Their keys are packed, the very objects that are in the blocks."""
+        self._hold = Hold()
 
     def esim(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
@@ -73,7 +79,31 @@ class Fleet:
         """Go on under another policy; where there is room now, it fills by and by."""
         self.policy = policy
         for esims in (self.esims, self.over):
-            esims.reschedule(policy.retention.deadline)
+            esims.reschedule(self.retention.deadline)
+
+    @property
+    def held(self) -> bool:
+        """Return whether silent eSIMs are kept for now."""
+        return self._hold.on
+
+    @property
+    def retention(self) -> Retention:
+        """Return the retention in force."""
+        retention = self.policy.retention
+        return retention.without_silence if self.held else retention
+
+    def look(self, now: float) -> float:
+        """Note the time, to be called often; return the seconds that passed unseen, or 0."""
+        held = self.held
+        feeds = [self.registers.get(("feed", vendor)) for vendor in self._vendors]
+        heard = max((feed.received for feed in feeds if isinstance(feed, Feed)), default=None)
+        unseen = self._hold.look(now, self.policy.grace, heard)
+        if self.held and not held:
+            for esims in (self.esims, self.over):
+                esims.deadline = self.retention.deadline  # later than it was: nothing to look at
+        elif held and not self.held:
+            self.apply(self.policy)
+        return unseen
 
     def room(self) -> int:
         """Return how many more eSIMs may get series of their own; negative where too many do."""
@@ -122,21 +152,21 @@ class Fleet:
         if before and (after is None or before.tracked != after.tracked):
             (self.esims if before.tracked else self.over).remove(before.key)
         if after:
-            (self.esims if after.tracked else self.over).put(after)
+            key = (self.esims if after.tracked else self.over).put(after)
             if not after.tracked and (before is None or before.tracked):
-                heappush(self._waiting, (after.admitted, after.key))
+                heappush(self._waiting, (after.admitted, key))
 
-    def wait(self, admissions: list[tuple[int, EsimKey]]) -> None:
+    def wait(self, admissions: list[tuple[int, bytes]]) -> None:
         """Queue eSIMs over the cap by their admission; nothing must be queued yet."""
         self._waiting = admissions
         heapify(self._waiting)
 
     def next_waiting(self, most: int) -> Iterator[Esim]:
         """Yield up to ``most`` eSIMs over the cap, those admitted first before others."""
-        found: list[tuple[int, EsimKey]] = []
+        found: list[tuple[int, bytes]] = []
         while self._waiting and len(found) < most:
             admitted, key = heappop(self._waiting)
-            esim = self.over.get(key)
+            esim = self.over.at(key)
             if esim and esim.admitted == admitted:
                 found.append((admitted, key))
                 yield esim
@@ -184,7 +214,7 @@ class Restoration:
         over = [esim.marked(tracked=False) for esim in esims if esim.admitted > last]
         fleet.esims.fill(esim.marked(tracked=True) for esim in esims if esim.admitted <= last)
         fleet.over.fill(over)
-        fleet.wait([(esim.admitted, esim.esim.key) for esim in over])
+        fleet.wait([(esim.admitted, esim.key) for esim in over])
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet

@@ -32,6 +32,9 @@ class Connection(Protocol):
     def give_way(self) -> None:
         """End at once."""
 
+    def leave_off(self) -> None:
+        """End, having nothing to do."""
+
 
 class Gate:
     """Holds the connections of a listener to a number.
@@ -73,6 +76,11 @@ class Gate:
         self._waiting.pop(connection, None)
         if idle and connection in self._held:
             self._waiting[connection] = None
+
+    def send_home(self) -> None:
+        """End the connections that wait for a request: there will be no answer any more."""
+        for connection in list(self._waiting):
+            connection.leave_off()
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection."""

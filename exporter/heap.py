@@ -1,18 +1,36 @@
-"""Memory that is free, but that the C library has not given back.
-
-What is rendered leaves holes behind: a third of the process, after a while. Those that
-cover whole pages can be given back to the system.
-"""
+"""Memory of the process: what is free, and what need not be looked at for garbage."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def filling() -> Iterator[None]:
+    """Look for no garbage while much is made that stays; it would take a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def settle() -> None:
+    """Take all there is for what stays: to look through it for garbage stops everything else."""
+    gc.freeze()
 
 
 def give_back() -> None:
     """Give free pages back to the system, where glibc is the C library.
 
+    What is rendered leaves holes behind that make up a third of the process after a while.
     Takes a few milliseconds with a hundred thousand eSIMs; who needs memory waits meanwhile.
     """
     if platform.libc_ver()[0] == "glibc":

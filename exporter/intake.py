@@ -11,30 +11,32 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from exporter.errors import (
     EventError,
     FieldError,
     InvalidEvent,
     MalformedEvent,
+    Missing,
     Overloaded,
     StorageError,
     StorageUnavailable,
 )
 from exporter.logs import fields
-from exporter.merge import Result
 from exporter.rejections import Rejection
 from exporter.storage import Changes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from exporter.drafts import Draft
     from exporter.events import Event
     from exporter.exposition import Exposition
     from exporter.fleet import Fleet
-    from exporter.rejections import Rejections
+    from exporter.merge import Result
+    from exporter.rejections import Rejections, RejectionsDraft
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage import Storage
 
@@ -72,7 +74,21 @@ class Delivery:
     content: Event | EventError
 
 
-_Waiting = tuple[Delivery, "asyncio.Future[Result]"]
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Command(Protocol[T_co]):
+    """A change that a person asks for, in its place among the deliveries of a batch."""
+
+    def apply(self, draft: Draft, rejections: RejectionsDraft) -> T_co:
+        """Make the change and return what is said of it once it is on disk.
+
+        Raises ``EventError`` or ``Missing``, having changed nothing.
+        """
+        ...
+
+
+_Waiting = tuple[Delivery | Command[Any], "asyncio.Future[Any]"]
 
 
 class Intake:
@@ -98,6 +114,7 @@ class Intake:
         self._max_pending = max_pending
         self._tick = tick
         self._pending: list[_Waiting] = []
+        self._backups: list[tuple[Path, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
         self._failure: StorageError | None = None
         self._outdated = False
@@ -108,12 +125,19 @@ class Intake:
         """Return whether the storage has failed and no probe has succeeded since."""
         return self._failure is not None
 
-    async def submit(self, delivery: Delivery) -> Result:
-        """Return what became of a delivery once that is on disk.
+    @overload
+    async def submit(self, work: Delivery) -> Result: ...
 
-        Raises ``InvalidEvent`` or ``MalformedEvent``, after the delivery was kept among the
-        rejections; ``StorageUnavailable`` when it cannot be committed; ``Overloaded`` when
-        too many wait, or this one waited too long (it may still become durable).
+    @overload
+    async def submit(self, work: Command[T_co]) -> T_co: ...
+
+    async def submit(self, work: Delivery | Command[T_co]) -> Result | T_co:
+        """Return what became of a delivery or a command once that is on disk.
+
+        Raises ``InvalidEvent`` or ``MalformedEvent``, after a delivery was kept among the
+        rejections; what a command raises; ``StorageUnavailable`` when it cannot be committed;
+        ``Overloaded`` when too many wait, or this one waited too long (it may still become
+        durable).
         """
         if self._failure:
             raise StorageUnavailable(str(self._failure))
@@ -122,14 +146,27 @@ class Intake:
         if len(self._pending) >= self._max_pending:
             raise Overloaded(f"{self._max_pending} deliveries wait for a commit already")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-        self._pending.append((delivery, future))
+        future: asyncio.Future[Any] = loop.create_future()
+        self._pending.append((work, future))
         self._wake.set()
         impatience = loop.call_later(PATIENCE, _give_up, future)
         try:
-            return await future
+            answer: Result | T_co = await future
         finally:
             impatience.cancel()
+        return answer
+
+    async def backup(self, path: Path) -> None:
+        """Write a copy of the storage to ``path``, which must not exist; commits wait meanwhile.
+
+        Raises ``StorageUnavailable``.
+        """
+        if self.state is None or self._stopping:
+            raise StorageUnavailable("the state is not loaded")
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._backups.append((path, future))
+        self._wake.set()
+        await future
 
     async def run(self) -> None:
         """Load the state, then commit batches and expiry until :meth:`stop`.
@@ -140,7 +177,9 @@ class Intake:
         next_tick = 0.0
         loop = asyncio.get_running_loop()
         backoff, longest = _BACKOFF
-        while self._pending or not self._stopping:
+        while self._pending or self._backups or not self._stopping:
+            if self._backups:
+                await self._back_up(*self._backups.pop(0))
             if self._failure:
                 self._refuse(self._failure)
                 await self._sleep(backoff)
@@ -150,7 +189,7 @@ class Intake:
                 next_tick = loop.time() + (0 if await self._expire(self.state) else self._tick)
                 if self.failed:
                     continue
-            if not self._pending:
+            if not self._pending and not self._backups:
                 await self._sleep(next_tick - loop.time())
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
             if batch:
@@ -168,14 +207,24 @@ class Intake:
                 await asyncio.wait_for(self._wake.wait(), max(0, seconds))
         self._wake.clear()
 
+    async def _back_up(self, path: Path, future: asyncio.Future[None]) -> None:
+        try:
+            await self._storage.backup(path)
+        except StorageError as error:
+            if not future.done():
+                future.set_exception(error)
+            return
+        if not future.done():
+            future.set_result(None)
+
     async def _take(self, state: State, batch: list[_Waiting]) -> None:
         now = self._clock()
         draft, rejections = state.fleet.draft(now), state.rejections.draft()
-        answers: list[Result | EventError] = []
-        for delivery, _ in batch:
-            answer = self._merge(draft, delivery)
-            if isinstance(answer, EventError):
-                rejections.add(_rejection(delivery, answer))
+        answers: list[object] = []
+        for work, _ in batch:
+            answer = self._merge(work, draft, rejections)
+            if isinstance(answer, EventError) and isinstance(work, Delivery):
+                rejections.add(_rejection(work, answer))
             answers.append(answer)
         changes = draft.changes()
         changes = Changes((*changes.rows, *rejections.changes()), changes.bases)
@@ -187,22 +236,27 @@ class Intake:
             return
         state.fleet.publish(draft)
         state.rejections.publish(rejections)
-        self._metrics.rejected_dropped.inc(len(rejections.removed))
+        self._metrics.rejected_dropped.inc(rejections.dropped)
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue  # nobody waits any more
-            if isinstance(answer, Result):
-                future.set_result(answer)
-            else:
+            if isinstance(answer, Exception):
                 future.set_exception(answer)
+            else:
+                future.set_result(answer)
 
-    def _merge(self, draft: Draft, delivery: Delivery) -> Result | EventError:
-        draft.hear(delivery.vendor)
-        if isinstance(delivery.content, EventError):
-            return delivery.content
+    def _merge(
+        self, work: Delivery | Command[Any], draft: Draft, rejections: RejectionsDraft
+    ) -> object:
+        """Return what became of it, or the exception that says why nothing did."""
         try:
-            return draft.merge(delivery.content)
-        except InvalidEvent as error:
+            if not isinstance(work, Delivery):
+                return work.apply(draft, rejections)
+            draft.hear(work.vendor)
+            if isinstance(work.content, EventError):
+                return work.content
+            return draft.merge(work.content)
+        except (EventError, Missing) as error:
             return error
         except Exception:  # whatever it is, it must not stop all others
             log.exception("event could not be merged")
@@ -211,6 +265,9 @@ class Intake:
     async def _expire(self, state: State) -> bool:
         """Commit some of what is due; return whether there may be more."""
         now = self._clock()
+        if unseen := state.fleet.look(now):
+            held = state.fleet.policy.grace
+            log.warning("time passed unseen", extra=fields(seconds=unseen, expiry_held_for=held))
         draft = state.fleet.expire(now)
         changes = draft.changes()
         try:
@@ -272,6 +329,6 @@ def _rejection(delivery: Delivery, error: EventError) -> Rejection:
     )
 
 
-def _give_up(future: asyncio.Future[Result]) -> None:
+def _give_up(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_exception(Overloaded(f"no commit within {PATIENCE} seconds"))

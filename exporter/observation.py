@@ -31,6 +31,11 @@ _STATE = (
     _Gauge(
         "esims_over_limit", "eSIMs over the limit, without series.", lambda s: len(s.fleet.over)
     ),
+    _Gauge(
+        "expiry_held",
+        "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
+        lambda s: s.fleet.held,
+    ),
     _Gauge("rejected_events", "Rejected deliveries that are kept.", lambda s: len(s.rejections)),
     _Gauge(
         "storage_damaged_rows",

@@ -59,7 +59,6 @@ class Rejections:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: dict[str, Rejection] = {}
-        self._bytes = 0
         self.dropped = 0
         """Rejections that made room since the process started."""
 
@@ -69,9 +68,13 @@ class Rejections:
     def __iter__(self) -> Iterator[Rejection]:
         return iter(self._kept.values())
 
+    def get(self, digest: str) -> Rejection | None:
+        """Return the rejection of a body, or ``None``."""
+        return self._kept.get(digest)
+
     def draft(self) -> RejectionsDraft:
         """Return an empty draft."""
-        return RejectionsDraft(self._kept, self._bytes, self._limit)
+        return RejectionsDraft(self._kept, self._limit)
 
     def publish(self, draft: RejectionsDraft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
@@ -80,38 +83,53 @@ class Rejections:
         for digest, rejection in draft.added.items():
             self._kept.pop(digest, None)  # its place is the last again
             self._kept[digest] = rejection
-        self._bytes = sum(len(rejection.body) for rejection in self._kept.values())
-        self.dropped += len(draft.removed)
+        self.dropped += draft.dropped
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Take over stored rows. Raises ``StorageDamaged`` on an unknown layout."""
         kept = sorted(map(_decode, rows), key=lambda r: (r.last_received, r.digest))
         self._kept = {rejection.digest: rejection for rejection in kept}
-        self._bytes = sum(len(rejection.body) for rejection in kept)
 
 
 class RejectionsDraft:
     """Rejections beside the committed ones: dropped without a trace, or published."""
 
-    def __init__(self, kept: dict[str, Rejection], size: int, limit: int) -> None:
+    def __init__(self, kept: dict[str, Rejection], limit: int) -> None:
         self.added: dict[str, Rejection] = {}
         self.removed: dict[str, Rejection] = {}
+        self.dropped = 0
+        """How many of those removed made room."""
         self._kept = kept
-        self._size = size
         self._limit = limit
+
+    def get(self, digest: str) -> Rejection | None:
+        """Return the rejection of a body as the draft has it, or ``None``."""
+        if digest in self.added:
+            return self.added[digest]
+        return None if digest in self.removed else self._kept.get(digest)
 
     def add(self, rejection: Rejection) -> None:
         """Keep a delivery; one whose body is known already is counted."""
         digest = rejection.digest
-        known = self.added.pop(digest, None) or self._kept.get(digest)
-        if known:
+        if known := self.get(digest):
             rejection = replace(
                 rejection,
                 first_received=known.first_received,
                 deliveries=known.deliveries + 1,
                 version=known.version,
             )
+        elif removed := self.removed.pop(digest, None):
+            rejection = replace(rejection, version=removed.version)
+        self.added.pop(digest, None)  # its place is the last again
         self.added[digest] = rejection
+
+    def remove(self, digest: str) -> Rejection | None:
+        """Let a rejection go and return it, or ``None`` when there is none."""
+        rejection = self.get(digest)
+        if rejection:
+            self.added.pop(digest, None)
+            self.removed[digest] = rejection
+        return rejection
 
     def changes(self) -> tuple[Change, ...]:
         """Return what one commit must write before the draft may be published."""
@@ -129,18 +147,19 @@ class RejectionsDraft:
         return tuple(changes)
 
     def _make_room(self) -> None:
-        fresh = [r for digest, r in self.added.items() if digest not in self._kept]
-        count = len(self._kept) + len(fresh)
-        size = self._size + sum(len(r.body) for r in fresh)
+        if not self.added:
+            return
         oldest_first = [
-            *(item for item in self._kept.items() if item[0] not in self.added),
+            *(i for i in self._kept.items() if i[0] not in self.added and i[0] not in self.removed),
             *self.added.items(),
         ]
+        count = len(oldest_first)
+        size = sum(len(rejection.body) for _, rejection in oldest_first)
         for digest, rejection in oldest_first:
             if count <= self._limit and size <= MAX_BYTES:
                 break
-            self.added.pop(digest, None)
-            self.removed[digest] = rejection
+            self.remove(digest)
+            self.dropped += 1
             count -= 1
             size -= len(rejection.body)
 

@@ -54,7 +54,7 @@ class Description(NamedTuple):
 class SelfMetrics:
     """The registry of the exporter's own metrics."""
 
-    def __init__(self, vendors: Mapping[str, Sequence[str]], revision: str = "unknown") -> None:
+    def __init__(self, vendors: Mapping[str, Sequence[str]]) -> None:
         """Create the metrics for these vendors and their event types."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.descriptions: list[Description] = []
@@ -65,7 +65,7 @@ class SelfMetrics:
         GCCollector(registry=registry)
         self._gauge(
             "build_info", "Version of the exporter; always 1.", "version revision pythonversion"
-        ).labels(exporter.__version__, revision, platform.python_version()).set(1)
+        ).labels(exporter.__version__, exporter.__revision__, platform.python_version()).set(1)
         self.events = self._counter(
             "webhook_events", "Verified events by what became of them.", "vendor event_type result"
         )

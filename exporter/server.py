@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 _server_log = logging.getLogger(f"{__name__}.hypercorn")
 _server_log.setLevel(logging.WARNING)  # where it listens is said once, by this module's callers
 
+_LOOK = 0.1
+"""Seconds between looks for connections that are over, during a stop."""
+
 _OTHER_FILES = 100
 """Files open besides connections: the database, listeners, those of Python itself."""
 
@@ -141,11 +144,17 @@ async def _serve_on_hypercorn(stop: asyncio.Event, listener: Listener) -> bool:
     config.graceful_timeout = GRACE
     server = asyncio.ensure_future(serve(listener.app, config, shutdown_trigger=stop.wait))
     await stop.wait()
-    done, _ = await asyncio.wait([server], timeout=GRACE + 1)
-    if not done:
+    finished = True
+    try:
+        async with asyncio.timeout(GRACE + 1):
+            while not server.done():
+                listener.gate.send_home()
+                await asyncio.wait([server], timeout=_LOOK)
+    except TimeoutError:
+        finished = False
         server.cancel()
     await asyncio.wait([server])
-    return bool(done)
+    return finished
 
 
 def _bound_socket(address: ListenAddress) -> socket.socket:

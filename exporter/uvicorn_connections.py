@@ -170,6 +170,10 @@ class _Connection(HttpToolsProtocol):
         """End at once."""
         self.transport.abort()
 
+    def leave_off(self) -> None:
+        """End, having nothing to do."""
+        self._close()
+
     def shutdown(self) -> None:
         """End when the request in flight is answered."""
         super().shutdown()
@@ -205,7 +209,7 @@ class _Connection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
-        self._end = self.loop.call_later(KEEP_ALIVE, self._close)
+        self._end = self.loop.call_later(KEEP_ALIVE, self.leave_off)
 
     def _stop_waiting(self) -> None:
         if self._end:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,14 @@ from exporter.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from exporter.events import OtherEvent, StatusEvent, UsageEvent
+from exporter.events import OtherEvent, event_type_of
 from exporter.intake import Delivery
 from exporter.logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from exporter.deliveries import Deliveries
     from exporter.events import Event
     from exporter.intake import Intake
     from exporter.selfmetrics import SelfMetrics
@@ -126,6 +128,9 @@ class Answer:
         return headers
 
 
+ACCEPTED = Answer(200)
+
+
 class Webhook:
     """The endpoint of one vendor."""
 
@@ -136,12 +141,18 @@ class Webhook:
         intake: Intake,
         metrics: SelfMetrics,
         clock: Callable[[], float],
+        *,
+        deliveries: Deliveries,
     ) -> None:
         self.access = access
         self.vendor = vendor
         self._intake = intake
         self._metrics = metrics
+        self._deliveries = deliveries
         self._clock = clock
+        # To find a counter by its labels takes longer than to count.
+        self._signatures = cache(metrics.signatures.labels)
+        self._events = cache(metrics.events.labels)
 
     def blueprint(self) -> Blueprint:
         """Return the routes: deliveries, and an answer to those who probe the URL."""
@@ -160,11 +171,16 @@ class Webhook:
     ) -> Answer:
         """Return what a delivery is answered, given two of its headers and its body."""
         started = perf_counter()
+        content: Event | EventError | None = None
         try:
-            await self._take(await self._verified(signature, length, body))
-            answer = Answer(200)
+            verified = await self._verified(signature, length, body)
+            now = self._clock()
+            content = self._parse(verified, now)
+            outcome = await self._take(verified, now, content)
+            answer = ACCEPTED
         except (Refused, EventError, StorageUnavailable, Overloaded) as error:
             answer = _refusal(error)
+            outcome = answer.reason
             self._metrics.rejected.labels(self.vendor.name, answer.reason).inc()
             log.warning(
                 "delivery rejected",
@@ -175,7 +191,16 @@ class Webhook:
                     error=answer.error,
                 ),
             )
-        self._metrics.webhook_duration.observe(perf_counter() - started)
+        duration = perf_counter() - started
+        self._metrics.webhook_duration.observe(duration)
+        self._deliveries.note(
+            self.vendor.name,
+            content,
+            code=answer.code,
+            outcome=outcome,
+            error=answer.error,
+            duration=duration,
+        )
         return answer
 
     async def _receive(self) -> Response:
@@ -196,32 +221,23 @@ class Webhook:
         if secret is None:
             header = self.vendor.signature_header
             raise Unverified(f"{header} is missing or does not fit the body")
-        self._metrics.signatures.labels(self.vendor.name, str(secret)).inc()
+        self._signatures(self.vendor.name, str(secret)).inc()
         return body
 
-    async def _take(self, body: bytes) -> None:
-        now = self._clock()
-        content = self._parse(body, now)
+    async def _take(self, body: bytes, now: float, content: Event | EventError) -> str:
         result = await self._intake.submit(Delivery(self.vendor.name, body, now, content))
         assert not isinstance(content, EventError)  # those are raised by submit
-        event_type = _event_type(content)
-        self._metrics.events.labels(self.vendor.name, event_type, result.value).inc()
+        event_type = event_type_of(content)
+        self._events(self.vendor.name, event_type, result.value).inc()
         if not isinstance(content, OtherEvent):
             self._metrics.event_delay.observe(max(0.0, now - content.time))
+        return result.value
 
     def _parse(self, body: bytes, now: float) -> Event | EventError:
         try:
             return self.vendor.parse(body, now)
         except EventError as error:
             return error
-
-
-def _event_type(event: Event) -> str:
-    if isinstance(event, UsageEvent):
-        return "usage"
-    if isinstance(event, StatusEvent):
-        return "status"
-    return event.event_type
 
 
 def _refusal(error: Exception) -> Answer:
@@ -232,8 +248,7 @@ def _refusal(error: Exception) -> Answer:
 
 
 async def _probe() -> Response:
-    answer = Answer(200)
-    return Response(answer.body, answer.code, answer.headers)
+    return Response(ACCEPTED.body, ACCEPTED.code, ACCEPTED.headers)
 
 
 async def _read(chunks: AsyncIterator[bytes], length: int, most: int, seconds: float) -> bytes:

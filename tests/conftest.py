@@ -3,13 +3,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
-import measuring
 import pytest
 from hypothesis import HealthCheck, settings
+from measuring import Chance, Measured, summarise
 from running import Serving, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 settings.register_profile(
@@ -22,7 +22,7 @@ settings.load_profile("shared-machine")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    measuring.summarise(terminalreporter)
+    summarise(terminalreporter)
 
 
 class Serve(Protocol):
@@ -49,3 +49,13 @@ def serve(tmp_path: Path, http_server: str) -> Iterator[Serve]:
             return stack.enter_context(serving(tmp_path, *flags, **options))  # type: ignore[arg-type]
 
         yield start
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
+    return Measured(record_property)
+
+
+@pytest.fixture
+def chance() -> Chance:
+    return Chance()

@@ -1,8 +1,9 @@
-"""The real Prometheus programs that tests run: found on the machine, or unpacked beside it.
+"""The real programs that tests run: found on the machine, or unpacked beside it.
 
 Debian's packages are fetched and unpacked, not installed: that needs no root and starts no
 service. Of their packages' dependencies the programs need what every Debian has, and what
-:data:`PACKAGES` names; start them in :func:`environment`.
+:data:`PACKAGES` names; Chromium needs all that the machine lacks. Start them in
+:func:`environment`.
 ``python tests/programs.py`` fetches them ahead of the tests.
 """
 
@@ -23,6 +24,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import IO, NoReturn
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "programs"
 
@@ -32,16 +34,23 @@ PACKAGES = {
     "alertmanager": ("prometheus-alertmanager",),
     "amtool": ("prometheus-alertmanager",),
     "strace": ("strace", "libunwind8"),
+    "chromium": ("chromium-headless-shell", "chromium-common"),
     "nginx": ("nginx",),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }
 """The Debian packages that hold each program, and libraries that a machine may lack."""
 
-TESTED = ("prometheus", "promtool", "alertmanager", "amtool", "strace")
-"""The programs that tests run; the others are peers in benchmarks."""
+TESTED = ("prometheus", "promtool", "alertmanager", "amtool", "strace", "chromium", "node", "npm")
+"""The programs that tests run, node only if it is installed; others are peers in benchmarks."""
 
-_INSTALLED_AS = {"alertmanager": "prometheus-alertmanager"}
+_INSTALLED_AS = {
+    "alertmanager": "prometheus-alertmanager",
+    "chromium": "chromium-headless-shell",
+}
 """Debian's own names for programs, where they differ."""
+
+_MANY_LIBRARIES = frozenset({"chromium-headless-shell"})
+"""Packages of which apt-get is asked what else they need: it differs between releases."""
 
 _TIMEOUT = 240
 """Seconds for one run of apt-get; above what a slow mirror needs, below what CI would bear."""
@@ -52,28 +61,42 @@ def find(name: str, *, cache: Path = CACHE) -> Path | None:
     names = [name, _INSTALLED_AS.get(name, name)]
     if installed := next(filter(None, map(shutil.which, names)), None):
         return Path(installed)
+    if name not in PACKAGES:
+        return None
     unpacked = _unpacked(PACKAGES[name], cache) / "usr"
-    places = [unpacked / folder / each for folder in ("bin", "sbin") for each in names]
+    # First the program, as Debian's script for it looks where it would be installed.
+    folders = ("lib/chromium", "bin", "sbin")
+    places = [unpacked / folder / each for folder in folders for each in names]
     return next(filter(Path.exists, places), None)
 
 
 def require(name: str, *, cache: Path = CACHE) -> Path:
     """Return the path of the program ``name``; without it skip the test, or fail it in CI."""
     path = find(name, cache=cache)
-    if path is not None:
-        return path
-    missing = f"{name} is neither installed nor could it be fetched"
+    if path is None:
+        lack(f"{name} is neither installed nor could it be fetched")
+    return path
+
+
+def lack(missing: str) -> NoReturn:
+    """Skip the test for what is ``missing``, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(missing)
     pytest.skip(missing)
 
 
 def environment(program: Path) -> dict[str, str]:
-    """Return the environment in which ``program`` finds the libraries unpacked with it."""
-    folders = sorted(program.parent.parent.glob("lib/*-linux-gnu*"))
-    if CACHE not in program.parents or not folders:
+    """Return the environment in which ``program`` finds what was unpacked with it."""
+    if not program.is_relative_to(CACHE):
         return dict(os.environ)
-    return os.environ | {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
+    unpacked = CACHE / program.relative_to(CACHE).parts[0]
+    found = {"LD_LIBRARY_PATH": sorted({str(p.parent) for p in unpacked.rglob("*.so*")})}
+    if (unpacked / "etc/fonts").exists():
+        found |= {
+            "FONTCONFIG_PATH": [str(unpacked / "etc/fonts")],
+            "XDG_DATA_HOME": [str(unpacked / "usr/share")],
+        }
+    return os.environ | {name: ":".join(paths) for name, paths in found.items() if paths}
 
 
 @functools.cache  # What could not be fetched is not tried again for every test.
@@ -99,19 +122,32 @@ def _unpack(packages: tuple[str, ...], folder: Path) -> None:
     """Unpack ``packages`` to ``folder``, which is there only if all of it worked."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         scratch = Path(name)
-        for package in packages:
-            if not (_download(package, scratch) or _download_afresh(package, scratch)):
-                return
+        if not (_download(packages, scratch) or _download_afresh(packages, scratch)):
+            return
         archives = sorted(scratch.glob("*.deb"))
         if all(_run(["dpkg-deb", "-x", str(a), "unpacked"], scratch) for a in archives):
             (scratch / "unpacked").rename(folder)
 
 
-def _download(package: str, scratch: Path, options: Sequence[str] = ()) -> bool:
-    return _run(["apt-get", *options, "download", package], scratch)
+def _download(packages: Sequence[str], scratch: Path, options: Sequence[str] = ()) -> bool:
+    wanted = [*packages, *_libraries(packages, scratch, options)]
+    return _run(["apt-get", *options, "download", *wanted], scratch)
 
 
-def _download_afresh(package: str, scratch: Path) -> bool:
+def _libraries(packages: Sequence[str], scratch: Path, options: Sequence[str]) -> list[str]:
+    """Return the other packages that would be installed with ``packages``."""
+    if not _MANY_LIBRARIES.intersection(packages):
+        return []
+    simulate = ["apt-get", *options, "--simulate", "--no-install-recommends", "install"]
+    plan = scratch / "plan"
+    with plan.open("w") as stream:
+        _run([*simulate, *packages], scratch, stdout=stream)
+    lines = plan.read_text().splitlines()
+    named = [line.split()[1] for line in lines if line.startswith("Inst ")]
+    return [name for name in named if name not in packages]
+
+
+def _download_afresh(packages: Sequence[str], scratch: Path) -> bool:
     """Download with package lists of our own; the machine's may be missing or outdated."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True, exist_ok=True)
@@ -121,14 +157,21 @@ def _download_afresh(package: str, scratch: Path) -> bool:
         "-oDir::State::status=/var/lib/dpkg/status",
         "-oAPT::Sandbox::User=",
     ]
-    return _run(["apt-get", *options, "update"], scratch) and _download(package, scratch, options)
+    update = ["apt-get", *options, "update"]
+    return _run(update, scratch) and _download(packages, scratch, options)
 
 
-def _run(command: Sequence[str], folder: Path) -> bool:
+def _run(command: Sequence[str], folder: Path, stdout: IO[str] | int = subprocess.DEVNULL) -> bool:
     """Run ``command`` in ``folder`` and tell whether it worked; say what it said if not."""
     try:
         done = subprocess.run(
-            command, cwd=folder, timeout=_TIMEOUT, capture_output=True, text=True, check=False
+            command,
+            cwd=folder,
+            timeout=_TIMEOUT,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         sys.stderr.write(f"{command[0]}: {error}\n")

@@ -12,6 +12,10 @@ APT_GET = """#!/bin/sh
 PATH=/usr/bin:/bin
 echo "$@" >> "{log}"
 case "$*" in
+  --simulate*)
+    echo "Inst libgbm1 (1.0 [amd64])"
+    echo "Inst chromium-headless-shell (1.0 [amd64])"
+    echo "Conf libgbm1 (1.0 [amd64])" ;;
   download*) {plain} ;;
   *update) {update} ;;
 esac
@@ -133,6 +137,20 @@ def test_leaves_nothing_behind_where_it_does_not_work(
     assert [path.name for path in machine.cache.iterdir()] == ["lock"]
 
 
+def test_fetches_what_the_machine_lacks_for_chromium(machine: Machine) -> None:
+    machine.install_apt(
+        unpack='mkdir -p "$3/usr/lib/chromium"; '
+        'cp /bin/sh "$3/usr/lib/chromium/chromium-headless-shell"'
+    )
+    folder = machine.cache / "chromium-headless-shell" / "usr" / "lib" / "chromium"
+
+    assert programs.find("chromium", cache=machine.cache) == folder / "chromium-headless-shell"
+    assert machine.apt_runs() == [
+        "--simulate --no-install-recommends install chromium-headless-shell chromium-common",
+        "download chromium-headless-shell chromium-common libgbm1",
+    ]
+
+
 def test_does_without_debian_s_tools(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert programs.find("promtool", cache=machine.cache) is None
     assert "apt-get: " in capsys.readouterr().err
@@ -164,8 +182,11 @@ def test_fetching_ahead_says_what_is_where(
         "alertmanager: missing",
         "amtool: missing",
         "strace: missing",
+        "chromium: missing",
+        "node: missing",
+        "npm: missing",
     ]
-    for name in ("prometheus", "alertmanager", "amtool", "strace"):
+    for name in programs.TESTED:
         machine.install(name)
     assert programs.main([], cache=machine.cache) == 0
 
@@ -176,6 +197,18 @@ def test_libraries_are_named_for_unpacked_programs_only(
     monkeypatch.setattr(programs, "CACHE", tmp_path)
     library = tmp_path / "strace" / "usr" / "lib" / "x86_64-linux-gnu"
     library.mkdir(parents=True)
+    (library / "libunwind.so.8").touch()
     unpacked = programs.environment(tmp_path / "strace" / "usr" / "bin" / "strace")
     assert unpacked["LD_LIBRARY_PATH"] == str(library)
     assert programs.environment(Path("/usr/bin/strace")) == dict(os.environ)
+
+
+def test_fonts_are_named_for_unpacked_programs_that_bring_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "CACHE", tmp_path)
+    unpacked = tmp_path / "chromium-headless-shell"
+    (unpacked / "etc" / "fonts").mkdir(parents=True)
+    environ = programs.environment(unpacked / "usr" / "lib" / "chromium" / "chromium")
+    assert environ["FONTCONFIG_PATH"] == str(unpacked / "etc" / "fonts")
+    assert environ["XDG_DATA_HOME"] == str(unpacked / "usr" / "share")

@@ -51,6 +51,7 @@ def test_starts_from_the_documented_defaults() -> None:
     assert settings.web.external_url == ""
     assert settings.web.route_prefix == "/"
     assert not settings.web.enable_lifecycle
+    assert not settings.web.enable_admin_api
     assert settings.web.config_file is None
     assert settings.web.max_requests == 40
     assert settings.web.max_connections == 512
@@ -66,6 +67,7 @@ def test_starts_from_the_documented_defaults() -> None:
     assert settings.webhook.read_timeout == 5
     assert settings.webhook.max_pending == 10_000
     assert settings.storage.url == "sqlite:///esim-exporter.db"
+    assert settings.storage.backup_folder is None
     assert settings.retention.terminal == 86_400
     assert settings.retention.silent == 30 * 86_400
     assert settings.limits.max_esims == 100_000
@@ -104,6 +106,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "web.external-url": "https://example.org/esim/",
         "web.route-prefix": "other/",
         "web.enable-lifecycle": "true",
+        "web.enable-admin-api": "true",
         "web.max-requests": "0",
         "web.max-connections": "8",
         "web.scrape-timeout": "1m30s",
@@ -117,6 +120,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "webhook.read-timeout": "500ms",
         "webhook.max-pending": "7",
         "storage.url": "sqlite:////data/esim.db",
+        "storage.backup-folder": "/backups",
         "retention.terminal": "1h",
         "retention.silent": "1w",
         "limits.max-esims": "0",
@@ -126,7 +130,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "fleet.stale-after": "1d",
         "roamify.unit-base": "1000",
     }
-    switch = "web.enable-lifecycle"
+    switches = {"web.enable-lifecycle", "web.enable-admin-api"}
     options = {option.key: option for option in OPTIONS}
     groups: dict[str, list[str]] = {}
     for key, text in texts.items():
@@ -136,7 +140,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
     path = config_file(tmp_path, "".join(lines))
 
     by_flag = load(
-        [f"--{key}" if key == switch else f"--{key}={text}" for key, text in texts.items()], {}
+        [f"--{key}" if key in switches else f"--{key}={text}" for key, text in texts.items()], {}
     )
     by_variable = load([], {options[key].variable: text for key, text in texts.items()})
     by_file = load(["--config.file", str(path)], {})
@@ -245,6 +249,7 @@ def test_reports_every_problem_on_a_line_of_its_own_by_the_name_that_was_used(
         ("--web.telemetry-path=/a?b", "not a path"),
         ("--web.telemetry-path=/-/healthy", "is taken"),
         ("--web.telemetry-path=/api", "is taken"),
+        ("--web.telemetry-path=/esims/metrics", "is taken"),
         ("--web.telemetry-path=/webhooks/roamify", "is taken"),
         ("--web.route-prefix=/a b", "not a path"),
         ("--web.external-url=example.org", "must be a URL"),

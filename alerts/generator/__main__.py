@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import sys
 
+from alerts.generator.bundle import FILES
 from alerts.generator.config import Config
-from alerts.generator.documents import FOLDER, README, documents, filled
+from alerts.generator.documents import FOLDER, README, WATCHDOG_FILE, documents, filled
+from exporter.demo import monitoring
+
+_OPERATOR = "prometheusrule.yaml"
+_KUBERNETES = FOLDER.parent / "deploy" / "kubernetes"
+_DEMONSTRATED = ("alertmanager.yml", *(name for name in FILES if name != WATCHDOG_FILE))
 
 
 def main() -> int:
     """Write or check; return the exit status."""
     config = Config()
     texts = {FOLDER / name: text for name, text in documents(config).items()}
+    # A kustomization reads no files outside of its folder.
+    texts[_KUBERNETES / _OPERATOR] = texts[FOLDER / _OPERATOR]
+    quick = documents(Config(faster=monitoring.FASTER, receivers_url=monitoring.RECEIVERS))
+    texts |= {monitoring.RULES / name: quick[name] for name in _DEMONSTRATED}
     texts[README] = filled(README.read_text(encoding="utf-8"), config)
     if "--check" not in sys.argv[1:]:
         for path, text in texts.items():

@@ -18,7 +18,9 @@ SQLITE = "sqlite:///"
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
-_TAKEN = frozenset({"-", "api", "webhooks"})
+_TAKEN = frozenset(
+    {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
+)
 """First segments of paths that have other endpoints, on either listener."""
 
 _ESIM_LABELS = ("reference_id", "iccid", "iccid_hash")
@@ -82,7 +84,7 @@ def _telemetry_path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise ValueError(f"not a path: {text!r} (write it like /metrics)")
     if text.split("/")[1] in _TAKEN:
-        raise ValueError(f"{text!r} is taken: /-/, /api and /webhooks have other endpoints")
+        raise ValueError(f"{text!r} is taken: /{text.split('/')[1]} has other endpoints")
     return text
 
 
@@ -118,6 +120,7 @@ OptionalAddress = Annotated[
     ListenAddress | None, BeforeValidator(_address_or_none), Kind("address")
 ]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("file")]
+OptionalFolder = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("folder")]
 
 TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
 ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -18,6 +19,7 @@ from exporter.settings.fields import (
     ExternalUrl,
     NotNegative,
     OptionalAddress,
+    OptionalFolder,
     OptionalPath,
     Positive,
     RoutePrefix,
@@ -85,6 +87,16 @@ class WebSettings(_Group):
     enable_lifecycle: bool = Field(
         default=False,
         description="Allow reload and shutdown by HTTP request, at /-/reload and /-/quit.",
+    )
+    enable_admin_api: bool = Field(
+        default=False,
+        description="Allow deleting eSIMs, reading, replaying and dropping rejected deliveries, "
+        "and backups, by the JSON API and the status page.",
+    )
+    server: Literal["hypercorn", "uvicorn"] = Field(
+        default="hypercorn",
+        description="HTTP server of all listeners. uvicorn takes several times as many events a "
+        "second, and has to be installed: esim-exporter[uvicorn].",
     )
     max_requests: Annotated[Count, NotNegative] = Field(
         default=40, description="Scrapes served at the same time; 0 for no limit."
@@ -164,6 +176,10 @@ class StorageSettings(_Group):
         default=f"{SQLITE}esim-exporter.db",
         description="Database file, relative to the working directory; four slashes start an "
         "absolute path.",
+    )
+    backup_folder: OptionalFolder = Field(
+        default=None,
+        description="Folder that backups are written to; if not set, that of the database file.",
     )
 
 
@@ -276,6 +292,15 @@ class Settings(BaseSettings):
             )
         if signed and webhook.allow_unsigned:
             raise ValueError("--webhook.allow-unsigned: there is a secret as well, remove either")
+        return self
+
+    @model_validator(mode="after")
+    def _server_is_installed(self) -> Self:
+        parts = ("uvicorn", "httptools") if self.web.server == "uvicorn" else ()
+        if not all(map(find_spec, parts)):
+            raise ValueError(
+                "--web.server: uvicorn is not installed: pip install 'esim-exporter[uvicorn]'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TextIO
 
+from exporter.simulate.compression import Compressed
 from exporter.simulate.connection import Connection, Target
 from exporter.simulate.delivery import UNACCEPTABLE, Delivery, Fault, Faults, Simulation
 from exporter.simulate.fleet import Phase
@@ -17,7 +18,7 @@ from exporter.simulate.progress import Progress, Summary
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 DEFAULT_URL: Final = "http://127.0.0.1:10878/webhooks/roamify"
 
@@ -46,6 +47,8 @@ class Options:
     """At most so many events per second."""
     start: float = 86400
     """How far in the past the simulated clock starts, seconds."""
+    faster: float = 1
+    """So many seconds of the fleet's life pass in one of the simulated clock."""
     duration: float | None = None
     """Real seconds after which to stop; by default never."""
     connections: int = 4
@@ -88,13 +91,16 @@ class _Run:
         self._target = Target.parse(options.url)
         self._began = clock()
         self._start = now() - options.start
-        self._simulation = Simulation(
+        simulation = Simulation(
             start=self._start,
             seed=options.seed,
             esims=options.esims,
             phase=options.phase,
             faults=options.faults,
         )
+        self._deliveries: Iterator[Delivery] = simulation
+        if options.faster != 1:
+            self._deliveries = Compressed(simulation, origin=self._start, faster=options.faster)
         default_speed = 1 if options.rate is None else math.inf
         self._speed = default_speed if options.speed is None else options.speed
         self._duration = math.inf if options.duration is None else options.duration
@@ -115,7 +121,7 @@ class _Run:
         connection = Connection(self._target, timeout=ANSWER_TIMEOUT)
         try:
             while True:
-                delivery = next(self._simulation)
+                delivery = next(self._deliveries)
                 slot = self._take_slot()
                 while (seconds := self._until(delivery, slot)) > 0:
                     await self._pause(seconds)

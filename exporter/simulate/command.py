@@ -60,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how far in the past the simulated clock starts (default: %(default)s)",
     )
     add(
+        "--faster",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="let N seconds of the fleet's life pass in one of the simulated clock, the times "
+        "in events included (default: %(default)s)",
+    )
+    add(
         "--duration",
         type=parse_duration,
         metavar="DURATION",
@@ -105,6 +113,7 @@ def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> Options:
         speed=args.speed,
         rate=args.rate,
         start=args.start,
+        faster=args.faster,
         duration=args.duration,
         connections=args.connections,
     )

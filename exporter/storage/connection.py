@@ -6,10 +6,11 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
-from exporter.storage import wal
+from exporter.storage import mark, wal
 from exporter.storage.schema import APPLICATION_ID, SCHEMA_VERSION, STATEMENTS
 
 if TYPE_CHECKING:
@@ -28,15 +29,22 @@ REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2
 """Without any of these a commit that returned could be lost."""
 
 
-def connect(path: Path) -> tuple[sqlite3.Connection, str | None]:
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a person should know of the files that were opened."""
+
+    notes: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+def connect(path: Path) -> tuple[sqlite3.Connection, Findings]:
     """Open and lock the storage at ``path``, an absolute path; a new one is laid out.
 
-    Returns text as bytes, and what :func:`exporter.storage.wal.check` has to say of the
-    end of the log. The process must not hold the file already: it would lose its lock.
-    Raises ``StorageLocked``, ``StorageDamaged`` or ``StorageUnavailable``.
+    The connection returns text as bytes. The process must not hold the file already: it would
+    lose its lock. Raises ``StorageLocked``, ``StorageDamaged`` or ``StorageUnavailable``.
     """
     try:
-        note = _inspect(path)
+        findings = _inspect(path)
         # The file is there by now; SQLite shall not make a new one should it vanish.
         connection = sqlite3.connect(
             f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0
@@ -48,7 +56,7 @@ def connect(path: Path) -> tuple[sqlite3.Connection, str | None]:
             raise
     except (OSError, sqlite3.Error) as error:
         raise told(error, path) from error
-    return connection, note
+    return connection, findings
 
 
 def told(error: Exception, path: Path) -> StorageError:
@@ -100,7 +108,7 @@ def write_durably(connection: sqlite3.Connection) -> None:
         )
 
 
-def _inspect(path: Path) -> str | None:
+def _inspect(path: Path) -> Findings:
     """Look at the files before SQLite does, which might change them.
 
     The lock SQLite itself takes keeps another process from writing meanwhile; closing the
@@ -117,11 +125,14 @@ def _inspect(path: Path) -> str | None:
         log = wal.beside(path)
         head = file.read(HEADER_SIZE)
         _identify(path, head, log)
-        note = wal.check(log)
+        found = wal.check(log)
+        missing = mark.lost(path, found)
         wal.rewrite(log)
+        if missing:
+            return Findings(damaged=(missing,))
         if existed and not head:
-            return f"{path} was an empty file: a new storage begins in it"
-        return note
+            return Findings((f"{path} was an empty file: a new storage begins in it",))
+        return Findings((found.note,) if found.note else ())
 
 
 def _identify(path: Path, head: bytes, log: Path) -> None:

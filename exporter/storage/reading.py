@@ -97,11 +97,35 @@ def _set_aside(
     with transaction(connection):
         connection.executemany(
             "INSERT INTO damaged (name, content) VALUES (?, ?)",
-            [(name, repr(tuple(raw))) for raw in damaged],
+            [(name, repr(tuple(raw[:-1]))) for raw in damaged],
         )
-        connection.executemany(shape.discard, [raw[:key_size] for raw in damaged])
+        keys = [raw[:key_size] for raw in damaged]
+        if connection.executemany(shape.discard, keys).rowcount != len(damaged):
+            _make_anew(connection, shape)
         connection.execute(
             "INSERT OR REPLACE INTO seal "  # noqa: S608  # the name comes from the schema
             f"SELECT ?, count(*), coalesce(sum(version), 0) FROM {name}",
             (name,),
         )
+
+
+def _make_anew(connection: sqlite3.Connection, shape: Shape) -> None:
+    """Let a table hold its good rows and no others.
+
+    A key that is damaged may be no text any more, or out of order and not to be found.
+    """
+    old = f"{shape.name}_damaged"
+    connection.execute(f"ALTER TABLE {shape.name} RENAME TO {old}")
+    connection.execute(shape.create)
+    scan = shape.scan.replace(f"FROM {shape.name} ", f"FROM {old} ")
+    with contextlib.closing(connection.execute(scan)) as cursor:
+        while raws := cursor.fetchmany(CHUNK_ROWS):
+            good = [raw for raw in raws if verified(shape, raw)]
+            connection.executemany(shape.insert, map(_as_text, good))
+    connection.execute(f"DROP TABLE {old}")
+
+
+def _as_text(raw: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a good row as it is inserted: its key is text again."""
+    *columns, version, crc, data, _ = raw
+    return (*(column.decode() for column in columns), version, crc, data)

@@ -23,6 +23,7 @@ from exporter.storage.connection import (
     told,
     write_durably,
 )
+from exporter.storage.mark import Mark
 from exporter.storage.reading import read
 from exporter.storage.writing import write
 
@@ -61,7 +62,9 @@ class SqliteStorage:
         # From here on, all belongs to the writer thread.
         self._connection: sqlite3.Connection | None = None
         self._reader: Generator[Chunk, None, None] | None = None
+        self._mark = Mark(self._path)
         self._notes: tuple[str, ...] = ()
+        self._damage: tuple[str, ...] = ()
         self._fault: str | None = None
         self._suspect = False
         self._identities: dict[Path, tuple[int, int]] = {}
@@ -132,15 +135,20 @@ class SqliteStorage:
     def _start(self) -> None:
         self._connect()
         try:
-            checkpoint(self._connected(), "TRUNCATE")
-        except sqlite3.Error as error:
+            self._empty_log()
+        except (sqlite3.Error, OSError) as error:
             self._fail(error)
 
     def _connect(self) -> None:
-        self._connection, note = connect(self._path)
+        self._connection, found = connect(self._path)
         self._learn_files()
-        if note:
-            self._notes += (note,)
+        self._notes += found.notes
+        self._damage += found.damaged
+
+    def _empty_log(self) -> None:
+        self._mark.take_back()
+        checkpoint(self._connected(), "TRUNCATE")
+        self._mark.follow()
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -150,6 +158,7 @@ class SqliteStorage:
     def _disconnect(self) -> None:
         self._stop_reading()
         if self._connection is not None:
+            self._mark.remove()  # SQLite empties the log where it can
             self._connection.close()
             self._connection = None
             self._identities.pop(wal.beside(self._path), None)  # SQLite removes an empty log
@@ -158,8 +167,8 @@ class SqliteStorage:
         if self._connection is not None:
             self._stop_reading()
             # What cannot be written back stays in the log, which the next start reads.
-            with contextlib.suppress(sqlite3.Error):
-                checkpoint(self._connection, "TRUNCATE")
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self._empty_log()
         self._disconnect()
         self._writer.shutdown(wait=False)
 
@@ -168,9 +177,9 @@ class SqliteStorage:
         self._reader = self._chunks(self._connected())
 
     def _chunks(self, connection: sqlite3.Connection) -> Generator[Chunk, None, None]:
-        if self._notes:
-            yield Chunk(notes=self._notes)
-            self._notes = ()
+        if self._notes or self._damage:
+            yield Chunk(notes=self._notes, damaged=self._damage)
+            self._notes = self._damage = ()
         yield from read(connection)
 
     def _next_chunk(self) -> Chunk | None:
@@ -197,6 +206,7 @@ class SqliteStorage:
             conflicts = write(self._connected(), changes)
         except (sqlite3.Error, MemoryError, StorageDamaged) as error:
             raise self._fail(error) from error
+        self._mark.advance()
         self._learn_files()
         if _size(wal.beside(self._path)) > LOG_LIMIT:
             # After the answer, which need not wait for it.
@@ -252,14 +262,15 @@ class SqliteStorage:
                 # synced. After a failed sync the log alone may be in memory only.
                 self._disconnect()
                 self._connect()
-                checkpoint(self._connected(), "TRUNCATE")
+                self._empty_log()
             else:
                 checkpoint(self._connected(), "PASSIVE")
             write_durably(self._connected())
+            self._mark.advance()
         except StorageError as error:
             self._fault = str(error)
             raise StorageUnavailable(self._fault) from error
-        except (sqlite3.Error, MemoryError) as error:
+        except (sqlite3.Error, MemoryError, OSError) as error:
             raise self._fail(error) from error
         reload, self._suspect, self._fault = self._suspect, False, None
         return reload

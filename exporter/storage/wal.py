@@ -52,18 +52,31 @@ def beside(database: Path) -> Path:
     return database.with_name(f"{database.name}-wal")
 
 
-def check(path: Path) -> str | None:
-    """Say what is wrong with the end of the log at ``path``; ``None`` when nothing is.
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a log holds."""
 
-    Such a log may be used: at most one transaction is lost, which a power cut or a kill
-    tore before it was acknowledged. Raises ``StorageDamaged`` where more would be lost,
-    and ``OSError`` when the log cannot be read. Changes nothing.
+    salts: bytes = b""
+    """What tells it from the one before; empty where there is none."""
+    frames: int = 0
+    """How many verify, from the first on."""
+    note: str | None = None
+    """What is wrong with its end."""
+
+
+def check(path: Path) -> Log:
+    """Say what the log at ``path`` holds.
+
+    It may be used: where something is wrong with its end at most one transaction is lost
+    there, as a power cut or a kill leaves one that was never acknowledged. Raises
+    ``StorageDamaged`` where more would be lost, and ``OSError`` when the log cannot be read.
+    Changes nothing.
     """
     try:
         with path.open("rb") as log:
             return _check(log, path)
     except FileNotFoundError:
-        return None
+        return Log()
 
 
 def rewrite(path: Path) -> None:
@@ -85,18 +98,18 @@ def rewrite(path: Path) -> None:
         os.fsync(log.fileno())
 
 
-def _check(log: BinaryIO, path: Path) -> str | None:
+def _check(log: BinaryIO, path: Path) -> Log:
     raw = log.read(HEADER.size)
     header = _header(raw)
     if header is None:
         if _may_hold_a_frame(log, raw):
             raise StorageDamaged(f"{path} is damaged in its header: {_way_out(path)}")
-        return None
+        return Log()
     broken = _first_broken(log, header)
     log.seek(HEADER.size + broken * (FRAME.size + header.page_size))
     behind = list(_current(log, header))
     if not behind:
-        return None
+        return Log(header.salts, broken)
     # The broken frame counts as well: if it ends a transaction and another one follows, it
     # was synced and acknowledged before that one was written.
     commits = sum(commit for _, commit in behind)
@@ -105,7 +118,8 @@ def _check(log: BinaryIO, path: Path) -> str | None:
         raise StorageDamaged(
             f"{where}, {commits - 1} or more committed transactions would be lost: {_way_out(path)}"
         )
-    return f"{where}: the last transaction is torn and was left out"
+    note = f"{where}: the transaction there was not finished and was left out"
+    return Log(header.salts, broken, note)
 
 
 def _way_out(path: Path) -> str:

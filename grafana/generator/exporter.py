@@ -187,7 +187,7 @@ def _kept() -> stat.Panel:
 def _budget() -> stat.Panel:
     return figure(
         Words(
-            "Error budget",
+            "Error budget used",
             """How much of what may fail (0.1 % of the webhook's requests in three days) has
             failed. Above 100 %: the objective is missed, see which errors and when below.""",
             "no requests, or the rules are not loaded",

@@ -43,9 +43,9 @@ def make() -> Dashboard:
             (
                 "The chosen packages",
                 [
-                    (9, ((14, _consumption()), (10, _remaining()))),
+                    (10, ((14, _consumption()), (10, _remaining()))),
                     (9, ((8, _distribution()), (8, _nearly_used()), (8, _statuses()))),
-                    (9, ((12, _lasts()), (12, firing(of_package())))),
+                    (11, ((12, _lasts()), (12, firing(of_package())))),
                 ],
             ),
         ],

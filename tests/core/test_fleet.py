@@ -628,14 +628,20 @@ def test_hears_of_a_vendor_once_a_second() -> None:
         draft.hear("roamify")
         running.publish(draft)
     assert running.fleet.registers["feed", "roamify"] == Feed("roamify", ARRIVAL, 1)
-    draft = running.fleet.draft(running.now - 5)
-    draft.hear("roamify")
-    assert not draft.changes()
     draft = running.fleet.draft(running.now + 1)
     draft.hear("roamify")
     running.publish(draft)
     restarted = running.restarted().fleet.registers["feed", "roamify"]
     assert restarted == Feed("roamify", ARRIVAL + 1, 2)
+
+
+def test_hears_of_a_vendor_after_the_clock_was_set_back() -> None:
+    running = RunningFleet()
+    for now in (ARRIVAL + MONTH, ARRIVAL):
+        draft = running.fleet.draft(now)
+        draft.hear("roamify")
+        running.publish(draft)
+    assert running.fleet.registers["feed", "roamify"] == Feed("roamify", ARRIVAL, 2)
 
 
 # Versions and restarts

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from expected_samples import DAY
-from generated_events import START, VENDORS
+from generated_events import START
 from memory_storage import MemoryStorage
-from running_fleet import ARRIVAL, STALE_AFTER, STATE
+from running_fleet import ARRIVAL
+from working_intake import Room, at_work, load, text_of, until
 
 from exporter import drafts
 from exporter import intake as module
@@ -24,100 +25,14 @@ from exporter.errors import (
     StorageUnavailable,
 )
 from exporter.events import OtherEvent, Snapshot, Status, StatusEvent, UsageEvent
-from exporter.exposition import Exposition, Format
-from exporter.families import Identity
-from exporter.fleet import Policy, Restoration
-from exporter.intake import Delivery, Intake, State
 from exporter.merge import Result
-from exporter.rejections import Rejections
-from exporter.selfmetrics import SelfMetrics
-from exporter.storage import Chunk, Row, Storage, Table
 from exporter.storage.sqlite import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from exporter.events import Event
-
-
-class Room:
-    """An intake with its surroundings."""
-
-    def __init__(self, storage: Storage, *, max_pending: int = 1000, tick: float = 3600) -> None:
-        self.storage = storage
-        self.now: float = ARRIVAL
-        self.metrics = SelfMetrics({})
-        self.loads = 0
-        self.intake = Intake(
-            *(storage, self._load, self.metrics, lambda: self.now),
-            max_pending=max_pending,
-            tick=tick,
-        )
-
-    async def _load(self) -> State:
-        self.loads += 1
-        return await load(self.storage)
-
-    @property
-    def state(self) -> State:
-        assert self.intake.state
-        return self.intake.state
-
-    def text(self) -> str:
-        return text_of(self.state, self.now)
-
-    def metric(self, name: str) -> float | None:
-        return self.metrics.registry.get_sample_value(f"esim_exporter_{name}")
-
-    def submit(self, content: Event | EventError, body: bytes = b"x") -> asyncio.Task[Result]:
-        delivery = Delivery("roamify", body, self.now, content)
-        return asyncio.create_task(self.intake.submit(delivery))
-
-    async def outcomes(self, *tasks: asyncio.Task[Result]) -> list[Result | type[BaseException]]:
-        gathered = await asyncio.gather(*tasks, return_exceptions=True)
-        return [each if isinstance(each, Result) else type(each) for each in gathered]
-
-    async def recovered(self) -> None:
-        await until(lambda: not self.intake.failed)
-
-
-async def load(storage: Storage) -> State:
-    restoration = Restoration(Policy(), VENDORS)
-    rejected: list[Row] = []
-    async for chunk in storage.load():
-        rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
-        rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
-        restoration.take(Chunk(rows, chunk.bases))
-    fleet = restoration.finish()
-    rejections = Rejections(3)
-    rejections.restore(rejected)
-    return State(fleet, Exposition(fleet, Identity(), STALE_AFTER), rejections)
-
-
-def text_of(state: State, now: float) -> str:
-    for _ in state.exposition.refresh():
-        pass
-    return b"".join(state.exposition.scrape(STATE, Format.TEXT, now).identity()).decode()
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    while not reached():  # noqa: ASYNC110  # what is looked at has no event, and needs none
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def at_work(storage: Storage, **options: Any) -> AsyncIterator[Room]:
-    room = Room(storage, **options)
-    run = asyncio.create_task(room.intake.run())
-    await until(lambda: room.intake.state is not None)
-    try:
-        yield room
-    finally:
-        if isinstance(storage, MemoryStorage):
-            storage.gate.set()
-        room.intake.stop()
-        await asyncio.wait_for(run, 10)
 
 
 @pytest.fixture

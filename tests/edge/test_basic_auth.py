@@ -69,6 +69,12 @@ def code(server: Serving, user: str, password: str) -> int:
     return ask(server, authorization=basic(user, password)).status_code
 
 
+def test_a_browser_that_is_not_admitted_is_told_nothing_of_us(server: Serving) -> None:
+    for path in ("/", "/nothing"):
+        refused = server.get(path, headers={"Accept": "text/html"})
+        assert (refused.status_code, refused.text) == (401, "Unauthorized\n")
+
+
 def test_the_internal_endpoints_need_a_password_and_health_does_not(server: Serving) -> None:
     right = basic("alice", "wonderland")
     for path in ("/", "/metrics", "/metrics?collect[]=exporter"):

@@ -13,11 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+import programs
+import stack
 from running import SUCCESS, WAIT, until
+
+from exporter.demo import processes
+from exporter.demo.receiver import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 
 def free_ports(count: int) -> list[int]:
@@ -29,15 +35,20 @@ def free_ports(count: int) -> list[int]:
 
 
 class Demo:
-    def __init__(self, folder: Path, ports: list[int]) -> None:
+    def __init__(self, folder: Path, ports: list[int], path: Path, esims: int) -> None:
         self.ports = ports
         self.printed: list[str] = []
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "exporter", "demo", "--esims=20"),
+                *(sys.executable, "-m", "exporter", "demo", f"--esims={esims}"),
                 *(f"--web-port={ports[0]}", f"--webhook-port={ports[1]}"),
             ],
-            env=os.environ | {"TMPDIR": str(folder), "ESIM_EXPORTER_WEB_MAX_REQUESTS": "nonsense"},
+            env=os.environ
+            | {
+                "PATH": str(path),
+                "TMPDIR": str(folder),
+                "ESIM_EXPORTER_WEB_MAX_REQUESTS": "nonsense",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,8 +69,10 @@ class Demo:
 
 
 @contextmanager
-def demo(folder: Path, ports: list[int]) -> Iterator[Demo]:
-    running = Demo(folder, ports)
+def demo(
+    folder: Path, ports: list[int], path: Path = Path("/nowhere"), esims: int = 20
+) -> Iterator[Demo]:
+    running = Demo(folder, ports, path, esims)
     try:
         yield running
     finally:
@@ -89,8 +102,36 @@ def curl(line: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_what_it_prints_works_and_it_leaves_nothing_behind(number: int, tmp_path: Path) -> None:
+def temporary(folder: Path) -> Path:
+    path = folder / "temporary"
+    path.mkdir()
+    return path
+
+
+def with_programs(folder: Path) -> Path:
+    """Return a folder of programs that a demonstration finds."""
+    path = folder / "programs"
+    path.mkdir()
+    (path / "prometheus").symlink_to(programs.require("prometheus"))
+    alertmanager = path / "prometheus-alertmanager"
+    placed = stack._placed_alertmanager(path)  # it reads templates relative to its folder
+    alertmanager.write_text(f'#!/bin/sh\ncd {path}\nexec {placed} "$@"\n')
+    alertmanager.chmod(0o755)
+    return path
+
+
+def ended_without_a_trace(running: Demo, number: int, folder: Path) -> None:
+    started = children(running.process)
+    assert [path.name[:19] for path in folder.iterdir()] == ["esim-exporter-demo-"]
+
+    assert running.end(number) == 0
+
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert list(folder.iterdir()) == []
+    assert not any("Traceback" in line for line in running.printed)
+
+
+def test_what_it_prints_works_and_it_leaves_nothing_behind(tmp_path: Path) -> None:
     with demo(tmp_path, free_ports(2)) as running:
         until(lambda: any("Ctrl-C" in line for line in running.printed))
         lines = [line.strip() for line in running.printed if line.startswith("  curl ")]
@@ -106,15 +147,23 @@ def test_what_it_prints_works_and_it_leaves_nothing_behind(number: int, tmp_path
                 int(re.findall(r"esim_exporter_esims (\d+)", curl(f"curl -s {metrics[1]}"))[0]) > 10
             )
         )
-        started = children(running.process)
-        assert len(started) == 2
-        assert [path.name[:19] for path in tmp_path.iterdir()] == ["esim-exporter-demo-"]
+        assert len(children(running.process)) == 2
+        assert "apt-get install prometheus\n" in "".join(running.printed)
+        ended_without_a_trace(running, signal.SIGINT, tmp_path)
 
-        assert running.end(number) == 0
 
-        assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
-        assert list(tmp_path.iterdir()) == []
-        assert not any("Traceback" in line for line in running.printed)
+def test_with_prometheus_and_alertmanager_pages_that_name_an_esim_are_printed(
+    tmp_path: Path,
+) -> None:
+    folder = temporary(tmp_path)
+    with demo(folder, free_ports(2), with_programs(tmp_path), esims=200) as running:
+        page = re.compile(r" PAGE +EsimDataUsageHigh: eSIM ([-0-9a-f]{36}) with package esim-")
+        until(lambda: any(map(page.search, running.printed)), 100)
+        assert len(children(running.process)) == 4
+        urls = re.findall(r"(?:Prometheus|Alertmanager) +(http://\S+)", "".join(running.printed))
+        assert "EsimDataUsageHigh" in curl(f"curl -s {urls[1]}/api/v2/alerts")
+        assert len(urls) == 2
+        ended_without_a_trace(running, signal.SIGTERM, folder)
 
 
 def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
@@ -126,3 +175,62 @@ def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
 
     assert f"cannot listen on 127.0.0.1:{taken}" in "".join(running.printed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_does_not_start_is_named_with_what_it_says(tmp_path: Path) -> None:
+    folder = temporary(tmp_path)
+    prometheus = tmp_path / "prometheus"
+    prometheus.write_text("#!/bin/sh\necho no such flag >&2\nexit 1\n")
+    prometheus.chmod(0o755)
+    with demo(folder, free_ports(2), tmp_path) as running:
+        assert running.process.wait(WAIT) == 1
+        running.end(0)
+
+    said = "".join(running.printed)
+    assert f"{prometheus} does not get ready. It says:\nno such flag\n" in said
+    assert list(folder.iterdir()) == []
+
+
+def test_another_port_is_taken_where_the_usual_one_is_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        assert processes.free_port(taken) != taken
+    assert processes.free_port(taken) == taken
+
+
+def test_a_program_that_does_not_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_END", 0.1)
+    deaf = ("-c", "trap '' TERM; echo deaf; exec sleep 1000")
+    with processes.other("/bin/sh", deaf, tmp_path, "deaf") as process:
+        until((tmp_path / "deaf.log").read_text)
+
+    assert process.poll() == -signal.SIGKILL
+
+
+def notification(*esims: str, status: str = "firing", truncated: int = 0) -> dict[str, object]:
+    return {
+        "alerts": [
+            {
+                "status": status,
+                "labels": {"alertname": "EsimDataUsageHigh"},
+                "annotations": {"description": f"eSIM {esim} has used 100% of its data."},
+            }
+            for esim in esims
+        ],
+        "truncatedAlerts": truncated,
+    }
+
+
+def test_pages_tickets_and_what_is_over_are_told_apart() -> None:
+    said = "EsimDataUsageHigh: eSIM a has used 100% of its data."
+    assert list(told("/pager", notification("a"))) == [f"    PAGE  {said}"]
+    assert list(told("/tickets", notification("a"))) == [f"  ticket  {said}"]
+    assert list(told("/pager", notification("a", status="resolved"))) == [f"resolved  {said}"]
+
+
+def test_of_many_alerts_at_once_the_first_are_told() -> None:
+    lines = list(told("/pager", notification(*"abcde", truncated=7)))
+    assert len(lines) == 4
+    assert lines[-1] == "          and 9 more of the same kind"

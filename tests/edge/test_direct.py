@@ -13,6 +13,7 @@ from memory_storage import MemoryStorage
 
 from exporter import direct, webhook
 from exporter.application import application
+from exporter.deliveries import Deliveries
 from exporter.exposition import Exposition
 from exporter.families import Identity
 from exporter.fleet import Policy, Restoration
@@ -97,7 +98,8 @@ async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage,
         roamify.verify,
         partial(roamify.parse, unit_base=1024),
     )
-    endpoint = Webhook(vendor, Access((SECRET,), 2000, 0.05), intake, metrics, lambda: NOW)
+    access, deliveries = Access((SECRET,), 2000, 0.05), Deliveries(lambda: NOW)
+    endpoint = Webhook(vendor, access, intake, metrics, lambda: NOW, deliveries=deliveries)
     app = application("test", [endpoint.blueprint()], metrics, json_errors=True)
     if short_way:
         direct.answer_directly(app, endpoint, metrics)

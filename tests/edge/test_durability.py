@@ -2,85 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
-import random
-import re
-import threading
 from typing import TYPE_CHECKING
 
-from running import SECRET, USAGE, WEBHOOK, Serving, encoded, event, serving, until
-
-from exporter.vendors import roamify
+from running import USAGE, event, serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-ROUNDS = 10
-CLIENTS = 4
-
-
-def send_until_it_dies(address: str, prefix: str, acknowledged: list[str]) -> None:
-    """Deliver events of new eSIMs over one connection, and note those that were acknowledged."""
-    connection = http.client.HTTPConnection(address, timeout=30)
-    try:
-        for number in range(100_000):
-            name = f"{prefix}-{number}"
-            body = encoded(event(esim_id=name))
-            headers = {roamify.SIGNATURE_HEADER: roamify.sign(body, SECRET)}
-            connection.request("POST", WEBHOOK, body, headers)
-            response = connection.getresponse()
-            response.read()
-            assert response.status == 200
-            acknowledged.append(name)
-    except (OSError, http.client.HTTPException):
-        return
-    finally:
-        connection.close()
-
-
-def killed_under_load(server: Serving, name: str, after: int) -> list[str]:
-    """Kill it once some deliveries were acknowledged, others under way; return the former."""
-    acknowledged: list[str] = []
-    address = server.public.removeprefix("http://")
-    clients = [
-        threading.Thread(target=send_until_it_dies, args=(address, f"{name}-{n}", acknowledged))
-        for n in range(CLIENTS)
-    ]
-    for client in clients:
-        client.start()
-    until(lambda: len(acknowledged) >= after)
-    server.kill()
-    for client in clients:
-        client.join()
-    return acknowledged
-
-
-def assert_not_damaged(server: Serving) -> None:
-    """Check that nothing was found at the start but a write that the kill interrupted."""
-    assert server.logged("storage damaged") == []
-    for record in server.logged("storage noted"):
-        assert record["note"].endswith("the last transaction is torn and was left out")
-
-
-def test_no_acknowledged_event_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    moments = random.Random(4711)
-    acknowledged: set[str] = set()
-    for number in range(ROUNDS):
-        with serving(tmp_path) as server:
-            shown = set(
-                re.findall(r'esim_status\{vendor="roamify",esim_id="([^"]*)"', server.state())
-            )
-            assert acknowledged <= shown
-            assert_not_damaged(server)
-            acknowledged |= shown  # what was committed, though nobody was told, stays as well
-            new = killed_under_load(server, f"round{number}", moments.randint(1, 60))
-            assert new
-            acknowledged |= set(new)
-    with serving(tmp_path) as server:
-        shown = set(re.findall(r'esim_status\{vendor="roamify",esim_id="([^"]*)"', server.state()))
-        assert acknowledged <= shown
-        assert server.own()["esims"] == len(shown)
-        assert_not_damaged(server)
 
 
 def test_every_family_is_the_same_after_a_kill_and_after_a_stop(tmp_path: Path) -> None:

@@ -303,6 +303,7 @@ def test_all_families_of_the_group_exporter_are_there_from_the_start(serve: Serv
     assert {name: found.get(name) for name in FAMILIES} == FAMILIES
     ours = {name for name in found if not name.startswith(("process_", "python_"))}
     assert ours - set(FAMILIES) == {
+        "esim_exporter_expiry_held",
         "esim_exporter_http_connections",
         "esim_exporter_http_connections_displaced",
         "esim_exporter_http_connections_refused",
@@ -428,7 +429,7 @@ def test_path_and_prefix_are_settings(serve: Serve) -> None:
     server = serve(*flags, ready="/esim/-/ready")
 
     assert server.get("/esim/numbers").status_code == 200
-    assert 'href="numbers"' in server.get("/esim/").text
+    assert 'href="/esim/numbers"' in server.get("/esim/").text
     for path in ("/numbers", "/metrics", "/esim/metrics", "/-/ready", "/"):
         assert server.get(path).status_code == 404
     assert server.post(event()).status_code == 200
@@ -439,7 +440,7 @@ def test_the_route_prefix_may_differ_from_the_external_url(serve: Serve) -> None
     server = serve(*flags)
 
     assert server.get("/metrics").status_code == 200
-    assert 'href="metrics"' in server.get("/").text
+    assert 'href="/esim/metrics"' in server.get("/").text
 
 
 def test_the_page_at_the_root_links_the_others(server: Serving) -> None:
@@ -447,7 +448,7 @@ def test_the_page_at_the_root_links_the_others(server: Serving) -> None:
 
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     for path in ("metrics", "-/healthy", "-/ready"):
-        assert f'href="{path}"' in response.text
+        assert f'href="/{path}"' in response.text
         assert server.get(f"/{path}").status_code == 200
 
 

@@ -43,23 +43,23 @@ def filled_prometheus() -> Iterator[httpx.Client]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # A copy, since each process that runs tests needs its own.
-        shutil.copytree(_database(), folder / "database")
+        shutil.copytree(database(), folder / "database")
         with backfilling.prometheus(folder, folder / "database") as client:
             yield client
 
 
-def _database() -> Path:
+def database() -> Path:
     """Return the kept database, making it where there is none; one process at a time."""
     _CACHE.mkdir(parents=True, exist_ok=True)
-    database = _CACHE / _digest()
+    kept = _CACHE / _digest()
     with (_CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not database.exists():
+        if not kept.exists():
             for outdated in _CACHE.glob("*/"):
                 shutil.rmtree(outdated)
             with tempfile.TemporaryDirectory(dir=_CACHE) as name:
-                _make(Path(name)).rename(database)
-    return database
+                _make(Path(name)).rename(kept)
+    return kept
 
 
 def _digest() -> str:

@@ -155,7 +155,7 @@ def test_figures_of_an_esim_are_those_of_its_newest_report(prometheus: httpx.Cli
 
 
 def test_no_failure_yet_is_no_burnt_budget(prometheus: httpx.Client) -> None:
-    for panel in ("Error budget", "Error budget burn"):
+    for panel in ("Error budget used", "Error budget burn"):
         (target,) = (t for t in targets() if t.place == ("eSIM / Exporter", panel, "A"))
         before = simulated.START + simulated.DAY
         (found,) = ask(prometheus, "query", query=target.filled(), time=before)["result"]

@@ -56,8 +56,10 @@ async def loaded(storage: SqliteStorage) -> tuple[list[Row], dict[Key, int], lis
 async def names(path: Path) -> tuple[list[str], list[str]]:
     """The names of the eSIMs that load, and the damage that is reported."""
     storage = await SqliteStorage.open(path)
-    rows, _, damaged = await loaded(storage)
-    await storage.close()
+    try:
+        rows, _, damaged = await loaded(storage)
+    finally:
+        await storage.close()
     return [row.key[1] for row in rows], damaged
 
 
@@ -157,6 +159,28 @@ async def test_a_damaged_base_is_reported_and_left_out(path: Path) -> None:
     _, bases, damaged = await loaded(storage)
     assert (bases, damaged) == ({("b",): 7, ("c",): 1}, [])
     await storage.close()
+
+
+@pytest.mark.parametrize("key", ["x'00'", "x'ff'", "CAST(esim_id AS BLOB)", "7"])
+async def test_a_row_whose_key_is_no_text_is_reported_once(path: Path, key: str) -> None:
+    await make(path, THREE, Changes((esim("d"),)))
+    behind_its_back(
+        path,
+        "CREATE TABLE odd (vendor, esim_id, version, crc, data, PRIMARY KEY (vendor, esim_id)) "
+        "WITHOUT ROWID",
+        f"INSERT INTO odd SELECT vendor, iif(esim_id = 'd', {key}, esim_id), version, crc, data "
+        "FROM esim",
+        "DROP TABLE esim",
+        "ALTER TABLE odd RENAME TO esim",
+    )
+
+    found, damaged = await names(path)
+
+    assert found == [ICCID, "a", "c"]
+    assert len(damaged) == 1
+    assert await names(path) == (found, [])
+    await make(path, Changes((esim("d"),)))
+    assert await names(path) == ([*found, "d"], [])
 
 
 @pytest.mark.parametrize("table", ["esim", "bases"])
@@ -295,5 +319,5 @@ async def test_a_torn_end_of_the_log_is_reported_and_the_rest_loads(path: Path) 
 
     assert found == [ICCID, "a", "c"]
     (line,) = damaged
-    assert "the last transaction is torn and was left out" in line
+    assert "the transaction there was not finished and was left out" in line
     assert await names(path) == ([ICCID, "a", "c"], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import pytest
 import exporter
 from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
 from exporter.storage import Change, Changes, Table
-from exporter.storage.connection import _require_durability, connect
+from exporter.storage.connection import JOURNAL_MAGIC, Findings, _require_durability, connect
 from exporter.storage.schema import APPLICATION_ID
 from exporter.storage.sqlite import SqliteStorage
 
@@ -127,7 +128,7 @@ async def test_a_new_file_and_its_log_are_for_the_owner_only(path: Path) -> None
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("*")}
     await storage.close()
 
-    assert modes == {"a.db": 0o600, "a.db-wal": 0o600}
+    assert modes == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-end": 0o600}
 
 
 async def test_a_person_can_read_the_file_with_sqlite(path: Path) -> None:
@@ -245,6 +246,29 @@ async def test_refuses_a_folder_it_may_not_write(open_folder: Path) -> None:
     assert "this user may write there" in reason
 
 
+def journal(pages: int) -> bytes:
+    """A rollback journal that says so many pages were there before."""
+    return (JOURNAL_MAGIC + bytes(8) + struct.pack(">3I", pages, 512, 8192)).ljust(512, b"\0")
+
+
+async def test_a_first_page_torn_while_the_file_was_being_made_is_taken_back(path: Path) -> None:
+    put(path, b"\0" * 512 + b"SQLite format 3" * 500)
+    put(path.with_name("a.db-journal"), journal(0))
+    await make(path)
+    assert sorted(tree(path.parent)) == ["a.db"]
+
+
+@pytest.mark.parametrize("size", [1, 7])
+async def test_a_journal_of_a_file_that_held_something_does_not_make_it_ours(
+    path: Path, size: int
+) -> None:
+    put(path, b"not a database, " * 1000)
+    put(path.with_name("a.db-journal"), journal(size))
+    before = tree(path.parent)
+    assert "is not a database of this program" in await refused(path, StorageDamaged)
+    assert tree(path.parent) == before
+
+
 @pytest.mark.parametrize("garbage", [b"x", b"not a database, " * 1000, b"\0" * 8192])
 async def test_refuses_a_file_that_is_no_database(path: Path, garbage: bytes) -> None:
     put(path, garbage)
@@ -289,8 +313,8 @@ def test_refuses_what_cannot_be_made_durable() -> None:
 
 
 def test_reads_back_the_settings_that_make_a_commit_durable(path: Path) -> None:
-    connection, note = connect(path)
+    connection, findings = connect(path)
     with closing(connection):
         names = ("locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint")
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
-    assert (found, note) == ([b"exclusive", b"wal", 2, 0], None)
+    assert (found, findings) == ([b"exclusive", b"wal", 2, 0], Findings())

@@ -79,12 +79,12 @@ def count_after_recovery(log: Path) -> int:
 
 def test_finds_nothing_wrong_with_a_log_that_is_whole(log: Path) -> None:
     assert len(last_commits(log)) == COMMITS
-    assert wal.check(log) is None
+    assert wal.check(log).note is None
 
 
 def test_reads_logs_of_either_byte_order(log: Path) -> None:
     big_endian(log)
-    assert wal.check(log) is None
+    assert wal.check(log).note is None
     # SQLite is of the same opinion.
     shutil.copytree(log.parent, log.parent / "copy")
     assert count_after_recovery(log.parent / "copy" / log.name) == COMMITS
@@ -122,9 +122,9 @@ def test_reports_a_torn_last_transaction(log: Path) -> None:
     assert first < last_commits(log)[-1]
     flip(log, in_frame(first))
 
-    assert wal.check(log) == (
+    assert wal.check(log).note == (
         f"{log} is damaged at frame {first + 1} of {frames(log)}: "
-        "the last transaction is torn and was left out"
+        "the transaction there was not finished and was left out"
     )
 
 
@@ -134,7 +134,7 @@ def test_reports_a_last_frame_that_was_cut_off(log: Path, left: int) -> None:
     with log.open("r+b") as file:
         file.truncate(log.stat().st_size - FRAME + left)
 
-    note = wal.check(log)
+    note = wal.check(log).note
 
     assert note is not None
     assert f"frame {count} of {count}" in note
@@ -147,7 +147,7 @@ def test_takes_frames_of_an_earlier_round_for_the_end(log: Path) -> None:
         data[frame + 8] ^= 0xFF
     log.write_bytes(data)
 
-    assert wal.check(log) is None
+    assert wal.check(log).note is None
     assert count_after_recovery(log) == 3
 
 
@@ -155,15 +155,15 @@ def test_takes_a_transaction_that_was_never_committed_for_the_end(log: Path) -> 
     with log.open("r+b") as file:
         file.truncate(in_frame(last_commits(log)[-1], 0))
 
-    assert wal.check(log) is None
+    assert wal.check(log).note is None
 
 
 def test_a_log_that_is_missing_or_empty_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "a.db-wal"
-    assert wal.check(path) is None
+    assert wal.check(path).note is None
     for content in (b"", b"\0" * 31, b"\0" * 100_000, b"\x37\x7f\x06\x82" + b"\0" * 100):
         path.write_bytes(content)
-        assert wal.check(path) is None
+        assert wal.check(path).note is None
 
 
 def seal_header(log: Path, **words: int) -> None:

@@ -1,5 +1,5 @@
 import React, { useEffect, useState } from 'react';
-import '@fontsource/inter/400.css'; import '@fontsource/inter/500.css';
+import '@fontsource/inter/latin-400.css'; import '@fontsource/inter/latin-500.css';
 import { createRoot } from 'react-dom/client';
 import { getValueFormats, applyFieldOverrides, cacheFieldDisplayNames, createTheme, dateMath, dateTimeFormat, rangeUtil, standardTransformers, standardTransformersRegistry, ThemeContext, TimeRange, transformDataFrame, LoadingState, makeTimeRange, dateTime } from '@grafana/data';
 import { GlobalStyles, PanelChrome, PortalContainer } from '@grafana/ui';

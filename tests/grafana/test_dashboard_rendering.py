@@ -1,23 +1,19 @@
-"""The dashboards as Grafana's own components draw them: ``make test-dashboards``.
+"""The dashboards as Grafana's own components draw them, in both themes.
 
-Not among the tests of ``make test``: what draws them is fetched and built, which takes minutes the
-first time and half a minute later. It needs ``node`` with ``npm``, and ``chromium``. The pictures
-are left in ``.cache/screenshots``; ``make screenshots`` takes those for the documentation.
+The pictures are left in ``.cache/screenshots``; ``make screenshots`` takes those for the
+documentation.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
-import shutil
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import simulated_exporter as simulated
 from boards import BOARDS, panels
+from drawing import Drawing, draw
 from filled_prometheus import ROOT, TIMES, filled_prometheus
 
 from grafana.generator import FOLDER
@@ -25,9 +21,9 @@ from grafana.generator import FOLDER
 if TYPE_CHECKING:
     import httpx
 
-HARNESS = Path(__file__).resolve().parent / "render"
 PICTURES = ROOT / ".cache" / "screenshots"
 THEMES = ("dark", "light")
+ESIM_BOARD, NO_ESIM = "esim-esim.json", "none"
 GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FA6400", "#E02F44"
 """The palette's colours as the dark theme has them."""
 
@@ -44,64 +40,46 @@ EXPECTED = {
     ("esim-exporter.json", "Cap used"): (None, GREEN),
     ("esim-exporter.json", "Over the cap"): ("0", GREEN),
     ("esim-exporter.json", "Rejected"): (None, YELLOW),
-    ("esim-exporter.json", "Error budget"): (None, RED),
+    ("esim-exporter.json", "Error budget used"): (None, RED),
 }
 """Text, where it is the simulation's alone, and colour of the first figure of some panels."""
 
 Reports = dict[tuple[str, str], dict[str, Any]]
 
 
-def tool(name: str) -> str:
-    path = shutil.which(name)
-    assert path, f"{name} is needed to draw dashboards; Debian has it as {name}"
-    return path
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Reports:
+    """Return what was drawn, by name and theme; processes of one run draw it once."""
+    folder = tmp_path_factory.getbasetemp()
+    kept = (folder if worker_id == "master" else folder.parent) / "drawn.json"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_text(json.dumps(drawn()), encoding="utf-8")
+    return {(name, shown): report for name, shown, report in json.loads(kept.read_text("utf-8"))}
 
 
-@pytest.fixture(scope="module")
-def harness() -> None:
-    """Fetch and build what draws the dashboards, unless that is done."""
-    npm, lock = tool("npm"), HARNESS / "package-lock.json"
-    if newest(HARNESS / "node_modules/.package-lock.json") < newest(lock):
-        subprocess.run([npm, "ci", "--ignore-scripts"], cwd=HARNESS, check=True)
-    sources = [*HARNESS.glob("src/*"), HARNESS / "vite.config.ts", lock]
-    if newest(HARNESS / "dist/index.html") < max(map(newest, sources)):
-        subprocess.run([tool("npx"), "vite", "build"], cwd=HARNESS, check=True)
-
-
-def newest(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0
-
-
-@pytest.fixture(scope="module")
-def reports(harness: None) -> Reports:  # noqa: ARG001
+def drawn() -> list[tuple[str, str, dict[str, Any]]]:
+    jobs = [*((name, theme) for name in BOARDS for theme in THEMES), (ESIM_BOARD, NO_ESIM)]
     PICTURES.mkdir(parents=True, exist_ok=True)
-    jobs = [(name, theme) for name in BOARDS for theme in THEMES]
-    with filled_prometheus() as client, ThreadPoolExecutor(2) as pool:
-        drawn = pool.map(lambda job: draw(client, *job), jobs)
-        return dict(zip(jobs, drawn, strict=True))
+    with filled_prometheus() as client:
+        found = draw([drawing(client, *job) for job in jobs])
+    return [(*job, report) for job, report in zip(jobs, found, strict=True)]
 
 
-def draw(
-    client: httpx.Client, name: str, theme: str, esim: str = simulated.SHOWN_ESIM
-) -> dict[str, Any]:
-    picture = f"{name.removesuffix('.json')}-{theme}.png"
-    chosen = ""
-    if name == "esim-esim.json":
+def drawing(client: httpx.Client, name: str, shown: str) -> Drawing:
+    query = {
+        "prom": str(client.base_url).rstrip("/"),
+        "now": f"{TIMES.end}000",
+        "scrape": f"{TIMES.step}s",
+        "theme": "dark" if shown == NO_ESIM else shown,
+    }
+    if name == ESIM_BOARD:
         # No longer than there is something to see.
-        chosen = f"&var-esim={esim}&from=now-3d"
-        picture = picture if esim == simulated.SHOWN_ESIM else f"{esim}-{picture}"
-    base = str(client.base_url).rstrip("/")
-    query = f"prom={base}&now={TIMES.end}000&scrape={TIMES.step}s&theme={theme}{chosen}"
-    done = subprocess.run(
-        [tool("node"), "shot.mjs", FOLDER / name, PICTURES / picture, query],
-        cwd=HARNESS,
-        env=os.environ | {"CHROMIUM": tool("chromium"), "WIDTH": "1400"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+        query["from"] = "now-3d"
+        query["var-esim"] = "none" if shown == NO_ESIM else simulated.SHOWN_ESIM
+    picture = PICTURES / f"{name.removesuffix('.json')}-{shown}.png"
+    return Drawing(FOLDER / name, picture, query)
 
 
 every_picture = pytest.mark.parametrize(
@@ -115,7 +93,7 @@ def test_nothing_is_unknown_and_nothing_fails(name: str, theme: str, reports: Re
     report = reports[name, theme]
     assert [p for p in report["panels"] if p.get("error") or not p["ok"]] == []
     assert [v for v in report["variables"] if v.get("error")] == []
-    assert report["unknownVariables"] == report["logs"] == report["missing"] == []
+    assert report["unknownVariables"] == report["logs"] == []
     assert "fatal" not in report
     assert "windowErrors" not in report
 
@@ -145,8 +123,7 @@ def test_bands_of_the_forecast_are_in_order(reports: Reports) -> None:
     assert names[1:] == sorted(names[1:])
 
 
-def test_without_an_esim_every_panel_says_what_to_do(harness: None) -> None:  # noqa: ARG001
-    with filled_prometheus() as client:
-        report = draw(client, "esim-esim.json", "dark", esim="none")
-    assert [p for p in report["panels"] if p.get("error")] == []
-    assert not any(target["samples"] for p in report["panels"] for target in p["targets"])
+def test_without_an_esim_every_panel_says_what_to_do(reports: Reports) -> None:
+    panels = reports[ESIM_BOARD, NO_ESIM]["panels"]
+    assert [panel for panel in panels if panel.get("error")] == []
+    assert not any(target["samples"] for panel in panels for target in panel["targets"])

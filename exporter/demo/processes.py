@@ -1,0 +1,96 @@
+"""Processes that are started, waited for until they are ready, and ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    Process = subprocess.Popen[bytes]
+
+_READY = 20.0
+"""Seconds a process gets to become ready."""
+
+_END = 15.0
+"""Seconds it gets to end."""
+
+
+class NotReadyError(Exception):
+    """A program that is needed ended at once, or takes too long."""
+
+
+def own(*arguments: str) -> AbstractContextManager[Process]:
+    """Run a subcommand of this program until the end of the block; it writes to the terminal."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
+    command = [sys.executable, "-m", "exporter", *arguments]
+    # Out of reach of the terminal's Ctrl-C: they are ended in order.
+    return _ended(subprocess.Popen(command, env=environ, start_new_session=True))  # noqa: S603  # our own command
+
+
+@contextmanager
+def other(program: str, arguments: Sequence[str], folder: Path, name: str) -> Iterator[Process]:
+    """Run another program until the end of the block; it writes to ``name``.log in ``folder``."""
+    with (
+        (folder / f"{name}.log").open("w") as log,
+        _ended(
+            subprocess.Popen(  # noqa: S603  # found on the PATH
+                [program, *arguments],
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        ) as process,
+    ):
+        yield process
+
+
+def ready(process: Process, url: str) -> bool:
+    """Wait until ``url`` is answered with 200; false when the process ends or takes too long."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
+    deadline = time.monotonic() + _READY
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with opener.open(url, timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
+
+
+def free_port(preferred: int) -> int:
+    """Return a port of the loopback interface that nothing listens on."""
+    try:
+        return _bound(preferred)
+    except OSError:
+        return _bound(0)
+
+
+def _bound(port: int) -> int:
+    with socket.create_server(("127.0.0.1", port)) as server:
+        found: int = server.getsockname()[1]
+        return found
+
+
+@contextmanager
+def _ended(process: Process) -> Iterator[Process]:
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

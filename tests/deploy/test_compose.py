@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import programs
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())[
+    "services"
+]
+MOUNTS = [
+    (name, *mount.split(":"))
+    for name, service in SERVICES.items()
+    for mount in service["volumes"]
+    if mount.startswith(".")
+]
+PROMETHEUS = ROOT / "deploy" / "compose" / "prometheus.yml"
+
+
+@pytest.mark.parametrize(("name", "source", "target", "mode"), MOUNTS)
+def test_what_is_mounted_is_there_and_is_only_read(
+    name: str, source: str, target: str, mode: str
+) -> None:
+    assert (ROOT / source).exists(), name
+    assert target.startswith("/")
+    assert mode == "ro"
+
+
+def test_only_the_webhook_is_reached_from_other_machines() -> None:
+    ports = [port for service in SERVICES.values() for port in service["ports"]]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == ["10878:10878"]
+
+
+def test_prometheus_takes_its_configuration_with_the_rules(tmp_path: Path) -> None:
+    promtool = programs.require("promtool")
+    (tmp_path / "prometheus.yml").symlink_to(PROMETHEUS)
+    (tmp_path / "alerts").symlink_to(ROOT / "alerts")
+    done = subprocess.run(
+        [promtool, "check", "config", "prometheus.yml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 rule files found" in done.stdout
+
+
+def test_grafana_s_data_source_is_the_provisioned_one_at_another_address() -> None:
+    here = yaml.safe_load((ROOT / "deploy/compose/datasource.yaml").read_text())
+    there = yaml.safe_load((ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text())
+    assert here["datasources"][0].pop("url") == "http://prometheus:9090"
+    del there["datasources"][0]["url"]
+    assert here == there
+
+
+def test_dashboards_lie_where_they_are_looked_for() -> None:
+    file = ROOT / "grafana/provisioning/dashboards/esim-exporter.yaml"
+    (provider,) = yaml.safe_load(file.read_text())["providers"]
+    mounted = [target for _, source, target, _ in MOUNTS if source == "./grafana/dashboards"]
+    assert mounted == [provider["options"]["path"]]
+
+
+def test_the_image_is_built_from_what_the_build_may_see() -> None:
+    seen = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = [
+        word
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    ]
+    assert copied
+    assert all(f"!{name}" in seen for name in copied)

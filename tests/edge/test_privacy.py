@@ -1,0 +1,142 @@
+"""What identifies a traveller or proves a sender stays inside: logs, metrics, errors, pages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from running import LOOPBACK, PAYLOADS, SIGNED, Serving, encoded, event, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ICCID = "8988303000009150823"
+REFERENCE = "REF-ALICE-4711"
+ESIM = "e51a-marked-esim"
+PACKAGE_NAME = "Marked package name"
+SECRETS = ("marked-secret-number-one", "marked-secret-number-two")
+WRONG = "marked-secret-of-somebody-else"
+
+MISPLACED = "8988303999999999999"
+"""An ICCID where none belongs, be it as the id of an eSIM."""
+
+PERSONAL = (ICCID, MISPLACED, REFERENCE, ESIM, PACKAGE_NAME)
+PATHS = ("/", "/-/healthy", "/-/ready", "/api/v1/status", "/no/such/page")
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What somebody outside, or at the log, got to know."""
+
+    answers: str
+    log: str
+    metrics: str
+    pages: str
+
+
+def marked(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a payload in which whatever identifies somebody is marked."""
+    fields = document.get("data") or document
+    marks = {"iccid": ICCID, "reference_id": REFERENCE, "esim_id": ESIM}
+    fields |= {key: mark for key, mark in marks.items() if key in fields}
+    if "package_name" in fields:
+        fields["package_name"] = PACKAGE_NAME
+    return document
+
+
+def good() -> Iterator[bytes]:
+    for file in sorted(PAYLOADS.glob("*.json")):
+        yield encoded(marked(json.loads(file.read_bytes())))
+
+
+def bad() -> Iterator[bytes]:
+    """Yield deliveries that are refused in all kinds of ways, with marks wherever they may be."""
+    base = marked(event())
+    for key in ("esim_id", "timestamp", "usage_data", "package_id", "data_units", "usage_list"):
+        for value in (
+            None,
+            MISPLACED,
+            [MISPLACED, REFERENCE],
+            {MISPLACED: REFERENCE},
+            -1,
+            MISPLACED * 30,
+        ):
+            yield encoded({**base, "data": {**base["data"], key: value}})
+    for value in (MISPLACED, REFERENCE, [MISPLACED]):
+        yield encoded({**base, "event_type": value})
+        yield encoded({**base, "event_category": value})
+        yield encoded({**base, "data": value})
+    yield encoded([MISPLACED])
+    yield encoded(MISPLACED)
+    yield b'{"iccid": "' + ICCID.encode()
+    yield ICCID.encode() + b"\xff"
+    yield encoded({**base, MISPLACED: 1, "data": {**base["data"], REFERENCE: MISPLACED}})
+    yield encoded(base) * 100
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
+    folder = tmp_path_factory.mktemp("private")
+    secrets = folder / "secrets"
+    secrets.write_text("\n".join(SECRETS))
+    flags = ("--log.level=debug", f"--webhook.secret-file={secrets}", "--web.enable-lifecycle")
+    environ = {k: v for k, v in SIGNED.items() if "SECRET" not in k}
+    answers = []
+    with serving(folder, *flags, environ=environ) as server:
+        for body in good():
+            answer = server.post(body, SECRETS[0].encode())
+            assert answer.status_code == 200
+            answers.append(answer)
+        for body in bad():
+            answers.append(server.post(body, SECRETS[1].encode()))
+            answers.append(server.post(body, WRONG.encode()))
+        path = f"{server.webhook}/{ICCID}?iccid={ICCID}&secret={WRONG}"
+        answers.append(server.client.post(path, content=ICCID, headers={"X-Iccid": ICCID}))
+        answers.append(server.client.get(path))
+        secrets.write_text(SECRETS[0] + "\n")
+        answers.append(server.client.post(server.internal + "/-/reload"))
+        metrics = server.get("/metrics").text
+        browser = {"Accept": "text/html"}
+        pages = [server.get(path, headers=browser) for path in PATHS]
+        pages.append(server.get("/metrics", params={"collect[]": ICCID}))
+        assert server.end() == 0
+        log = "\n".join(server.lines)
+    assert {answer.status_code for answer in answers} >= {200, 400, 401, 404, 413, 422}
+    told = "\n".join(f"{answer.headers}\n{answer.text}" for answer in answers)
+    return Heard(told, log, metrics, "\n".join(page.text for page in pages))
+
+
+@pytest.mark.parametrize("mark", [*PERSONAL, *SECRETS, WRONG])
+def test_neither_the_log_nor_an_answer_holds_what_was_delivered(mark: str, heard: Heard) -> None:
+    assert mark not in heard.log
+    assert mark not in heard.answers
+
+
+@pytest.mark.parametrize("mark", [ICCID, *SECRETS, WRONG])
+def test_metrics_and_pages_hold_no_iccid_and_no_secret(mark: str, heard: Heard) -> None:
+    assert REFERENCE in heard.metrics  # by default, to find the customer
+    assert mark not in heard.metrics
+    assert mark not in heard.pages
+
+
+def test_the_status_page_holds_no_reference(heard: Heard) -> None:
+    assert REFERENCE not in heard.pages
+
+
+def test_a_secret_that_cannot_be_used_is_not_repeated(serve_refused: Serving) -> None:
+    told = "\n".join(serve_refused.lines)
+    assert SECRETS[0] not in told
+    assert SIGNED["ESIM_EXPORTER_WEBHOOK_SECRET"] not in told
+
+
+@pytest.fixture
+def serve_refused(tmp_path_factory: pytest.TempPathFactory) -> Serving:
+    """Return a process that did not start, for settings in which secrets stand."""
+    folder = tmp_path_factory.mktemp("refused")
+    flags = (*LOOPBACK, f"--webhook.secret={SECRETS[0]}", "--storage.url=postgres://x:y@z/")
+    process = Serving(folder, flags, SIGNED)
+    process.client.close()
+    assert process.ended() != 0
+    return process

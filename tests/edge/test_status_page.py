@@ -1,0 +1,517 @@
+"""The status page over HTTP: what it says, what it must never say, and what it lets do."""
+
+from __future__ import annotations
+
+import re
+import time
+from html import unescape
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from running import SECRET, Serving, encoded, event, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx
+
+PAGE = {"Accept": "text/html"}
+ICCID = "8944500102198304826"
+HOSTILE = "<script>alert(1)</script>/\"q' &\u202e.."
+NOW = int(time.time())
+MB = {"isUnlimited": False, "allowed_data": 1000, "remaining_data": 1000}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server with a small fleet: eSIMs over the cap, refused deliveries, hostile names."""
+    flags = ("--limits.max-esims=62", "--web.telemetry-path=/numbers", "--storage.url=sqlite:///x")
+    with serving(tmp_path_factory.mktemp("status"), *flags) as process:
+        for number in range(60):
+            assert process.post(used(f"many-{number:02}", number)).status_code == 200
+        process.post(event(**hostile()))
+        process.post(event(**told("known")))
+        process.post(event(esim_id="over-the-cap", timestamp=NOW))
+        process.post(b"not JSON <i>")
+        process.post(encoded({"event_category": "esim", "event_type": "usage", "data": {}}))
+        process.post(b"{}", secret=b"wrong")
+        yield process
+
+
+def used(esim_id: str, percent: int) -> dict[str, Any]:
+    """Return an event of an eSIM that used so much of one package."""
+    usage = MB | {"remaining_data": 1000 - 10 * percent}
+    return event(
+        esim_id=esim_id,
+        timestamp=NOW - percent,
+        package_id="pool",
+        package_name="Pool & Co",
+        reference_id=f"order-{percent}",
+        usage_data=usage,
+        usage_list=[],
+    )
+
+
+def hostile() -> dict[str, Any]:
+    return {
+        "esim_id": HOSTILE,
+        "timestamp": NOW,
+        "reference_id": '"><img src=x onerror=alert(2)>',
+        "package_id": "<b>p</b>",
+        "package_name": "\u202e<i>n</i>",
+        "usage_list": [{"date": "2026-06-01", "data_used": 9, "location": "<u>here</u>"}],
+    }
+
+
+def told(esim_id: str) -> dict[str, Any]:
+    return {
+        "esim_id": esim_id,
+        "iccid": ICCID,
+        "timestamp": NOW,
+        "reference_id": "order-2026",
+        "status": "ACTIVATED",
+        "package_id": "all-in",
+        "package_name": "All in",
+        "usage_data": {
+            "isUnlimited": False,
+            "allowed_data": 1024,
+            "remaining_data": 51.2,
+            "allowed_sms": 10,
+            "remaining_sms": 2,
+            "allowed_voice": 100,
+            "remaining_voice": 100,
+        },
+        "usage_list": [
+            {"date": "2026-06-01", "data_used": 600, "location": "France"},
+            {"date": "2026-06-01", "data_used": 200, "location": "Italy"},
+        ],
+    }
+
+
+class Reading(HTMLParser):
+    """The tags, links and visible text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+        self.pieces: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in {"href", "src", "action"}:
+                self.links.append(value or "")
+            if name.startswith("on") or name == "style":
+                self.handlers.append(name)
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.pieces))
+
+
+def page(server: Serving, path: str, code: int = 200) -> Reading:
+    response = server.get(path, headers=PAGE)
+    assert response.status_code == code, response.text
+    assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+    return Reading(response.text)
+
+
+def send(
+    server: Serving, path: str, headers: dict[str, str] | None = None, **form: str
+) -> httpx.Response:
+    return server.client.post(server.internal + path, data=form, headers=PAGE | (headers or {}))
+
+
+def address_of(server: Serving, name: str) -> str:
+    """Return the address under which the list links an eSIM."""
+    links = page(server, f"/esims?prefix={name}").links
+    return next(link for link in links if link.startswith("/esims/roamify/"))
+
+
+PAGES = ("/", "/packages", "/esims", "/search", "/deliveries", "/rejected", "/esims/roamify/known")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/nothing", "/esims?sort=x"])
+def test_nothing_but_our_own_files_may_run(path: str, server: Serving) -> None:
+    response = server.get(path, headers=PAGE)
+    policy = response.headers["Content-Security-Policy"]
+    read = Reading(response.text)
+
+    assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self';")
+    assert "unsafe" not in policy
+    assert "style" not in read.tags
+    assert read.handlers == []
+    assert all(link.startswith("/") for link in read.links if link != "#main")
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_link_leads_somewhere(path: str, server: Serving) -> None:
+    for link in {*page(server, path).links} - {"#main"}:
+        assert server.get(link).status_code == 200, link
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_head_is_get_without_the_body(path: str, server: Serving) -> None:
+    head = server.client.head(server.internal + path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["Content-Length"]) > 0
+
+
+def test_the_overview_tells_how_the_feed_is(server: Serving) -> None:
+    text = page(server, "/").text
+
+    assert "1 eSIM over --limits.max-esims" in text
+    assert "2 rejected deliveries kept" in text
+    assert "63 since the start" in text
+    assert "at most 62 have series" in text
+    assert "ACTIVATED 63" in text
+    assert "Pool & Co pool 60 29 % of 58.6 GiB" in text
+    assert "All in all-in 1 95 % of 1 GiB 1 SMS 1 1 0" in text
+
+
+def test_the_overview_shows_settings_and_no_secret(server: Serving) -> None:
+    response = server.get("/")
+    text = Reading(response.text).text
+
+    assert SECRET.decode() not in response.text
+    assert "--limits.max-esims 62" in text
+    assert "--retention.silent 30d" in text
+    assert "--webhook.allow-unsigned false" in text
+    assert "--webhook.secret-file not set" in text
+    assert "--metrics.esim-labels reference_id" in text
+    assert "--storage.url set, not shown" in text
+    assert "--webhook.secret set, not shown" in text
+
+
+def test_no_page_holds_an_iccid(server: Serving) -> None:
+    for path in PAGES:
+        assert ICCID not in server.get(path).text
+
+
+def test_names_from_events_are_text_and_nothing_else(server: Serving) -> None:
+    for path in ("/", "/packages", "/esims?prefix=%3C", "/deliveries", address_of(server, "%3C")):
+        text = server.get(path).text
+        assert not {"i", "b", "u", "img"}.intersection(Reading(text).tags)
+        assert text.count("<script") == 1
+        assert "\u202e" not in text
+    read = page(server, address_of(server, "%3C"))
+    assert "<script>alert(1)</script>/\"q' &⌈U+202E⌉.." in read.text
+    assert '"><img src=x onerror=alert(2)>' in read.text
+    assert "⌈U+202E⌉<i>n</i>" in read.text
+
+
+def test_what_is_asked_for_is_repeated_as_text(server: Serving) -> None:
+    hostile = "%22%3E%3Cimg%20src%3Dx%3E"
+    read = page(server, f"/esims?prefix={hostile}&reference_id={hostile}&package_id={hostile}")
+    assert "img" not in read.tags
+    assert "No eSIM fits." in read.text
+    assert "img" not in page(server, f"/packages?text={hostile}").tags
+
+
+def test_an_esim_is_told_in_full(server: Serving) -> None:
+    text = page(server, "/esims/roamify/known").text
+
+    assert "Reference order-2026" in text
+    assert "973 MiB of 1 GiB used (95 %), 51.2 MiB left; 973 MiB consumed" in text
+    assert "8 of 10 used (80 %), 2 left" in text
+    assert "0 min of 100 min used (0 %), 100 min left" in text
+    assert "France 75 % 600 MiB Italy 25 % 200 MiB" in text
+    assert "Data: last report" in text
+    assert "usage roamify 200 accepted" in text
+    assert "Delete" not in text
+
+
+def test_history_says_what_each_report_added(server: Serving) -> None:
+    for at, left in ((0, 900), (1, 700), (2, 1000)):
+        usage = MB | {"remaining_data": left}
+        server.post(event(esim_id="known-history", timestamp=NOW + at, usage_data=usage))
+    text = page(server, "/esims/roamify/known-history").text
+    assert "Data: last 3 reports" in text
+    changes = (
+        "0 B less: top-up, renewal or correction",
+        "300 MiB 200 MiB",
+        "100 MiB first that is",
+    )
+    assert [c for c in changes if c in text] == [*changes]
+
+
+def test_an_unlimited_esim_has_no_bar(server: Serving) -> None:
+    usage = {"isUnlimited": True, "allowed_data": 1024, "remaining_data": 1}
+    used = [{"date": "2026-06-01", "data_used": 7, "location": "France"}]
+    server.post(event(esim_id="known-free", usage_data=usage, usage_list=used, timestamp=NOW))
+    read = page(server, "/esims/roamify/known-free")
+    assert "Unlimited; 7 MiB consumed" in read.text
+
+
+def test_an_esim_of_which_only_the_status_is_known_has_a_page(server: Serving) -> None:
+    status = {"esim_id": "known-status", "status": "INSTALLED", "timestamp": NOW}
+    document = {"event_category": "esim", "event_type": "status", "data": status}
+    assert server.post(document).status_code == 200
+    text = page(server, "/esims/roamify/known-status").text
+    assert "Status INSTALLED" in text
+    assert "only its status" in text
+
+
+def test_a_list_is_paged_through_once(server: Serving) -> None:
+    found: list[str] = []
+    link = "/esims?prefix=many&sort=data_used_share"
+    while link:
+        response = server.get(link)
+        found += re.findall(r'href="/esims/roamify/([^"]+)"', response.text)
+        following = re.search(r'rel="next" href="([^"]+)"', response.text)
+        link = unescape(following[1]) if following else ""
+    assert found == [f"many-{number:02}" for number in reversed(range(60))]
+    assert 'rel="first" href="/esims?prefix=many' in response.text
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("prefix=known", ["known"]),
+        ("prefix=many&used=75", []),
+        ("package_id=pool&sort=newest", ["many-00", "many-01", "many-02"]),
+        ("package_id=pool&sort=last_event", ["many-59", "many-58", "many-57"]),
+        ("reference_id=order-7", ["many-07"]),
+        ("used=90", ["known"]),
+        ("over_limit=yes&prefix=over", ["over-the-cap"]),
+        ("over_limit=no&prefix=over", []),
+        ("status=REVOKED", []),
+    ],
+)
+def test_a_list_holds_what_is_asked_for(query: str, names: list[str], server: Serving) -> None:
+    text = server.get(f"/esims?{query}").text
+    found = re.findall(r'href="/esims/roamify/([^"]+)"', text)
+    assert found[: len(names)] == names
+    assert bool(found) == bool(names)
+
+
+def test_a_list_says_how_many_there_are_where_that_is_known(server: Serving) -> None:
+    assert re.search(r"50 of 6\d", page(server, "/esims").text)
+    assert re.search(r"50 of 6\d", page(server, "/esims?status=ACTIVATED").text)
+    assert "50 on this page" in page(server, "/esims?package_id=pool").text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/esims?sort=size", "/esims?status=BROKEN", "/esims?used=12", "/esims?over_limit=1"),
+        *("/esims?after=nonsense", "/packages?sort=x", "/packages?page=0", "/packages?page=x"),
+        *("/deliveries?show=x", "/deliveries?page=-1", "/rejected?page=1e9"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_refused(path: str, server: Serving) -> None:
+    assert "Bad Request" in page(server, path, 400).text
+
+
+def test_a_page_beyond_the_last_is_empty(server: Serving) -> None:
+    assert 'rel="prev"' in server.get("/packages?page=2").text
+    assert "No package" in page(server, "/packages?page=2").text
+    assert "None is kept" in page(server, "/rejected?page=2").text
+    assert "No eSIM" in page(server, "/esims?prefix=zzz").text
+
+
+def test_packages_are_found_by_name_and_id(server: Serving) -> None:
+    assert "Pool & Co" in page(server, "/packages?text=pOOl+%26&sort=name").text
+    assert "Pool & Co" not in page(server, "/packages?text=all-IN").text
+    order = re.findall(r"package_id=([^&]+)&", server.get("/packages?sort=share").text)
+    assert order[0] == "all-in"
+
+
+@pytest.mark.parametrize("text", [ICCID, "order-2026", "known", " known "])
+def test_a_search_leads_to_the_esim(text: str, server: Serving) -> None:
+    response = send(server, "/search", text=text)
+    assert (response.status_code, response.headers["Location"]) == (303, "/esims/roamify/known")
+
+
+def test_a_search_that_finds_several_lists_them(server: Serving) -> None:
+    for name in ("twin-1", "twin-2"):
+        server.post(event(esim_id=name, reference_id="twins", timestamp=NOW))
+    response = send(server, "/search", text="twins")
+    assert response.status_code == 200
+    assert "2 eSIMs have that" in Reading(response.text).text
+
+
+def test_a_search_that_finds_nothing_does_not_repeat_what_was_searched(server: Serving) -> None:
+    response = send(server, "/search", text="8944500102198300000")
+    assert "No eSIM has exactly that" in response.text
+    assert "8944500102198300000" not in response.text
+
+
+def test_nothing_is_found_by_a_search_for_nothing(server: Serving) -> None:
+    assert "exactly as it is" in send(server, "/search", text=" ").text
+    assert "exactly as it is" in send(server, "/search").text
+
+
+def test_an_iccid_is_never_taken_from_an_address(server: Serving) -> None:
+    assert "exactly as it is" in server.get(f"/search?text={ICCID}").text
+
+
+def test_what_is_searched_is_not_logged(server: Serving) -> None:
+    send(server, "/search", text=ICCID)
+    assert not any(ICCID in line for line in server.lines)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b"text=" + b"x" * 5000, 413), (b"text=%ff", 400), (b"\xff", 400)]
+)
+def test_a_form_that_is_none_is_refused(body: bytes, code: int, server: Serving) -> None:
+    response = server.client.post(f"{server.internal}/search", content=body, headers=PAGE)
+    assert response.status_code == code
+
+
+def test_deliveries_are_told_with_answer_and_reason(server: Serving) -> None:
+    text = page(server, "/deliveries?show=refused").text
+    assert "not read roamify none 401 signature X-Roamify-Signature is missing" in text
+    assert "422 invalid data.timestamp: is required" in text
+    assert "400 malformed the body is not JSON" in text
+    assert "200" not in re.sub(r"1,200|with 200", "", text)
+    assert "known" in page(server, "/deliveries").text
+
+
+def test_older_deliveries_are_on_the_next_page(server: Serving) -> None:
+    text = server.get("/deliveries").text
+    assert 'rel="next" href="/deliveries?page=2"' in text
+    assert "many-00" in server.get("/deliveries?page=2").text
+
+
+def test_rejected_deliveries_are_told_without_their_bodies(server: Serving) -> None:
+    response = server.get("/rejected")
+    text = Reading(response.text).text
+    assert "malformed the body is not JSON" in text
+    assert "data.timestamp : is required" in text
+    assert "start with --web.enable-admin-api" in text
+    assert "&lt;i&gt;" not in response.text
+    assert "/rejected/" not in response.text
+
+
+def test_nothing_can_be_changed_without_the_admin_api(server: Serving) -> None:
+    (digest,) = re.findall(r'class="id">([0-9a-f]{12})<', server.get("/rejected").text)[:1]
+    for method, path in (("GET", "rejected"), ("POST", "rejected"), ("POST", "esims/roamify")):
+        name = "known" if "esims" in path else digest
+        response = server.client.request(method, f"{server.internal}/{path}/{name}", headers=PAGE)
+        assert response.status_code == 403
+        assert "Set --web.enable-admin-api" in response.text
+    assert "2 rejected deliveries kept" in page(server, "/").text
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/esims/roamify/none", "/esims/other/known", "/-/status/0/status.css"]
+)
+def test_a_page_that_is_not_there_says_so(path: str, server: Serving) -> None:
+    read = page(server, path, 404)
+    assert "There is no such page" in read.text
+    assert "/" in read.links
+
+
+def test_programs_are_told_of_errors_in_a_line(server: Serving) -> None:
+    for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+        response = server.get("/nothing", headers=headers)
+        assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert response.text == "Not Found\n"
+
+
+def test_a_page_says_what_cannot_be_done_to_it(server: Serving) -> None:
+    response = send(server, "/packages")
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
+    assert "That cannot be done here" in response.text
+
+
+def test_files_are_kept_by_browsers_for_good(server: Serving) -> None:
+    for link in page(server, "/").links:
+        if "/-/status/" in link:
+            response = server.get(link)
+            assert "immutable" in response.headers["Cache-Control"]
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_pages_of_other_sites_change_nothing(server: Serving) -> None:
+    elsewhere = {"Origin": "https://evil.example"}
+    for path in ("/search", "/-/reload", "/api/v1/admin/backup"):
+        response = send(server, path, elsewhere)
+        assert response.status_code == 403
+        assert "another site" in response.text
+    assert send(server, "/search", {"Origin": server.internal}).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A server behind a proxy, whose administration is enabled."""
+    flags = ("--web.external-url=https://status.example.org/esim", "--web.enable-admin-api")
+    folder: Path = tmp_path_factory.mktemp("admin")
+    with serving(folder, *flags, ready="/esim/-/ready") as process:
+        yield process
+
+
+def test_links_lead_below_the_external_url(admin: Serving) -> None:
+    admin.post(event(esim_id="known", timestamp=NOW))
+    for path in ("/", "/esims", "/deliveries", "/esims/roamify/known", "/nothing"):
+        response = admin.get(f"/esim{path}", headers=PAGE)
+        links = {*Reading(response.text).links} - {"#main"}
+        assert all(link.startswith("/esim/") for link in links)
+    assert "/esim/esims/roamify/known" in page(admin, "/esim/esims").links
+    assert send(admin, "/esim/search", text="known").headers["Location"].startswith("/esim/esims")
+    assert admin.get("/").status_code == 404
+
+
+def test_a_rejected_body_is_shown_and_dropped(admin: Serving) -> None:
+    admin.post(b"{\n\t<b>&\xe2\x80\xae\xff")
+    (link,) = re.findall(r'href="(/esim/rejected/\w+)"', admin.get("/esim/rejected").text)
+    read = page(admin, link)
+
+    assert "{ <b>&⌈U+202E⌉\ufffd" in read.text
+    assert "b" not in read.tags
+    dropped = send(admin, link, {"Origin": "https://status.example.org"}, do="drop")
+    assert dropped.headers["Location"] == "/esim/rejected?done=dropped"
+    text = page(admin, dropped.headers["Location"]).text
+    assert "The rejected delivery was dropped." in text
+    assert "None is kept." in text
+    for action in ("drop", "replay"):
+        assert send(admin, link, do=action).status_code == 404
+    assert admin.get(link).status_code == 404
+
+
+def test_a_replay_that_fails_says_why_and_keeps_the_delivery(admin: Serving) -> None:
+    admin.post(b'{"event_category": "esim", "event_type": "usage", "data": {}}')
+    (link,) = re.findall(r'href="(/esim/rejected/\w+)"', admin.get("/esim/rejected").text)
+    response = send(admin, link, do="replay")
+    assert response.status_code == 422
+    assert "Not replayed: data.timestamp: is required" in Reading(response.text).text
+    assert admin.get(link).status_code == 200
+    assert send(admin, link, do="burn").status_code == 400
+    send(admin, link, do="drop")
+
+
+def test_an_esim_is_deleted_by_its_page(admin: Serving) -> None:
+    admin.post(event(esim_id="going/..", timestamp=NOW))
+    link = "/esim/esims/roamify/going%2F.."
+    assert "Delete this eSIM" in page(admin, link).text
+
+    response = send(admin, link, do="delete")
+    assert response.headers["Location"] == "/esim/esims?done=deleted"
+    assert "The eSIM was deleted." in page(admin, response.headers["Location"]).text
+    assert admin.get(link).status_code == 404
+    assert send(admin, link, do="delete").status_code == 404
+    assert 'esim_id="going' not in admin.get("/esim/metrics").text
+
+
+def test_a_word_for_nothing_that_was_done_says_nothing(admin: Serving) -> None:
+    assert "status" not in re.findall(r'role="(\w+)"', admin.get("/esim/esims?done=<b>").text)
+
+
+def test_events_a_minute_are_counted(server: Serving) -> None:
+    def drawn() -> bool:
+        return (
+            "<rect" in (re.search(r'<svg class="pace".*?</svg>', server.get("/").text) or [""])[0]
+        )
+
+    until(drawn)

@@ -1,0 +1,65 @@
+"""``esim-exporter serve`` with parts altered from outside, which users have no option for.
+
+Run as a program. The environment says what is altered:
+
+``ALTERED_LOG_LIMIT``: bytes of log above which it is written back;
+``ALTERED_SYNCHRONOUS``: the pragma, to show what the one in force is good for;
+``ALTERED_CLOCK``: a file with the seconds that the wall clock is ahead, read at every look.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from exporter import cli
+from exporter.storage import sqlite
+
+COMMAND = (sys.executable, str(Path(__file__).resolve()), "serve")
+
+LOG_LIMIT = "ALTERED_LOG_LIMIT"
+SYNCHRONOUS = "ALTERED_SYNCHRONOUS"
+CLOCK = "ALTERED_CLOCK"
+
+
+def alter_log_limit(limit: int) -> None:
+    module: Any = sqlite
+    module.LOG_LIMIT = limit
+
+
+def alter_synchronous(value: str) -> None:
+    module: Any = sqlite
+    connect = module.connect
+
+    def connect_altered(path: Path) -> Any:
+        connection, findings = connect(path)
+        connection.execute(f"PRAGMA synchronous = {value}")
+        return connection, findings
+
+    module.connect = connect_altered
+
+
+def alter_clock(path: Path) -> None:
+    def now() -> float:
+        return time.time() + float(path.read_text())
+
+    module: Any = cli  # the one place that asks for the time
+    module.time = SimpleNamespace(time=now)
+
+
+def main() -> int:
+    if limit := os.environ.get(LOG_LIMIT):
+        alter_log_limit(int(limit))
+    if value := os.environ.get(SYNCHRONOUS):
+        alter_synchronous(value)
+    if path := os.environ.get(CLOCK):
+        alter_clock(Path(path))
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""A process that delivers as fast as it is answered, or at a rate: see :func:`flooding`.
+
+Run as a program it reads an :class:`Order` as JSON from its arguments and writes a
+:class:`Tally` as JSON when it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from feeding import usage
+from running import SECRET, request_head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONNECTIONS = 32
+_END = b"}\n"
+"""What every answer of the webhook ends with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to send, and how much of it."""
+
+    host: str
+    port: int
+    first: int
+    """Number of the first event; each is the first of an eSIM of its own."""
+    count: int
+    """How many to send at most."""
+    rate: float = 0
+    """Events a second; 0 for as many as are answered."""
+    seconds: float = 0
+    """After how long to stop; 0 for after the last."""
+    forged: bool = False
+    """Whether to sign with what is no secret."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of it."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        return sum(self.codes.values()) / self.seconds
+
+
+def name(number: int) -> str:
+    """Return the eSIM of an event."""
+    return f"0b8c5c1e-{number:012d}"
+
+
+@contextmanager
+def flooding(order: Order) -> Iterator[subprocess.Popen[str]]:
+    """Send in a process of its own meanwhile; :func:`tally` waits for it."""
+    command = [sys.executable, __file__, json.dumps(asdict(order))]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}  # where the modules that tests share are
+    environ = os.environ | path
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def tally(process: subprocess.Popen[str]) -> Tally:
+    """Wait for the end of a flood and return what came of it."""
+    assert process.stdout
+    return Tally(**json.loads(process.stdout.readline()))
+
+
+def delivered(order: Order) -> Tally:
+    """Send all of an order."""
+    with flooding(order) as process:
+        return tally(process)
+
+
+class _Sender(asyncio.Protocol):
+    """One connection with one delivery on its way at a time."""
+
+    def __init__(self, flood: _Flood) -> None:
+        self._flood = flood
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.send_next()
+
+    def send_next(self) -> None:
+        request = self._flood.next_request()
+        if isinstance(request, bytes):
+            self._transport.write(request)
+        elif request:
+            asyncio.get_running_loop().call_later(request, self.send_next)
+        else:
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if self._received.endswith(_END):
+            self._flood.codes[self._received[9:12].decode()] += 1
+            self._received = b""
+            self.send_next()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._flood.left()
+
+
+class _Flood:
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._sent = 0
+        self._open = _CONNECTIONS
+        self._secret = b"not the secret" if order.forged else SECRET
+        self._over = asyncio.Event()
+        self.codes: Counter[str] = Counter()
+
+    async def run(self) -> Tally:
+        self._started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        for _ in range(_CONNECTIONS):
+            await loop.create_connection(lambda: _Sender(self), self._order.host, self._order.port)
+        await self._over.wait()
+        return Tally(dict(self.codes), time.monotonic() - self._started)
+
+    def next_request(self) -> bytes | float | None:
+        """Return what to send, the seconds until there is something to send, or the end."""
+        order, elapsed = self._order, time.monotonic() - self._started
+        if self._sent >= order.count or (order.seconds and elapsed > order.seconds):
+            return None
+        if order.rate and (early := self._sent / order.rate - elapsed) > 0:
+            return early
+        body = usage(name(order.first + self._sent), 1)
+        self._sent += 1
+        return request_head(body, secret=self._secret) + body
+
+    def left(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._over.set()
+
+
+async def _main() -> None:
+    outcome = await _Flood(Order(**json.loads(sys.argv[1]))).run()
+    sys.stdout.write(json.dumps(asdict(outcome)) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,100 @@
+"""How often fault tests repeat what they do, from which seed, and what they measured.
+
+``FAULTS_SHARE`` is the percentage of the long form's repetitions; without it the short form
+runs. ``FAULTS_SEED`` repeats a run: its number is in every line that is measured, and in the
+output of a test that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import pytest
+
+SHARE = float(os.environ.get("FAULTS_SHARE", "0")) / 100
+"""How much of the long form is run; 0 for the short form."""
+
+SUMMARY = Path(__file__).resolve().parents[2] / ".cache" / "faults.md"
+"""Where the long form writes what was measured."""
+
+_PROPERTY = "measured"
+
+
+class Chance(random.Random):
+    """Chance that can be repeated."""
+
+    def __init__(self) -> None:
+        self.number = int(os.environ.get("FAULTS_SEED") or secrets.randbelow(1_000_000))
+        super().__init__(self.number)
+        sys.stdout.write(f"FAULTS_SEED={self.number}\n")  # shown where the test fails
+
+
+class Measured:
+    """Notes what a test measured: one line, a name and what was found."""
+
+    def __init__(self, note: Callable[[str, object], None]) -> None:
+        self._note = note
+
+    def __call__(self, name: str, found: str) -> None:
+        sys.stdout.write(f"{name}: {found}\n")
+        self._note(_PROPERTY, f"{name}: {found}")
+
+
+def times(short: int, long: int) -> int:
+    """Return how often to do something that is done ``long`` times in the long form."""
+    return max(short, round(long * SHARE))
+
+
+def grouped(number: int) -> str:
+    """Write a number with thin groups of three digits, as in 48 312."""
+    return f"{number:,}".replace(",", " ")
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the least value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * share // 1) - 1)]
+
+
+def summarise(reporter: pytest.TerminalReporter) -> None:
+    """Print what was measured at the end of a run, and write it down after a long one."""
+    lines = _lines(reporter)
+    if not lines:
+        return
+    reporter.section("faults: what was measured")
+    for _, line in lines:
+        reporter.line(line)
+    if SHARE:
+        SUMMARY.parent.mkdir(exist_ok=True)
+        SUMMARY.write_text(_markdown(lines))
+        reporter.line(f"written to {SUMMARY.name} in {SUMMARY.parent.name}/")
+
+
+def _lines(reporter: pytest.TerminalReporter) -> list[tuple[bool, str]]:
+    """Return what each test measured, and whether it passed."""
+    return [
+        (report.passed, str(line))
+        for outcome in ("passed", "failed")
+        for report in reporter.stats.get(outcome, ())
+        for name, line in getattr(report, "user_properties", ())
+        if name == _PROPERTY and report.when == "call"
+    ]
+
+
+def _markdown(lines: Iterable[tuple[bool, str]]) -> str:
+    rows = []
+    for passed, line in lines:
+        name, _, found = line.partition(": ")
+        rows.append(f"| {name} | {found} | {'yes' if passed else '**no**'} |")
+    head = (
+        f"# Faults, {SHARE:.0%} of the long form\n\n| fault | measured | passed |\n|---|---|---|\n"
+    )
+    return head + "\n".join(rows) + "\n"

@@ -1,0 +1,172 @@
+"""Damage at any place of the file or its log: told, counted, and no more lost than is damaged."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from measuring import SHARE, grouped, times
+from running import event, serving, until
+
+from exporter.errors import StorageError
+from exporter.storage.sqlite import SqliteStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from measuring import Chance, Measured
+
+    from exporter.storage import Row
+
+ESIMS = 150 if SHARE else 60
+NAME = "esim-exporter.db"
+LOG = f"{NAME}-wal"
+
+_MISSING = re.compile(r"should hold (\d+) rows and holds (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a start finds."""
+
+    rows: dict[tuple[str, ...], bytes]
+    """Rows and bases by table and key."""
+    damaged: list[str]
+    notes: list[str]
+
+
+async def content(folder: Path) -> Content:
+    """Return what is found at a start. Raises ``StorageError``."""
+    storage = await SqliteStorage.open(folder / NAME)
+    found = Content({}, [], [])
+    try:
+        async for chunk in storage.load():
+            found.rows.update({(r.table, *r.key): _state(r) for r in chunk.rows})
+            found.rows.update({("base", *k): str(n).encode() for k, n in chunk.bases.items()})
+            found.damaged.extend(chunk.damaged)
+            found.notes.extend(chunk.notes)
+    finally:
+        await storage.close()
+    return found
+
+
+def _state(row: Row) -> bytes:
+    return b"%d:%b" % (row.version, row.data)
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return folders with all kinds of rows: in the file alone, and in a killed process's log."""
+    root = tmp_path_factory.mktemp("intact")
+    folder = root / LOG
+    folder.mkdir()
+    flags = ("--retention.terminal=100ms",)
+    with serving(folder, *flags) as server:
+        for number in range(ESIMS):
+            server.post(event(esim_id=f"esim-{number}", package_id=f"package-{number % 7}"))
+        server.post(event(esim_id="gone", status="EXPIRED"))
+        server.post(b'{"not": "an event"}')
+        until(lambda: server.own()["tombstones"] > 0)
+        assert server.end() == 0
+    shutil.copytree(folder, root / NAME)
+    with serving(folder, *flags) as server:
+        for number in range(0, ESIMS, 3):
+            server.post(event(esim_id=f"esim-{number}", timestamp=1_700_000_900))
+        server.kill()
+    return root
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one damage."""
+
+    outcome: str
+    lost: int = 0
+    """Rows that are not there, or not as they were."""
+    reported: int = 0
+    """Rows that were told to be damaged or missing."""
+
+
+def damage(path: Path, chance: Chance) -> str:
+    """Flip a bit of a file, or cut it off, at a random place; return which."""
+    data = bytearray(path.read_bytes())
+    at = chance.randrange(len(data))
+    if chance.random() < 0.5:
+        path.write_bytes(data[:at])
+        return "cut"
+    data[at] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+    return "flip"
+
+
+def assert_clear(reason: str, folder: Path) -> None:
+    """Check that a refusal is one line that names the file and the way out."""
+    assert "\n" not in reason
+    assert str(folder / NAME) in reason
+    assert any(way in reason for way in ("restore a backup", "put the database", "move it"))
+
+
+async def judged(folder: Path, before: Content) -> Verdict:
+    """Start on damaged files, and check all that is promised of it."""
+    size = (folder / NAME).stat().st_size
+    try:
+        found = await content(folder)
+    except StorageError as error:
+        assert_clear(str(error), folder)
+        size_now = (folder / NAME).stat().st_size
+        kept = size_now >= size  # what the log holds may have been added
+        return Verdict("refused" if kept else "refused and not kept")
+    lost = {key for key, state in before.rows.items() if found.rows.get(key) != state}
+    assert not set(found.rows) - set(before.rows)
+    assert len(found.rows) > 0
+    if not lost and not found.damaged:
+        return Verdict("harmless")
+    assert found.damaged, lost
+    again = await content(folder)
+    assert (again.rows, again.damaged) == (found.rows, [])
+    return Verdict("started", len(lost), sum(map(reported, found.damaged)))
+
+
+def reported(line: str) -> int:
+    """Return how many rows a line of the report is about."""
+    if count := _MISSING.search(line):
+        return abs(int(count[1]) - int(count[2]))
+    return 1
+
+
+async def damaged_anywhere(
+    name: str, intact: Path, folder: Path, chance: Chance
+) -> tuple[Counter[str], int]:
+    """Damage one file at a random place, again and again; count what became of it."""
+    before = await content(shutil.copytree(intact / name, folder / name))
+    assert before.damaged == []
+    outcomes: Counter[str] = Counter()
+    lost = 0
+    for number in range(times(40, 1000)):
+        place = shutil.copytree(intact / name, folder / f"{name}-{number}")
+        kind = damage(place / name, chance)
+        verdict = await judged(place, before)
+        if (kind, name) == ("flip", NAME):
+            assert verdict.lost <= verdict.reported, "more is lost than was damaged"
+        outcomes[f"{kind} {verdict.outcome}"] += 1
+        lost += verdict.lost
+        shutil.rmtree(place)
+    return outcomes, lost
+
+
+async def test_damage_at_any_place_is_told_and_nothing_else_is_lost(
+    intact: Path, tmp_path: Path, chance: Chance, measured: Measured
+) -> None:
+    for name, called in ((NAME, "the file"), (LOG, "the log")):
+        outcomes, lost = await damaged_anywhere(name, intact, tmp_path, chance)
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        measured(
+            f"damage to {called}",
+            f"{grouped(outcomes.total())} places: {told}; {lost} rows left out, all of it "
+            f"reported, seed {chance.number}",
+        )
+        assert not any("not kept" in outcome for outcome in outcomes)

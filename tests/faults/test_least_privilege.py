@@ -1,0 +1,143 @@
+"""What the process needs of the system, against what the systemd unit lets it have."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import programs
+import pytest
+from running import COMMAND, event, serving, until
+from tracing import ended, environment
+
+if TYPE_CHECKING:
+    from measuring import Measured
+
+UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "esim-exporter.service"
+PROGRAM = "/opt/esim-exporter/bin/esim-exporter"
+
+MOST_EXPOSED = 1.5
+"""What systemd-analyze may say at most, of 10."""
+
+REQUIRED = {
+    "CapabilityBoundingSet": "",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "ProtectHome": "yes",
+    "ProtectSystem": "strict",
+    "RestrictAddressFamilies": "AF_INET AF_INET6",
+    "StateDirectory": "esim-exporter",
+    "User": "esim-exporter",
+}
+"""What the README promises of the unit."""
+
+AS_ROOT = {"fchown"}
+"""What SQLite calls only where it runs as root, as a test may: a log gets its database's owner."""
+
+CONFINED = ("@system-service",), ("@privileged", "@resources")
+"""Groups of system calls that the unit allows, and those that it takes out of them."""
+
+
+def directives() -> dict[str, str]:
+    lines = (line for line in UNIT.read_text().splitlines() if not line.startswith("#"))
+    return {key: value for key, mark, value in (line.partition("=") for line in lines) if mark}
+
+
+def test_the_unit_gives_no_more_than_is_needed() -> None:
+    found = directives()
+    assert found | REQUIRED == found
+    assert "ReadWritePaths" not in found
+    filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
+    allowed, taken_out = CONFINED
+    assert filters == [" ".join(allowed), "~" + " ".join(taken_out)]
+
+
+def systemd(*arguments: str) -> str:
+    """Return what systemd-analyze says, nothing where there is none."""
+    if not shutil.which("systemd-analyze"):
+        return ""
+    done = subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_systemd_finds_the_unit_well_formed_and_hardened(
+    tmp_path: Path, measured: Measured
+) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace(PROGRAM, "/bin/true"))  # which is there
+    systemd("verify", "--man=no", str(unit))
+    said = systemd("security", "--offline=true", "--no-pager", str(UNIT))
+    level = re.search(r"Overall exposure level .*: ([0-9.]+)", said)
+    measured("systemd unit", f"exposure level {level[1] if level else 'not known here'} of 10")
+    assert level is None or float(level[1]) <= MOST_EXPOSED
+
+
+def calls_allowed() -> set[str]:
+    """Return the system calls that the unit allows, nothing where systemd cannot tell."""
+    groups: dict[str, list[str]] = {}
+    name = ""
+    for line in systemd("syscall-filter", "--no-pager").splitlines():
+        if line.startswith("@"):
+            name = line.strip()
+            groups[name] = []
+        elif line.strip() and not line.strip().startswith("#"):
+            groups[name].append(line.strip())
+
+    def calls(group: str) -> set[str]:
+        return {
+            call
+            for entry in groups.get(group, ())
+            for call in (calls(entry) if entry.startswith("@") else {entry})
+        }
+
+    allowed, taken_out = CONFINED
+    return set().union(*map(calls, allowed)) - set().union(*map(calls, taken_out))
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Return a folder, and the system calls of a process that lived and served in it."""
+    folder = tmp_path_factory.mktemp("life")
+    record = tmp_path_factory.mktemp("record") / "calls"
+    strace = str(programs.require("strace"))
+    command = [strace, "-D", "-f", "-qq", "-y", "-o", str(record), "-e", "signal=none"]
+    environ = {**environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+    with serving(folder, environ=environ, command=[*command, *COMMAND]) as server:
+        server.post(event())
+        server.post(b"{")
+        server.state()
+        server.send(signal.SIGHUP)
+        until(lambda: server.logged("reloaded"))
+        assert server.end() == 0
+    ended(record)
+    return folder, record.read_text().splitlines()
+
+
+def test_writes_nothing_but_its_storage(life: tuple[Path, list[str]]) -> None:
+    folder, calls = life
+    opened = [
+        re.search(r" = \d+<([^<>]*)", line)
+        for line in calls
+        if re.search(r"\bopen(at)?\(.*\bO_(WRONLY|RDWR)\b", line)
+    ]
+    written = {Path(found[1]) for found in opened if found}
+    assert {path.parent for path in written} <= {folder, Path("/dev")}
+    changed = [line for line in calls if re.search(r"\b(mkdir|rename|chmod|chown|link)\w*\(", line)]
+    assert all(str(folder) in line for line in changed)
+
+
+def test_needs_no_system_call_that_the_unit_denies(life: tuple[Path, list[str]]) -> None:
+    allowed = calls_allowed()
+    _, calls = life
+    used = {found[1] for line in calls if (found := re.match(r"\d+ +(\w+)\(", line))}
+    assert len(used) > 40
+    assert not allowed or used - AS_ROOT <= allowed

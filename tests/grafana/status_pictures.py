@@ -1,0 +1,94 @@
+"""Pictures of the status page for README.md: ``make status-screenshots``.
+
+A simulated fleet of two days, by a clock of its own, so that they are the same each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import simulated_exporter as simulated
+from browsing import chromium
+from filled_prometheus import ROOT
+
+from exporter.addresses import ListenAddress
+from exporter.pace import STEP
+from exporter.protection import Guard
+from exporter.server import listen, serve_until
+from exporter.simulate import Faults, Simulation
+from exporter.status import overview
+
+if TYPE_CHECKING:
+    from quart import Quart
+
+    from exporter.app import Exporter
+
+FOLDER = ROOT / "docs" / "screenshots"
+ESIMS = 240
+END = simulated.START + 50 * simulated.HOUR
+PAGES = (
+    ("status-light", "/", 1280, 1050, False),
+    ("status-dark", f"/esims/roamify/{simulated.SHOWN_ESIM}", 1280, 1050, True),
+    ("status-phone", "/", 360, 780, False),
+)
+"""Names, pages, widths and heights in pixels, and whether they are dark."""
+
+
+async def main() -> None:
+    logging.disable()
+    clock = simulated.Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        async with simulated._running(Path(folder), clock) as (exporter, app):
+            exporter._status._monotonic = clock
+            exporter._status._started = simulated.START
+            await fill(exporter, app, clock)
+            stop = asyncio.Event()
+            listener = listen("pictures", app, ListenAddress.parse("127.0.0.1:0"), Guard(), 100)
+            address = f"http://{listener.address}"
+            server = asyncio.create_task(serve_until(stop, [listener]))
+            await asyncio.to_thread(take, address)
+            stop.set()
+            await server
+
+
+async def fill(exporter: Exporter, app: Quart, clock: simulated.Clock) -> None:
+    """Deliver all that was sent until the end, as it was received."""
+    deliveries = heapq.merge(
+        Simulation(start=simulated.START, seed=7, esims=ESIMS, faults=Faults(malformed=0.0005)),
+        simulated._shown_deliveries(),
+        key=lambda delivery: delivery.at,
+    )
+    for delivery in deliveries:
+        while clock.now < min(delivery.at, END):
+            clock.now = min(clock.now + STEP, delivery.at, END)
+            exporter._status._events.note(
+                exporter._status._up, overview.total(exporter._metrics.events)
+            )
+        if delivery.at > END:
+            return
+        await simulated._deliver(app, delivery)
+
+
+def take(address: str) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with chromium() as browser:
+        tab = browser.tab()
+        for name, page, width, height, dark in PAGES:
+            tab.look(width, height, dark=dark)
+            tab.open(address + page)
+            path = FOLDER / f"{name}.png"
+            tab.picture(path, height)
+            options = ("--strip", "--force", "--speed", "1", "--output", path)
+            subprocess.run(["pngquant", *options, "256", path], check=True)
+            sys.stdout.write(f"{path}: {path.stat().st_size} bytes\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
