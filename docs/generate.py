@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import report
 from exporter.api.endpoints import markdown_table
 from exporter.api.openapi import document_text
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parent
 README = FOLDER.parent / "README.md"
 OPENAPI = FOLDER / "openapi.json"
+PERFORMANCE = FOLDER / "performance.json"
+"""A run of the whole benchmark: benchmarks/results/latest.json of ``make bench``."""
 
 
 def tables() -> dict[str, str]:
@@ -35,6 +38,7 @@ def tables() -> dict[str, str]:
         "esims": _metrics_table(map(_described, esim_families(Identity()))),
         "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
         "exporter": _metrics_table(own),
+        "performance": report.readme(report.read(PERFORMANCE)),
     }
 
 

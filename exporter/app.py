@@ -270,7 +270,7 @@ class Exporter:
             started = loop.time()
             if (state := self._intake.state) and state.exposition.pending:
                 for _ in state.exposition.refresh():
-                    await asyncio.sleep(0)
+                    await self._intake.make_way()
                 if settled is not state:
                     settled = state
                     heap.settle()

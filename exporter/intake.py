@@ -48,6 +48,9 @@ MAX_BATCH = 256
 PATIENCE = 1.5
 """Seconds a delivery waits for its commit; the vendor gives up after 2 at the earliest."""
 
+_FOR_COMMIT = 0.001
+"""Seconds that others leave to a commit at a time."""
+
 _BACKOFF = (0.1, 5.0)
 """Seconds between probes of a failed storage, at first and at most."""
 
@@ -119,6 +122,7 @@ class Intake:
         self._failure: StorageError | None = None
         self._outdated = False
         self._stopping = False
+        self._committing = False
 
     @property
     def failed(self) -> bool:
@@ -167,6 +171,13 @@ class Intake:
         self._backups.append((path, future))
         self._wake.set()
         await future
+
+    async def make_way(self) -> None:
+        """Let deliveries go first, for those who work long; and a commit that is under way.
+
+        It is in a thread of its own, which is given the interpreter when nobody here wants it.
+        """
+        await asyncio.sleep(_FOR_COMMIT if self._committing else 0)
 
     async def run(self) -> None:
         """Load the state, then commit batches and expiry until :meth:`stop`.
@@ -281,6 +292,7 @@ class Intake:
     async def _commit(self, changes: Changes) -> None:
         if not changes:
             return
+        self._committing = True
         try:
             with self._metrics.commit_duration.time():
                 conflicts = await self._storage.commit(changes)
@@ -292,6 +304,8 @@ class Intake:
             self._metrics.commit_errors.inc()
             log.error("commit failed", extra=fields(error=error))  # noqa: TRY400  # one line says it
             raise
+        finally:
+            self._committing = False
 
     async def _recover(self) -> bool:
         """Probe the failed storage, load the state afresh where need be; return success."""

@@ -129,7 +129,7 @@ class Telemetry:
         if state is None:
             return own_text(text, format_)
         for _ in state.exposition.refresh(groups):
-            await asyncio.sleep(0)  # a webhook goes first
+            await self._intake.make_way()
         return state.exposition.scrape(groups, format_, self._clock(), text)
 
     def _hold_place(self) -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from alerts.generator import FILES, README, Config, documents, groups
 from alerts.generator.__main__ import main
+from exporter.demo import monitoring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,11 @@ def test_the_operators_object_holds_the_rules_of_all_files_but_the_watchdog() ->
 
 def test_promtool_has_nothing_to_say_about_the_rules() -> None:
     run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+
+
+def test_promtool_and_amtool_accept_what_the_demonstration_runs() -> None:
+    run("promtool", "check", "rules", *sorted(monitoring.RULES.glob("*.rules.yml")))
+    run("amtool", "check-config", monitoring.RULES / "alertmanager.yml")
 
 
 def test_amtool_accepts_the_configurations() -> None:

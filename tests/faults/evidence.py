@@ -22,7 +22,7 @@ from exporter.storage import Table
 from exporter.storage.sqlite import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from measuring import Chance
     from tracing import Call
@@ -69,6 +69,13 @@ class Recording:
     def failures(self) -> int:
         """Return how many writes and syncs failed."""
         return sum(c.failed for c in self.calls if c.name in _WRITING)
+
+    def recovery(self) -> list[int]:
+        """Return the places of what was done to files from a failure to the next answer of 200."""
+        failed = (n for n, call in enumerate(self.calls) if call.failed and call.name in _WRITING)
+        first = next(failed, 0)
+        told = (n for n in range(first, self.length) if self._acknowledges(self.calls[n]))
+        return [n for n in range(first, next(told, self.length)) if self.calls[n].path]
 
     def replayed(self, chance: Chance) -> Iterator[tuple[int, Disk, dict[str, int]]]:
         """Yield after each call its place, the disk, and the acknowledged step of every eSIM."""
@@ -175,12 +182,11 @@ class Found:
         assert all(step == counter for step, counter in found.values())
 
 
-async def after_cuts(recording: Recording, chance: Chance, cuts: int, folder: Path) -> Found:
-    """Cut the power so many times, at random moments and after the last acknowledgement.
-
-    Returns what was found each time.
-    """
-    at = sorted([*chance.choices(range(recording.length), k=cuts), recording.end])
+async def after_cuts(
+    recording: Recording, chance: Chance, places: Sequence[int], folder: Path
+) -> Found:
+    """Cut the power after each of these calls, and after the last acknowledgement."""
+    at = sorted([*places, recording.end])
     found = Found()
     for number, disk, held in recording.replayed(chance):
         while at and at[0] == number:

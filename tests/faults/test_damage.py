@@ -170,3 +170,17 @@ async def test_damage_at_any_place_is_told_and_nothing_else_is_lost(
             f"reported, seed {chance.number}",
         )
         assert not any("not kept" in outcome for outcome in outcomes)
+
+
+def test_a_start_that_damage_stops_says_so_in_one_line(intact: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(intact / NAME, tmp_path / "cut")
+    with (folder / NAME).open("r+b") as file:
+        file.truncate(file.seek(0, 2) // 2)
+    before = (folder / NAME).read_bytes()
+
+    with serving(folder, ready="") as server:
+        assert server.ended() == 1
+        (record,) = server.logged("cannot go on")
+
+    assert_clear(record["error"], folder)
+    assert (folder / NAME).read_bytes() == before

@@ -226,6 +226,16 @@ async def test_refuses_commits_after_a_failed_write_until_a_probe_succeeds(tmp_p
     assert set(map(str, range(done))) <= set(await stored(path))
 
 
+async def test_the_log_of_a_failed_storage_is_left_alone(tmp_path: Path) -> None:
+    storage = await SqliteStorage.open(tmp_path / "a.db")
+    with file_size_limit(storage.sizes().wal + 200_000):
+        await fill(storage)
+    before = storage.sizes()
+    await storage._run(storage._shrink_log)
+    assert storage.sizes() == before
+    await storage.close()
+
+
 async def test_a_probe_fails_as_long_as_nothing_can_be_written(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path / "a.db")
     with file_size_limit(storage.sizes().wal + 200_000):
@@ -242,8 +252,9 @@ async def test_a_probe_fails_as_long_as_nothing_can_be_written(tmp_path: Path) -
 
 
 async def test_a_database_file_that_cannot_grow_is_noticed_after_the_commit(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("exporter.storage.sqlite.LOG_LIMIT", 1 << 20)
     path = tmp_path / "a.db"
     storage = await SqliteStorage.open(path)
     # The log passes the size at which it is written back, to a file that is not let grow so far.
