@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
 from exporter.packed import unpacked
-from exporter.pieces import Deflater, Piece, Run, Scrape, gathered
+from exporter.pieces import Deflater, Piece, Run, Scrape
 from exporter.records import Balance, PartnerNotice
 from exporter.rendering import metadata, render_esims, render_packages, render_vendors
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 R = TypeVar("R")
 
-_RUN = 32
-"""Blocks whose pieces are summed up together; with the runs of all blocks a scrape begins."""
+_RUN = 256
+"""Blocks whose pieces are joined: what a scrape sends goes out in parts of some 400 kB."""
 
 
 class Group(StrEnum):
@@ -84,19 +84,21 @@ class Sheet(Generic[K, R]):
         return [(family, [row[at] for row in rows]) for at, family in enumerate(self.families)]
 
     def _sum_up(self) -> Iterator[None]:
-        """Bring the runs up to date, pausing after each that was not."""
-        blocks = self._blocks.blocks
+        """Bring the runs up to date, pausing after each column of each that was not."""
         at = 0
-        while at * _RUN < len(blocks):
-            rows = [self._row(block) for block in blocks[at * _RUN : (at + 1) * _RUN]]
+        while blocks := self._blocks.blocks[at * _RUN : (at + 1) * _RUN]:
+            rows = [self._row(block) for block in blocks]
             if at == len(self._runs):
                 self._runs.append(([], ()))
             if self._runs[at][0] != rows:
-                self._runs[at] = (
-                    rows,
-                    tuple([Run.of(column) for column in zip(*rows, strict=True)]),
-                )
-                yield
+                runs: list[Run] = []
+                views: list[list[Piece]] = []
+                for column in zip(*rows, strict=True):
+                    run, pieces = Run.of(column)
+                    runs.append(run)
+                    views.append(pieces)
+                    yield
+                self._runs[at] = (_moved(blocks, rows, views), tuple(runs))
             at += 1
         del self._runs[at:]
 
@@ -109,7 +111,18 @@ class Sheet(Generic[K, R]):
     def _refresh(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
         texts = self._render(block, self.families)
-        block.rendered = gathered([self._deflater.piece(text) for text in texts])
+        block.rendered = tuple([self._deflater.piece(text) for text in texts])
+
+
+def _moved(
+    blocks: list[Block[K, R]], rows: list[tuple[Piece, ...]], views: list[list[Piece]]
+) -> list[tuple[Piece, ...]]:
+    """Let blocks refer to the runs, so that what was deflated for each can go; return the rows."""
+    moved = list(zip(*views, strict=True))
+    for block, row, view in zip(blocks, rows, moved, strict=True):
+        if block.rendered is row:  # and was not rendered again meanwhile
+            block.rendered = view
+    return moved
 
 
 class Exposition:

@@ -5,8 +5,9 @@ stands alone and ends on a byte, with the length and the CRC-32 of the text. A g
 puts pieces behind one another into a single gzip member (RFC 1952: several members would be
 allowed, but some clients stop after the first); an identity scrape inflates them as it goes.
 
-Pieces that follow one another are held in *runs*, whose length and CRC-32 are known: to
-combine checksums piece by piece would take longer than to send the pieces.
+Pieces that follow one another are held in *runs*, joined and with the CRC-32 of all: to join
+pieces one by one when somebody asks would take as long as to send them, and as many small
+ones would leave holes in memory.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from isal import isal_zlib
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-CHUNK = 512 * 1024
-"""Bytes to send at a time; through the server, smaller chunks are several times slower."""
+CHUNK = 128 * 1024
+"""Bytes to send at a time, at least; through the server, smaller chunks are several times
+slower."""
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _LAST_BLOCK = b"\x03\x00"
@@ -41,22 +43,6 @@ class Piece(NamedTuple):
 _NOTHING = Piece(b"", 0, 0)
 
 
-def gathered(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-    """Return the pieces as views of one piece of memory.
-
-    Each in its own, they would lie among what is needed to make them, and keep it from being
-    given back.
-    """
-    joined = memoryview(b"".join([piece.deflated for piece in pieces]))
-    at = 0
-    moved = []
-    for piece in pieces:
-        end = at + len(piece.deflated)
-        moved.append(piece._replace(deflated=joined[at:end]))
-        at = end
-    return tuple(moved)
-
-
 class Deflater:
     """Makes pieces; one compressor serves for all, since a full flush forgets what was before."""
 
@@ -74,38 +60,37 @@ class Deflater:
 
     def run(self, text: str) -> Run:
         """Return a run of one piece."""
-        return Run.of([self.piece(text)])
+        return Run.of([self.piece(text)])[0]
 
 
 class Run(NamedTuple):
-    """Pieces that follow one another."""
+    """Pieces that follow one another, joined."""
 
-    parts: list[bytes | memoryview]
-    """What the pieces are deflated to."""
-    gzip_size: int
-    """Bytes of the parts."""
+    deflated: bytes
     size: int
     """Bytes of the text."""
     crc: int
     """Of the text."""
 
     @classmethod
-    def of(cls, pieces: Iterable[Piece]) -> Run:
-        """Return the run of these pieces."""
-        parts: list[bytes | memoryview] = []
-        gzip_size = size = crc = 0
+    def of(cls, pieces: Sequence[Piece]) -> tuple[Run, list[Piece]]:
+        """Return the run of these pieces, and the pieces as views of it."""
+        deflated = b"".join([piece.deflated for piece in pieces])
+        joined = memoryview(deflated)
+        views = []
+        at = size = crc = 0
         for piece in pieces:
-            parts.append(piece.deflated)
-            gzip_size += len(piece.deflated)
+            end = at + len(piece.deflated)
+            views.append(Piece(joined[at:end], piece.size, piece.crc))
+            at = end
             size += piece.size
             crc = isal_zlib.crc32_combine(crc, piece.crc, piece.size)
-        return cls(parts, gzip_size, size, crc)
+        return cls(deflated, size, crc), views
 
     @property
     def text(self) -> bytes:
         """Return the text, inflated."""
-        deflated = b"".join([*self.parts, _LAST_BLOCK])
-        return isal_zlib.decompress(deflated, -15, self.size + _SPARE)
+        return isal_zlib.decompress(self.deflated + _LAST_BLOCK, -15, self.size + _SPARE)
 
 
 class Scrape:
@@ -123,39 +108,35 @@ class Scrape:
     def gzip_size(self) -> int:
         """Return the bytes of the gzip member."""
         framing = len(_GZIP_HEADER) + len(_LAST_BLOCK) + 8
-        return framing + sum([run.gzip_size for run in self._runs])
+        return framing + sum([len(run.deflated) for run in self._runs])
 
     def identity(self) -> Iterator[bytes]:
         """Yield the text in chunks."""
-        return _chunks((run.size, [run.text]) for run in self._runs)
+        return _chunks(run.text for run in self._runs)
 
     def gzip(self) -> Iterator[bytes]:
         """Yield one gzip member in chunks."""
         return _chunks(self._member())
 
-    def _member(self) -> Iterator[tuple[int, Sequence[bytes | memoryview]]]:
-        yield len(_GZIP_HEADER), [_GZIP_HEADER]
+    def _member(self) -> Iterator[bytes]:
+        yield _GZIP_HEADER
         crc = size = 0
         for run in self._runs:
-            yield run.gzip_size, run.parts
+            yield run.deflated
             crc = isal_zlib.crc32_combine(crc, run.crc, run.size)
             size += run.size
-        trailer = [
-            _LAST_BLOCK,
-            crc.to_bytes(4, "little"),
-            (size & 0xFFFFFFFF).to_bytes(4, "little"),
-        ]
-        yield len(_LAST_BLOCK) + 8, trailer
+        yield _LAST_BLOCK + crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
 
 
-def _chunks(parts: Iterable[tuple[int, Sequence[bytes | memoryview]]]) -> Iterator[bytes]:
-    waiting: list[bytes | memoryview] = []
-    waiting_size = 0
-    for size, more in parts:
-        waiting += more
-        waiting_size += size
-        if waiting_size >= CHUNK:
+def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Join what is small; a large part after another goes as it is, without a copy."""
+    waiting: list[bytes] = []
+    size = 0
+    for part in parts:
+        waiting.append(part)
+        size += len(part)
+        if size >= CHUNK:
             yield b"".join(waiting)
-            waiting, waiting_size = [], 0
-    if waiting_size:
+            waiting, size = [], 0
+    if size:
         yield b"".join(waiting)

@@ -18,6 +18,7 @@ from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.events import MAX_AMOUNT, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.exposition import Format, Group, own_text
+from exporter.families import PACKAGE_FAMILIES, Identity, esim_families
 from exporter.fleet import Policy
 from exporter.pieces import CHUNK, Deflater
 from exporter.rendering import escape
@@ -268,8 +269,8 @@ def test_a_block_that_was_merged_away_meanwhile_is_not_rendered() -> None:
     running.now += 40 * 86400
     running.take(*[usage(f"{number:03}", 1) for number in range(3)])
     running.expire()
-    # The block of packages, and a run of each kind: the eSIMs' other blocks are gone.
-    assert len(list(refresh)) == 3
+    # The block of packages, and the runs of all families: the eSIMs' other blocks are gone.
+    assert len(list(refresh)) == 1 + len(esim_families(Identity())) + len(PACKAGE_FAMILIES)
     assert len([name for name, _ in running.samples() if name == "esim_status"]) == 3
 
 
@@ -279,7 +280,8 @@ def test_only_what_changed_is_rendered() -> None:
     running.text()
     running.take(usage("000", 1), usage("001", 1))
     assert running.exposition.pending == 2  # a block of eSIMs and one of packages
-    assert len(list(running.exposition.refresh({Group.ESIMS}))) == 2  # the block, then its run
+    steps = len(list(running.exposition.refresh({Group.ESIMS})))
+    assert steps == 1 + len(esim_families(Identity()))  # the block, then the runs
     assert running.exposition.pending == 1
 
 
