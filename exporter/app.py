@@ -6,7 +6,7 @@ import asyncio
 import logging
 from functools import partial
 from math import inf
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from exporter import heap, logs
@@ -65,10 +65,13 @@ before, a stop takes less than ten."""
 _TIDY = 60.0
 """Seconds between giving back memory that rendering left free, at least."""
 
-_SHORTEST_PAUSE = 2.0
-_REST = 20
-"""Rendering in the background rests this many times as long as it took: it makes scrapes
-cheaper, and must not cost webhooks more than a twentieth of a core."""
+_PAUSE = 2.0
+"""Seconds after all is rendered before what changed meanwhile is."""
+
+_REST = 4
+_REST_BUSY = 20
+"""Rendering in the background rests this many times as long as it works: it makes scrapes
+cheaper, and must not cost more than a fifth of a core, a twentieth while events come in."""
 
 
 class Exporter:
@@ -264,20 +267,25 @@ class Exporter:
 
     async def _keep_rendered(self) -> None:
         """Render what changes in the background, so that a scrape finds little to do."""
-        loop = asyncio.get_running_loop()
         tidied, settled = -inf, None
         while True:
-            started = loop.time()
             if (state := self._intake.state) and state.exposition.pending:
-                for _ in state.exposition.refresh():
-                    await self._intake.make_way()
+                await self._refresh(state.exposition)
                 if settled is not state:
                     settled = state
                     heap.settle()
-                if started >= tidied + _TIDY:
-                    tidied = started
+                if monotonic() >= tidied + _TIDY:
+                    tidied = monotonic()
                     await asyncio.to_thread(heap.give_back)
-            await asyncio.sleep(max(_SHORTEST_PAUSE, _REST * (loop.time() - started)))
+            await asyncio.sleep(_PAUSE)
+
+    async def _refresh(self, exposition: Exposition) -> None:
+        """Render what has changed until now, resting after each block in proportion."""
+        began = perf_counter()
+        for _ in exposition.refresh():
+            rest = _REST_BUSY if self._intake.busy else _REST
+            await asyncio.sleep(rest * (perf_counter() - began))
+            began = perf_counter()
 
     def _files(self) -> list[Path]:
         """Return the files whose change is a reason to reload."""

@@ -7,7 +7,9 @@ done by :class:`Connection`, which takes the place of its own class.
 from __future__ import annotations
 
 from contextlib import suppress
+from time import time
 from typing import TYPE_CHECKING, Any
+from wsgiref.handlers import format_date_time
 
 import hypercorn.asyncio.run
 from hypercorn.asyncio.task_group import TaskGroup
@@ -49,6 +51,7 @@ class ServerConfig(Config):
     def __init__(self, guard: Guard, gate: Gate) -> None:
         self.guard = guard
         self.gate = gate
+        self._date = (0, b"")
         self.live = LiveContext(self._context, gate.most) if guard.protection.tls else None
 
     @property
@@ -60,9 +63,12 @@ class ServerConfig(Config):
         """Return the context that new connections ask for theirs."""
         return self.live
 
-    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:  # noqa: ARG002  # theirs
         """Return what is added to every answer, those of Hypercorn itself included."""
-        return [*super().response_headers(protocol), *self.guard.protection.headers]
+        now = int(time())
+        if self._date[0] != now:
+            self._date = (now, format_date_time(now).encode())
+        return [(b"date", self._date[1]), *self.guard.protection.headers]
 
     def _context(self) -> ssl.SSLContext:
         tls = self.guard.protection.tls
@@ -88,6 +94,10 @@ class Connection(TCPServer):
     config: ServerConfig
     _timer: asyncio.TimerHandle | None = None
     """Ends the connection where no request comes."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._unsent: list[bytes] = []
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -123,15 +133,29 @@ class Connection(TCPServer):
 
     def leave_off(self) -> None:
         """End, having nothing to do."""
+        self._flush()
         self.writer.close()
 
     async def _write(self, data: bytes) -> None:
+        """Send at the end of this turn of the loop, the head of an answer and its body at once."""
+        if self.writer.transport.is_closing():
+            await self.protocol.handle(Closed())
+            return
+        if not self._unsent:
+            self.loop.call_soon(self._flush)
+        self._unsent.append(data)
         try:
-            self.writer.write(data)
+            if len(data) > _UNSENT:
+                self._flush()
             if self.writer.transport.get_write_buffer_size() > _UNSENT:
                 await self.writer.drain()
         except (ConnectionError, RuntimeError):
             await self.protocol.handle(Closed())
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if unsent and not self.writer.transport.is_closing():
+            self.writer.writelines(unsent)
 
     def _wait(self) -> None:
         """Wait for the head of a request, but not for ever."""
@@ -191,9 +215,10 @@ class Connection(TCPServer):
     async def _close(self) -> None:
         end = self.loop.call_later(FAREWELL, self.give_way)
         try:
+            self._flush()
             await super()._close()
         finally:
             end.cancel()
 
 
-hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]  # no setting does it
+hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined,assignment]  # no setting does it

@@ -129,6 +129,11 @@ class Intake:
         """Return whether the storage has failed and no probe has succeeded since."""
         return self._failure is not None
 
+    @property
+    def busy(self) -> bool:
+        """Return whether deliveries wait, for a batch or for a commit."""
+        return self._committing or bool(self._pending)
+
     @overload
     async def submit(self, work: Delivery) -> Result: ...
 
