@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -116,10 +117,16 @@ TINY: Final = Profile(
 class Bench:
     """One run of the benchmark."""
 
-    def __init__(self, profile: Profile, tree: Path, folder: Path) -> None:
-        """Measure the exporter of the checkout ``tree``, writing to ``folder``, on a real disk."""
+    def __init__(
+        self, profile: Profile, tree: Path, folder: Path, kept: Path | None = None
+    ) -> None:
+        """Measure the exporter of the checkout ``tree``, writing to ``folder``, on a real disk.
+
+        ``kept`` is a folder for filled storages, which the next run then has not to fill.
+        """
         self.profile = profile
         self.folder = folder
+        self._kept = kept
         self.base = int(time.time()) - _PAST
         """Unix seconds of step 0."""
         self.sizes: dict[int, Size] = {}
@@ -138,12 +145,21 @@ class Bench:
         """Return a storage with that many eSIMs; it is filled once a run and used by turns."""
         if esims not in self._filled:
             path = self.folder / f"{esims}.db"
-            self._bulk("fill", path, esims)
+            self._fill(path, esims)
             if esims in self.profile.growth_sizes:
                 # Now, because who expires is told by when each was last heard of.
                 self.expiry[esims] = self._bulk("expire", path, esims)
             self._filled[esims] = path
         return self._filled[esims]
+
+    def _fill(self, path: Path, esims: int) -> None:
+        kept = self._kept and self._kept / f"{esims}-{self.profile.history}.db"
+        if kept and kept.is_file() and time.time() - kept.stat().st_mtime < payloads.DAY:
+            shutil.copy2(kept, path)
+            return
+        self._bulk("fill", path, esims)
+        if kept:
+            shutil.copy2(path, kept)
 
     def _bulk(self, action: str, path: Path, esims: int) -> Any:
         """Run an action of :mod:`benchmarks.bulk` and return what it measured, if anything."""

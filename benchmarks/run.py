@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.cache.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=args.cache, prefix="bench-") as folder:
-        bench = Bench(profile, args.tree.resolve(), Path(folder))
+        bench = Bench(profile, args.tree.resolve(), Path(folder), args.storages)
         try:
             rows = tuple(_measured(bench, args.figures))
         except KeyboardInterrupt:
@@ -118,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tree", type=Path, default=ROOT, help="checkout to be measured")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--name", default="latest", help="of the files to write")
+    parser.add_argument(
+        "--storages", type=Path, help="folder to keep filled storages in, for runs of a day"
+    )
     parser.add_argument(
         "--cache", type=Path, default=ROOT / ".cache", help="folder on the disk to be measured"
     )

@@ -23,7 +23,7 @@ from exporter.errors import (
     StorageError,
     StorageUnavailable,
 )
-from exporter.logs import fields
+from exporter.logs import fields, raised_at
 from exporter.rejections import Rejection
 from exporter.storage import Changes
 
@@ -274,8 +274,10 @@ class Intake:
             return draft.merge(work.content)
         except (EventError, Missing) as error:
             return error
-        except Exception:  # whatever it is, it must not stop all others
-            log.exception("event could not be merged")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop all others
+            # Its own words might quote the event.
+            said = fields(error=type(error).__name__, at=raised_at(error))
+            log.error("event could not be merged", extra=said)  # noqa: TRY400
             return InvalidEvent((FieldError((), "the exporter cannot process this event"),))
 
     async def _expire(self, state: State) -> bool:

@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ def fields(**values: object) -> Mapping[str, object]:
     Anything but text, numbers and booleans is written as ``str`` makes it.
     """
     return {"fields": values}
+
+
+def raised_at(error: BaseException) -> str:
+    """Return where an error was raised, for those whose words must not be logged."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
 class _Formatter(logging.Formatter):

@@ -29,6 +29,7 @@ from exporter.errors import (
 from exporter.events import OtherEvent, event_type_of
 from exporter.intake import Delivery
 from exporter.logs import fields
+from exporter.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -150,6 +151,7 @@ class Webhook:
         self._metrics = metrics
         self._deliveries = deliveries
         self._clock = clock
+        self._throttle = Throttle()
         # To find a counter by its labels takes longer than to count.
         self._signatures = cache(metrics.signatures.labels)
         self._events = cache(metrics.events.labels)
@@ -182,15 +184,7 @@ class Webhook:
             answer = _refusal(error)
             outcome = answer.reason
             self._metrics.rejected.labels(self.vendor.name, answer.reason).inc()
-            log.warning(
-                "delivery rejected",
-                extra=fields(
-                    vendor=self.vendor.name,
-                    code=answer.code,
-                    reason=answer.reason,
-                    error=answer.error,
-                ),
-            )
+            self._tell(answer)
         duration = perf_counter() - started
         self._metrics.webhook_duration.observe(duration)
         self._deliveries.note(
@@ -202,6 +196,16 @@ class Webhook:
             duration=duration,
         )
         return answer
+
+    def _tell(self, answer: Answer) -> None:
+        """Log a refusal, unless there were many of its kind of late: the metrics count all."""
+        held_back = self._throttle.admit(answer.reason)
+        if held_back is None:
+            return
+        said = {"code": answer.code, "reason": answer.reason, "error": answer.error}
+        if held_back:
+            said["not_logged"] = held_back
+        log.warning("delivery rejected", extra=fields(vendor=self.vendor.name, **said))
 
     async def _receive(self) -> Response:
         signature = request.headers.get(self.vendor.signature_header)
