@@ -12,6 +12,7 @@ PAGES = sorted(
     path.relative_to(ROOT)
     for pattern in ("*.md", "*/README.md", "alerts/runbooks/*.md")
     for path in ROOT.glob(pattern)
+    if not path.relative_to(ROOT).parts[0].startswith(".")
 )
 LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:src|href)="([^"]+)\"""")
 
