@@ -28,7 +28,7 @@ _CONNECTIONS: Final = 64
 
 _BURST_CONNECTIONS: Final = 200
 
-_FASTEST: Final = 20_000
+_FASTEST: Final = 12_000
 """Events per second that requests are prepared for; who is faster is done before the time."""
 
 _PROBE_PAUSE: Final = 0.005

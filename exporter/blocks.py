@@ -37,7 +37,7 @@ class Block(Generic[K, R]):
         self.records = records
         self.due = due
         """No record in the block is due before this time; it may be too early, never late."""
-        self.rendered: tuple[Any, ...] | None = None
+        self.rendered: Any = None
         """Whatever the exposition keeps of a block, replaced as a whole."""
 
 

@@ -9,11 +9,12 @@ Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata 
 from __future__ import annotations
 
 from enum import StrEnum
+from operator import is_
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
 from exporter.packed import unpacked
-from exporter.pieces import Deflater, Piece, Run, Scrape
+from exporter.pieces import Deflater, Row, Run, Scrape
 from exporter.records import Balance, PartnerNotice
 from exporter.rendering import metadata, render_esims, render_packages, render_vendors
 
@@ -60,7 +61,7 @@ class Sheet(Generic[K, R]):
         self._blocks = blocks
         self._render = render
         self._deflater = deflater
-        self._runs: list[tuple[list[tuple[Piece, ...]], tuple[Run, ...]]] = []
+        self._runs: list[tuple[list[Row], tuple[Run, ...]]] = []
         """The rows of a run of blocks, and of each column of them the run of pieces."""
 
     @property
@@ -90,38 +91,52 @@ class Sheet(Generic[K, R]):
             rows = [self._row(block) for block in blocks]
             if at == len(self._runs):
                 self._runs.append(([], ()))
-            if self._runs[at][0] != rows:
+            if not _same(self._runs[at][0], rows):
                 runs: list[Run] = []
-                views: list[list[Piece]] = []
-                for column in zip(*rows, strict=True):
-                    run, pieces = Run.of(column)
+                starts: list[list[int]] = []
+                for family in range(len(self.families)):
+                    run, begins = Run.of(rows, family)
                     runs.append(run)
-                    views.append(pieces)
+                    starts.append(begins)
                     yield
-                self._runs[at] = (_moved(blocks, rows, views), tuple(runs))
+                if at < len(self._runs) and not _same(self._runs[at][0], map(_rendered, blocks)):
+                    self._runs[at] = (_moved(blocks, rows, runs, starts), tuple(runs))
             at += 1
         del self._runs[at:]
 
-    def _row(self, block: Block[K, R]) -> tuple[Piece, ...]:
+    def _row(self, block: Block[K, R]) -> Row:
         if block.rendered is None:  # split or merged since the refresh
             self._refresh(block)
-        assert block.rendered
-        return block.rendered
+        row = _rendered(block)
+        assert row
+        return row
 
     def _refresh(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
-        texts = self._render(block, self.families)
-        block.rendered = tuple([self._deflater.piece(text) for text in texts])
+        block.rendered = self._deflater.row(self._render(block, self.families))
+
+
+def _rendered(block: Block[K, R]) -> Row | None:
+    row: Row | None = block.rendered
+    return row
+
+
+def _same(before: list[Row], now: Iterable[Row | None]) -> bool:
+    """Return whether nothing was rendered since."""
+    rows = list(now)
+    return len(before) == len(rows) and all(map(is_, before, rows))
 
 
 def _moved(
-    blocks: list[Block[K, R]], rows: list[tuple[Piece, ...]], views: list[list[Piece]]
-) -> list[tuple[Piece, ...]]:
+    blocks: list[Block[K, R]], rows: list[Row], runs: list[Run], starts: list[list[int]]
+) -> list[Row]:
     """Let blocks refer to the runs, so that what was deflated for each can go; return the rows."""
-    moved = list(zip(*views, strict=True))
-    for block, row, view in zip(blocks, rows, moved, strict=True):
+    joined = tuple([run.deflated for run in runs])
+    moved = []
+    for block, row, places in zip(blocks, rows, zip(*starts, strict=True), strict=True):
+        moved.append(row.moved(joined, places))
         if block.rendered is row:  # and was not rendered again meanwhile
-            block.rendered = view
+            block.rendered = moved[-1]
     return moved
 
 

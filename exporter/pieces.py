@@ -12,6 +12,7 @@ ones would leave holes in memory.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from isal import isal_zlib
@@ -34,7 +35,7 @@ _SPARE = 64
 class Piece(NamedTuple):
     """Some lines of text, deflated."""
 
-    deflated: bytes | memoryview
+    deflated: bytes
     size: int
     """Bytes of the text."""
     crc: int
@@ -60,7 +61,58 @@ class Deflater:
 
     def run(self, text: str) -> Run:
         """Return a run of one piece."""
-        return Run.of([self.piece(text)])[0]
+        return Run(*self.piece(text))
+
+    def row(self, texts: Iterable[str]) -> Row:
+        """Return the row of the texts of one block."""
+        return Row.of([self.piece(text) for text in texts])
+
+
+class Row:
+    """The pieces of one block, one for each family.
+
+    In few objects, since there are many rows: what Python has to look through for garbage
+    stops everything else.
+    """
+
+    __slots__ = ("_crcs", "_deflated", "_lengths", "_sizes", "_starts")
+
+    def __init__(
+        self,
+        deflated: tuple[bytes, ...],
+        starts: array[int],
+        lengths: array[int],
+        sizes: array[int],
+        crcs: array[int],
+    ) -> None:
+        """``deflated`` holds each piece from its start on, for its length."""
+        self._deflated = deflated
+        self._starts = starts
+        self._lengths = lengths
+        self._sizes = sizes
+        self._crcs = crcs
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> Row:
+        """Return a row of pieces as they were made."""
+        deflated = tuple([piece.deflated for piece in pieces])
+        return cls(
+            deflated,
+            array("I", bytes(4 * len(pieces))),
+            array("I", map(len, deflated)),
+            array("I", [piece.size for piece in pieces]),
+            array("I", [piece.crc for piece in pieces]),
+        )
+
+    def moved(self, runs: tuple[bytes, ...], starts: Iterable[int]) -> Row:
+        """Return the row where its pieces are parts of runs."""
+        return Row(runs, array("I", starts), self._lengths, self._sizes, self._crcs)
+
+    def piece(self, at: int) -> tuple[memoryview, int, int]:
+        """Return what a piece is deflated to, the bytes of its text, and their CRC-32."""
+        start = self._starts[at]
+        view = memoryview(self._deflated[at])[start : start + self._lengths[at]]
+        return view, self._sizes[at], self._crcs[at]
 
 
 class Run(NamedTuple):
@@ -73,19 +125,18 @@ class Run(NamedTuple):
     """Of the text."""
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece]) -> tuple[Run, list[Piece]]:
-        """Return the run of these pieces, and the pieces as views of it."""
-        deflated = b"".join([piece.deflated for piece in pieces])
-        joined = memoryview(deflated)
-        views = []
-        at = size = crc = 0
-        for piece in pieces:
-            end = at + len(piece.deflated)
-            views.append(Piece(joined[at:end], piece.size, piece.crc))
-            at = end
-            size += piece.size
-            crc = isal_zlib.crc32_combine(crc, piece.crc, piece.size)
-        return cls(deflated, size, crc), views
+    def of(cls, rows: Sequence[Row], at: int) -> tuple[Run, list[int]]:
+        """Return the run of a family's pieces, and where in it each begins."""
+        parts, starts = [], []
+        start = size = crc = 0
+        for row in rows:
+            part, more, its_crc = row.piece(at)
+            parts.append(part)
+            starts.append(start)
+            start += len(part)
+            size += more
+            crc = isal_zlib.crc32_combine(crc, its_crc, more)
+        return cls(b"".join(parts), size, crc), starts
 
     @property
     def text(self) -> bytes:
