@@ -6,8 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# More than cores: the tests wait for servers about as often as they compute.
-WORKERS ?= $(shell echo $$(( $$(nproc) + 2 )))
+# One more than cores: the tests wait for servers about as often as they compute.
+WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
 # Percent of the repetitions of make test-faults.
 FAULTS_SHARE ?= 100
