@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -403,10 +403,11 @@ async def test_cancelling_while_an_answer_is_awaited_closes_the_connection() -> 
     left = asyncio.Event()
 
     async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        got.set()
-        await reader.read()
-        left.set()
+        with suppress(asyncio.IncompleteReadError):  # a connection that was cancelled in time
+            await reader.readuntil(b"\r\n\r\n")
+            got.set()
+            await reader.read()
+            left.set()
 
     async with serving(never) as port:
         url = f"http://127.0.0.1:{port}/"
