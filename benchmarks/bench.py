@@ -28,7 +28,7 @@ UVICORN: Final = "uvicorn"
 
 ESIMS_PATH: Final = "/metrics?collect[]=esims"
 
-_PAST: Final = 20 * payloads.DAY
+_PAST: Final = 100 * payloads.DAY
 """How far before now the first step lies; as many steps, of a second, are there at most."""
 
 _BULK: Final = 3600.0
