@@ -21,18 +21,6 @@ settings.register_profile(
 settings.load_profile("shared-machine")
 
 
-LONGEST = (
-    *("test_benchmarks_run", "test_alert_flow", "test_demo", "test_rules_benchmark"),
-    *("test_alert_files", "test_alert_storms", "test_order", "test_killed", "test_clock_steps"),
-    *("test_dashboard_rendering", "test_dashboard_data"),
-)
-"""Modules that begin first: at the end, one worker would be left with them alone."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     summarise(terminalreporter)
 
