@@ -50,6 +50,8 @@ class Blocks(Generic[K, R]):
         self._blocks: list[Block[K, R]] = []
         self._firsts: list[K] = []
         self._count = 0
+        self.shape = 0
+        """Rises whenever records may have come to lie in other blocks."""
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
@@ -63,6 +65,7 @@ class Blocks(Generic[K, R]):
             self._firsts.append(keys[0])
             self.dirty[block] = None
         self._count = len(entries)
+        self.shape += 1
 
     def __len__(self) -> int:
         return self._count
@@ -104,6 +107,7 @@ class Blocks(Generic[K, R]):
         if not self._blocks:
             self._blocks.append(Block([], self._kept(()), inf))
             self._firsts.append(key)
+            self.shape += 1
         index = self._index(key)
         block = self._blocks[index]
         at = bisect_left(block.keys, key)
@@ -148,6 +152,7 @@ class Blocks(Generic[K, R]):
         return max(0, bisect_right(self._firsts, key) - 1)
 
     def _split(self, index: int) -> None:
+        self.shape += 1
         block = self._blocks[index]
         half = len(block.keys) // 2
         upper = Block(block.keys[half:], block.records[half:], block.due)
@@ -172,6 +177,7 @@ class Blocks(Generic[K, R]):
         self._drop(lower + 1)
 
     def _drop(self, index: int) -> None:
+        self.shape += 1
         self.dirty.pop(self._blocks[index], None)
         del self._blocks[index]
         del self._firsts[index]

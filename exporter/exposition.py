@@ -1,7 +1,7 @@
 """The exposition: text made when something changes, joined when somebody asks.
 
 Of each block of records and each family one *piece* is kept, its lines deflated, and
-nothing else of the text: see :mod:`exporter.pieces`.
+nothing else of the text: see :mod:`exporter.pieces` and :mod:`exporter.sheets`.
 
 Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata lines only.
 """
@@ -9,27 +9,20 @@ Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata 
 from __future__ import annotations
 
 from enum import StrEnum
-from operator import is_
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
 from exporter.packed import unpacked
-from exporter.pieces import Deflater, Row, Run, Scrape
+from exporter.pieces import Deflater, Run, Scrape
 from exporter.records import Balance, PartnerNotice
 from exporter.rendering import metadata, render_esims, render_packages, render_vendors
+from exporter.sheets import Sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from exporter.blocks import Block, Blocks
     from exporter.families import Family
     from exporter.fleet import Fleet
-
-K = TypeVar("K")
-R = TypeVar("R")
-
-_RUN = 256
-"""Blocks whose pieces are joined: what a scrape sends goes out in parts of some 400 kB."""
 
 
 class Group(StrEnum):
@@ -45,99 +38,6 @@ class Format(StrEnum):
 
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
-class Sheet(Generic[K, R]):
-    """The pieces of some families over blocks of records: a column a family, a row a block."""
-
-    def __init__(
-        self,
-        blocks: Blocks[K, R],
-        families: tuple[Family, ...],
-        render: Callable[[Block[K, R], tuple[Family, ...]], list[str]],
-        deflater: Deflater,
-    ) -> None:
-        self.families = families
-        self._blocks = blocks
-        self._render = render
-        self._deflater = deflater
-        self._runs: list[tuple[list[Row], tuple[Run, ...]]] = []
-        """The rows of a run of blocks, and of each column of them the run of pieces."""
-
-    @property
-    def pending(self) -> int:
-        """Return how many blocks have changed since they were last rendered."""
-        return len(self._blocks.dirty)
-
-    def refresh(self) -> Iterator[None]:
-        """Render what has changed until now, pausing after each block and each run."""
-        for block in list(self._blocks.dirty):
-            if block in self._blocks.dirty:
-                self._refresh(block)
-                yield
-        yield from self._sum_up()
-
-    def capture(self) -> list[tuple[Family, list[Run]]]:
-        """Return each family with its runs, as rendered at this moment."""
-        for _ in self._sum_up():
-            pass
-        rows = [runs for _, runs in self._runs]
-        return [(family, [row[at] for row in rows]) for at, family in enumerate(self.families)]
-
-    def _sum_up(self) -> Iterator[None]:
-        """Bring the runs up to date, pausing after each column of each that was not."""
-        at = 0
-        while blocks := self._blocks.blocks[at * _RUN : (at + 1) * _RUN]:
-            rows = [self._row(block) for block in blocks]
-            if at == len(self._runs):
-                self._runs.append(([], ()))
-            if not _same(self._runs[at][0], rows):
-                runs: list[Run] = []
-                starts: list[list[int]] = []
-                for family in range(len(self.families)):
-                    run, begins = Run.of(rows, family)
-                    runs.append(run)
-                    starts.append(begins)
-                    yield
-                if at < len(self._runs) and not _same(self._runs[at][0], map(_rendered, blocks)):
-                    self._runs[at] = (_moved(blocks, rows, runs, starts), tuple(runs))
-            at += 1
-        del self._runs[at:]
-
-    def _row(self, block: Block[K, R]) -> Row:
-        if block.rendered is None:  # split or merged since the refresh
-            self._refresh(block)
-        row = _rendered(block)
-        assert row
-        return row
-
-    def _refresh(self, block: Block[K, R]) -> None:
-        self._blocks.dirty.pop(block, None)
-        block.rendered = self._deflater.row(self._render(block, self.families))
-
-
-def _rendered(block: Block[K, R]) -> Row | None:
-    row: Row | None = block.rendered
-    return row
-
-
-def _same(before: list[Row], now: Iterable[Row | None]) -> bool:
-    """Return whether nothing was rendered since."""
-    rows = list(now)
-    return len(before) == len(rows) and all(map(is_, before, rows))
-
-
-def _moved(
-    blocks: list[Block[K, R]], rows: list[Row], runs: list[Run], starts: list[list[int]]
-) -> list[Row]:
-    """Let blocks refer to the runs, so that what was deflated for each can go; return the rows."""
-    joined = tuple([run.deflated for run in runs])
-    moved = []
-    for block, row, places in zip(blocks, rows, zip(*starts, strict=True), strict=True):
-        moved.append(row.moved(joined, places))
-        if block.rendered is row:  # and was not rendered again meanwhile
-            block.rendered = moved[-1]
-    return moved
 
 
 class Exposition:

@@ -1,0 +1,110 @@
+"""Rendering in small steps, by several at a time, while events go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from generated_events import MB, START
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running_fleet import STATE, RunningFleet, samples_of
+
+from exporter import blocks, sheets
+from exporter.events import Snapshot, Status, StatusEvent, UsageEvent
+from exporter.exposition import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NUMBERS = st.integers(0, 20)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("use"), NUMBERS),
+        st.tuples(st.just("end"), NUMBERS),
+        st.tuples(st.sampled_from(["background", "scrape"]), st.sampled_from([1, 10, 40, 200])),
+        st.tuples(st.just("begin"), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Blocks and runs of a few, so that a few eSIMs split and merge them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in (("FULL", 2), ("MOST", 3), ("FEWEST", 2)):
+            patch.setattr(blocks, name, size)
+        patch.setattr(sheets, "RUN", 2)
+        yield
+
+
+class Busy:
+    """A fleet that is rendered in the background and for a scrape at the same time."""
+
+    def __init__(self) -> None:
+        self.running = RunningFleet()
+        self.time = 0
+        self.background: Iterator[None] = iter(())
+        self.scrape: Iterator[None] = iter(())
+        for number in range(0, 20, 2):
+            self.do(("use", number))
+        self.running.text()
+
+    def do(self, step: tuple[str, int]) -> None:
+        action, number = step
+        if action == "use":
+            self.time += 1
+            snapshot = Snapshot(data_allowed=MB, data_remaining=0)
+            event = UsageEvent("roamify", START + self.time, f"e{number:02}", "p", snapshot)
+            self.running.take(event)
+        elif action == "end":
+            self.time += 1
+            event_ = StatusEvent("roamify", START + self.time, f"e{number:02}", Status.DELETED)
+            self.running.take(event_)
+            self.running.now += 2 * 86400  # the terminal one leaves
+            self.running.expire()
+        elif action == "begin":
+            self.background = self.running.exposition.refresh()
+        else:
+            steps = self.background if action == "background" else self.scrape
+            for _ in range(number):
+                next(steps, None)
+
+    def shown(self) -> dict[str, int]:
+        """Return the newest event time of each eSIM, by its id."""
+        fleet = self.running.fleet
+        return {e.esim_id: a.time for e in fleet.esims for a in e.allowances}
+
+
+@settings(max_examples=300)
+@given(before=STEPS, during=STEPS, after=STEPS)
+def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
+    before: list[tuple[str, int]], during: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    busy = Busy()
+    for step in before:
+        busy.do(step)
+    begun = busy.shown()
+    busy.scrape = busy.running.exposition.refresh()
+    for step in during:
+        busy.do(step)
+    for _ in busy.scrape:
+        pass
+    ended = busy.shown().keys()
+    scrape = busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
+    for step in after:  # what is captured stays
+        busy.do(step)
+
+    samples = samples_of(b"".join(scrape.identity()).decode())  # no series twice
+    times = {
+        dict(labels)["esim_id"]: time
+        for (name, labels), time in samples.items()
+        if name == "esim_last_event_timestamp_seconds"
+    }
+    used = {f"e{number:02}" for action, number in during if action == "use"}
+    left = any(action == "end" for action, _ in during)
+    stayed = (begun.keys() & ended) - (used if left else set())  # others may have left and come
+    assert stayed <= times.keys() <= begun.keys() | used
+    assert all(begun.get(e, 0) <= time <= busy.time + START for e, time in times.items())
+    assert busy.running.text() == busy.running.restarted().text()
