@@ -73,6 +73,7 @@ def pushgateway(bench: Bench) -> Iterator[Server]:
         find(PUSHGATEWAY),
         f"--web.listen-address=127.0.0.1:{port}",
         "--push.disable-consistency-check",
+        "--persistence.file=",  # Debian's keeps, and begins with, what it held before
         "--log.level=error",
     ]
     with serving(PUSHGATEWAY, command, port=port, place=bench.place, ready="/-/ready") as server:
