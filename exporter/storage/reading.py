@@ -93,14 +93,14 @@ def _compared(connection: sqlite3.Connection, shape: Shape, tally: _Tally) -> It
 def _set_aside(
     connection: sqlite3.Connection, shape: Shape, damaged: Sequence[Sequence[Any]]
 ) -> None:
-    name, key_size = shape.name, len(shape.columns)
+    name = shape.name
     with transaction(connection):
         connection.executemany(
             "INSERT INTO damaged (name, content) VALUES (?, ?)",
             [(name, repr(tuple(raw[:-1]))) for raw in damaged],
         )
-        keys = [raw[:key_size] for raw in damaged]
-        if connection.executemany(shape.discard, keys).rowcount != len(damaged):
+        told_by = [(*columns, crc) for *columns, _, crc, _, _ in damaged]
+        if connection.executemany(shape.discard, told_by).rowcount != len(damaged):
             _make_anew(connection, shape)
         connection.execute(
             "INSERT OR REPLACE INTO seal "  # noqa: S608  # the name comes from the schema
@@ -112,7 +112,8 @@ def _set_aside(
 def _make_anew(connection: sqlite3.Connection, shape: Shape) -> None:
     """Let a table hold its good rows and no others.
 
-    A key that is damaged may be no text any more, or out of order and not to be found.
+    A key that is damaged may be no text any more, that of another row, or out of order and not
+    to be found.
     """
     old = f"{shape.name}_damaged"
     connection.execute(f"ALTER TABLE {shape.name} RENAME TO {old}")

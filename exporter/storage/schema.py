@@ -65,7 +65,8 @@ class Shape:
             "find": f"SELECT {keys}, version, crc, {value}, {sound} FROM {name} WHERE {here}",  # noqa: S608  # likewise
             "scan": f"SELECT {keys}, version, crc, {value}, {sound} "  # noqa: S608  # likewise
             f"FROM {name} ORDER BY {keys}",
-            "discard": f"DELETE FROM {name} WHERE {raw}",  # noqa: S608  # likewise
+            # By its checksum too: the damaged key may be that of a good row.
+            "discard": f"DELETE FROM {name} WHERE {raw} AND crc IS ?",  # noqa: S608  # likewise
         }
         for attribute, statement in statements.items():
             object.__setattr__(self, attribute, statement)

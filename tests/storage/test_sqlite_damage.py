@@ -183,6 +183,23 @@ async def test_a_row_whose_key_is_no_text_is_reported_once(path: Path, key: str)
     assert await names(path) == ([*found, "d"], [])
 
 
+@pytest.mark.parametrize(
+    ("damaged", "other"), [("3", "1"), ("1", "3"), ("5", "4"), ("0", "4"), ("2", "3")]
+)
+async def test_a_damaged_key_that_is_that_of_a_good_row_takes_only_its_own_row_away(
+    path: Path, damaged: str, other: str
+) -> None:
+    await make(path, Changes(tuple(esim(f"e{number}") for number in range(6))))
+    replace_bytes(path, b"ve" + damaged.encode(), b"ve" + other.encode())
+
+    found, reported = await names(path)
+
+    assert found == [f"e{number}" for number in range(6) if str(number) != damaged]
+    assert len(reported) == 1
+    assert await names(path) == (found, [])
+    await make(path, Changes((esim(f"e{damaged}"), esim(f"e{other}", 1))))
+
+
 @pytest.mark.parametrize("table", ["esim", "bases"])
 async def test_a_row_that_vanished_is_reported_once(path: Path, table: str) -> None:
     await make(path, THREE)
