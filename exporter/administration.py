@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_ESIM = "there is no such eSIM"
-_NO_REJECTION = "there is no such rejected delivery"
+NO_ESIM = "there is no such eSIM"
+NO_REJECTION = "there is no such rejected delivery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class _DeleteEsim:
     def apply(self, draft: Draft, _: RejectionsDraft) -> Esim:
         esim = draft.remove(self.key)
         if esim is None:
-            raise Missing(_NO_ESIM)
+            raise Missing(NO_ESIM)
         return esim
 
 
@@ -110,7 +110,7 @@ class _Replay:
     def apply(self, draft: Draft, rejections: RejectionsDraft) -> Result:
         rejection = rejections.get(self.digest)
         if rejection is None:
-            raise Missing(_NO_REJECTION)
+            raise Missing(NO_REJECTION)
         received = rejection.first_received
         event = self.parsers[rejection.vendor](rejection.body, received)
         result = draft.merge_as_of(event, received)
@@ -125,5 +125,5 @@ class _Drop:
     def apply(self, _: Draft, rejections: RejectionsDraft) -> Rejection:
         rejection = rejections.remove(self.digest)
         if rejection is None:
-            raise Missing(_NO_REJECTION)
+            raise Missing(NO_REJECTION)
         return rejection

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 from quart import Quart, Response, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
+from werkzeug.routing import BaseConverter
 
 from exporter.api.answers import explained
 from exporter.errors import Overloaded
@@ -63,6 +64,7 @@ def application(
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["identifier"] = _Identifier
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
@@ -88,6 +90,13 @@ def application(
     app.before_request(partial(_refuse_other_sites, origin))
     app.after_request(count)
     return app
+
+
+class _Identifier(BaseConverter):
+    """Any text in a path; the usual converters know no slash, or none at the start."""
+
+    part_isolating = False
+    regex = "(?s:.+)"
 
 
 def _is_open() -> bool:

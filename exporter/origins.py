@@ -19,6 +19,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _OURS = frozenset({"same-origin", "none"})
 """``none``: the user asked for it, not a page."""
 
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
 
 def from_another_site(headers: Headers, trusted: str = "") -> bool:
     """Return whether a page of another origin is behind a request.
@@ -32,10 +34,11 @@ def from_another_site(headers: Headers, trusted: str = "") -> bool:
         return False
     if site is not None:
         return site not in _OURS
-    return origin is not None and urlsplit(origin).netloc != headers.get("Host")
+    return origin is not None and origin.partition("://")[2] != headers.get("Host")
 
 
 def origin_of(url: str) -> str:
-    """Return the origin of a URL as browsers write it; empty for none."""
+    """Return the origin of a URL as browsers write it, a usual port left out; empty for none."""
     parts = urlsplit(url.lower())
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    host = parts.netloc.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
+    return f"{parts.scheme}://{host}" if host else ""

@@ -32,6 +32,8 @@ from exporter.summaries import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from exporter.events import Status
     from exporter.families import Identity
     from exporter.fleet import Fleet
@@ -170,9 +172,12 @@ class Queries:
                 await pace.rest()
         return tuple(map(summarise, list(found.values())[:most]))
 
-    def packages(self, fleet: Fleet) -> tuple[PackageSummary, ...]:
-        """Return all packages, sorted by vendor and id."""
-        return tuple(map(package_summary, fleet.totals.packages))
+    async def packages(self, fleet: Fleet) -> AsyncIterator[PackageSummary]:
+        """Yield all packages, sorted by vendor and id: there may be thousands."""
+        async with Pace(self._turn) as pace:
+            for totals in list(fleet.totals.packages):
+                yield package_summary(totals)
+                await pace.rest()
 
 
 class _Place(NamedTuple):
@@ -186,7 +191,7 @@ class _Place(NamedTuple):
         try:
             by, order, value, key = from_json(urlsafe_b64decode(cursor))
             place = cls(float(value), key.encode())
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             raise UnknownCursor("no such page; begin with the first") from None
         if (by, order) != sorting:
             raise UnknownCursor("the page belongs to a list that is sorted in another way")

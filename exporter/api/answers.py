@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
+import msgspec
 from quart import Response
 
 if TYPE_CHECKING:
@@ -50,4 +50,5 @@ def explained(error: HTTPException, headers: Mapping[str, str]) -> Response:
 
 def _answer(code: int, document: object, headers: Mapping[str, str]) -> Response:
     sent = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers}
-    return Response(to_json(document) + b"\n", code, sent, content_type="application/json")
+    body = msgspec.json.encode(document) + b"\n"
+    return Response(body, code, sent, content_type="application/json")

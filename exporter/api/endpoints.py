@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from exporter.api import shapes
 from exporter.api.parameters import Parameter, choice, number, share, switch, text
+from exporter.deliveries import UNVERIFIED, VERIFIED
 from exporter.events import Status
 from exporter.queries import MOST, Order, Sort
 
 ROOT = "/api/v1"
 
-MOST_EVENTS = 1200
+MOST_EVENTS = VERIFIED + UNVERIFIED
 """Deliveries in one answer: as many as are remembered."""
 
 MOST_REJECTED = 1000

@@ -40,8 +40,8 @@ _ERROR = {
 
 
 @cache
-def document() -> dict[str, Any]:
-    """Return the document, as JSON values."""
+def document(prefix: str = "") -> dict[str, Any]:
+    """Return the document of an API below a route prefix, as JSON values."""
     adapters: list[tuple[str, Literal["serialization"], TypeAdapter[Any]]]
     adapters = [(e.name, "serialization", TypeAdapter(e.data)) for e in ENDPOINTS]
     references, schemas = TypeAdapter.json_schemas(
@@ -61,7 +61,7 @@ def document() -> dict[str, Any]:
             "integers in base units (bytes, messages, seconds), times unix seconds in UTC.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": prefix or "/"}],
         "security": [{}, {"password": []}],
         "paths": paths,
         "components": {
@@ -71,9 +71,9 @@ def document() -> dict[str, Any]:
     }
 
 
-def document_text() -> bytes:
-    """Return the document as it is served, and committed under ``docs/``."""
-    return to_json(document(), indent=2) + b"\n"
+def document_text(prefix: str = "") -> bytes:
+    """Return the document as it is served, and without prefix committed under ``docs/``."""
+    return to_json(document(prefix), indent=2) + b"\n"
 
 
 def _operation(endpoint: Endpoint, schema: object) -> dict[str, Any]:

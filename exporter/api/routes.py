@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
-from werkzeug.routing import BaseConverter
 
+from exporter.administration import NO_ESIM, NO_REJECTION
 from exporter.api import shapes
 from exporter.api.answers import failure, success
 from exporter.api.endpoints import ENDPOINTS, ROOT
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 _DISABLED = "administration is off: set --web.enable-admin-api to allow this"
 _LOADING = "the state is still being loaded"
-_NO_ESIM = "there is no such eSIM"
-_NO_REJECTION = "there is no such rejected delivery"
 
 
 class Api:
@@ -45,12 +43,10 @@ class Api:
         """Without ``administration`` its endpoints refuse, and say how to allow them."""
         self._parts = parts
         self._administration = administration
-        self._document = document_text()
 
     def blueprint(self, prefix: str) -> Blueprint:
         """Return the routes of all endpoints and of the document."""
         blueprint = Blueprint("api", __name__, url_prefix=prefix or None)
-        blueprint.record(lambda state: state.app.url_map.converters.update(identifier=_Identifier))
         handlers: Mapping[str, Callable[..., Awaitable[object]]] = {
             "status": self._status,
             "esims": self._esims,
@@ -67,7 +63,8 @@ class Api:
         for endpoint in ENDPOINTS:
             view = partial(self._serve, endpoint, handlers[endpoint.name])
             blueprint.add_url_rule(endpoint.route, endpoint.name, view, methods=[endpoint.method])
-        blueprint.add_url_rule(f"{ROOT}/openapi.json", "openapi", self._openapi)
+        view = partial(_openapi, document_text(prefix))
+        blueprint.add_url_rule(f"{ROOT}/openapi.json", "openapi", view)
         return blueprint
 
     async def _serve(
@@ -84,9 +81,6 @@ class Api:
             return failure(422, str(error), data={"errors": _problems(error)})
         except (StorageUnavailable, Overloaded) as error:
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from None
-
-    async def _openapi(self) -> Response:
-        return Response(self._document, content_type="application/json")
 
     async def _status(self) -> shapes.ExporterStatus:
         return exporter_status(self._parts, self._state())
@@ -127,7 +121,7 @@ class Api:
         key = self._key(esim_id, vendor)
         esim = self._parts.queries.esim(self._state().fleet, key)
         if esim is None:
-            raise NotFound(_NO_ESIM)
+            raise NotFound(NO_ESIM)
         return shapes.EsimData.of(esim)
 
     async def _delete_esim(self, esim_id: str, *, vendor: str | None) -> shapes.Deleted:
@@ -136,7 +130,7 @@ class Api:
 
     async def _packages(self) -> shapes.PackageList:
         packages = self._parts.queries.packages(self._state().fleet)
-        return shapes.PackageList([shapes.PackageItem.of(package) for package in packages])
+        return shapes.PackageList([shapes.PackageItem.of(package) async for package in packages])
 
     async def _events(
         self, *, vendor: str | None, esim_id: str | None, outcome: str | None, limit: int
@@ -160,7 +154,7 @@ class Api:
     async def _rejection(self, rejected_id: str) -> shapes.RejectedData:
         rejection = self._state().rejections.get(rejected_id)
         if rejection is None:
-            raise NotFound(_NO_REJECTION)
+            raise NotFound(NO_REJECTION)
         return shapes.RejectedData.of(rejection)
 
     async def _drop(self, rejected_id: str) -> shapes.Dropped:
@@ -191,17 +185,14 @@ class Api:
             return vendor, esim_id
         vendors = self._parts.queries.vendors_of(self._state().fleet, esim_id)
         if not vendors:
-            raise NotFound(_NO_ESIM)
+            raise NotFound(NO_ESIM)
         if len(vendors) > 1:
             raise BadRequest(f"vendor: needed, there is such an eSIM of {' and of '.join(vendors)}")
         return vendors[0], esim_id
 
 
-class _Identifier(BaseConverter):
-    """Any text in a path; the usual converters know no slash, or none at the start."""
-
-    part_isolating = False
-    regex = ".+"
+async def _openapi(text: bytes) -> Response:
+    return Response(text, content_type="application/json")
 
 
 def _problems(error: EventError) -> list[shapes.Problem]:

@@ -53,7 +53,7 @@ class Actions:
 
     def add_to(self, blueprint: Blueprint) -> None:
         """Add the routes."""
-        esim, rejection = "/esims/<vendor>/<path:esim_id>", "/rejected/<digest>"
+        esim, rejection = "/esims/<vendor>/<identifier:esim_id>", "/rejected/<digest>"
         blueprint.add_url_rule(esim, "change_esim", self._change_esim, methods=["POST"])
         blueprint.add_url_rule(rejection, "rejection", self._rejection)
         blueprint.add_url_rule(rejection, "change_rejection", self._change, methods=["POST"])

@@ -103,7 +103,7 @@ class StatusPages:
         blueprint.add_url_rule("/", "overview", self._overview)
         blueprint.add_url_rule("/packages", "packages", self._packages)
         blueprint.add_url_rule("/esims", "esims", self._esims)
-        blueprint.add_url_rule("/esims/<vendor>/<path:esim_id>", "esim", self._esim)
+        blueprint.add_url_rule("/esims/<vendor>/<identifier:esim_id>", "esim", self._esim)
         blueprint.add_url_rule("/search", "search", self._search, methods=["GET", "POST"])
         blueprint.add_url_rule("/deliveries", "deliveries", self._recent)
         blueprint.add_url_rule("/rejected", "rejected", self._rejected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import urlsafe_b64encode
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ ESIMS = 300
 """Several blocks of each vendor, with series and without."""
 
 TRACKED = 200
+BEYOND_FLOATS = urlsafe_b64encode(b'["esim_id", "asc", 1%s, "k"]' % (b"0" * 400)).decode()
+"""A cursor with a number that no float holds."""
+
 PACKAGES = ("p1", "p2", 'é"\\')
 STATUSES = (Status.ACTIVATED, Status.DELETED, Status.NEW)
 
@@ -170,7 +174,8 @@ async def test_a_page_looks_at_little_more_than_itself(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "cursor", ["x", "AAAA", "bnVsbA==", "e30=", "WzEsMiwzLDRd", "\N{SNOWMAN}", "W10="]
+    "cursor",
+    ["x", "AAAA", "bnVsbA==", "e30=", "WzEsMiwzLDRd", "\N{SNOWMAN}", "W10=", BEYOND_FLOATS],
 )
 async def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(UnknownCursor, match="no such page"):
@@ -402,14 +407,14 @@ async def test_an_iccid_is_nowhere_unless_a_label_shows_it() -> None:
 # Packages
 
 
-def test_packages_are_summed_as_in_the_metrics() -> None:
+async def test_packages_are_summed_as_in_the_metrics() -> None:
     running = RunningFleet()
     running.take(
         usage("a", used=80, package_name="First", status=Status.ACTIVATED),
         usage("b", used=100),
         usage("c", package_id="p0", snapshot=Snapshot(data_unlimited=True)),
     )
-    p0, p1 = QUERIES.packages(running.fleet)
+    p0, p1 = [package async for package in QUERIES.packages(running.fleet)]
 
     assert (p0.package_id, p0.data_allowed, p0.data_used_share) == ("p0", None, None)
     assert (p1.package_id, p1.package_name) == ("p1", "First")
@@ -419,10 +424,10 @@ def test_packages_are_summed_as_in_the_metrics() -> None:
     assert (p1.over["data", 75], p1.over["data", 90]) == (2, 1)
 
 
-def test_a_summary_is_of_its_moment() -> None:
+async def test_a_summary_is_of_its_moment() -> None:
     running = RunningFleet()
     running.take(usage(status=Status.NEW))
-    before = QUERIES.packages(running.fleet)
+    before = [package async for package in QUERIES.packages(running.fleet)]
     running.take(usage(time=1, used=50, status=Status.ACTIVATED))
 
     assert before[0].statuses[Status.NEW] == 1

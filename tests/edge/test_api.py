@@ -148,7 +148,7 @@ def test_one_esim_is_told_in_full_without_its_iccid(server: Serving) -> None:
     assert ICCID not in str(esim)
 
 
-@pytest.mark.parametrize("esim_id", ["a/b", "/", "a b?c#d%2F", "é\"'<\N{SNOWMAN}", "..."])
+@pytest.mark.parametrize("esim_id", ["a/b", "/", "a b?c#d%2F", "é\"'<\N{SNOWMAN}", "...", "a\n"])
 def test_any_id_has_an_address(esim_id: str, server: Serving) -> None:
     new_esim(server, esim_id=esim_id)
     path = quote(esim_id, safe="")
@@ -444,3 +444,4 @@ def test_administration_is_off_unless_set_and_users_are_asked_for_passwords(
             assert alice.status_code in {200, 404}
     document = server.client.get(f"{address}/openapi.json", auth=("alice", "wonderland"))
     assert document.json()["openapi"].startswith("3.1.")
+    assert document.json()["servers"] == [{"url": "/esim"}]

@@ -149,6 +149,7 @@ def test_what_it_prints_works_and_it_leaves_nothing_behind(tmp_path: Path) -> No
         )
         assert len(children(running.process)) == 2
         assert "apt-get install prometheus\n" in "".join(running.printed)
+        assert "Pages and tickets" not in "".join(running.printed)
         ended_without_a_trace(running, signal.SIGINT, tmp_path)
 
 
@@ -163,6 +164,7 @@ def test_with_prometheus_and_alertmanager_pages_that_name_an_esim_are_printed(
         urls = re.findall(r"(?:Prometheus|Alertmanager) +(http://\S+)", "".join(running.printed))
         assert "EsimDataUsageHigh" in curl(f"curl -s {urls[1]}/api/v2/alerts")
         assert len(urls) == 2
+        assert "Pages and tickets are printed below" in "".join(running.printed)
         ended_without_a_trace(running, signal.SIGTERM, folder)
 
 

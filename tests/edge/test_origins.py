@@ -24,6 +24,7 @@ PROXY = "https://status.example.org"
         ({"Origin": "https://evil.example"}, True),
         ({"Origin": "null"}, True),
         ({"Origin": ""}, True),
+        ({"Origin": "http://["}, True),
         ({"Origin": PROXY}, False),
         ({"Origin": f"{PROXY}.evil.example"}, True),
     ],
@@ -43,3 +44,6 @@ def test_no_origin_is_trusted_where_none_is_known() -> None:
 
 def test_the_origin_of_a_url_is_written_as_browsers_do() -> None:
     assert origin_of("HTTPS://Status.Example.org:8443/esim") == "https://status.example.org:8443"
+    assert origin_of("https://status.example.org:443") == "https://status.example.org"
+    assert origin_of("http://[::1]:80/esim") == "http://[::1]"
+    assert origin_of("http://status.example.org:443") == "http://status.example.org:443"

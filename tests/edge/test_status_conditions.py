@@ -91,6 +91,7 @@ async def test_until_the_state_is_loaded_the_pages_say_so(tmp_path: Path) -> Non
         overview = await made.get("/")
         assert "The state is still being loaded; webhooks get 503." in overview
         assert "Fleet by package" not in overview
+        assert all(f'<div id="{part}" data-live>' in overview for part in ("fleet", "accounts"))
         for path in ("/esims", "/esims/roamify/e", "/packages", "/rejected", "/search"):
             assert "try again in a moment" in await made.get(path, 503)
         await made.get("/rejected/0", 404)

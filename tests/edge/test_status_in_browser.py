@@ -113,10 +113,12 @@ def test_the_keyboard_reaches_the_content_first(tab: Tab, server: Serving) -> No
 def test_figures_are_fetched_again_without_going_anywhere(tab: Tab, server: Serving) -> None:
     tab.open(server.internal)
     tab.evaluate("window.stayed = true")
+    tab.evaluate("document.getElementById('as-of').textContent = 'old'")
     server.post(event(status="REVOKED"))
     tab.evaluate("refresh.click(); refresh.click()")  # paused, and on again at once
     tab.until("document.querySelector('.chips').textContent.includes('REVOKED')")
     assert tab.evaluate("window.stayed && refresh.textContent == 'Pause refreshing'")
+    assert tab.evaluate("document.getElementById('as-of').textContent.endsWith('UTC')")
 
 
 def test_ages_go_on(tab: Tab, server: Serving) -> None:
@@ -133,11 +135,13 @@ def test_what_is_read_or_typed_stays_when_figures_are_fetched(tab: Tab, server: 
         "document.querySelector('#fleet a').focus(); window.focused = document.activeElement"
     )
     tab.evaluate("document.querySelector('#glance li').textContent = 'old'")
+    tab.evaluate("document.getElementById('as-of').textContent = 'old'")
     tab.evaluate(
         "refresh.dispatchEvent(new Event('click')); refresh.dispatchEvent(new Event('click'))"
     )
     tab.until("document.querySelector('#glance li').textContent != 'old'")
     assert tab.evaluate("document.activeElement == window.focused && focused.isConnected")
+    assert tab.evaluate("document.getElementById('as-of').textContent") == "old"
 
 
 def test_buttons_do_what_they_say(tab: Tab, server: Serving) -> None:

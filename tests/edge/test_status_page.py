@@ -7,6 +7,7 @@ import time
 from html import unescape
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from running import SECRET, Serving, encoded, event, serving, until
@@ -356,7 +357,10 @@ def test_an_iccid_is_never_taken_from_an_address(server: Serving) -> None:
 
 
 def test_what_is_searched_is_not_logged(server: Serving) -> None:
+    before = len(server.lines)
     send(server, "/search", text=ICCID)
+    server.post(b"{}", secret=b"wrong")  # is logged, after the search
+    until(lambda: len(server.lines) > before)
     assert not any(ICCID in line for line in server.lines)
 
 
@@ -502,6 +506,15 @@ def test_an_esim_is_deleted_by_its_page(admin: Serving) -> None:
     assert admin.get(link).status_code == 404
     assert send(admin, link, do="delete").status_code == 404
     assert 'esim_id="going' not in admin.get("/esim/metrics").text
+
+
+@pytest.mark.parametrize("esim_id", ["/first", "a//b", "last/", "two\nlines", "a?b#c%2F"])
+def test_every_id_has_a_page(esim_id: str, admin: Serving) -> None:
+    admin.post(event(esim_id=esim_id, timestamp=NOW))
+    link = f"/esim/esims/roamify/{quote(esim_id, safe='')}"
+    assert link in page(admin, "/esim/esims").links
+    assert "Delete this eSIM" in page(admin, link).text
+    assert send(admin, link, do="delete").status_code == 303
 
 
 def test_a_word_for_nothing_that_was_done_says_nothing(admin: Serving) -> None:

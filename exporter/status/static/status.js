@@ -39,10 +39,16 @@ async function refresh() {
   if (!answer.ok) { return; }
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   setClock(page);
+  let whole = true;
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id);
-    if (fresh && !busy(part)) { part.replaceChildren(...fresh.childNodes); }
+    if (fresh && !busy(part)) {
+      part.replaceChildren(...fresh.childNodes);
+    } else {
+      whole = false;
+    }
   }
+  if (whole) { document.getElementById("as-of").replaceWith(page.getElementById("as-of")); }
   tick();
 }
 
