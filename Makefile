@@ -76,7 +76,7 @@ lint: $(INSTALLED_DEV) ## check style, types and what is generated
 
 clean: ## remove all that was set up or built; databases stay
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* build dist
-	find exporter tests -name __pycache__ -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

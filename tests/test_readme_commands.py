@@ -50,6 +50,7 @@ NOT_RUN = {
     "make alerts": "make lint runs it with --check",
     "make dashboards": "make lint runs it with --check",
     "make screenshots": "needs pngquant, and writes what is committed",
+    "make status-screenshots": "likewise",
     "python3 -m venv .venv && . .venv/bin/activate && pip install .": "needs the network",
     "pip install '.[uvicorn]'": "needs the network",
     "esim-exporter check": OURS,

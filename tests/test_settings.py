@@ -417,6 +417,8 @@ def test_variables_that_kubernetes_sets_for_a_service_are_not_mistaken_for_setti
         ("web: 1", ": web: must be a mapping"),
         ("log: {level: [info]}", ": log.level: must be a single value"),
         ("log: {level: {a: b}}", ": log.level: must be a single value"),
+        ("web: {config: {}}", ": web.config: no such key, did you mean web.config.file?"),
+        ("web: {config.file: a, config: {file: b}}", ": web.config.file is given twice"),
         ("log:\n  level: info\n  level: warn\n", ":3:3: not valid YAML: the key 'level' is given"),
         ("web: {listen-address: [::1]:9}", ":1:"),
         ("log: !!python/name:os.system {}", ":1:6: not valid YAML"),

@@ -26,6 +26,7 @@ def text(web: str, webhook: str, watching: Watching, folder: Path, secret: str) 
     prometheus = watching.prometheus
     alerts = f"{prometheus}/alerts" if prometheus else f"{_MISSING} prometheus"
     pages = watching.alertmanager or f"{_MISSING} prometheus-alertmanager"
+    told = " Pages and tickets are printed below as they are sent." if watching.alertmanager else ""
     return f"""
   start page       {web}/
   metrics          {web}/metrics
@@ -34,7 +35,7 @@ def text(web: str, webhook: str, watching: Watching, folder: Path, secret: str) 
   Alertmanager     {pages}
 
 Time passes {FASTER} times faster here: an hour of the fleet's life, and of the rules, takes
-{60 / FASTER:g} minutes. Pages and tickets are printed below as they are sent.
+{60 / FASTER:g} minutes.{told}
 
 The fleet, as Prometheus sees it:
 

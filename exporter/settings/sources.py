@@ -187,15 +187,20 @@ def read_document(path: Path) -> object:
 
 
 def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str, object]:
-    """Join the names of groups and keys with a dot; some keys have dots of their own."""
+    """Join the names of groups and keys with a dot; some keys have dots of their own.
+
+    Raises ``SettingsError`` where a key is given in both ways of writing it.
+    """
     values: dict[str, object] = {}
     for group, members in _mapping(document, str(path)).items():
         for name, value in _mapping(members, f"{path}: {group}").items():
             key = f"{group}.{name}"
-            if isinstance(value, dict) and key not in known:
-                values |= {f"{key}.{rest}": member for rest, member in value.items()}
-            else:
-                values[key] = value
+            told = {key: value}
+            if isinstance(value, dict) and value and key not in known:
+                told = {f"{key}.{rest}": member for rest, member in value.items()}
+            if twice := values.keys() & told.keys():
+                raise SettingsError(f"{path}: {min(twice)} is given twice")
+            values |= told
     return values
 
 

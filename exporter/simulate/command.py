@@ -84,8 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run the simulation until its end, SIGINT or SIGTERM; return the exit code.
 
-    0; 1 when a good event was refused or a bad one accepted; 2 when the secret or the URL
-    cannot be used.
+    0; 1 when a good event was refused, a bad one accepted, or none answered for good; 2 when the
+    secret or the URL cannot be used.
     """
     try:
         summary = asyncio.run(_run(_options(args, environ)))
