@@ -7,7 +7,7 @@ a scrape comes while the background is at it.
 from __future__ import annotations
 
 from operator import is_
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from exporter.pieces import Run
 
@@ -32,7 +32,6 @@ class _Joined(NamedTuple):
     """Which of two that were made at the same time has the newer rows."""
     shape: int
     """Of the blocks, when the rows were taken."""
-    blocks: list[Block[Any, Any]]
     rows: list[Row]
     runs: tuple[Run, ...]
     """One for each family."""
@@ -105,11 +104,10 @@ class Sheet(Generic[K, R]):
 
     def _holds(self, joined: _Joined, part: list[Block[K, R]], *, newest: bool) -> bool:
         """Return whether the runs are those of these blocks; all of their rows, if ``newest``."""
-        if joined.blocks != part:
-            return False
         if joined.shape == self._blocks.shape and not newest:
             return True
-        return all(map(is_, joined.rows, [block.rendered for block in part]))
+        rows = [block.rendered for block in part]
+        return len(rows) == len(joined.rows) and all(map(is_, rows, joined.rows))
 
     def _join(self, part: list[Block[K, R]]) -> Iterator[None]:
         """Join the pieces of these blocks, pausing after each family."""
@@ -126,7 +124,7 @@ class Sheet(Generic[K, R]):
         known = self._joined.get(part[0])
         if known is None or known.turn < turn:
             moved = _moved(part, rows, runs, starts)
-            self._joined[part[0]] = _Joined(turn, shape, part, moved, tuple(runs))
+            self._joined[part[0]] = _Joined(turn, shape, moved, tuple(runs))
 
     def _row(self, block: Block[K, R]) -> Row:
         if block.rendered is None:  # split or merged since it was rendered

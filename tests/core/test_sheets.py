@@ -17,6 +17,8 @@ from exporter.exposition import Format
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from exporter.pieces import Scrape
+
 NUMBERS = st.integers(0, 20)
 STEPS = st.lists(
     st.one_of(
@@ -77,6 +79,16 @@ class Busy:
         return {e.esim_id: a.time for e in fleet.esims for a in e.allowances}
 
 
+def times_of(scrape: Scrape) -> dict[str, float]:
+    """Return the newest event time of each eSIM that a scrape shows, by its id."""
+    samples = samples_of(b"".join(scrape.identity()).decode())
+    return {
+        dict(labels)["esim_id"]: time
+        for (name, labels), time in samples.items()
+        if name == "esim_last_event_timestamp_seconds"
+    }
+
+
 @settings(max_examples=300)
 @given(before=STEPS, during=STEPS, after=STEPS)
 def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
@@ -96,15 +108,29 @@ def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
     for step in after:  # what is captured stays
         busy.do(step)
 
-    samples = samples_of(b"".join(scrape.identity()).decode())  # no series twice
-    times = {
-        dict(labels)["esim_id"]: time
-        for (name, labels), time in samples.items()
-        if name == "esim_last_event_timestamp_seconds"
-    }
+    times = times_of(scrape)  # no series twice
     used = {f"e{number:02}" for action, number in during if action == "use"}
     left = any(action == "end" for action, _ in during)
     stayed = (begun.keys() & ended) - (used if left else set())  # others may have left and come
     assert stayed <= times.keys() <= begun.keys() | used
     assert all(begun.get(e, 0) <= time <= busy.time + START for e, time in times.items())
     assert busy.running.text() == busy.running.restarted().text()
+
+
+@pytest.mark.parametrize("already", range(0, 60, 4))
+def test_what_began_earlier_takes_nothing_newer_back(already: int) -> None:
+    for between in range(0, 60, 4):
+        busy = Busy()
+        busy.do(("use", 0))
+        busy.do(("begin", 0))
+        busy.do(("background", already))
+        busy.do(("use", 0))
+        busy.do(("use", 18))
+        newest = busy.shown()
+        busy.scrape = busy.running.exposition.refresh()
+        busy.do(("scrape", between))
+        busy.do(("background", 1000))
+        for _ in busy.scrape:
+            pass
+        scrape = busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
+        assert times_of(scrape) == newest
