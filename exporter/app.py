@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from math import inf
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from exporter import heap, logs
@@ -15,6 +14,7 @@ from exporter.api.endpoints import ROOT
 from exporter.api.routes import Api
 from exporter.api.status import Parts as ApiParts
 from exporter.application import application
+from exporter.background import in_background, keep_rendered
 from exporter.deliveries import Deliveries
 from exporter.direct import answer_directly
 from exporter.errors import SettingsError, StorageUnavailable
@@ -61,17 +61,6 @@ _LONGEST_TICK = 30.0
 _LONGEST_CLOSE = 3.0
 """Seconds for the last commit and for closing the storage; with what requests in flight get
 before, a stop takes less than ten."""
-
-_TIDY = 60.0
-"""Seconds between giving back memory that rendering left free, at least."""
-
-_PAUSE = 2.0
-"""Seconds after all is rendered before what changed meanwhile is."""
-
-_REST = 4
-_REST_BUSY = 20
-"""Rendering in the background rests this many times as long as it works: it makes scrapes
-cheaper, and must not cost more than a fifth of a core, a twentieth while events come in."""
 
 
 class Exporter:
@@ -204,11 +193,11 @@ class Exporter:
         intake = asyncio.create_task(self._intake.run())
         servers = asyncio.create_task(serve_until(self._stop, listeners, self._settings.web.server))
         asked = asyncio.create_task(self._stop_asked.wait())
-        background = [
-            asyncio.create_task(self._keep_rendered()),
-            asyncio.create_task(watch(self._files, self._reload_on_signal)),
-            asyncio.create_task(self._status.watch()),
-        ]
+        background = in_background(
+            keep_rendered(self._intake),
+            watch(self._files, self._reload_on_signal),
+            self._status.watch(),
+        )
         await asyncio.wait([intake, servers, asked], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
         self.stop()
@@ -264,28 +253,6 @@ class Exporter:
         )
         log.info("state loaded", extra=loaded)
         return State(fleet, exposition, rejections, damage)
-
-    async def _keep_rendered(self) -> None:
-        """Render what changes in the background, so that a scrape finds little to do."""
-        tidied, settled = -inf, None
-        while True:
-            if (state := self._intake.state) and state.exposition.pending:
-                await self._refresh(state.exposition)
-                if settled is not state:
-                    settled = state
-                    heap.settle()
-                if monotonic() >= tidied + _TIDY:
-                    tidied = monotonic()
-                    await asyncio.to_thread(heap.give_back)
-            await asyncio.sleep(_PAUSE)
-
-    async def _refresh(self, exposition: Exposition) -> None:
-        """Render what has changed until now, resting after each block in proportion."""
-        began = perf_counter()
-        for _ in exposition.refresh():
-            rest = _REST_BUSY if self._intake.busy else _REST
-            await asyncio.sleep(rest * (perf_counter() - began))
-            began = perf_counter()
 
     def _files(self) -> list[Path]:
         """Return the files whose change is a reason to reload."""

@@ -7,9 +7,7 @@ done by :class:`Connection`, which takes the place of its own class.
 from __future__ import annotations
 
 from contextlib import suppress
-from time import time
 from typing import TYPE_CHECKING, Any
-from wsgiref.handlers import format_date_time
 
 import hypercorn.asyncio.run
 from hypercorn.asyncio.task_group import TaskGroup
@@ -21,7 +19,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from exporter.gate import FAREWELL, KEEP_ALIVE, MAX_HEAD, REFUSAL
-from exporter.tls import HANDSHAKE_TIMEOUT, LiveContext
+from exporter.tls import HANDSHAKE_TIMEOUT
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
 
     from hypercorn.events import Event
 
-    from exporter.gate import Gate
-    from exporter.protection import Guard
+    from exporter.terms import Terms
 
 _UNSENT = 64 * 1024
 """Bytes a client may leave unread before it is waited for."""
@@ -40,7 +37,7 @@ _MAX_READ = 16 * 1024
 
 
 class ServerConfig(Config):
-    """What Hypercorn asks about one listener; the guard may change its mind while it serves."""
+    """What Hypercorn asks about one listener."""
 
     h11_max_incomplete_size = MAX_HEAD
     include_server_header = False
@@ -48,32 +45,21 @@ class ServerConfig(Config):
     keep_alive_timeout = KEEP_ALIVE
     ssl_handshake_timeout = HANDSHAKE_TIMEOUT
 
-    def __init__(self, guard: Guard, gate: Gate) -> None:
-        self.guard = guard
-        self.gate = gate
-        self._date = (0, b"")
-        self.live = LiveContext(self._context, gate.most) if guard.protection.tls else None
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
 
     @property
     def ssl_enabled(self) -> bool:
         """Return whether the listener speaks TLS, for as long as it serves."""
-        return self.live is not None
+        return self.terms.live is not None
 
     def create_ssl_context(self) -> ssl.SSLContext | None:
         """Return the context that new connections ask for theirs."""
-        return self.live
+        return self.terms.live
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:  # noqa: ARG002  # theirs
         """Return what is added to every answer, those of Hypercorn itself included."""
-        now = int(time())
-        if self._date[0] != now:
-            self._date = (now, format_date_time(now).encode())
-        return [(b"date", self._date[1]), *self.guard.protection.headers]
-
-    def _context(self) -> ssl.SSLContext:
-        tls = self.guard.protection.tls
-        assert tls, "TLS is turned on and off by a restart only"
-        return tls.context
+        return self.terms.headers
 
 
 class _Protocol(H11Protocol):
@@ -101,10 +87,10 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
-        gate = self.config.gate
+        gate = self.config.terms.gate
         try:
             with suppress(OSError):  # that of ssl included: whoever is at fault is gone
-                if not self._admitted():
+                if not self.config.terms.admits(self.writer.get_extra_info("ssl_object")):
                     await self._close()
                 elif not gate.admit(self):
                     self.writer.write(REFUSAL)
@@ -124,7 +110,7 @@ class Connection(TCPServer):
             if event.data:  # the end of a body whose length was said has none
                 await self._write(event.data)
         elif isinstance(event, Updated):
-            self.config.gate.waits(self, idle=event.idle)
+            self.config.terms.gate.waits(self, idle=event.idle)
             self._stop_waiting()
             if event.idle:
                 self._wait()
@@ -167,15 +153,6 @@ class Connection(TCPServer):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-
-    def _admitted(self) -> bool:
-        """Return whether the client is one of those that the listener is for."""
-        live, tls = self.config.live, self.config.guard.protection.tls
-        if not live or not tls:
-            return True
-        connection = self.writer.get_extra_info("ssl_object")
-        live.agreed(connection)
-        return tls.admits(connection)
 
     async def _serve(self) -> None:
         socket = self.writer.get_extra_info("socket")

@@ -16,6 +16,7 @@ from exporter.connections import ServerConfig
 from exporter.errors import SettingsError
 from exporter.gate import BACKLOG, GRACE, Gate
 from exporter.logs import fields
+from exporter.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -132,12 +133,12 @@ async def _serve_on_uvicorn(stop: asyncio.Event, listener: Listener) -> bool:
     from exporter import uvicorn_connections  # noqa: PLC0415
 
     return await uvicorn_connections.serve(
-        listener.app, listener.socket, listener.guard, listener.gate, stop
+        listener.app, listener.socket, Terms(listener.guard, listener.gate), stop
     )
 
 
 async def _serve_on_hypercorn(stop: asyncio.Event, listener: Listener) -> bool:
-    config = ServerConfig(listener.guard, listener.gate)
+    config = ServerConfig(Terms(listener.guard, listener.gate))
     config.bind = [f"fd://{listener.socket.detach()}"]
     config.backlog = BACKLOG
     config.errorlog = _server_log

@@ -1,4 +1,4 @@
-"""Connections of a listener on uvicorn: the same limits as on Hypercorn, several times as fast.
+"""Connections of a listener on uvicorn: the same limits as on Hypercorn.
 
 Of uvicorn its HTTP protocol on httptools is used; sockets, limits and the stop are ours, so
 that they are the same on both servers.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import time
 from typing import TYPE_CHECKING, Any
-from wsgiref.handlers import format_date_time
 
 from uvicorn.config import Config
 from uvicorn.lifespan.on import LifespanOn
@@ -18,16 +16,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from exporter.gate import BACKLOG, FAREWELL, GRACE, KEEP_ALIVE, MAX_HEAD, REFUSAL
-from exporter.tls import HANDSHAKE_TIMEOUT, LiveContext
+from exporter.tls import HANDSHAKE_TIMEOUT
 
 if TYPE_CHECKING:
     import socket
-    import ssl
 
     from quart import Quart
 
-    from exporter.gate import Gate
-    from exporter.protection import Guard
+    from exporter.terms import Terms
 
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is no news
 
@@ -44,39 +40,20 @@ class _State(ServerState):
 
     default_headers: Any  # a property here
 
-    def __init__(self, guard: Guard, gate: Gate) -> None:
-        self._guard = guard
-        self._date = (0, b"")
-        self.gate = gate
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
         super().__init__()
-        self.live = LiveContext(self._context, gate.most) if guard.protection.tls else None
         self.over = asyncio.Event()
         """Set when the last connection has ended."""
 
     @property  # type: ignore[no-redef]
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         """Return what is added to every answer."""
-        now = int(time())
-        if self._date[0] != now:
-            self._date = (now, format_date_time(now).encode())
-        return [(b"date", self._date[1]), *self._guard.protection.headers]
+        return self.terms.headers
 
     @default_headers.setter
     def default_headers(self, _: object) -> None:
         """Take no others."""
-
-    def admits(self, connection: ssl.SSLObject) -> bool:
-        """Return whether the client is one of those that the listener is for."""
-        tls = self._guard.protection.tls
-        if not self.live or not tls:
-            return True
-        self.live.agreed(connection)
-        return tls.admits(connection)
-
-    def _context(self) -> ssl.SSLContext:
-        tls = self._guard.protection.tls
-        assert tls, "TLS is turned on and off by a restart only"
-        return tls.context
 
 
 class _Connection(HttpToolsProtocol):
@@ -87,7 +64,7 @@ class _Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
-        self._gate = self.server_state.gate
+        self._gate = self.server_state.terms.gate
         self._head = 0
         """Bytes received since the end of the last request."""
         self._measured = 0
@@ -101,7 +78,7 @@ class _Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let the connection in, or turn it away."""
         super().connection_made(transport)
-        if not self.server_state.admits(transport.get_extra_info("ssl_object")):
+        if not self.server_state.terms.admits(transport.get_extra_info("ssl_object")):
             self._close()
         elif not self._gate.admit(self):
             transport.write(REFUSAL)
@@ -217,9 +194,7 @@ class _Connection(HttpToolsProtocol):
             self._end = None
 
 
-async def serve(
-    app: Quart, bound: socket.socket, guard: Guard, gate: Gate, stop: asyncio.Event
-) -> bool:
+async def serve(app: Quart, bound: socket.socket, terms: Terms, stop: asyncio.Event) -> bool:
     """Serve until ``stop``, then finish what is in flight; return whether all was finished."""
     loop = asyncio.get_running_loop()
     config = Config(
@@ -232,14 +207,14 @@ async def serve(
         ws="none",
     )
     config.load()
-    state = _State(guard, gate)
+    state = _State(terms)
     lifespan = LifespanOn(config)
     await lifespan.startup()
     server = await loop.create_server(
         lambda: _Connection(config, state, lifespan.state),
         sock=bound,
-        ssl=state.live,
-        ssl_handshake_timeout=HANDSHAKE_TIMEOUT if state.live else None,
+        ssl=terms.live,
+        ssl_handshake_timeout=HANDSHAKE_TIMEOUT if terms.live else None,
         backlog=BACKLOG,
     )
     await stop.wait()

@@ -1,0 +1,70 @@
+"""What goes on beside requests: rendering what changed, before a scrape has to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from exporter import heap
+from exporter.logs import fields, raised_at
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from exporter.exposition import Exposition
+    from exporter.intake import Intake
+
+log = logging.getLogger(__name__)
+
+_TIDY = 60.0
+"""Seconds between giving back memory that rendering left free, at least."""
+
+_PAUSE = 2.0
+"""Seconds after all is rendered before what changed meanwhile is."""
+
+_REST = 4
+_REST_BUSY = 20
+"""Rendering in the background rests this many times as long as it works: it makes scrapes
+cheaper, and must not cost more than a fifth of a core, a twentieth while events come in."""
+
+
+def in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    """Begin work that goes on until it is cancelled; its failure is logged, and ends it alone."""
+    tasks = [asyncio.create_task(each) for each in work]
+    for task in tasks:
+        task.add_done_callback(_report)
+    return tasks
+
+
+async def keep_rendered(intake: Intake) -> None:
+    """Render what changes, so that a scrape finds little to do, and tidy up the memory."""
+    tidied, settled = -inf, None
+    while True:
+        if (state := intake.state) and state.exposition.pending:
+            await _refresh(state.exposition, intake)
+            if settled is not state:
+                settled = state
+                heap.settle()
+            if monotonic() >= tidied + _TIDY:
+                tidied = monotonic()
+                await asyncio.to_thread(heap.give_back)
+        await asyncio.sleep(_PAUSE)
+
+
+async def _refresh(exposition: Exposition, intake: Intake) -> None:
+    """Render what has changed until now, resting after each step in proportion."""
+    began = perf_counter()
+    for _ in exposition.refresh():
+        rest = _REST_BUSY if intake.busy else _REST
+        await asyncio.sleep(rest * (perf_counter() - began))
+        began = perf_counter()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        # Its own words might quote an eSIM.
+        said = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
+        log.critical("work in the background ended", extra=said)
