@@ -133,7 +133,7 @@ class Aggregates:
 
     def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
         """Add what expired allowances had consumed: see :func:`consumed_base`."""
-        for (kind, vendor, name), amount in bases.items():
+        for (kind, vendor, name, *_), amount in bases.items():
             if kind == _CONSUMED:
                 self._package((vendor, name)).consumed += amount
             else:
@@ -175,11 +175,14 @@ _CONSUMED = "consumed"
 _LOCATION = "location"
 
 
-def consumed_base(vendor: str, package_id: str) -> tuple[str, str, str]:
-    """Return the key of a package's consumption by expired allowances, bytes."""
-    return (_CONSUMED, vendor, package_id)
+def consumed_base(vendor: str, package_id: str, *slot: str) -> tuple[str, ...]:
+    """Return the key of a package's consumption by expired allowances, bytes.
+
+    With the slot of their eSIMs where the storage is shared: shards count their own only.
+    """
+    return (_CONSUMED, vendor, package_id, *slot)
 
 
-def location_base(vendor: str, location: str) -> tuple[str, str, str]:
-    """Return the key of a location's consumption by expired allowances, bytes."""
-    return (_LOCATION, vendor, location)
+def location_base(vendor: str, location: str, *slot: str) -> tuple[str, ...]:
+    """Return the key of a location's consumption by expired allowances, bytes; likewise."""
+    return (_LOCATION, vendor, location, *slot)

@@ -37,7 +37,7 @@ from exporter.status.overview import Parts
 from exporter.status.pages import StatusPages
 from exporter.status.view import Pages, links_of
 from exporter.storage import Chunk, Table
-from exporter.storage.sqlite import from_url
+from exporter.storage.opening import backup_folder, shard_of
 from exporter.vendors import Vendor, roamify
 from exporter.watch import watch
 from exporter.web import Health, Lifecycle, Telemetry, WebOptions
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from exporter.addresses import ListenAddress
     from exporter.settings import Settings
-    from exporter.storage import Row, Storage
+    from exporter.storage import Row, SharedStorage, Storage
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +72,17 @@ class Exporter:
         storage: Storage,
         clock: Callable[[], float],
         load_settings: Callable[[], Settings],
+        shared: SharedStorage | None = None,
     ) -> None:
-        """``load_settings`` reads the settings afresh. Raises ``SettingsError``."""
+        """``load_settings`` reads the settings afresh. Raises ``SettingsError``.
+
+        ``shared`` is the storage, where other processes use it too.
+        """
         self._settings = settings
         self._current = settings
         """As last reloaded; only what a reload applies is read from here."""
         self._storage = storage
+        self._shard = shard_of(settings) if shared else None
         self._clock = clock
         self._load_settings = load_settings
         self._vendor = Vendor(
@@ -98,6 +103,7 @@ class Exporter:
             clock,
             max_pending=settings.webhook.max_pending,
             tick=_tick(settings),
+            shared=shared,
         )
         self._internal_guard, self._public_guard = guards(settings)
         access = self._access(settings)
@@ -110,7 +116,7 @@ class Exporter:
         administration = Administration(
             self._intake,
             {self._vendor.name: self._vendor.parse},
-            settings.storage.backup_folder or from_url(settings.storage.url).parent,
+            backup_folder(settings),
             clock,
         )
         admin = settings.web.enable_admin_api
@@ -231,7 +237,7 @@ class Exporter:
 
     async def _load(self) -> State:
         """Read the state from storage."""
-        restoration = Restoration(self._policy(), (self._vendor.name,))
+        restoration = Restoration(self._policy(), (self._vendor.name,), self._shard)
         rejected: list[Row] = []
         damage = 0
         with heap.filling():

@@ -19,11 +19,10 @@ from exporter.errors import ExporterError, SettingsError
 from exporter.logs import fields
 from exporter.protection import guards
 from exporter.simulate import command as simulate
-from exporter.storage.sqlite import SqliteStorage, from_url
+from exporter.storage.opening import check_storage, open_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from exporter.settings import Settings
 
@@ -71,14 +70,14 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         chosen = load()
         if chosen.config.check:
             return _check(argv, environ)
-        path = from_url(chosen.storage.url)
+        check_storage(chosen)
     except SettingsError as error:
         return _unusable("serve", error)
     logs.configure(chosen.log.level, chosen.log.format)
     status = 0
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_run(chosen, path, load))
+            runner.run(_run(chosen, load))
     except ExporterError as error:
         log.critical("cannot go on", extra=fields(error=error))
         status = UNUSABLE if isinstance(error, SettingsError) else 1
@@ -88,7 +87,7 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         chosen = settings.load(argv, environ, "esim-exporter check")
-        from_url(chosen.storage.url)
+        check_storage(chosen)
         settings.read_secrets(chosen)
         settings.read_iccid_hash_key(chosen)
         guards(chosen)
@@ -104,10 +103,10 @@ def _unusable(command: str, error: SettingsError) -> int:
     return UNUSABLE
 
 
-async def _run(chosen: Settings, path: Path, load: Callable[[], Settings]) -> None:
-    storage = await SqliteStorage.open(path)
+async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
+    storage, shared = await open_storage(chosen)
     try:
-        await Exporter(chosen, storage, time.time, load).run()
+        await Exporter(chosen, storage, time.time, load, shared).run()
     finally:
         await storage.close()
 

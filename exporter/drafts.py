@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,7 +19,8 @@ from exporter.merge import (
 )
 from exporter.records import Allowance, Esim, Feed, Package, PartnerNotice, Record, Tombstone
 from exporter.rows import encode, table_of
-from exporter.storage import Change, Changes
+from exporter.shards import slot_of
+from exporter.storage import Change, Changes, Key, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from exporter.events import Event
     from exporter.fleet import Fleet
     from exporter.records import EsimKey
-    from exporter.storage import Key
 
 R = TypeVar("R", bound=Record)
 
@@ -81,14 +82,33 @@ class Overlay(Generic[R]):
                 yield Change(table_of(before), before.key, expected, None)
 
 
-class Draft:
-    """What a batch changes, at ``now``: dropped without a trace, or published."""
+class NotFetched(Exception):
+    """A draft needs a row of another shard, which is not in memory."""
 
-    def __init__(self, fleet: Fleet, now: float) -> None:
+    def __init__(self, table: Table, key: Key) -> None:
+        super().__init__(table)
+        self.wanted = (table, key)
+
+
+Fetched = Mapping[tuple[Table, Key], Record | None]
+"""Records of other shards, ``None`` where there is none."""
+
+
+class Draft:
+    """What a batch changes, at ``now``: dropped without a trace, or published.
+
+    Where the fleet is one shard of several, what is not its own must be among the ``fetched``;
+    otherwise :class:`NotFetched` is raised, and the draft must be dropped.
+    """
+
+    def __init__(self, fleet: Fleet, now: float, fetched: Fetched | None = None) -> None:
         self.now = now
         self.received = int(now)
-        self.esims: Overlay[Esim] = Overlay(fleet.esim)
-        self.tombstones: Overlay[Tombstone] = Overlay(fleet.tombstones.get)
+        self._fetched = fetched or {}
+        whole = fleet.shard is None or fleet.shard.whole
+        self.esims: Overlay[Esim] = Overlay(fleet.esim if whole else self._esim_anywhere)
+        graves = fleet.tombstones.get if whole else self._tombstone_anywhere
+        self.tombstones: Overlay[Tombstone] = Overlay(graves)
         self.registers: Overlay[Any] = Overlay(fleet.registers.get)
         self.bases: dict[Key, int] = {}
         self.expired = 0
@@ -209,6 +229,8 @@ class Draft:
         if known:
             return known
         tracked = self._room > len(self._fleet.over)  # those that wait go first
+        if not self._fleet.keeps(*key):
+            tracked = True  # for its own shard to decide
         fresh = Esim(*key, self.received, self.admissions + 1, tracked)
         grave = self.tombstones.get((*key, ""))
         if grave is None:
@@ -220,7 +242,7 @@ class Draft:
     def _put_esim(self, esim: Esim) -> None:
         if self.esims.get(esim.key) is None:
             self.admissions = esim.admitted
-            self._room -= esim.tracked
+            self._room -= esim.tracked and self._fleet.keeps(*esim.key)
             grave = (*esim.key, "")
             if self.tombstones.get(grave):
                 self.tombstones.put(grave, None)
@@ -257,18 +279,36 @@ class Draft:
 
     def _bury_esim(self, esim: Esim) -> None:
         self.esims.put(esim.key, None)
-        self._room += esim.tracked
+        self._room += esim.tracked and self._fleet.keeps(*esim.key)
         grave = Tombstone(*esim.key, "", esim.status_time, self.received, esim.status)
         self.tombstones.put(grave.key, grave)
 
     def _move_to_base(self, tombstone: Tombstone, sign: int) -> None:
         """Add what an expired allowance had consumed to the fleet's bases, or take it back."""
         vendor = tombstone.vendor
-        amounts = {location_base(vendor, location): n for location, n in tombstone.peaks}
+        slot: tuple[str, ...] = ()
+        if self._fleet.shard:
+            slot = (str(slot_of(vendor, tombstone.esim_id)),)
+        amounts = {location_base(vendor, location, *slot): n for location, n in tombstone.peaks}
         if tombstone.data:
-            amounts[consumed_base(vendor, tombstone.package_id)] = tombstone.data.total
+            amounts[consumed_base(vendor, tombstone.package_id, *slot)] = tombstone.data.total
         for key, amount in amounts.items():
             self.bases[key] = self.bases.get(key, 0) + sign * amount
+
+    def _esim_anywhere(self, key: EsimKey) -> Esim | None:
+        return self._fleet.esim(key) if self._fleet.keeps(*key) else self._find(Table.ESIM, key)
+
+    def _tombstone_anywhere(self, key: tuple[str, str, str]) -> Tombstone | None:
+        if self._fleet.keeps(*key[:2]):
+            return self._fleet.tombstones.get(key)
+        tombstone: Tombstone | None = self._find(Table.TOMBSTONE, key)
+        return tombstone
+
+    def _find(self, table: Table, key: Key) -> Any:
+        try:
+            return self._fetched[table, key]
+        except KeyError:
+            raise NotFetched(table, key) from None
 
 
 def check_bounds(esim: Esim, package_id: str) -> None:

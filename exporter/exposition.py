@@ -48,6 +48,9 @@ class Exposition:
         self._deflater = Deflater()
         self.stale_after = stale_after
         """Seconds after which an ACTIVATED eSIM counts as stale."""
+        shard = fleet.shard
+        self._shard = f',shard="{shard.number}"' if shard and not shard.whole else ""
+        """Label of the group ``fleet`` where it is that of one shard of several."""
         families = esim_families(identity)
         self._esims = Sheet(
             fleet.esims.blocks,
@@ -58,7 +61,7 @@ class Exposition:
         self._packages = Sheet(
             fleet.totals.packages,
             PACKAGE_FAMILIES,
-            lambda block, families: render_packages(block.records, families),
+            lambda block, families: render_packages(block.records, families, self._shard),
             self._deflater,
         )
         self._metadata: dict[tuple[str, Format], Run] = {}
@@ -92,7 +95,8 @@ class Exposition:
         return Scrape(runs)
 
     def _vendor_columns(self, now: float) -> Iterator[tuple[Family, list[Run]]]:
-        texts = render_vendors(vendor_views(self._fleet, now, self.stale_after), VENDOR_FAMILIES)
+        views = vendor_views(self._fleet, now, self.stale_after)
+        texts = render_vendors(views, VENDOR_FAMILIES, self._shard)
         for family, text in zip(VENDOR_FAMILIES, texts, strict=True):
             yield family, [self._deflater.run(text)]
 

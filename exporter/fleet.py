@@ -18,13 +18,17 @@ from exporter.expiry import Hold, Retention
 from exporter.packed import Packed, PackedEsims
 from exporter.records import Esim, Feed, Package, Tombstone
 from exporter.rows import decode
+from exporter.storage import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from exporter.records import Balance, EsimKey, PartnerNotice
-    from exporter.storage import Chunk, Key
+    from exporter.drafts import Fetched
+    from exporter.records import Balance, EsimKey, PartnerNotice, Record
+    from exporter.shards import Shard
+    from exporter.storage import Chunk, Key, Row
 
+    Bases = Mapping[Key, int]
 
 _LOOKS = 4
 """Blocks that are looked through at once for what is due, so that others may run in between."""
@@ -45,8 +49,12 @@ class Policy:
 class Fleet:
     """Everything that is committed. Changed by :meth:`publish` only."""
 
-    def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
+    def __init__(
+        self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
+    ) -> None:
+        """``shard`` says which eSIMs are kept, where the storage is shared."""
         self.policy = policy
+        self.shard = shard
         self.esims = PackedEsims(policy.retention.deadline)
         """eSIMs with series of their own."""
         self.over = PackedEsims(policy.retention.deadline)
@@ -109,9 +117,13 @@ class Fleet:
         """Return how many more eSIMs may get series of their own; negative where too many do."""
         return (self.policy.max_esims or sys.maxsize) - len(self.esims)
 
-    def draft(self, now: float) -> Draft:
+    def keeps(self, vendor: str, esim_id: str) -> bool:
+        """Return whether an eSIM is kept, and not one of another shard."""
+        return self.shard is None or self.shard.keeps(vendor, esim_id)
+
+    def draft(self, now: float, fetched: Fetched | None = None) -> Draft:
         """Return an empty draft at ``now`` (unix seconds)."""
-        return Draft(self, now)
+        return Draft(self, now, fetched)
 
     def expire(self, now: float, most: int = 500) -> Draft:
         """Return a draft in which some of what is due at ``now`` has left: see :meth:`any_due`.
@@ -131,10 +143,13 @@ class Fleet:
 
     def publish(self, draft: Draft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
-        for _, before, after in draft.esims.items():
-            self.totals.replace(before, after)
-            self._place(before, after)
+        for esim_key, before, after in draft.esims.items():
+            if self.keeps(*esim_key):
+                self.totals.replace(before, after)
+                self._place(before, after)
         for key, buried, tombstone in draft.tombstones.items():
+            if not self.keeps(*key[:2]):
+                continue
             if tombstone:
                 self.tombstones[key] = tombstone
             elif buried:
@@ -144,9 +159,44 @@ class Fleet:
             self.registers[key] = register
             if isinstance(register, Package):
                 self.totals.name(register)
-        self.totals.add_bases(draft.bases)
+        self.totals.add_bases(self._kept_bases(draft.bases))
         self.expired += draft.expired
         self.admissions = max(self.admissions, draft.admissions)
+
+    def absorb(self, records: Iterable[tuple[Row, Record | None]], bases: Bases) -> None:
+        """Take over what others committed: rows with their records, ``None`` for what is gone."""
+        for row, record in records:
+            if row.table is Table.ESIM:
+                self._absorb_esim(row, record)
+            elif row.table is Table.TOMBSTONE:
+                self.tombstones.pop(row.key, None)
+                if isinstance(record, Tombstone):
+                    self.tombstones[row.key] = record
+            elif record and not isinstance(record, (Esim, Tombstone)):
+                self.registers[row.table, *row.key] = record
+                if isinstance(record, Package):
+                    self.totals.name(record)
+        self.totals.add_bases(bases)
+
+    def _absorb_esim(self, row: Row, record: Record | None) -> None:
+        vendor, esim_id = row.key
+        before = self.esim((vendor, esim_id))
+        if before and before.version == row.version:
+            return  # what was committed here
+        after = None
+        if isinstance(record, Esim):
+            self.admissions = max(self.admissions, record.admitted)
+            # Each replica has room of its own; those that wait go first.
+            tracked = before.tracked if before else self.room() > len(self.over)
+            after = record._replace(tracked=tracked)
+        if before or after:
+            self.totals.replace(before, after)
+            self._place(before, after)
+
+    def _kept_bases(self, bases: Bases) -> Bases:
+        if self.shard is None or self.shard.whole:
+            return bases
+        return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
 
     def _place(self, before: Esim | None, after: Esim | None) -> None:
         if before and (after is None or before.tracked != after.tracked):
@@ -177,8 +227,10 @@ class Fleet:
 class Restoration:
     """Builds a fleet from what is stored, chunk by chunk, so that others may run in between."""
 
-    def __init__(self, policy: Policy, vendors: tuple[str, ...]) -> None:
-        self._fleet = Fleet(policy, vendors)
+    def __init__(
+        self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
+    ) -> None:
+        self._fleet = Fleet(policy, vendors, shard)
         self._esims: list[Packed] = []
 
     def take(self, chunk: Chunk) -> None:
@@ -208,11 +260,16 @@ class Restoration:
         that one of them would pass by others that wait when the cap is raised again.
         """
         fleet, esims = self._fleet, self._esims
-        last = fleet.admissions = max((esim.admitted for esim in esims), default=0)
+        fleet.admissions = max((esim.admitted for esim in esims), default=0)
+        last = (fleet.admissions, b"\xff")
         if 0 < fleet.policy.max_esims < len(esims):
-            last = nsmallest(fleet.policy.max_esims, [esim.admitted for esim in esims])[-1]
-        over = [esim.marked(tracked=False) for esim in esims if esim.admitted > last]
-        fleet.esims.fill(esim.marked(tracked=True) for esim in esims if esim.admitted <= last)
+            # Replicas admit at the same time, with the same number.
+            places = [(esim.admitted, esim.key) for esim in esims]
+            last = nsmallest(fleet.policy.max_esims, places)[-1]
+        over = [esim.marked(tracked=False) for esim in esims if (esim.admitted, esim.key) > last]
+        fleet.esims.fill(
+            esim.marked(tracked=True) for esim in esims if (esim.admitted, esim.key) <= last
+        )
         fleet.over.fill(over)
         fleet.wait([(esim.admitted, esim.key) for esim in over])
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)

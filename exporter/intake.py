@@ -11,34 +11,31 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from exporter.drafts import NotFetched
 from exporter.errors import (
-    EventError,
-    FieldError,
-    InvalidEvent,
-    MalformedEvent,
-    Missing,
     Overloaded,
     StorageError,
     StorageUnavailable,
 )
-from exporter.logs import fields, raised_at
-from exporter.rejections import Rejection
+from exporter.logs import fields
+from exporter.replica import Replica, needed
 from exporter.storage import Changes
+from exporter.work import Work, events_of, merge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from exporter.drafts import Draft
-    from exporter.events import Event
     from exporter.exposition import Exposition
     from exporter.fleet import Fleet
     from exporter.merge import Result
-    from exporter.rejections import Rejections, RejectionsDraft
+    from exporter.rejections import Rejections
     from exporter.selfmetrics import SelfMetrics
-    from exporter.storage import Storage
+    from exporter.storage import SharedStorage, Storage
+    from exporter.work import Command, Delivery
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +47,9 @@ PATIENCE = 1.5
 
 _FOR_COMMIT = 0.001
 """Seconds that others leave to a commit at a time."""
+
+_MOST_TRIES = 20
+"""Times a batch is merged again because others changed the same rows meanwhile."""
 
 _BACKOFF = (0.1, 5.0)
 """Seconds between probes of a failed storage, at first and at most."""
@@ -66,32 +66,9 @@ class State:
     """How much of the stored state was found damaged and left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A verified delivery: the event that was read from it, or why none could be."""
+T = TypeVar("T")
 
-    vendor: str
-    body: bytes
-    received: float
-    """Unix seconds."""
-    content: Event | EventError
-
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Command(Protocol[T_co]):
-    """A change that a person asks for, in its place among the deliveries of a batch."""
-
-    def apply(self, draft: Draft, rejections: RejectionsDraft) -> T_co:
-        """Make the change and return what is said of it once it is on disk.
-
-        Raises ``EventError`` or ``Missing``, having changed nothing.
-        """
-        ...
-
-
-_Waiting = tuple[Delivery | Command[Any], "asyncio.Future[Any]"]
+_Waiting = tuple[Work, "asyncio.Future[Any]"]
 
 
 class Intake:
@@ -106,8 +83,12 @@ class Intake:
         *,
         max_pending: int,
         tick: float,
+        shared: SharedStorage | None = None,
     ) -> None:
-        """``load`` reads the state from storage; ``tick`` is how often expiry is looked at."""
+        """``load`` reads the state from storage; ``tick`` is how often expiry is looked at.
+
+        ``shared`` is the storage where other processes use it too.
+        """
         self.state: State | None = None
         """``None`` until loaded."""
         self._storage = storage
@@ -119,6 +100,8 @@ class Intake:
         self._pending: list[_Waiting] = []
         self._backups: list[tuple[Path, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
+        self.replica = Replica(shared, self._wake.set) if shared else None
+        """What follows the others, where there may be some."""
         self._failure: StorageError | None = None
         self._outdated = False
         self._stopping = False
@@ -138,9 +121,9 @@ class Intake:
     async def submit(self, work: Delivery) -> Result: ...
 
     @overload
-    async def submit(self, work: Command[T_co]) -> T_co: ...
+    async def submit(self, work: Command[T]) -> T: ...
 
-    async def submit(self, work: Delivery | Command[T_co]) -> Result | T_co:
+    async def submit(self, work: Delivery | Command[T]) -> Result | T:
         """Return what became of a delivery or a command once that is on disk.
 
         Raises ``InvalidEvent`` or ``MalformedEvent``, after a delivery was kept among the
@@ -160,7 +143,7 @@ class Intake:
         self._wake.set()
         impatience = loop.call_later(PATIENCE, _give_up, future)
         try:
-            answer: Result | T_co = await future
+            answer: Result | T = await future
         finally:
             impatience.cancel()
         return answer
@@ -201,20 +184,26 @@ class Intake:
                 await self._sleep(backoff)
                 backoff = _BACKOFF[0] if await self._recover() else min(2 * backoff, longest)
                 continue
+            if self.replica and monotonic() >= self.replica.next_look and not await self._follow():
+                continue
             if loop.time() >= next_tick and not self._stopping:
-                next_tick = loop.time() + (0 if await self._expire(self.state) else self._tick)
+                next_tick = loop.time() + (0 if await self._expire() else self._tick)
                 if self.failed:
                     continue
             if not self._pending and not self._backups:
-                await self._sleep(next_tick - loop.time())
+                await self._sleep(self._until_next(next_tick - loop.time()))
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
             if batch:
-                await self._take(self.state, batch)
+                await self._take(batch)
 
     def stop(self) -> None:
         """Let :meth:`run` return after the deliveries it has."""
         self._stopping = True
         self._wake.set()
+
+    def _until_next(self, tick: float) -> float:
+        """Return the seconds until there is something to do that nobody asks for."""
+        return min(tick, self.replica.next_look - monotonic()) if self.replica else tick
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for a delivery or the stop, ``seconds`` at most."""
@@ -233,26 +222,13 @@ class Intake:
         if not future.done():
             future.set_result(None)
 
-    async def _take(self, state: State, batch: list[_Waiting]) -> None:
-        now = self._clock()
-        draft, rejections = state.fleet.draft(now), state.rejections.draft()
-        answers: list[object] = []
-        for work, _ in batch:
-            answer = self._merge(work, draft, rejections)
-            if isinstance(answer, EventError) and isinstance(work, Delivery):
-                rejections.add(_rejection(work, answer))
-            answers.append(answer)
-        changes = draft.changes()
-        changes = Changes((*changes.rows, *rejections.changes()), changes.bases)
+    async def _take(self, batch: list[_Waiting]) -> None:
         try:
-            await self._commit(changes)
+            answers = await self._settle([work for work, _ in batch])
         except StorageError as error:
             self._pending = batch + self._pending
             self._refuse(error)
             return
-        state.fleet.publish(draft)
-        state.rejections.publish(rejections)
-        self._metrics.rejected_dropped.inc(rejections.dropped)
         for (_, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue  # nobody waits any more
@@ -261,27 +237,40 @@ class Intake:
             else:
                 future.set_result(answer)
 
-    def _merge(
-        self, work: Delivery | Command[Any], draft: Draft, rejections: RejectionsDraft
-    ) -> object:
-        """Return what became of it, or the exception that says why nothing did."""
-        try:
-            if not isinstance(work, Delivery):
-                return work.apply(draft, rejections)
-            draft.hear(work.vendor)
-            if isinstance(work.content, EventError):
-                return work.content
-            return draft.merge(work.content)
-        except (EventError, Missing) as error:
-            return error
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop all others
-            # Its own words might quote the event.
-            said = fields(error=type(error).__name__, at=raised_at(error))
-            log.error("event could not be merged", extra=said)  # noqa: TRY400
-            return InvalidEvent((FieldError((), "the exporter cannot process this event"),))
+    async def _settle(self, batch: list[Work]) -> list[object]:
+        """Merge and commit a batch, again where others were first; return what became of each."""
+        fetched: dict[Any, Any] = {}
+        for _ in range(_MOST_TRIES):
+            state = self.state
+            assert state, "nothing is taken before there is a state"
+            try:
+                if self.replica and (wanted := needed(state.fleet, events_of(batch))):
+                    fetched |= await self.replica.fetch([w for w in wanted if w not in fetched])
+                draft = state.fleet.draft(self._clock(), fetched)
+                rejections = state.rejections.draft()
+                answers = [merge(work, draft, rejections) for work in batch]
+            except NotFetched as missing:
+                assert self.replica, "all is in memory where the storage is not shared"
+                fetched |= await self.replica.fetch([missing.wanted])
+                continue
+            except StorageError as error:
+                self._failed_with(error)
+                raise
+            changes = draft.changes()
+            changes = Changes((*changes.rows, *rejections.changes()), changes.bases)
+            if not await self._commit(changes):
+                fetched.clear()
+                continue
+            state.fleet.publish(draft)
+            state.rejections.publish(rejections)
+            self._metrics.rejected_dropped.inc(rejections.dropped)
+            return answers
+        raise StorageUnavailable("others change the same rows all the time")
 
-    async def _expire(self, state: State) -> bool:
+    async def _expire(self) -> bool:
         """Commit some of what is due; return whether there may be more."""
+        state = self.state
+        assert state, "nothing expires before there is a state"
         now = self._clock()
         if unseen := state.fleet.look(now):
             held = state.fleet.policy.grace
@@ -289,30 +278,58 @@ class Intake:
         draft = state.fleet.expire(now)
         changes = draft.changes()
         try:
-            await self._commit(changes)
+            if not await self._commit(changes):
+                return True  # another replica was first
         except StorageError:
             return False
         state.fleet.publish(draft)
         self._metrics.expired.inc(draft.expired)
         return bool(changes) or state.fleet.any_due(now)
 
-    async def _commit(self, changes: Changes) -> None:
+    async def _commit(self, changes: Changes) -> bool:
+        """Commit; return ``False`` where other replicas were first, having followed them."""
         if not changes:
-            return
+            return True
         self._committing = True
         try:
             with self._metrics.commit_duration.time():
                 conflicts = await self._storage.commit(changes)
-            if conflicts:
+            if not conflicts:
+                return True
+            if not self.replica:
                 self._outdated = True
                 raise StorageUnavailable("the stored state is not the one in memory")
+            self._metrics.conflicts.inc()
+            await self._follow_others()
         except StorageError as error:
-            self._failure = error
-            self._metrics.commit_errors.inc()
-            log.error("commit failed", extra=fields(error=error))  # noqa: TRY400  # one line says it
+            self._failed_with(error)
             raise
         finally:
             self._committing = False
+        return False
+
+    async def _follow(self) -> bool:
+        """Take over what other replicas committed; return success."""
+        try:
+            await self._follow_others()
+        except StorageError as error:
+            self._failed_with(error)
+            return False
+        return True
+
+    async def _follow_others(self) -> None:
+        state = self.state
+        assert self.replica
+        assert state, "nothing is followed before there is a state"
+        if not await self.replica.follow(state.fleet, state.rejections):
+            log.warning("too much to follow, the state is loaded afresh")
+            self.state = await self._load()
+
+    def _failed_with(self, error: StorageError) -> None:
+        """Refuse deliveries from now on, until :meth:`_recover` succeeds."""
+        self._failure = error
+        self._metrics.commit_errors.inc()
+        log.error("commit failed", extra=fields(error=error))
 
     async def _recover(self) -> bool:
         """Probe the failed storage, load the state afresh where need be; return success."""
@@ -327,6 +344,8 @@ class Intake:
         except StorageError as error:
             log.warning("storage does not work yet", extra=fields(error=error))
             return False
+        if self.replica:
+            self.replica.hint()  # first of all
         self._failure = None
         log.info("storage works again")
         return True
@@ -337,17 +356,6 @@ class Intake:
             if not future.done():
                 future.set_exception(StorageUnavailable(str(error)))
         self._pending = []
-
-
-def _rejection(delivery: Delivery, error: EventError) -> Rejection:
-    return Rejection(
-        vendor=delivery.vendor,
-        reason="malformed" if isinstance(error, MalformedEvent) else "invalid",
-        errors=error.errors if isinstance(error, InvalidEvent) else (FieldError((), str(error)),),
-        body=delivery.body,
-        first_received=int(delivery.received),
-        last_received=int(delivery.received),
-    )
 
 
 def _give_up(future: asyncio.Future[Any]) -> None:

@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from exporter.records import Feed
 from exporter.selfmetrics import PREFIX, Description
+from exporter.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,6 +54,13 @@ _STATE = (
 _LIMIT = ("esims_limit", "eSIMs that may have series of their own; 0: no limit.")
 _SIZE = ("storage_size_bytes", "Size of the storage.")
 _LOG_SIZE = ("storage_wal_size_bytes", "Size of the storage's write-ahead log.")
+_UP = ("storage_up", "Whether the storage can be written (1) or not (0).")
+_LAG = (
+    "storage_lag_seconds",
+    "Time since all that other replicas had committed was known here; of PostgreSQL only.",
+)
+_SHARD = ("shard", "Shard of the fleet that is shown, from 0 on; of PostgreSQL only.")
+_SHARDS = ("total_shards", "How many shards the fleet has; of PostgreSQL only.")
 _RECEIVED = ("last_received_timestamp_seconds", "When a verified delivery last arrived.")
 
 _EXPIRY = (
@@ -71,13 +79,22 @@ _DISPLACED = (
 
 
 def observe(metrics: SelfMetrics, intake: Intake, storage: Storage, max_esims: int) -> None:
-    """Show the size of state and storage; that of the state only once it is loaded."""
+    """Show the size of state and storage; that of the state only once it is loaded.
+
+    And of one replica of several, which part of the fleet it shows, and how old a one.
+    """
 
     def families() -> Iterable[Metric]:
         sizes: Sizes = storage.sizes()
         yield GaugeMetricFamily(PREFIX + _LIMIT[0], _LIMIT[1], value=max_esims)
         yield GaugeMetricFamily(PREFIX + _SIZE[0], _SIZE[1], value=sizes.storage)
         yield GaugeMetricFamily(PREFIX + _LOG_SIZE[0], _LOG_SIZE[1], value=sizes.wal)
+        yield GaugeMetricFamily(PREFIX + _UP[0], _UP[1], value=not intake.failed)
+        if intake.replica and intake.state:
+            shard = intake.state.fleet.shard or Shard()
+            yield GaugeMetricFamily(PREFIX + _LAG[0], _LAG[1], value=intake.replica.lag)
+            yield GaugeMetricFamily(PREFIX + _SHARD[0], _SHARD[1], value=shard.number)
+            yield GaugeMetricFamily(PREFIX + _SHARDS[0], _SHARDS[1], value=shard.total)
         if intake.state:
             yield from _of_state(intake.state)
 
@@ -105,7 +122,8 @@ def observe_listeners(metrics: SelfMetrics, listeners: Sequence[Listener]) -> No
 
 def descriptions() -> tuple[Description, ...]:
     """Return the name and the rest of each gauge."""
-    plain = [_LIMIT, _SIZE, _LOG_SIZE, *((gauge.name, gauge.help) for gauge in _STATE)]
+    shared = [_UP, _LAG, _SHARD, _SHARDS]
+    plain = [_LIMIT, _SIZE, _LOG_SIZE, *shared, *((gauge.name, gauge.help) for gauge in _STATE)]
     return (
         *(Description(PREFIX + name, "gauge", (), help_) for name, help_ in plain),
         Description(PREFIX + _RECEIVED[0], "gauge", ("vendor",), _RECEIVED[1]),

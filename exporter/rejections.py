@@ -85,6 +85,14 @@ class Rejections:
             self._kept[digest] = rejection
         self.dropped += draft.dropped
 
+    def absorb(self, rows: Iterable[Row]) -> None:
+        """Take over what others committed. Raises ``StorageDamaged`` on an unknown layout."""
+        for row in rows:
+            (digest,) = row.key
+            self._kept.pop(digest, None)
+            if row.version:
+                self._kept[digest] = _decode(row)
+
     def restore(self, rows: Iterable[Row]) -> None:
         """Take over stored rows. Raises ``StorageDamaged`` on an unknown layout."""
         kept = sorted(map(_decode, rows), key=lambda r: (r.last_received, r.digest))

@@ -58,22 +58,27 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
     return [_lines(family, subjects[family.level]) for family in families]
 
 
-def render_packages(packages: Iterable[PackageTotals], families: tuple[Family, ...]) -> list[str]:
-    """Return the lines of each family for packages that come in the order of their keys."""
+def render_packages(
+    packages: Iterable[PackageTotals], families: tuple[Family, ...], common: str = ""
+) -> list[str]:
+    """Return the lines of each family for packages that come in the order of their keys.
+
+    ``common`` are labels that all of them have besides.
+    """
     subjects: Subjects = []
     for package in packages:
         package.changed = False
         vendor, package_id = package.key
-        labels = f'vendor="{escape(vendor)}",package_id="{escape(package_id)}"'
+        labels = f'vendor="{escape(vendor)}",package_id="{escape(package_id)}"{common}'
         subjects.append((labels, package))
     return [_lines(family, subjects) for family in families]
 
 
 def render_vendors(
-    views: Iterable[tuple[str, VendorView]], families: tuple[Family, ...]
+    views: Iterable[tuple[str, VendorView]], families: tuple[Family, ...], common: str = ""
 ) -> list[str]:
-    """Return the lines of each family for vendors that come sorted."""
-    subjects = [(f'vendor="{escape(vendor)}"', view) for vendor, view in views]
+    """Return the lines of each family for vendors that come sorted; ``common`` as above."""
+    subjects = [(f'vendor="{escape(vendor)}"{common}', view) for vendor, view in views]
     return [_lines(family, subjects) for family in families]
 
 

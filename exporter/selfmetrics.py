@@ -92,6 +92,9 @@ class SelfMetrics:
             "storage_commit_duration_seconds", "Time of a durable commit.", _COMMIT_BUCKETS
         )
         self.commit_errors = self._counter("storage_commit_errors", "Commits that failed.")
+        self.conflicts = self._counter(
+            "storage_conflicts", "Batches merged again because another replica was first."
+        )
         self.rejected_dropped = self._counter(
             "rejected_dropped", "Kept rejected deliveries that were dropped for newer ones."
         )

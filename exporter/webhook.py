@@ -27,9 +27,9 @@ from exporter.errors import (
     StorageUnavailable,
 )
 from exporter.events import OtherEvent, event_type_of
-from exporter.intake import Delivery
 from exporter.logs import fields
 from exporter.throttle import Throttle
+from exporter.work import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 from measuring import Chance, Measured, summarise
+from postgres import Postgres
+from postgres import running as postgres_running
 from running import Serving, serving
 
 if TYPE_CHECKING:
@@ -31,6 +33,13 @@ class Serve(Protocol):
     def __call__(
         self, *flags: str, environ: Mapping[str, str] = ..., ready: str = ...
     ) -> Serving: ...
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server for all tests of a process, each of which makes a database of its own."""
+    with postgres_running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -36,11 +36,15 @@ PACKAGES = {
     "strace": ("strace", "libunwind8"),
     "chromium": ("chromium-headless-shell", "chromium-common"),
     "nginx": ("nginx",),
+    "postgres": ("postgresql-15", "postgresql-client-15"),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }
 """The Debian packages that hold each program, and libraries that a machine may lack."""
 
-TESTED = ("prometheus", "promtool", "alertmanager", "amtool", "strace", "chromium", "node", "npm")
+TESTED = (
+    *("prometheus", "promtool", "alertmanager", "amtool", "strace", "chromium", "node", "npm"),
+    "postgres",
+)
 """The programs that tests run, node only if it is installed; others are peers in benchmarks."""
 
 _INSTALLED_AS = {
@@ -49,7 +53,12 @@ _INSTALLED_AS = {
 }
 """Debian's own names for programs, where they differ."""
 
-_MANY_LIBRARIES = frozenset({"chromium-headless-shell"})
+USR = Path("/usr")
+
+_POSTGRES = "lib/postgresql"
+"""Where Debian has the programs of PostgreSQL, by version, and not in the path."""
+
+_MANY_LIBRARIES = frozenset({"chromium-headless-shell", "postgresql-15"})
 """Packages of which apt-get is asked what else they need: it differs between releases."""
 
 _TIMEOUT = 240
@@ -61,9 +70,13 @@ def find(name: str, *, cache: Path = CACHE) -> Path | None:
     names = [name, _INSTALLED_AS.get(name, name)]
     if installed := next(filter(None, map(shutil.which, names)), None):
         return Path(installed)
+    if name == "postgres" and (newest := _newest_postgres(USR)):
+        return newest
     if name not in PACKAGES:
         return None
     unpacked = _unpacked(PACKAGES[name], cache) / "usr"
+    if name == "postgres":
+        return _newest_postgres(unpacked)
     # First the program, as Debian's script for it looks where it would be installed.
     folders = ("lib/chromium", "bin", "sbin")
     places = [unpacked / folder / each for folder in folders for each in names]
@@ -97,6 +110,11 @@ def environment(program: Path) -> dict[str, str]:
             "XDG_DATA_HOME": [str(unpacked / "usr/share")],
         }
     return os.environ | {name: ":".join(paths) for name, paths in found.items() if paths}
+
+
+def _newest_postgres(usr: Path) -> Path | None:
+    found = (usr / _POSTGRES).glob("*/bin/postgres")
+    return max(found, key=lambda path: int(path.parts[-3]), default=None)
 
 
 @functools.cache  # What could not be fetched is not tried again for every test.

@@ -121,8 +121,10 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "webhook.max-body-bytes": "1024",
         "webhook.read-timeout": "500ms",
         "webhook.max-pending": "7",
-        "storage.url": "sqlite:////data/esim.db",
+        "storage.url": "postgresql://esim@db/esim",
         "storage.backup-folder": "/backups",
+        "shard": "3",
+        "total-shards": "4",
         "retention.terminal": "1h",
         "retention.silent": "1w",
         "limits.max-esims": "0",
@@ -137,7 +139,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
     groups: dict[str, list[str]] = {}
     for key, text in texts.items():
         group, _, name = key.partition(".")
-        groups.setdefault(group, []).append(f"  {name}: {text!r}\n")
+        groups.setdefault(group, []).append(f"  {name}: {text!r}\n" if name else f"  {text!r}\n")
     lines = (f"{group}:\n{''.join(members)}" for group, members in groups.items())
     path = config_file(tmp_path, "".join(lines))
 
@@ -358,8 +360,8 @@ def test_a_secret_need_not_be_text() -> None:
 
 
 def test_a_storage_url_is_not_repeated() -> None:
-    assert problems("--storage.url=postgresql://esim:hunter2@db/esim") == [
-        "--storage.url: must be sqlite:/// and the path of a file"
+    assert problems("--storage.url=mysql://esim:hunter2@db/esim") == [
+        "--storage.url: must be sqlite:/// and the path of a file, or begin with postgresql://"
     ]
 
 

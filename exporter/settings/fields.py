@@ -14,6 +14,10 @@ from exporter.durations import parse_duration
 from exporter.settings.options import Confidential, Kind
 
 SQLITE = "sqlite:///"
+POSTGRESQL = ("postgresql://", "postgres://")
+
+AUTO = "auto"
+"""The shard that the number at the end of the host name says."""
 """What the URL of the embedded storage starts with."""
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
@@ -89,9 +93,17 @@ def _telemetry_path(text: str) -> str:
 
 
 def _storage_url(url: str) -> str:
+    if url.startswith(POSTGRESQL):
+        return url
     if url.removeprefix(SQLITE) in {url, "", ":memory:"}:
-        raise ValueError(f"must be {SQLITE} and the path of a file")
+        raise ValueError(f"must be {SQLITE} and the path of a file, or begin with {POSTGRESQL[0]}")
     return url
+
+
+def _shard(text: str) -> str:
+    if text != AUTO and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"must be a number from 0 on, or {AUTO}")
+    return text
 
 
 def _esim_labels(value: object) -> object:
@@ -125,6 +137,7 @@ OptionalFolder = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("fo
 TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
 ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
+ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
 StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Confidential.VALUE]
 EsimLabels = Annotated[
     tuple[Literal["reference_id", "iccid", "iccid_hash"], ...],

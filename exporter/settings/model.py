@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from exporter.settings.fields import (
+    AUTO,
+    POSTGRESQL,
     SQLITE,
     Address,
     Bytes,
@@ -23,6 +25,7 @@ from exporter.settings.fields import (
     OptionalPath,
     Positive,
     RoutePrefix,
+    ShardNumber,
     StorageUrl,
     TelemetryPath,
     UnitBase,
@@ -30,6 +33,7 @@ from exporter.settings.fields import (
     written,
 )
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
+from exporter.shards import SLOTS
 
 
 class _Group(BaseModel):
@@ -175,11 +179,25 @@ class StorageSettings(_Group):
     url: StorageUrl = Field(
         default=f"{SQLITE}esim-exporter.db",
         description="Database file, relative to the working directory; four slashes start an "
-        "absolute path.",
+        "absolute path. Or a PostgreSQL database, for several replicas: "
+        "postgresql://user@host/name, which has to be installed: esim-exporter[postgresql].",
     )
     backup_folder: OptionalFolder = Field(
         default=None,
         description="Folder that backups are written to; if not set, that of the database file.",
+    )
+
+
+class ShardSettings(_Group):
+    """Shards, of a storage in PostgreSQL."""
+
+    number: Annotated[ShardNumber, Key("shard", alone=True)] = Field(
+        default="0",
+        description="Which shard of the fleet to keep and to show, from 0 on; auto takes the "
+        "number at the end of the host name, as a StatefulSet gives it.",
+    )
+    total: Annotated[Count, Positive, Key("total-shards", alone=True)] = Field(
+        default=1, le=SLOTS, description="How many shards there are. Every replica takes any event."
     )
 
 
@@ -263,6 +281,7 @@ class Settings(BaseSettings):
     web: WebSettings = Field(default_factory=WebSettings)
     webhook: WebhookSettings = Field(default_factory=WebhookSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
+    shards: ShardSettings = Field(default_factory=ShardSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
@@ -301,6 +320,21 @@ class Settings(BaseSettings):
             raise ValueError(
                 "--web.server: uvicorn is not installed: pip install 'esim-exporter[uvicorn]'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _database_is_shared_and_installed(self) -> Self:
+        shared = self.storage.url.startswith(POSTGRESQL)
+        if shared and not find_spec("asyncpg"):
+            raise ValueError(
+                "--storage.url: PostgreSQL is not installed: "
+                "pip install 'esim-exporter[postgresql]'"
+            )
+        if self.shards.total > 1 and not shared:
+            raise ValueError("--total-shards: needs --storage.url=postgresql://...")
+        number, total = self.shards.number, self.shards.total
+        if number != AUTO and int(number) >= total:
+            raise ValueError(f"--shard: {number} is none of the {total} of --total-shards")
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,8 @@ class Key:
     """Marks a field whose key within its group is not its name: some of Prometheus' have dots."""
 
     name: str
+    alone: bool = False
+    """Whether the group is no part of it."""
 
 
 class Reload(Enum):
@@ -100,7 +102,8 @@ class Option:
     @property
     def variable(self) -> str:
         """Environment variable."""
-        return PREFIX + "_".join(self.path).upper()
+        words = self.path if "." in self.key else (self.key.replace("-", "_"),)
+        return PREFIX + "_".join(words).upper()
 
     @property
     def description(self) -> str:
@@ -165,7 +168,7 @@ def _group(holder: FieldInfo) -> type[BaseModel]:
 def _option(path: tuple[str, str], field: FieldInfo) -> Option:
     return Option(
         path=path,
-        key=f"{path[0]}.{_key(path[1], field)}",
+        key=_key(path, field),
         kind=_kind(field),
         default=_default(field),
         help=field.description or "",
@@ -177,9 +180,10 @@ def _option(path: tuple[str, str], field: FieldInfo) -> Option:
     )
 
 
-def _key(name: str, field: FieldInfo) -> str:
-    named = (marker.name for marker in field.metadata if isinstance(marker, Key))
-    return next(named, name.replace("_", "-"))
+def _key(path: tuple[str, str], field: FieldInfo) -> str:
+    group, name = path
+    key = next((m for m in field.metadata if isinstance(m, Key)), Key(name.replace("_", "-")))
+    return key.name if key.alone else f"{group}.{key.name}"
 
 
 def _kind(field: FieldInfo) -> str:

@@ -193,6 +193,9 @@ def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str
     """
     values: dict[str, object] = {}
     for group, members in _mapping(document, str(path)).items():
+        if group in known and not isinstance(members, dict):
+            values[group] = members
+            continue
         for name, value in _mapping(members, f"{path}: {group}").items():
             key = f"{group}.{name}"
             told = {key: value}

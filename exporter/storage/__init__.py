@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
 Key = tuple[str, ...]
@@ -136,4 +136,33 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way, write the log back, and let go of the storage."""
+        ...
+
+
+class SharedStorage(Storage, Protocol):
+    """Durable rows that other processes change too.
+
+    A load, and a commit of which it cannot be known whether it was made, are followed up like
+    what others commit. A conflict is no failure here: what the others did is to be followed,
+    and the change to be made again.
+    """
+
+    on_change: Callable[[], None]
+    """Called, in the event loop, when others seem to have committed something."""
+
+    async def follow(self) -> Chunk | None:
+        """Return what was committed since the load or the last call, as of one moment.
+
+        Rows that were deleted have version 0 and no data; some rows may be known already.
+        Bases are what has to be added. ``None`` where too much has changed, or what is in
+        memory was lost: all must be loaded afresh. Raises ``StorageUnavailable``, with the same
+        consequence as for a commit.
+        """
+        ...
+
+    async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
+        """Return those of the rows that there are, of all shards, for the next commit to change.
+
+        Raises ``StorageUnavailable``, as :meth:`follow` does.
+        """
         ...

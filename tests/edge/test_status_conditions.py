@@ -14,9 +14,9 @@ from running import LOOPBACK, USAGE
 from exporter import settings
 from exporter.app import Exporter
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
-from exporter.intake import Delivery
 from exporter.status import forms
 from exporter.storage.sqlite import SqliteStorage
+from exporter.work import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,412 @@
+"""Durable storage in PostgreSQL, shared by any number of replicas.
+
+One connection. Memory is as the database was at one commit, the *cursor*, with what this
+process committed since; :meth:`PostgresStorage.follow` moves the cursor on. After anything that
+failed the connection is dropped, and nothing is tried until a probe has written through another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from decimal import Decimal
+from secrets import randbits
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg  # type: ignore[import-untyped]  # there are none
+
+from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
+from exporter.logs import fields
+from exporter.storage import Chunk, Key, Row, Sizes, Table
+from exporter.storage import postgres_schema as sql
+from exporter.storage.postgres_schema import TABLES, Place, decoded, encoded, slot_of_base
+from exporter.storage.schema import SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from exporter.shards import Shard
+    from exporter.storage import Changes
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Connection = Any  # asyncpg has no types
+
+OLDEST = 13
+"""The oldest version of PostgreSQL that is supported."""
+
+PATIENCE = 3.0
+"""Seconds for a commit, or for following, before the connection is given up."""
+
+_TO_CONNECT = 5.0
+"""Seconds for a new connection, and for bringing the tables up to date."""
+
+MOST_FOLLOWED = 20_000
+"""Rows that are followed at once; where more have changed, all are loaded afresh."""
+
+_CHUNK = 1000
+"""Rows in one chunk of a load."""
+
+_NEWS_OF_SIZE = 60.0
+"""Seconds between looks at the size of the database."""
+
+_PRUNE_EVERY = 600.0
+"""Seconds between removals of what nobody follows any more."""
+
+_SESSION = {
+    "application_name": "esim-exporter",
+    "synchronous_commit": "on",
+    "idle_in_transaction_session_timeout": "5s",
+    "jit": "off",
+}
+"""What a session begins with, where the URL does not say otherwise."""
+
+_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+class PostgresStorage:
+    """A :class:`exporter.storage.SharedStorage`; :meth:`open` makes one."""
+
+    def __init__(self, url: str, shard: Shard) -> None:
+        self._url = url
+        self._name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
+        self._slots = list(shard.slots)
+        self._connection: _Connection | None = None
+        self._fault: str | None = None
+        self._cursor = -1
+        """The commit that memory is as of; before a load has ended, none."""
+        self._token = 0
+        """Of the cursor's commit: a promoted standby may not have it, and another in its place."""
+        self._own: set[int] = set()
+        """Commits of this process after the cursor."""
+        self._bases: dict[bytes, int] = {}
+        """What memory holds of each."""
+        self._fetched: dict[tuple[int, bytes], int] = {}
+        """Rows that were fetched for the next commit, and the commit they are as of, or later."""
+        self._size = 0
+        self._measured = self._pruned = -_PRUNE_EVERY
+        self.on_change: Callable[[], None] = lambda: None
+
+    @classmethod
+    async def open(cls, url: str, shard: Shard) -> PostgresStorage:
+        """Connect, and make or bring up to date the tables.
+
+        Raises ``SettingsError`` for a URL or a server that cannot be used, ``StorageDamaged``
+        where a newer version made the tables, ``StorageUnavailable`` for anything else.
+        """
+        storage = cls(url, shard)
+        try:
+            async with asyncio.timeout(_TO_CONNECT):
+                await storage._connect()
+                await storage._migrate()
+        except _ERRORS as error:
+            raise storage._fail(error) from error
+        except BaseException:
+            storage._drop()
+            raise
+        return storage
+
+    async def load(self) -> AsyncIterator[Chunk]:
+        """Read everything of the shard: see :meth:`exporter.storage.Storage.load`."""
+        self._cursor = -1
+        self._own.clear()
+        self._bases.clear()
+        try:
+            connection = self._connected()
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            seq, _ = await connection.fetchrow(sql.READ_CLOCK)
+            token = await connection.fetchval(sql.TOKEN, seq)
+            rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
+            while found := await rows.fetch(_CHUNK):
+                yield Chunk(tuple(map(_row, found)))
+            bases = await connection.cursor(sql.LOAD_BASES, self._slots)
+            while found := await bases.fetch(_CHUNK):
+                self._bases.update((key, int(amount)) for key, amount in found)
+                yield Chunk(bases={decoded(key): int(amount) for key, amount in found})
+            await connection.execute("COMMIT")
+        except _ERRORS as error:
+            raise self._fail(error) from error
+        except BaseException:
+            self._fail(None)
+            raise
+        self._cursor, self._token = seq, token
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        """Write all changes or none: see :meth:`exporter.storage.Storage.commit`."""
+        if self._fault:
+            raise StorageUnavailable(self._fault)
+        if not changes:
+            return ()
+        plan = _Plan.of(changes)
+        try:
+            conflicts = await self._within(PATIENCE, self._write(plan))
+        finally:
+            self._fetched.clear()
+        return conflicts
+
+    async def follow(self) -> Chunk | None:
+        """Return what others committed: see :meth:`exporter.storage.SharedStorage.follow`."""
+        if self._fault:
+            raise StorageUnavailable(self._fault)
+        return await self._within(PATIENCE, self._read_on())
+
+    async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
+        """Return rows of any shard: see :meth:`exporter.storage.SharedStorage.fetch`."""
+        if self._fault:
+            raise StorageUnavailable(self._fault)
+        return await self._within(PATIENCE, self._find(wanted))
+
+    async def probe(self) -> bool:
+        """Connect anew and write: see :meth:`exporter.storage.Storage.probe`."""
+        return await self._within(_TO_CONNECT, self._try_again())
+
+    async def backup(self, path: Path) -> None:
+        """Refuse: PostgreSQL has tools of its own for that."""
+        raise StorageUnavailable(f"no backup to {path}: use pg_dump, or what your team uses")
+
+    def sizes(self) -> Sizes:
+        """Return bytes on disk, as of the last minute."""
+        return Sizes(self._size, 0)
+
+    async def close(self) -> None:
+        """Let go of the connection; once more does nothing."""
+        connection, self._connection = self._connection, None
+        self._fault = self._fault or f"{self._name}: closed"
+        if connection is None:
+            return
+        try:
+            await connection.close(timeout=1)
+        except _ERRORS:
+            connection.terminate()
+
+    async def _within(self, seconds: float, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except _ERRORS as error:
+            raise self._fail(error) from error
+        except ExporterError:
+            raise
+        except BaseException:
+            self._fail(None)  # in the middle of something
+            raise
+
+    def _fail(self, error: BaseException | None) -> StorageUnavailable:
+        """Drop the connection and refuse what comes, until a probe succeeds."""
+        self._drop()
+        said = (str(error) or type(error).__name__) if error else "given up"
+        self._fault = f"{self._name}: {said.splitlines()[0]}"
+        return StorageUnavailable(self._fault)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    def _connected(self) -> _Connection:
+        if self._connection is None:
+            raise StorageUnavailable(self._fault or f"{self._name}: not connected")
+        return self._connection
+
+    async def _connect(self) -> None:
+        given = parse_qs(urlsplit(self._url).query)
+        target = {} if "target_session_attrs" in given else {"target_session_attrs": "read-write"}
+        try:
+            self._connection = await asyncpg.connect(
+                self._url,
+                server_settings={k: v for k, v in _SESSION.items() if k not in given},
+                **target,
+            )
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            raise SettingsError(f"--storage.url: {error}") from None
+        await self._check(self._connection)
+        await self._connection.add_listener(sql.CHANNEL, self._told)
+
+    async def _check(self, connection: _Connection) -> None:
+        """Raise ``SettingsError`` where a commit would not be what it is taken for."""
+        version = connection.get_server_version()
+        if version.major < OLDEST:
+            raise SettingsError(f"{self._name}: version {version.major}, {OLDEST} is needed")
+        for name, bad in (("synchronous_commit", "off"), ("fsync", "off")):
+            if await connection.fetchval("SELECT current_setting($1)", name) == bad:
+                raise SettingsError(
+                    f"{self._name}: {name} is {bad}, so that a crash loses what was committed; "
+                    "turn it on"
+                )
+
+    async def _migrate(self) -> None:
+        connection = self._connected()
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
+        layout = 0
+        if await connection.fetchval(sql.EXISTS):
+            layout = await connection.fetchval(sql.READ_LAYOUT)
+        if layout > sql.LAYOUT:
+            raise StorageDamaged(
+                f"{self._name}: its tables are of a newer version (layout {layout}, this one knows "
+                f"{sql.LAYOUT}); run that version"
+            )
+        for statement in sql.MIGRATIONS[layout:]:
+            await connection.execute(statement)
+        if layout < sql.LAYOUT:
+            await connection.execute(sql.WRITE_LAYOUT, sql.LAYOUT)
+        await connection.execute("COMMIT")
+
+    async def _write(self, plan: _Plan) -> tuple[Row, ...]:
+        connection = self._connected()
+        await connection.execute("BEGIN")
+        seq = await connection.fetchval(sql.NEXT)
+        if plan.rows:
+            known = [self._fetched.get(place[:2], self._cursor) for place in plan.places]
+            wanted = (plan.kinds, plan.keys, plan.expected, known, list(self._own))
+            if found := await connection.fetch(sql.CONFLICTS, *wanted):
+                await connection.execute("ROLLBACK")
+                return tuple([plan.found(n - 1, version, data) for n, version, data in found])
+            slots = [place.slot for place in plan.places]
+            new = (plan.kinds, plan.keys, slots, plan.versions, plan.data, seq)
+            await connection.execute(sql.WRITE_ROWS, *new)
+        if plan.bases:
+            columns = [list(column) for column in zip(*plan.bases, strict=True)]
+            await connection.execute(sql.ADD_BASES, *columns, seq)
+        token = randbits(63)
+        await connection.execute(sql.NOTE_COMMIT, seq, token)
+        await connection.execute(f"{sql.NOTIFY}; COMMIT")
+        if seq == self._cursor + 1:
+            self._cursor, self._token = seq, token
+        else:
+            self._own.add(seq)
+        for key, slot, amount in plan.bases:
+            if slot in self._slots:
+                self._bases[key] = self._bases.get(key, 0) + int(amount)
+        return ()
+
+    async def _read_on(self) -> Chunk | None:
+        connection = self._connected()
+        await self._tend(connection)
+        seq, _ = await connection.fetchrow(sql.READ_CLOCK)
+        if seq == self._cursor:
+            return Chunk()
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        seq, pruned = await connection.fetchrow(sql.READ_CLOCK)
+        lost = not pruned <= self._cursor <= seq
+        if lost or await connection.fetchval(sql.COUNT_CHANGED, self._cursor) > MOST_FOLLOWED:
+            await connection.execute("ROLLBACK")
+            return None
+        rows = await connection.fetch(sql.CHANGED_ROWS, self._slots, self._cursor)
+        bases = await connection.fetch(sql.CHANGED_BASES, self._slots, self._cursor)
+        token = await connection.fetchval(sql.TOKEN, seq)
+        await connection.execute("COMMIT")
+        added: dict[Key, int] = {}
+        for key, amount in bases:
+            added[decoded(key)] = int(amount) - self._bases.get(key, 0)
+            self._bases[key] = int(amount)
+        self._cursor, self._token = seq, token
+        self._own.clear()
+        return Chunk(tuple(map(_row, rows)), added)
+
+    async def _find(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
+        connection = self._connected()
+        seq, _ = await connection.fetchrow(sql.READ_CLOCK)  # first: what changes after is noticed
+        places = [Place.of(table, key) for table, key in wanted]
+        found = await connection.fetch(
+            sql.FETCH, [place.kind for place in places], [place.key for place in places]
+        )
+        self._fetched.update((place[:2], seq) for place in places)
+        return tuple([Row(*wanted[n - 1], version, data) for n, version, data in found])  # type: ignore[call-arg]  # two parts
+
+    async def _try_again(self) -> bool:
+        if self._connection is None:
+            await self._reconnect()
+        connection = self._connected()
+        await connection.execute(sql.PROBE)
+        lost = await connection.fetchval(sql.TOKEN, self._cursor) != self._token
+        if lost and self._cursor >= 0:
+            log.error("database went back", extra=fields(storage=self._name, commit=self._cursor))
+        self._fault = None
+        return lost or self._cursor < 0
+
+    async def _reconnect(self) -> None:
+        try:
+            await self._connect()
+        except SettingsError as error:  # another server, another password
+            raise self._fail(error) from error
+
+    async def _tend(self, connection: _Connection) -> None:
+        """Measure the size, and remove what nobody follows any more, now and then."""
+        now = monotonic()
+        if now >= self._measured + _NEWS_OF_SIZE:
+            self._measured = now
+            self._size = int(await connection.fetchval(sql.SIZE))
+        if now >= self._pruned + _PRUNE_EVERY:
+            self._pruned = now
+            for statement in sql.PRUNE:
+                await connection.execute(statement)
+
+    def _told(self, connection: _Connection, sender: int, *_: object) -> None:
+        if sender != connection.get_server_pid():
+            self.on_change()
+
+
+@dataclass(slots=True)
+class _Plan:
+    """One commit as the parameters of its statements."""
+
+    rows: tuple[Any, ...]
+    places: list[Place]
+    kinds: list[int]
+    keys: list[bytes]
+    expected: list[int]
+    versions: list[int]
+    data: list[bytes | None]
+    bases: list[tuple[bytes, int, Decimal]] = field(default_factory=list)
+    """Key, slot and amount."""
+
+    @classmethod
+    def of(cls, changes: Changes) -> _Plan:
+        """Return the plan of a commit. Raises ``ValueError`` for changes that cannot be meant."""
+        rows = changes.rows
+        places = [_place(row.table, row.key) for row in rows]
+        for row in rows:
+            if row.data is None and not row.expected:
+                raise ValueError(f"a row of table {row.table} that is not there cannot be deleted")
+        if len(set(places)) < len(places):
+            raise ValueError("a row is changed twice in one commit")
+        bases = [
+            (encoded(key), slot_of_base(key), Decimal(amount))
+            for key, amount in changes.bases.items()
+        ]
+        return cls(
+            rows,
+            places,
+            kinds=[place.kind for place in places],
+            keys=[place.key for place in places],
+            expected=[row.expected for row in rows],
+            versions=[row.expected + 1 for row in rows],
+            data=[row.data for row in rows],
+            bases=bases,
+        )
+
+    def found(self, at: int, version: int | None, data: bytes | None) -> Row:
+        """Return what is stored instead of what was expected of a row."""
+        change = self.rows[at]
+        if version is None or data is None:
+            return Row(change.table, change.key, 0, b"")
+        return Row(change.table, change.key, version, data)
+
+
+def _place(table: Table, key: Key) -> Place:
+    SHAPES[table].parts(key)  # raises where the key does not fit
+    return Place.of(table, key)
+
+
+def _row(found: Iterable[Any]) -> Row:
+    """Return a row as it is stored; one that is gone has version 0 and no data."""
+    kind, key, version, data = found
+    if data is None:
+        return Row(TABLES[kind], decoded(key), 0, b"")
+    return Row(TABLES[kind], decoded(key), version, data)
