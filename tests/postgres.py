@@ -124,11 +124,12 @@ class Postgres:
             os.kill(pid, number)
 
     def _answers(self) -> bool:
+        ready: list[str | Path]
         ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(ready, check=False, env=self._environment()).returncode == 0
 
     def _run(self, name: str, *arguments: str) -> None:
-        command = [self._programs / name, *arguments]
+        command: list[str | Path] = [self._programs / name, *arguments]
         done = subprocess.run(command, capture_output=True, check=False, **self._identity())
         assert done.returncode == 0, done.stderr.decode()
 

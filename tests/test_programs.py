@@ -185,6 +185,7 @@ def test_fetching_ahead_says_what_is_where(
         "chromium: missing",
         "node: missing",
         "npm: missing",
+        "postgres: missing",
     ]
     for name in programs.TESTED:
         machine.install(name)
@@ -212,3 +213,12 @@ def test_fonts_are_named_for_unpacked_programs_that_bring_some(
     environ = programs.environment(unpacked / "usr" / "lib" / "chromium" / "chromium")
     assert environ["FONTCONFIG_PATH"] == str(unpacked / "etc" / "fonts")
     assert environ["XDG_DATA_HOME"] == str(unpacked / "usr" / "share")
+
+
+def test_the_newest_postgres_is_found_where_debian_has_it(machine: Machine, tmp_path: Path) -> None:
+    for version in ("9", "13", "15"):
+        folder = tmp_path / f"usr/lib/postgresql/{version}/bin"
+        folder.mkdir(parents=True)
+        (folder / "postgres").touch()
+
+    assert programs.find("postgres", cache=machine.cache) == folder / "postgres"
