@@ -42,6 +42,7 @@ class Machine:
         self.log = folder / "log"
         self.log.touch()
         monkeypatch.setenv("PATH", str(self.bin))
+        monkeypatch.setattr(programs, "USR", folder / "usr")
 
     def install(self, name: str, script: str = "#!/bin/sh\n") -> Path:
         path = self.bin / name
