@@ -47,7 +47,14 @@ _TO_CONNECT = 5.0
 """Seconds for a new connection, and for bringing the tables up to date."""
 
 MOST_FOLLOWED = 20_000
-"""Rows that are followed at once; where more have changed, all are loaded afresh."""
+"""Rows that are followed at once; where more have changed, all are loaded afresh. After a load
+there is no limit: while a large fleet is loaded much changes."""
+
+_TO_READ = 60.0
+"""Seconds for a part of a load."""
+
+_PRUNED = 2000
+"""Rows that are removed at once."""
 
 _CHUNK = 1000
 """Rows in one chunk of a load."""
@@ -82,6 +89,8 @@ class PostgresStorage:
         """The commit that memory is as of; before a load has ended, none."""
         self._token = 0
         """Of the cursor's commit: a promoted standby may not have it, and another in its place."""
+        self._fresh = False
+        """Whether nothing was followed since the load."""
         self._own: set[int] = set()
         """Commits of this process after the cursor."""
         self._bases: dict[bytes, int] = {}
@@ -122,10 +131,10 @@ class PostgresStorage:
             seq, _ = await connection.fetchrow(sql.READ_CLOCK)
             token = await connection.fetchval(sql.TOKEN, seq)
             rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
-            while found := await rows.fetch(_CHUNK):
+            while found := await rows.fetch(_CHUNK, timeout=_TO_READ):
                 yield Chunk(tuple(map(_row, found)))
             bases = await connection.cursor(sql.LOAD_BASES, self._slots)
-            while found := await bases.fetch(_CHUNK):
+            while found := await bases.fetch(_CHUNK, timeout=_TO_READ):
                 self._bases.update((key, int(amount)) for key, amount in found)
                 yield Chunk(bases={decoded(key): int(amount) for key, amount in found})
             await connection.execute("COMMIT")
@@ -134,7 +143,7 @@ class PostgresStorage:
         except BaseException:
             self._fail(None)
             raise
-        self._cursor, self._token = seq, token
+        self._cursor, self._token, self._fresh = seq, token, True
 
     async def commit(self, changes: Changes) -> tuple[Row, ...]:
         """Write all changes or none: see :meth:`exporter.storage.Storage.commit`."""
@@ -294,7 +303,7 @@ class PostgresStorage:
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         seq, pruned = await connection.fetchrow(sql.READ_CLOCK)
         lost = not pruned <= self._cursor <= seq
-        if lost or await connection.fetchval(sql.COUNT_CHANGED, self._cursor) > MOST_FOLLOWED:
+        if lost or not (self._fresh or await self._few(connection)):
             await connection.execute("ROLLBACK")
             return None
         rows = await connection.fetch(sql.CHANGED_ROWS, self._slots, self._cursor)
@@ -305,9 +314,13 @@ class PostgresStorage:
         for key, amount in bases:
             added[decoded(key)] = int(amount) - self._bases.get(key, 0)
             self._bases[key] = int(amount)
-        self._cursor, self._token = seq, token
+        self._cursor, self._token, self._fresh = seq, token, False
         self._own.clear()
         return Chunk(tuple(map(_row, rows)), added)
+
+    async def _few(self, connection: _Connection) -> bool:
+        changed: int = await connection.fetchval(sql.COUNT_CHANGED, self._cursor, MOST_FOLLOWED + 1)
+        return changed <= MOST_FOLLOWED
 
     async def _find(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         connection = self._connected()
@@ -326,7 +339,9 @@ class PostgresStorage:
         await connection.execute(sql.PROBE)
         lost = await connection.fetchval(sql.TOKEN, self._cursor) != self._token
         if lost and self._cursor >= 0:
-            log.error("database went back", extra=fields(storage=self._name, commit=self._cursor))
+            log.warning(
+                "database went back, or on without us for too long", extra=fields(at=self._name)
+            )
         self._fault = None
         return lost or self._cursor < 0
 
@@ -343,9 +358,10 @@ class PostgresStorage:
             self._measured = now
             self._size = int(await connection.fetchval(sql.SIZE))
         if now >= self._pruned + _PRUNE_EVERY:
-            self._pruned = now
-            for statement in sql.PRUNE:
-                await connection.execute(statement)
+            await connection.execute(sql.FORGET)
+            done = [await connection.execute(statement, _PRUNED) for statement in sql.PRUNE]
+            if all(int(status.split()[1]) < _PRUNED for status in done):
+                self._pruned = now  # otherwise there is more
 
     def _told(self, connection: _Connection, sender: int, *_: object) -> None:
         if sender != connection.get_server_pid():

@@ -62,6 +62,7 @@ MIGRATIONS = (
         PRIMARY KEY (kind, key)
     );
     CREATE INDEX esim_exporter_rows_seq ON esim_exporter_rows (seq);
+    CREATE INDEX esim_exporter_rows_gone ON esim_exporter_rows (seq) WHERE data IS NULL;
     CREATE TABLE esim_exporter_bases (
         key      bytea PRIMARY KEY,
         slot     smallint NOT NULL,
@@ -125,7 +126,9 @@ LOAD_ROWS = f"""
     WHERE data IS NOT NULL AND {_MINE} ORDER BY kind, key
 """  # noqa: S608  # all of it is written here
 LOAD_BASES = f"SELECT key, amount FROM esim_exporter_bases WHERE {_MINE}"  # noqa: S608  # likewise
-COUNT_CHANGED = "SELECT count(*) FROM esim_exporter_rows WHERE seq > $1"
+COUNT_CHANGED = """
+    SELECT count(*) FROM (SELECT 1 FROM esim_exporter_rows WHERE seq > $1 LIMIT $2::bigint) AS changed
+"""
 CHANGED_ROWS = f"""
     SELECT kind, key, version, data FROM esim_exporter_rows WHERE seq > $2 AND {_MINE}
 """  # noqa: S608  # likewise
@@ -144,19 +147,27 @@ SIZE = """
         'esim_exporter_clock', 'esim_exporter_commits', 'esim_exporter_rows',
         'esim_exporter_bases']) AS name
 """
-PRUNE = (
-    f"""
+FORGET = f"""
     UPDATE esim_exporter_clock SET pruned = greatest(pruned, coalesce((
         SELECT max(seq) FROM esim_exporter_commits WHERE at < now() - interval '{REMEMBERED}'
     ), 0))
-    """,  # noqa: S608  # likewise
+"""  # noqa: S608  # likewise
+"""Who last followed before ``pruned`` has to load afresh."""
+PRUNE = (
     """
-    DELETE FROM esim_exporter_rows
-    WHERE data IS NULL AND seq <= (SELECT pruned FROM esim_exporter_clock)
+    DELETE FROM esim_exporter_rows WHERE data IS NULL AND seq IN (
+        SELECT seq FROM esim_exporter_rows
+        WHERE data IS NULL AND seq <= (SELECT pruned FROM esim_exporter_clock) LIMIT $1
+    )
     """,
-    "DELETE FROM esim_exporter_commits WHERE seq < (SELECT pruned FROM esim_exporter_clock)",
+    """
+    DELETE FROM esim_exporter_commits WHERE seq IN (
+        SELECT seq FROM esim_exporter_commits
+        WHERE seq < (SELECT pruned FROM esim_exporter_clock) LIMIT $1
+    )
+    """,
 )
-"""Removes what nobody follows any more: who last did before ``pruned`` has to load afresh."""
+"""Remove some of what nobody follows any more."""
 
 
 class Place(NamedTuple):
