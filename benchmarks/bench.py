@@ -19,7 +19,7 @@ from benchmarks.process import Place, Unavailable, free_port, pinning, serving
 from benchmarks.report import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.process import Server
 
@@ -185,19 +185,27 @@ class Bench:
 
     @contextmanager
     def exporter(
-        self, path: Path, *, server: str = HYPERCORN, stalls: Path | None = None
+        self,
+        storage: Path | str,
+        *,
+        server: str = HYPERCORN,
+        stalls: Path | None = None,
+        flags: Sequence[str] = (),
     ) -> Iterator[tuple[Server, int]]:
         """Serve a storage; gives the server, whose port is the internal one, and the public port.
 
-        ``stalls`` is the file that stalls of the event loop are noted in.
+        ``storage`` is a file or a URL; ``stalls`` the file that stalls of the event loop are
+        noted in.
         """
         port, public = free_port(), free_port()
+        url = storage if isinstance(storage, str) else f"sqlite:///{storage}"
         module = ["exporter"] if stalls is None else ["benchmarks.stalls", str(stalls)]
         command = [
             *(sys.executable, "-m", *module, "serve", "--log.level=warn", "--limits.max-esims=0"),
             f"--web.listen-address=127.0.0.1:{port}",
             f"--webhook.listen-address=127.0.0.1:{public}",
-            f"--storage.url=sqlite:///{path}",
+            f"--storage.url={url}",
+            *flags,
         ]
         if server != HYPERCORN:
             command.append(f"--web.server={server}")

@@ -111,6 +111,23 @@ def pin_load() -> None:
         os.sched_setaffinity(0, {CORES[1]})
 
 
+@contextmanager
+def unpinned() -> Iterator[None]:
+    """Let this process, and those it starts meanwhile, run on all cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    _free.append(None)
+    try:
+        yield
+    finally:
+        _free.pop()
+        os.sched_setaffinity(0, before)
+
+
+_free: list[None] = []
+"""Not empty while servers are not pinned."""
+
+
 def busy(seconds: float = 1.0) -> float:
     """Return the share of the machine's processor time that is used while this one waits."""
     before = _processor_times()
@@ -181,7 +198,8 @@ def end(process: subprocess.Popen[Any]) -> None:
 def pinning() -> list[str]:
     """Return the front of a command that is to run on the servers' core."""
     taskset = shutil.which("taskset")
-    return [taskset, "--cpu-list", str(CORES[0])] if PINNED and taskset else []
+    pinned = PINNED and taskset and not _free
+    return [str(taskset), "--cpu-list", str(CORES[0])] if pinned else []
 
 
 def _wait_until_ready(server: Server, path: str, deadline: float) -> None:

@@ -26,15 +26,16 @@ from exporter.storage import Changes
 from exporter.work import Work, events_of, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from exporter.drafts import Fetched
     from exporter.exposition import Exposition
     from exporter.fleet import Fleet
     from exporter.merge import Result
     from exporter.rejections import Rejections
     from exporter.selfmetrics import SelfMetrics
-    from exporter.storage import SharedStorage, Storage
+    from exporter.storage import Key, SharedStorage, Storage, Table
     from exporter.work import Command, Delivery
 
 log = logging.getLogger(__name__)
@@ -240,22 +241,20 @@ class Intake:
     async def _settle(self, batch: list[Work]) -> list[object]:
         """Merge and commit a batch, again where others were first; return what became of each."""
         fetched: dict[Any, Any] = {}
+        missing: set[Any] = set()
         for _ in range(_MOST_TRIES):
             state = self.state
             assert state, "nothing is taken before there is a state"
+            missing.update(needed(state.fleet, events_of(batch)))
+            if more := missing - fetched.keys():
+                fetched |= await self._fetch(more)
+            draft = state.fleet.draft(self._clock(), fetched)
+            rejections = state.rejections.draft()
             try:
-                if self.replica and (wanted := needed(state.fleet, events_of(batch))):
-                    fetched |= await self.replica.fetch([w for w in wanted if w not in fetched])
-                draft = state.fleet.draft(self._clock(), fetched)
-                rejections = state.rejections.draft()
                 answers = [merge(work, draft, rejections) for work in batch]
-            except NotFetched as missing:
-                assert self.replica, "all is in memory where the storage is not shared"
-                fetched |= await self.replica.fetch([missing.wanted])
+            except NotFetched as found:  # by a command
+                missing.add(found.wanted)
                 continue
-            except StorageError as error:
-                self._failed_with(error)
-                raise
             changes = draft.changes()
             changes = Changes((*changes.rows, *rejections.changes()), changes.bases)
             if not await self._commit(changes):
@@ -266,6 +265,14 @@ class Intake:
             self._metrics.rejected_dropped.inc(rejections.dropped)
             return answers
         raise StorageUnavailable("others change the same rows all the time")
+
+    async def _fetch(self, wanted: Iterable[tuple[Table, Key]]) -> Fetched:
+        assert self.replica, "all is in memory where the storage is not shared"
+        try:
+            return await self.replica.fetch(wanted)
+        except StorageError as error:
+            self._failed("cannot read what is stored", error)
+            raise
 
     async def _expire(self) -> bool:
         """Commit some of what is due; return whether there may be more."""
@@ -302,7 +309,8 @@ class Intake:
             self._metrics.conflicts.inc()
             await self._follow_others()
         except StorageError as error:
-            self._failed_with(error)
+            self._metrics.commit_errors.inc()
+            self._failed("commit failed", error)
             raise
         finally:
             self._committing = False
@@ -313,7 +321,7 @@ class Intake:
         try:
             await self._follow_others()
         except StorageError as error:
-            self._failed_with(error)
+            self._failed("cannot follow other replicas", error)
             return False
         return True
 
@@ -325,11 +333,10 @@ class Intake:
             log.warning("too much to follow, the state is loaded afresh")
             self.state = await self._load()
 
-    def _failed_with(self, error: StorageError) -> None:
+    def _failed(self, what: str, error: StorageError) -> None:
         """Refuse deliveries from now on, until :meth:`_recover` succeeds."""
         self._failure = error
-        self._metrics.commit_errors.inc()
-        log.error("commit failed", extra=fields(error=error))
+        log.error(what, extra=fields(error=error))
 
     async def _recover(self) -> bool:
         """Probe the failed storage, load the state afresh where need be; return success."""

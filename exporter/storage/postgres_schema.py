@@ -127,7 +127,8 @@ LOAD_ROWS = f"""
 """  # noqa: S608  # all of it is written here
 LOAD_BASES = f"SELECT key, amount FROM esim_exporter_bases WHERE {_MINE}"  # noqa: S608  # likewise
 COUNT_CHANGED = """
-    SELECT count(*) FROM (SELECT 1 FROM esim_exporter_rows WHERE seq > $1 LIMIT $2::bigint) AS changed
+    SELECT count(*)
+    FROM (SELECT 1 FROM esim_exporter_rows WHERE seq > $1 LIMIT $2::bigint) AS changed
 """
 CHANGED_ROWS = f"""
     SELECT kind, key, version, data FROM esim_exporter_rows WHERE seq > $2 AND {_MINE}

@@ -1,0 +1,149 @@
+"""R1 and R2: several replicas on PostgreSQL, beside one process on SQLite.
+
+Nothing is pinned to a core here: replicas, database and load share what there is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.bench import ESIMS_PATH
+from benchmarks.client import GZIP, IDENTITY, fetch
+from benchmarks.load import Load
+from benchmarks.process import Unavailable, unpinned
+from benchmarks.report import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.bench import Bench
+    from benchmarks.load import Outcome
+    from benchmarks.process import Server
+
+_CONNECTIONS: Final = 64
+_FASTEST: Final = 12_000
+"""Requests that are made ready for each second of a run."""
+
+SQLITE: Final = "one process on SQLite"
+SHARDS: Final = 4
+_COPY: Final = 3600.0
+"""Seconds for copying a fleet to PostgreSQL, at most."""
+
+
+def throughput(bench: Bench) -> Iterator[Row]:
+    """Send as fast as it takes them: to one process on SQLite, one and two on PostgreSQL."""
+    profile = bench.profile
+    counts = (1, 2)
+    alone: list[float] = []
+    shared: dict[int, list[float]] = {count: [] for count in counts}
+    notes: dict[int, str] = {}
+    with unpinned(), _postgres(bench) as database, ExitStack() as stack:
+        url = _copied(bench, database, profile.esims)
+        single = stack.enter_context(bench.exporter(bench.storage(profile.esims)))
+        replicas = [stack.enter_context(bench.exporter(url)) for _ in range(max(counts))]
+        for server, _ in (single, *replicas):
+            fetch(server.port, ESIMS_PATH, GZIP)
+            server.wait_until_quiet(profile.quiet)
+        for place in range(profile.push_rounds + 1):
+            rate, _ = _rate(bench, [single], [server for server, _ in replicas])
+            idle = [single[0]]
+            for count in counts:
+                used, others = replicas[:count], [s for s, _ in replicas[count:]]
+                found, notes[count] = _rate(bench, used, idle + others)
+                if place:  # the first round is the warm-up
+                    shared[count].append(found)
+            if place:
+                alone.append(rate)
+    for count in counts:
+        what = f"durable events per second on PostgreSQL, {count} replica{'s' * (count > 1)}"
+        rates = (tuple(shared[count]), SQLITE, tuple(alone))
+        yield Row("R1", what, "events/s", *rates, note=notes[count])
+
+
+def large(bench: Bench) -> Iterator[Row]:
+    """Start replicas on a large fleet: all of it, and one shard of four."""
+    esims = max(bench.profile.start_sizes)
+    with unpinned(), _postgres(bench) as database:
+        url = _copied(bench, database, esims)
+        size = int(database.execute("SELECT pg_database_size(current_database())", url))
+        yield Row("R2", f"size of the database with {esims:,} eSIMs", "B", (float(size),))
+        for flags, name in (
+            ((), "all of it"),
+            ((f"--total-shards={SHARDS}",), f"one shard of {SHARDS}"),
+        ):
+            starts, memory = [], 0.0
+            for _ in range(bench.profile.starts):
+                with bench.exporter(url, flags=flags) as (server, _):
+                    starts.append(server.start_seconds)
+                    for encoding in (GZIP, IDENTITY):
+                        fetch(server.port, ESIMS_PATH, encoding)
+                    memory = float(server.rss)
+            what = f"of a replica with {esims:,} eSIMs in PostgreSQL, {name}"
+            yield Row("R2", f"start to ready {what}", "s", tuple(starts))
+            yield Row("R2", f"memory after scrapes {what}", "B", (memory,))
+
+
+def _rate(bench: Bench, used: list[tuple[Server, int]], others: list[Server]) -> tuple[float, str]:
+    """Return events per second with these in use and others paused, and where the time went."""
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        for server in others:
+            stack.enter_context(server.paused())
+        before = sum(server.cpu for server, _ in used)
+        loads = [_load(bench, public, len(used)) for _, public in used]
+        outcomes: list[Outcome] = list(threads.map(bench.send, loads))
+        spent = sum(server.cpu for server, _ in used) - before
+    if any(outcome.errors or not outcome.answered for outcome in outcomes):
+        raise Unavailable(f"events were answered with {[outcome.codes for outcome in outcomes]}")
+    events = sum(outcome.answered for outcome in outcomes)
+    generators = sum(outcome.busy for outcome in outcomes)
+    return sum(outcome.rate for outcome in outcomes), (
+        f"{1e6 * spent / events:.0f} µs of processor time an event in the exporter; the load "
+        f"generators used {generators:.0%} of a core"
+    )
+
+
+def _load(bench: Bench, public: int, replicas: int) -> Load:
+    seconds = bench.profile.push_seconds
+    return Load(
+        public,
+        count=int(_FASTEST * seconds) // replicas,
+        esims=bench.profile.esims,
+        connections=_CONNECTIONS // replicas,
+        seconds=seconds,
+    )
+
+
+def _copied(bench: Bench, database: Any, esims: int) -> str:
+    """Return the URL of a database with a fleet of that size."""
+    url: str = database.new_database()
+    command = ("storage", "copy", f"sqlite:///{bench.storage(esims)}", url)
+    done = subprocess.run(  # noqa: S603  # our own command
+        [sys.executable, "-m", "exporter", *command],
+        capture_output=True,
+        cwd=bench.folder,
+        env=bench.place.environ,
+        check=False,
+        timeout=_COPY,
+    )
+    if done.returncode:
+        raise Unavailable(f"could not copy to PostgreSQL: {done.stderr.decode()[-300:]}")
+    return url
+
+
+@contextmanager
+def _postgres(bench: Bench) -> Iterator[Any]:
+    """Run PostgreSQL with its settings as they are."""
+    # The tests know where the program is, and how to run it.
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+    import postgres  # noqa: PLC0415
+    import programs  # noqa: PLC0415
+
+    if programs.find("postgres") is None:
+        raise Unavailable("PostgreSQL is not installed")
+    with postgres.running("shared_buffers=128MB") as server:
+        yield server
