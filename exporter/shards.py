@@ -51,9 +51,17 @@ class Shard:
         """Return the slots it owns."""
         return tuple(at for at, owner in enumerate(owners(self.total)) if owner == self.number)
 
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"shard {self.number} of {self.total}, counted from 0"
+
+    def owner_of(self, vendor: str, esim_id: str) -> int:
+        """Return the number of the shard that an eSIM is one of."""
+        return owners(self.total)[slot_of(vendor, esim_id)]
+
     def keeps(self, vendor: str, esim_id: str) -> bool:
         """Return whether an eSIM is one of its own."""
-        return self.whole or owners(self.total)[slot_of(vendor, esim_id)] == self.number
+        return self.whole or self.owner_of(vendor, esim_id) == self.number
 
     def owns(self, slot: int) -> bool:
         """Return whether a slot is one of its own."""

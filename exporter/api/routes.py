@@ -121,7 +121,7 @@ class Api:
         key = self._key(esim_id, vendor)
         esim = self._parts.queries.esim(self._state().fleet, key)
         if esim is None:
-            raise NotFound(NO_ESIM)
+            raise NotFound(self._no_esim(*key))
         return shapes.EsimData.of(esim)
 
     async def _delete_esim(self, esim_id: str, *, vendor: str | None) -> shapes.Deleted:
@@ -180,12 +180,20 @@ class Api:
             raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)
         return state
 
+    def _no_esim(self, *key: str) -> str:
+        """Return what is said where an eSIM is not in memory; ``key`` ends with its id."""
+        shard, (*vendors, esim_id) = self._state().fleet.shard, key
+        if shard is None or any(shard.keeps(vendor, esim_id) for vendor in vendors):
+            return NO_ESIM
+        owners = sorted({shard.owner_of(vendor, esim_id) for vendor in vendors})
+        return f"{NO_ESIM} here ({shard}); it may be in shard {' or '.join(map(str, owners))}"
+
     def _key(self, esim_id: str, vendor: str | None) -> EsimKey:
         if vendor:
             return vendor, esim_id
         vendors = self._parts.queries.vendors_of(self._state().fleet, esim_id)
         if not vendors:
-            raise NotFound(NO_ESIM)
+            raise NotFound(self._no_esim(*self._state().fleet.totals.vendors, esim_id))
         if len(vendors) > 1:
             raise BadRequest(f"vendor: needed, there is such an eSIM of {' and of '.join(vendors)}")
         return vendors[0], esim_id

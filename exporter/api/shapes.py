@@ -39,6 +39,8 @@ class StorageStatus:
     wal_size_bytes: int
     damaged_rows: int
     """Damage found when it was last loaded."""
+    lag_seconds: float | None
+    """Since all that other replicas had committed was known; null where there can be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ class ExporterStatus:
     time: int
     """The exporter's clock."""
     storage: StorageStatus
+    shard: int
+    """Which part of the fleet all of this is about, counted from 0."""
+    total_shards: int
     esims: int
     """eSIMs with series of their own."""
     esims_over_limit: int

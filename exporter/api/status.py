@@ -9,6 +9,7 @@ import exporter
 from exporter.api import shapes
 from exporter.exposition import vendor_views
 from exporter.records import Feed
+from exporter.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ class Parts:
 def exporter_status(parts: Parts, state: State) -> shapes.ExporterStatus:
     """Return the exporter at this moment."""
     sizes, now = parts.storage.sizes(), parts.clock()
+    shard = state.fleet.shard or Shard()
     return shapes.ExporterStatus(
         version=exporter.__version__,
         started=int(parts.started),
@@ -44,7 +46,10 @@ def exporter_status(parts: Parts, state: State) -> shapes.ExporterStatus:
             size_bytes=sizes.storage,
             wal_size_bytes=sizes.wal,
             damaged_rows=state.damage,
+            lag_seconds=parts.intake.replica.lag if parts.intake.replica else None,
         ),
+        shard=shard.number,
+        total_shards=shard.total,
         esims=len(state.fleet.esims),
         esims_over_limit=len(state.fleet.over),
         esims_limit=state.fleet.policy.max_esims,

@@ -123,12 +123,14 @@ def figures(parts: Parts, c: Condition, events: Pace, up: float) -> Iterator[Fig
     yield _refused(total(parts.metrics.rejected), c)
     if state := parts.intake.state:
         yield _esims(state.fleet, parts.settings().limits.max_esims)
-    sizes = parts.storage.sizes()
+    sizes, replica = parts.storage.sizes(), parts.intake.replica
     yield Figure(
         "Storage",
         "failing" if c.storage_failed else size(sizes.storage),
         "critical" if c.storage_failed or c.damage else "good",
-        f"and a log of {size(sizes.wal)}",
+        f"others were followed {span(replica.lag)} ago"
+        if replica
+        else f"and a log of {size(sizes.wal)}",
     )
     ready = c.loaded and not c.stopping
     words = "ready" if ready else "stopping" if c.stopping else "loading"
@@ -184,7 +186,9 @@ def _esims(fleet: Fleet, limit: int) -> Figure:
     tracked, over = len(fleet.esims), len(fleet.over)
     of = f"at most {count(limit)} have series" if limit else "no limit on series"
     full = limit and tracked >= _NEARLY_FULL * limit
-    return Figure("eSIMs", count(tracked + over), "warning" if over or full else "good", of)
+    shard = fleet.shard
+    name = "eSIMs" if shard is None or shard.whole else f"eSIMs of {shard}"
+    return Figure(name, count(tracked + over), "warning" if over or full else "good", of)
 
 
 def _rate(number: float) -> str:
