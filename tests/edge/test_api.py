@@ -12,7 +12,7 @@ from urllib.parse import quote
 import bcrypt
 import pytest
 from documented import SCHEMA, ask
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from running import PAYLOADS, USAGE, Serving, encoded, event, samples, serving
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -218,6 +218,8 @@ def test_answers_are_as_documented_whatever_is_asked(endpoint: Endpoint, server:
         | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
     )
     def try_it(case: Case[Any]) -> None:
+        query = [quote(str(value)) for value in (case.query or {}).values()]
+        assume(sum(map(len, query)) < 12_000)  # a longer head is refused with 431
         # Cursors are opaque: one that is made up is rightly refused.
         excluded: list[Any] = [positive_data_acceptance] if "after" in (case.query or {}) else []
         case.call_and_validate(base_url=server.internal, excluded_checks=excluded)
