@@ -8,6 +8,7 @@ whatever the order of arrival.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -52,6 +53,8 @@ class Blocks(Generic[K, R]):
         self._count = 0
         self.shape = 0
         """Rises whenever records may have come to lie in other blocks."""
+        self._looked = 0
+        """Place of the block that was found due last."""
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
@@ -141,8 +144,18 @@ class Blocks(Generic[K, R]):
                 self._merge(index)
 
     def due(self, now: float) -> Iterator[Block[K, R]]:
-        """Yield the blocks in which something may be due; who looks sets their ``due`` anew."""
-        return (block for block in self._blocks if block.due <= now)
+        """Yield the blocks in which something may be due; who looks sets their ``due`` anew.
+
+        The next look goes on where this one stops, so that few at a time are found without
+        passing by all others each time.
+        """
+        blocks = self._blocks
+        start = min(self._looked, len(blocks))
+        for at in chain(range(start, len(blocks)), range(start)):
+            if blocks[at].due <= now:
+                self._looked = at
+                yield blocks[at]
+        self._looked = 0
 
     def touch(self, key: K) -> None:
         """Note that the record with this key changed in place."""

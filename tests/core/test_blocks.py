@@ -215,7 +215,8 @@ def test_nothing_due_is_missed_whatever_came_and_went(
         blocks.remove(("v", f"{number:04}"))
     for number, due in replaced.items():
         blocks.add(Record(f"{number:04}", due=due))
-    assert looked_at(blocks, now) == [record for record in blocks if record.due <= now]
+    found = sorted(looked_at(blocks, now), key=lambda record: record.name)
+    assert found == [record for record in blocks if record.due <= now]
 
 
 def test_what_is_due_is_found_after_its_block_was_merged() -> None:
@@ -227,6 +228,30 @@ def test_what_is_due_is_found_after_its_block_was_merged() -> None:
     remove(blocks, range(FULL, last))
     assert sizes(blocks) == [FULL + 1]
     assert [record.name for record in looked_at(blocks, 5)] == [f"{last:04}"]
+
+
+def test_who_takes_few_of_what_is_due_passes_by_each_block_once() -> None:
+    looks = []
+
+    class Looked:
+        """Stands in a block's place, and tells who looks at it."""
+
+        def __init__(self, due: float) -> None:
+            self._due = due
+
+        @property
+        def due(self) -> float:
+            looks.append(self)
+            return self._due
+
+    blocks: Blocks[str, str] = Blocks()
+    waiting = [Looked(0.0 if at % 4 == 1 else inf) for at in range(100)]
+    blocks.blocks[:] = waiting  # type: ignore[assignment]
+    for _ in range(25):
+        next(blocks.due(1))._due = inf  # type: ignore[attr-defined]
+
+    assert next(blocks.due(1), None) is None
+    assert len(looks) <= 100 + 25 + 100
 
 
 def test_records_are_never_due_unless_told() -> None:
