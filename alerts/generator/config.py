@@ -74,6 +74,8 @@ class Config:
     signature_share: float = 0.05
     rejected_most: float = 0.5
     crash_loop: int = 3
+    replica_lag: str = "30s"
+    """Replicas look at what others did twice a second."""
     slow_share: float = 0.01
     error_budget: float = 0.001
     """Share of webhook requests that may be answered with 5xx."""

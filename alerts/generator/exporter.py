@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alerts.generator.rules import Alert, Group, Recording, Scope, Severity
+from alerts.generator.shards import kept
 
 _GROUPS = 'rule_group=~".*;esim-.*"'
 
@@ -22,8 +23,37 @@ def _down(job: str, what: str) -> Alert:
     )
 
 
-def _ticket(name: str, for_: str, expr: str, summary: str, description: str) -> Alert:
-    return Alert(name, Severity.WARNING, Scope.EXPORTER, expr, summary, description, for_=for_)
+def _one_down(job: str, what: str) -> Alert:
+    return Alert(
+        "EsimReplicaDown",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+min without (instance, pod) (up{{job="{job}"}})
+  < max without (instance, pod) (up{{job="{job}"}})
+""",
+        "One of several targets of the exporter is not being scraped.",
+        f"A target of job {job} has not answered a scrape for 15 minutes. Where no other replica "
+        f"shows the same shard, no alert about {what} can fire.",
+        for_="15m",
+        labels={"job": job},
+    )
+
+
+def _ticket(
+    name: str, for_: str, expr: str, summary: str, description: str, *, why: str = ""
+) -> Alert:
+    return Alert(
+        *(name, Severity.WARNING, Scope.EXPORTER, expr, summary, description), for_=for_, why=why
+    )
+
+
+_TOTAL_SHARDS = "max without (instance, pod) (esim_exporter_total_shards)"
+_SHOWN_SHARDS = """
+count without (shard) (
+      count_values without (instance, pod) ("shard", esim_exporter_shard)
+    )
+""".strip()
 
 
 EXPORTER = Group(
@@ -32,12 +62,28 @@ EXPORTER = Group(
     (
         _down("@job", "the fleet, the feed or the exporter"),
         _down("@esims_job", "single eSIMs"),
+        _one_down("@job", "its part of the fleet"),
+        _one_down("@esims_job", "its part of the eSIMs"),
+        Alert(
+            "EsimStorageDown",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            "min without (instance, pod) (esim_exporter_storage_up) == 0",
+            "The exporter's storage does not work, so events are refused.",
+            "A process of job {{ $labels.job }} has not been able to write to its storage for "
+            "two minutes; it refuses every event and shows the fleet as it was.",
+            for_="2m",
+            why="One replica is enough: as many deliveries as reach it are refused. Longer than a "
+            "failover, and no later than EsimWebhookErrorBudgetBurn, which the routes let it mute, "
+            "as EsimStorageNotCommitting, which is for a storage that works each time it is tried "
+            "and fails with the next commit.",
+        ),
         Alert(
             "EsimStorageNotCommitting",
             Severity.CRITICAL,
             Scope.EXPORTER,
             """
-max without (instance, pod) (
+sum without (instance, pod) (
   sum without (vendor, reason) (
     increase(esim_exporter_webhook_rejected_total{reason="storage"}[15m])
   ) > 0
@@ -70,7 +116,7 @@ max without (instance, pod) (
         _ticket(
             "EsimCapReached",
             "15m",
-            "max without (instance, pod) (esim_exporter_esims_over_limit) > 0",
+            f"{kept('esim_exporter_esims_over_limit')} > 0",
             "More eSIMs than the exporter may show series for.",
             '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} are over the limit and '
             "have no series, so no alert about them alone can fire.",
@@ -90,6 +136,37 @@ max without (instance, pod) (
             "The exporter could not apply its changed settings.",
             "Job {{ $labels.job }} goes on with its last good settings; they will not survive a "
             "restart.",
+        ),
+        Alert(
+            "EsimShardMissing",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"{_TOTAL_SHARDS}\n  - {_SHOWN_SHARDS}\n> 0",
+            "A part of the fleet is not shown, so nothing about it can be alerted on.",
+            "Of the shards of job {{ $labels.job }} no replica shows "
+            '{{ $value | printf "%.0f" }}; no alert about the eSIMs in them can fire.',
+            for_="5m",
+        ),
+        _ticket(
+            "EsimShardsDisagree",
+            "15m",
+            f"{_TOTAL_SHARDS}\n  - min without (instance, pod) (esim_exporter_total_shards)\n> 0",
+            "Replicas do not agree on the number of shards.",
+            "Some replicas of job {{ $labels.job }} have {{ $value }} shards more than others, so "
+            "eSIMs count twice or not at all.",
+        ),
+        _ticket(
+            "EsimReplicaLagging",
+            "5m",
+            """
+max without (instance, pod) (
+  esim_exporter_storage_lag_seconds and esim_exporter_storage_up == 1
+) > @replica_lag
+""",
+            "A replica does not follow what the others store.",
+            "A replica of job {{ $labels.job }} shows the fleet as it was "
+            "{{ $value | humanizeDuration }} ago.",
+            why="Not while the storage is down, which is EsimStorageDown.",
         ),
         Alert(
             "EsimClockSkew",

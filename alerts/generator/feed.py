@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from alerts.generator.rules import Alert, Group, Recording, Scope, Severity
+from alerts.generator.shards import whole
 
 _EVENTS = "vendor:esim_exporter_webhook_events:increase4h"
 _VERIFIED = "vendor:esim_exporter_webhook_signatures:increase4h"
 _UNSIGNED = "vendor:esim_exporter_webhook_signature_failures:increase4h"
 _INVALID = "vendor:esim_exporter_webhook_invalid:increase4h"
 _HEARD = "max without (instance, pod) (esim_exporter_last_received_timestamp_seconds)"
+_ACTIVATED = whole('esim_fleet_esims{status="ACTIVATED"}')
 
 _REJECTED = "esim_exporter_webhook_rejected_total"
 
@@ -49,7 +51,7 @@ sum without (instance, pod, secret) (increase(esim_exporter_webhook_signatures_t
             Scope.EXPORTER,
             f"""
 time() - {_HEARD} > @feed_silent
-and on (job, vendor) max without (instance, pod) (esim_fleet_esims{{status="ACTIVATED"}}) > 0
+and on (job, vendor) {_ACTIVATED} > 0
 """,
             "The vendor has stopped sending events.",
             "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago; every "

@@ -1,12 +1,13 @@
 """Packages, the fleet, and the account at the vendor.
 
-Only from the families ``esim_fleet_*`` and ``esim_partner_*``, so that it all works without
-series per eSIM; of the job of the groups ``exporter`` and ``fleet``.
+Only from the families ``esim_fleet_*`` and ``esim_partner_*``, and the number of shards, so that
+it all works without series per eSIM; of the job of the groups ``exporter`` and ``fleet``.
 """
 
 from __future__ import annotations
 
 from alerts.generator.rules import TERMINAL, Alert, Group, Recording, Scope, Severity
+from alerts.generator.shards import delta, resharded, whole
 
 _OVER = "package:esim_fleet_allowances_over:ratio"
 _EXHAUSTED = "package:esim_fleet_allowances_exhausted:delta4h"
@@ -16,12 +17,10 @@ _CONSUMED1D = "package:esim_fleet_data_consumed_bytes:delta1d"
 _STEADY1D = "package:esim_fleet_data_consumed_bytes:steady1d"
 _ESIMS = "vendor:esim_fleet_esims:sum"
 _ENDED4H = "vendor_status:esim_fleet_esims:delta4h"
-_ACTIVATED = 'max without (instance, pod) (esim_fleet_esims{status="ACTIVATED"})'
-
-
-def _delta(selector: str, window: str) -> str:
-    highest = "max without (instance, pod)"
-    return f"{highest} ({selector})\n  - {highest} ({selector} offset {window})"
+_ACTIVATED = whole('esim_fleet_esims{status="ACTIVATED"}')
+_STALE = whole("esim_fleet_esims_stale", "min")
+_LIVE = f'sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}})'
+_OVER_90 = whole('esim_fleet_allowances_over_threshold{threshold="0.9"}')
 
 
 PACKAGES = Group(
@@ -30,25 +29,21 @@ PACKAGES = Group(
     (
         Recording(
             _ALLOWANCES,
-            f"""
-max without (instance, pod) (
-  sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}})
-)
-""",
+            whole(_LIVE),
+            "Added up over statuses in each replica: an eSIM whose status only one of two "
+            "replicas knows to have changed counts once.",
         ),
         Recording(
             _OVER,
             f"""
-max without (instance, pod) (
-  esim_fleet_allowances_over_threshold{{threshold="0.9"}}
-    / ignoring (resource, threshold) group_left ()
-      (sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}}) > 0)
-)
+{_OVER_90}
+  / ignoring (resource, threshold) group_left () ({_ALLOWANCES} > 0)
 """,
+            "The most by the most is never above what one of the replicas has.",
         ),
-        Recording(_EXHAUSTED, _delta('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")),
-        Recording(_CONSUMED4H, _delta("esim_fleet_data_consumed_bytes_total", "4h")),
-        Recording(_CONSUMED1D, _delta("esim_fleet_data_consumed_bytes_total", "1d")),
+        Recording(_EXHAUSTED, delta('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")),
+        Recording(_CONSUMED4H, delta("esim_fleet_data_consumed_bytes_total", "4h")),
+        Recording(_CONSUMED1D, delta("esim_fleet_data_consumed_bytes_total", "1d")),
         Recording(
             _STEADY1D,
             f"""
@@ -65,9 +60,7 @@ and count_over_time({_CONSUMED4H}[1d:4h]) >= 6
             Scope.PACKAGE,
             f"""
 {_OVER} > @package_usage_high
-and max without (instance, pod) (
-  esim_fleet_allowances_over_threshold{{threshold="0.9"}}
-) >= @package_min_esims
+and {_OVER_90} >= @package_min_esims
 """,
             "Many eSIMs of a package have used most of their allowance.",
             "{{ $value | humanizePercentage }} of the eSIMs with package "
@@ -98,7 +91,7 @@ and {_EXHAUSTED}
             Severity.WARNING,
             Scope.PACKAGE,
             f"""
-min without (instance, pod) (esim_fleet_data_remaining_bytes)
+{whole("esim_fleet_data_remaining_bytes", "min")}
     / ((({_CONSUMED1D} < {_STEADY1D}) or ({_STEADY1D} <= {_CONSUMED1D})) > 0) * 1d
   < @forecast_horizon
 and {_ALLOWANCES} >= @package_min_esims
@@ -136,8 +129,8 @@ FLEET = Group(
     "esim-fleet",
     "1m",
     (
-        Recording(_ESIMS, "max without (instance, pod) (sum without (status) (esim_fleet_esims))"),
-        Recording(_ENDED4H, _delta(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h")),
+        Recording(_ESIMS, whole("sum without (status) (esim_fleet_esims)")),
+        Recording(_ENDED4H, delta(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h")),
         _mass(
             "EsimMassRevocation",
             Severity.CRITICAL,
@@ -157,21 +150,23 @@ FLEET = Group(
             f"""
 ({_ESIMS} offset 4h > @fleet_min_esims)
 unless {_ESIMS} >= @fleet_kept * ({_ESIMS} offset 4h)
+{resharded("4h")}
 """,
             "The exporter has lost track of many eSIMs.",
             "Four hours ago {{ $labels.vendor }} had "
             '{{ $value | printf "%.0f" }} eSIMs; fewer than @fleet_kept% of them are left.',
             for_="15m",
             keep="@restart",
-            why="Also where none are left, and so no series.",
+            why="Also where none are left, and so no series. Not within four hours of a change of "
+            "the shards' number: while only some replicas had the new one, eSIMs counted twice.",
         ),
         Alert(
             "EsimUsageNotMoving",
             Severity.WARNING,
             Scope.FLEET,
             f"""
-sum without (package_id) (
-{_delta("esim_fleet_data_consumed_bytes_total", "8h")}
+(
+{delta("esim_fleet_data_consumed_bytes_total", "8h", "shard, package_id")}
 ) == 0
 and on (job, vendor) {_ACTIVATED} > @fleet_min_esims
 """,
@@ -184,11 +179,11 @@ and on (job, vendor) {_ACTIVATED} > @fleet_min_esims
             "EsimFleetReportingStale",
             Severity.WARNING,
             Scope.FLEET,
-            """
-min without (instance, pod) (
-  esim_fleet_esims_stale / ignoring (status) (esim_fleet_esims{status="ACTIVATED"} > 0)
-) > @fleet_stale
-and min without (instance, pod) (esim_fleet_esims_stale) >= @package_min_esims
+            f"""
+{_STALE}
+  / ignoring (status) ({_ACTIVATED} > 0)
+> @fleet_stale
+and {_STALE} >= @package_min_esims
 """,
             "Many activated eSIMs have stopped reporting.",
             "{{ $value | humanizePercentage }} of the activated eSIMs of {{ $labels.vendor }} "
@@ -200,7 +195,9 @@ and min without (instance, pod) (esim_fleet_esims_stale) >= @package_min_esims
     ),
 )
 
-_NOTICE = "max without (instance, pod, event_type) (esim_partner_last_event_timestamp_seconds"
+_NOTICE = (
+    "max without (instance, pod, shard, event_type) (esim_partner_last_event_timestamp_seconds"
+)
 
 PARTNER = Group(
     "esim-partner",
@@ -225,7 +222,8 @@ unless
             "EsimPartnerBalanceLow",
             Severity.WARNING,
             Scope.FLEET,
-            "max without (instance, pod) (esim_partner_balance < esim_partner_balance_threshold)",
+            "max without (instance, pod, shard) (\n"
+            "  esim_partner_balance < esim_partner_balance_threshold\n)",
             "The balance at the vendor is below its threshold.",
             'The balance at {{ $labels.vendor }} is {{ $value | printf "%.2f" }} '
             "{{ $labels.currency }}, below the threshold.",

@@ -103,9 +103,11 @@ def _inhibit_rules(config: Config) -> list[dict[str, list[str]]]:
         ),
         _mute(['alertname="EsimEventsSilent"'], ['scope="esim"', 'severity!="none"'], "vendor"),
         _mute(
-            ['alertname="EsimStorageNotCommitting"'],
+            ['alertname=~"EsimStorageDown|EsimStorageNotCommitting"'],
             [f'alertname=~"EsimWebhookFeed.+|EsimWebhookErrorBudgetBurn|{follows}"'],
         ),
+        _mute(['alertname="EsimStorageDown"'], ['alertname="EsimStorageNotCommitting"']),
+        _mute(['alertname="EsimShardMissing"'], ['alertname=~"EsimFleetShrunk|EsimReplicaDown"']),
         _mute(
             [f'alertname=~"{refused}"', 'severity="critical"'],
             [f'alertname=~"EsimWebhookFeed.+|{follows}"'],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.generator import palette, process, variables, webhook
+from grafana.generator import palette, process, replicas, variables, webhook
 from grafana.generator.alerts import firing, of_exporter
 from grafana.generator.layout import dashboard
 from grafana.generator.panels import (
@@ -12,6 +12,7 @@ from grafana.generator.panels import (
     Words,
     figure,
     label_figure,
+    up_or_down,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ def make() -> Dashboard:
                     (8, _halves(process.memory(), process.processor())),
                 ],
             ),
+            (
+                "Replicas and shards",
+                [
+                    (
+                        8,
+                        [
+                            *((3, replicas.storage()), (4, replicas.missing())),
+                            *((6, replicas.shards()), (6, replicas.lag())),
+                            (5, replicas.conflicts()),
+                        ],
+                    )
+                ],
+            ),
         ],
     )
 
@@ -68,21 +82,15 @@ def _thirds(*panels: Panel) -> list[tuple[int, Panel]]:
 
 
 def _up() -> stat.Panel:
-    panel = figure(
+    return up_or_down(
         Words(
             "Up",
             """Whether Prometheus reaches every chosen instance. While it is down, events are lost
             after the vendor's three retries: start it; the runbook is EsimExporterDown.""",
             "not scraped",
         ),
-        [Query("min(up{@exporter})", instant=True)],
-        "none",
-        ((None, palette.CRITICAL), (1, palette.GOOD)),
-        trend=False,
+        Query("min(up{@exporter})", instant=True),
     )
-    colours = {"0": palette.CRITICAL, "1": palette.GOOD}
-    states = palette.coloured(colours, {"0": "DOWN", "1": "UP"})
-    return panel.mappings([states, palette.empty("not scraped")])
 
 
 def _version() -> stat.Panel:
@@ -137,8 +145,9 @@ def _esims() -> stat.Panel:
     return figure(
         Words(
             "Cap used",
-            """eSIMs with series of their own, of those that --limits.max-esims allows. Near 100 %:
-            raise it, with memory for Prometheus and the exporter in mind.""",
+            """eSIMs with series of their own, of those that --limits.max-esims allows; of several
+            shards the fullest. Near 100 %: raise it, with memory for Prometheus and the exporter in
+            mind.""",
             "no cap",
         ),
         [
@@ -162,7 +171,7 @@ def _over_limit() -> stat.Panel:
             alone can fire. Not 0: raise --limits.max-esims.""",
             "not loaded",
         ),
-        [Query("max(esim_exporter_esims_over_limit{@exporter})", instant=True)],
+        [Query(replicas.kept("esim_exporter_esims_over_limit{@exporter}"), instant=True)],
         "locale",
         palette.above((1, palette.CRITICAL)),
         trend=False,

@@ -348,11 +348,11 @@ def _balance() -> timeseries.Panel:
         ),
         [
             Query(
-                "min without (instance, pod, job) (esim_partner_balance{@fleet})",
+                "min without (instance, pod, shard, job) (esim_partner_balance{@fleet})",
                 "{{vendor}} {{currency}}",
             ),
             Query(
-                "max without (instance, pod, job) (esim_partner_balance_threshold{@fleet})",
+                "max without (instance, pod, shard, job) (esim_partner_balance_threshold{@fleet})",
                 "threshold {{vendor}} {{currency}}",
             ),
         ],

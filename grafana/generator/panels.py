@@ -119,6 +119,15 @@ def figure(
     return panel if decimals is None else panel.decimals(decimals)
 
 
+def up_or_down(words: Words, query: Query) -> stat.Panel:
+    """Return ``UP`` for 1 and ``DOWN`` for 0."""
+    steps = ((None, palette.CRITICAL), (1, palette.GOOD))
+    panel = figure(words, [query], "none", steps, trend=False)
+    colours = {"0": palette.CRITICAL, "1": palette.GOOD}
+    states = palette.coloured(colours, {"0": "DOWN", "1": "UP"})
+    return panel.mappings([states, palette.empty(words.no_data)])
+
+
 def label_figure(
     words: Words, query: Query, label: str, colours: dict[str, str] | None = None
 ) -> stat.Panel:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from grafana.generator import palette
 from grafana.generator.panels import Query, Words, dashed, lines, quantiles
+from grafana.generator.replicas import kept
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import timeseries
@@ -17,7 +18,7 @@ def commits() -> timeseries.Panel:
         Words(
             "Time of a commit",
             """Until a batch is on disk. This is most of the time to answer; when it rises, the disk
-            is slow or shared.""",
+            or the database is slow or shared.""",
             "no commits",
         ),
         quantiles("esim_exporter_storage_commit_duration_seconds", "@exporter", 0.5, 0.95, 0.99),
@@ -31,8 +32,8 @@ def failures() -> timeseries.Panel:
     return lines(
         Words(
             "Failed commits",
-            """In five minutes. Any is a page (EsimStorageNotCommitting): deliveries are refused
-                until the disk takes them. Free space, or look into the log.""",
+            """In five minutes. Any may become a page (EsimStorageDown): deliveries are refused
+                until the storage takes them. Free space, or look into the log.""",
             "not scraped",
         ),
         [
@@ -52,13 +53,15 @@ def storage() -> timeseries.Panel:
     return lines(
         Words(
             "Size of the storage",
-            """It follows the number of eSIMs, not the traffic. A log that only grows cannot be
-            checkpointed: something else holds the file.""",
+            """It follows the number of eSIMs, not the traffic; a shared database holds those of all
+            shards. A log that only grows cannot be checkpointed: something else holds the
+            file.""",
             "not scraped",
         ),
         [
-            Query("sum(esim_exporter_storage_size_bytes{@exporter})", "database"),
-            Query("sum(esim_exporter_storage_wal_size_bytes{@exporter})", "write-ahead log"),
+            # Replicas share one.
+            Query("max(esim_exporter_storage_size_bytes{@exporter})", "database"),
+            Query("max(esim_exporter_storage_wal_size_bytes{@exporter})", "write-ahead log"),
         ],
         "bytes",
     )
@@ -69,15 +72,15 @@ def series() -> timeseries.Panel:
     panel = lines(
         Words(
             "eSIMs against the cap",
-            """With series, over the cap, and expired ones that are remembered. When the first
-            reaches the dashed line, further eSIMs get no series.""",
+            """With series, over the cap, and expired ones that are remembered; of all shards
+            together. When the first reaches the dashed line, further eSIMs get no series.""",
             "not loaded",
         ),
         [
-            Query("max(esim_exporter_esims{@exporter})", "with series"),
-            Query("max(esim_exporter_esims_over_limit{@exporter})", "over the cap"),
-            Query("max(esim_exporter_tombstones{@exporter})", "tombstones"),
-            Query("max(esim_exporter_esims_limit{@exporter} > 0)", "cap"),
+            Query(kept("esim_exporter_esims{@exporter}"), "with series"),
+            Query(kept("esim_exporter_esims_over_limit{@exporter}"), "over the cap"),
+            Query(kept("esim_exporter_tombstones{@exporter}"), "tombstones"),
+            Query(kept("(esim_exporter_esims_limit{@exporter} > 0)"), "cap"),
         ],
         "locale",
     )
@@ -104,8 +107,8 @@ def scrape_sizes() -> timeseries.Panel:
     return lines(
         Words(
             "Size of a scrape, as sent",
-            """Of the newest, by encoding. Prometheus asks for gzip; identity is a person or a
-            proxy that unpacks.""",
+            """Of the newest, by encoding; of several processes the largest. Prometheus asks for
+            gzip; identity is a person or a proxy that unpacks.""",
             "not scraped",
         ),
         [Query("max by (encoding) (esim_exporter_scrape_size_bytes{@exporter})", "{{encoding}}")],

@@ -77,7 +77,10 @@ def job() -> builders.QueryVariable:
 
 def instance() -> builders.QueryVariable:
     """Return the variable for instances of the exporter."""
-    return query("instance", "Instance", "label_values(esim_exporter_build_info{@job}, instance)")
+    names = "label_values(esim_exporter_build_info{@job}, instance)"
+    return query("instance", "Instance", names).description(
+        "Replicas of one shard show the same; an instance of several shards shows its part."
+    )
 
 
 def vendor() -> builders.QueryVariable:

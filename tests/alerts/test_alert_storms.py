@@ -137,6 +137,35 @@ def test_a_silent_feed_is_one_notification_with_all_that_follows_from_it(tmp_pat
     assert [ticket.alerts[0]["labels"]["vendor"] for ticket in tickets] == ["other", "another"]
 
 
+STORAGE_DOWN = [
+    firing("EsimStorageNotCommitting", "critical"),
+    firing("EsimWebhookFeedSilent", "critical"),
+    *(firing("EsimWebhookErrorBudgetBurn", severity) for severity in ("critical", "warning")),
+    firing("EsimUsageNotMoving", "warning"),
+]
+"""What fires because nothing can be stored."""
+
+SHARD_MISSING = [firing("EsimFleetShrunk", "critical"), firing("EsimReplicaDown", "warning")]
+"""What fires because a part of the fleet is not shown."""
+
+
+def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Path) -> None:
+    with stack.receiving() as receiver:
+        config = Config(faster=FASTER, receivers_url=receiver.url)
+        with stack.alertmanager(tmp_path, config) as alertmanager:
+            causes = ["EsimStorageDown", "EsimShardMissing"]
+            send(alertmanager, [firing(cause, "critical") for cause in causes])
+            send(alertmanager, STORAGE_DOWN + SHARD_MISSING)
+            until(lambda: len(receiver.of("pager")) >= 2)
+            # Of a route that waits longer than those of the muted ones.
+            for count, vendor in enumerate(("other", "another"), 1):
+                send(alertmanager, [firing("EsimFairUseExceeded", "warning", vendor=vendor)])
+                until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]
+
+    told_of = [a["labels"]["alertname"] for each in receiver.received for a in each.alerts]
+    assert sorted(told_of) == sorted([*causes, *2 * ["EsimFairUseExceeded"]])
+
+
 def test_without_the_silence_the_same_alerts_are_notified(tmp_path: Path) -> None:
     with stack.receiving() as receiver:
         config = Config(faster=FASTER, receivers_url=receiver.url)

@@ -1,7 +1,7 @@
 """Rules, runbooks and tests of rules name only metrics and labels that there really are.
 
-What there is comes from a running exporter that a simulated fleet has fed, and from a running
-Prometheus for the metrics about its own rules.
+What there is comes from running exporters that a simulated fleet has fed, one alone and one that
+shows a shard, and from a running Prometheus for the metrics about its own rules.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from exporter.simulate import Fault, Faults, Simulation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from postgres import Postgres
     from test_rule_lints import Rule
 
 TARGET = {"job", "instance"}
@@ -41,7 +42,13 @@ SYNTHETIC = {
 FOREIGN = {"pod"}
 """Labels that a scrape adds on Kubernetes."""
 
+MADE = {"shard"}
+"""Labels that ``count_values`` makes."""
+
 FAULTS = Faults(bad_signature=0.01, malformed=0.01)
+
+_FEWER = 40
+"""Of so many usage events the shard gets one: enough for a series of each family."""
 
 
 @dataclass
@@ -63,13 +70,14 @@ class Exposed:
 
 
 @pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
+def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exposed:
     folder = tmp_path_factory.mktemp("exposed")
     found = Exposed({name: {labels} for name, labels in SYNTHETIC.items()})
     with serving(folder) as exporter:
         now = time.time()
         simulation = Simulation(start=now - 3 * 86400, esims=60, seed=4, faults=FAULTS)
-        for delivery in simulation.advance(now):
+        deliveries = list(simulation.advance(now))
+        for delivery in deliveries:
             wrong = delivery.fault is Fault.BAD_SIGNATURE
             exporter.post(delivery.body, **({"secret": b"wrong"} if wrong else {}))
         found.add(exporter.get("/metrics").text)
@@ -78,6 +86,12 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> Exposed:
             rules = 'rule_group="'
             until(lambda: rules in prometheus.get("/metrics").text)
             found.add(prometheus.get("/metrics").text)
+    sharded = (f"--storage.url={postgres.new_database()}", "--shard=1", "--total-shards=2")
+    with serving(folder, *sharded) as replica:
+        partner = [delivery for delivery in deliveries if b"balance" in delivery.body]
+        for delivery in [*partner, *deliveries[::_FEWER]]:
+            replica.post(delivery.body)
+        found.add(replica.get("/metrics").text)
     return found
 
 
@@ -117,7 +131,7 @@ def matches(names: set[str], label: str, operator: str, value: str, exposed: Exp
 
 
 def known_labels(rule_sources: set[str], exposed: Exposed) -> set[str]:
-    return exposed.labels_of(rule_sources) | TARGET | FOREIGN
+    return exposed.labels_of(rule_sources) | TARGET | FOREIGN | MADE
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -133,6 +133,13 @@ def test_the_result_names_no_replica(rule: Rule) -> None:
 
 
 @each_rule
+def test_the_result_names_no_shard(rule: Rule) -> None:
+    """Shards are parts of one fleet, and what is alerted on is the whole."""
+    if any(selector.name in FLEET for selector in rule.expression.selectors):
+        assert "shard" in rule.expression.labels
+
+
+@each_rule
 def test_plain_values_are_matched_without_patterns(rule: Rule) -> None:
     for selector in rule.expression.selectors:
         for _, operator, value in selector.matchers:
@@ -207,8 +214,9 @@ def test_recorded_series_are_recorded_before_they_are_read(rule: Rule) -> None:
 @each_alert
 def test_alerts_of_fleet_and_packages_need_no_series_per_esim(rule: Rule) -> None:
     if rule.document["labels"]["scope"] in {"package", "fleet"}:
-        assert sources(rule) <= FLEET.keys()
-        assert all(name.startswith(("esim_fleet_", "esim_partner_")) for name in sources(rule))
+        named = sources(rule) - {"esim_exporter_total_shards"}
+        assert named <= FLEET.keys()
+        assert all(name.startswith(("esim_fleet_", "esim_partner_")) for name in named)
 
 
 def test_only_a_recent_event_of_an_esim_pages() -> None:

@@ -64,7 +64,7 @@ def import_samples(files: Iterable[Path], database: Path) -> None:
 
 
 @contextmanager
-def prometheus(folder: Path, database: Path) -> Iterator[httpx.Client]:
+def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx.Client]:
     """Run Prometheus on a database that is not added to; gives a client of its API."""
     config = folder / "prometheus.yml"
     config.write_text("scrape_configs: []\n", encoding="utf-8")
@@ -76,12 +76,13 @@ def prometheus(folder: Path, database: Path) -> Iterator[httpx.Client]:
         f"--web.listen-address={address}",
         "--web.cors.origin=.*",
         "--log.level=warn",
+        *more_flags,
     )
     with stack._running(folder, programs.require("prometheus"), address, flags) as client:
         yield client
 
 
-def evaluate_rules(folder: Path, database: Path, times: Times) -> None:
+def evaluate_rules(folder: Path, database: Path, times: Times, *flags: str) -> None:
     """Add what the shipped rules would have recorded, and the alerts that would have fired."""
     rules = [rule for group in _shipped_groups() for rule in group["rules"]]
     recorded = {rule["record"] for rule in rules if "record" in rule}
@@ -89,7 +90,10 @@ def evaluate_rules(folder: Path, database: Path, times: Times) -> None:
     while rules:
         ready = [rule for rule in rules if not _reads(rule, recorded) - done]
         assert ready, "rules read one another in a circle"
-        with prometheus(folder, database) as client, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with (
+            prometheus(folder, database, *flags) as client,
+            ThreadPoolExecutor(os.cpu_count()) as pool,
+        ):
             results = pool.map(lambda rule: _lines(rule, client, times), ready)
             file = folder / "rules.om"
             with file.open("w", encoding="utf-8") as written:

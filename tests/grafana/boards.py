@@ -29,6 +29,15 @@ CHOSEN: Final[Mapping[str, str]] = {
 """What is chosen, as Grafana puts it into expressions."""
 
 
+_NOT_SHARED: Final = "the simulated exporter is alone on its storage, which is SQLite"
+EMPTY: Final[Mapping[tuple[str, str, str], str]] = {
+    ("eSIM / Exporter", "Shards missing", "A"): _NOT_SHARED,
+    ("eSIM / Exporter", "Replicas by shard", "A"): _NOT_SHARED,
+    ("eSIM / Exporter", "Lag behind other replicas", "A"): _NOT_SHARED,
+}
+"""Queries that have no data there, by dashboard, panel and reference, each with the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A query of a panel."""

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 import backfilling
 import pytest
 import simulated_exporter as simulated
-from boards import BOARDS, CHOSEN, Target, interpolated, parsed, targets
+from boards import BOARDS, CHOSEN, EMPTY, Target, interpolated, parsed, targets
 from filled_prometheus import TIMES, filled_prometheus
 
 from alerts.generator import groups
 from alerts.generator.rules import Recording
+from exporter.observation import descriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
 
-EMPTY: dict[tuple[str, str, str], str] = {}
-"""Queries that have no data here, by dashboard, panel and reference, each with the reason."""
-
 MADE_BY_PROMETHEUS = {"ALERTS", "up"}
 RECORDED = {
     rule.record for group in groups() for rule in group.rules if isinstance(rule, Recording)
 }
+TARGET = {"job", "instance"}
+SHARED_ONLY = {each.name for each in descriptions() if "of PostgreSQL only" in each.help}
 TARGETS = [pytest.param(each, id=" ".join(each.place)) for each in targets()]
 
 _DAY = backfilling.Times(TIMES.end - simulated.DAY, TIMES.end, TIMES.step)
@@ -85,12 +85,15 @@ def test_every_metric_and_label_named_is_exposed_or_recorded(
 ) -> None:
     expression = parsed(target.expr)
     for selector in expression.selectors:
+        if target.place in EMPTY:
+            assert selector.name in SHARED_ONLY
+            continue
         assert selector.name in labels
         assert (selector.name in RECORDED) == (":" in selector.name)
         assert {label for label, _, _ in selector.matchers} <= labels[selector.name]
-    # By label_replace and count_values, in buckets, on Kubernetes.
-    made = {"rank", "days", "le", "pod"}
-    there = {label for each in expression.selectors for label in labels[each.name]}
+    # By label_replace and count_values, in buckets, on Kubernetes, of shards.
+    made = {"rank", "days", "le", "pod", "shard"}
+    there = {label for each in expression.selectors for label in labels.get(each.name, TARGET)}
     assert expression.labels - made <= there
     assert set(re.findall(r"\{\{(\w+)\}\}", target.legend)) <= expression.labels | there | made
 

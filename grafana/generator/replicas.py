@@ -1,0 +1,111 @@
+"""Panels of several processes on one storage, for the exporter's dashboard.
+
+Of one process on a storage of its own most of it is absent, and the panels say so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grafana.generator import palette
+from grafana.generator.panels import Query, Words, figure, lines, up_or_down
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import stat, timeseries
+
+_UNUSED: Final = "not used: no shared storage"
+
+_SHOWN: Final = 'count_values("shard", esim_exporter_shard{@exporter})'
+"""How many replicas show each shard."""
+
+
+def kept(gauge: str) -> str:
+    """Return an expression for the sum over shards of what each process keeps.
+
+    Metrics of the process bear no label ``shard``; the group ``fleet`` of the same scrape does.
+    """
+    shard = "group without (vendor, status) (esim_fleet_esims{@exporter})"
+    return f"""sum(max without (instance, pod) (
+        {gauge} * ignoring (shard) group_left (shard) {shard}))"""
+
+
+def storage() -> stat.Panel:
+    """Return the panel of whether the storage works."""
+    return up_or_down(
+        Words(
+            "Storage",
+            """Whether every chosen instance can write to its storage. While it is down, events are
+            refused and what is shown gets old; the runbook is EsimStorageDown.""",
+            "not scraped",
+        ),
+        Query("min(esim_exporter_storage_up{@exporter})", instant=True),
+    )
+
+
+def missing() -> stat.Panel:
+    """Return the panel of shards without a replica."""
+    return figure(
+        Words(
+            "Shards missing",
+            """Shards that no chosen instance shows. Not 0: the eSIMs in them have no series, and
+            sums over the fleet are too low; the runbook is EsimShardMissing.""",
+            _UNUSED,
+        ),
+        [
+            Query(
+                f"max(esim_exporter_total_shards{{@exporter}}) - count({_SHOWN})",
+                instant=True,
+            )
+        ],
+        "locale",
+        palette.above((1, palette.CRITICAL)),
+        trend=False,
+    )
+
+
+def shards() -> timeseries.Panel:
+    """Return the panel of replicas by shard."""
+    return lines(
+        Words(
+            "Replicas by shard",
+            """How many replicas show each shard. A shard with one has none to spare; one whose line
+            ends is missing.""",
+            _UNUSED,
+        ),
+        [Query(_SHOWN, "shard {{shard}}")],
+        "locale",
+        fill=0,
+        stairs=True,
+    )
+
+
+def lag() -> timeseries.Panel:
+    """Return the panel of how old the replicas' knowledge is."""
+    return lines(
+        Words(
+            "Lag behind other replicas",
+            """Since when a replica last knew all that the others had stored; usually less than a
+            second. It rises while the database is away, and where a replica is short of CPU: the
+            runbook is EsimReplicaLagging.""",
+            _UNUSED,
+        ),
+        [Query("max by (instance) (esim_exporter_storage_lag_seconds{@exporter})", "{{instance}}")],
+        "s",
+        fill=0,
+    )
+
+
+def conflicts() -> timeseries.Panel:
+    """Return the panel of batches that were merged again."""
+    rate = "rate(esim_exporter_storage_conflicts_total{@exporter}[$__rate_interval])"
+    return lines(
+        Words(
+            "Batches merged again",
+            """Because another replica had changed the same eSIMs first: harmless, and none for a
+            process alone. So many that answers get slow: use fewer replicas.""",
+            "not scraped",
+        ),
+        [Query(f"60 * sum by (instance) ({rate})", "{{instance}}")],
+        "opm",
+        fill=30,
+    ).axis_soft_max(1)

@@ -1,0 +1,198 @@
+"""Rules and dashboards say the same of a fleet, whoever shows it.
+
+Of one process, of two equal replicas, of four shards, and of four shards with two replicas each:
+every recording rule, every alert and every query of a panel.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import backfilling
+import pytest
+import sharded_fleet as sharded
+from boards import CHOSEN, Target, targets
+from sharded_events import END, HOUR, SHOWN_ESIM, SHOWN_PACKAGE
+
+from alerts.generator import Alert, Config, groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx
+    from sharded_fleet import Layout
+
+    from alerts.generator.rules import Recording
+
+LOOKBACK = "--query.lookback-delta=65m"
+"""Above the hour between the samples of all but the last hour."""
+
+RECORDED = backfilling.Times(END - 28 * HOUR, END, HOUR)
+"""When rules are evaluated: as far back as rules look at what others have recorded."""
+NOW = backfilling.Times(END, END, 1)
+DAY = backfilling.Times(END - 24 * HOUR, END, 4 * HOUR)
+
+QUIET = {
+    "EsimExporterDown": "all are up",
+    "EsimReplicaDown": "all are up",
+    "EsimReplicaLagging": "the storage is down, which is another alert",
+    "EsimRuleEvaluationFailing": "about Prometheus",
+    "EsimShardMissing": "none is",
+    "EsimShardsDisagree": "they agree",
+    "EsimWebhookFeedLow": "as much is sent as a day ago",
+}
+"""Alerts that are not the case, with the reason."""
+
+PER_PROCESS = {
+    "Failed commits": "by instance",
+    "Memory": "by instance",
+    "CPU": "by instance",
+    "Batches merged again": "by instance",
+    "Lag behind other replicas": "by instance, and of none that is alone",
+    "Replicas by shard": "of none that is alone",
+    "Shards missing": "of none that is alone",
+    "Cap used": "of the fullest process",
+}
+"""Panels about the processes themselves, with the reason."""
+
+LAYOUT_LABELS = {"job", "instance", "pod", "shard"}
+
+Found = dict[frozenset[tuple[str, str]], dict[float, float]]
+"""Values by time by labels."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What Prometheus holds, and how it is asked."""
+
+    prometheus: httpx.Client
+
+    def ask(self, expr: str, layout: Layout, times: backfilling.Times) -> Found:
+        """Return what an expression says of a layout; it must name nothing twice."""
+        found: Found = {}
+        for series in backfilling.query_range(self.prometheus, expr, times):
+            if series.labels.get("job", layout.name) not in {layout.name, layout.esims_job}:
+                continue
+            kept = {item for item in series.labels.items() if item[0] not in LAYOUT_LABELS}
+            assert frozenset(kept) not in found, (layout.name, series.labels)
+            found[frozenset(kept)] = {at: float(value) for at, value in series.values}
+        return found
+
+    def rule(self, rule: Recording | Alert, layout: Layout) -> Found:
+        """Return what a rule says of a layout at the end."""
+        config = Config(job=layout.name, esims_job=layout.esims_job)
+        return self.ask(rule.document(config)["expr"], layout, NOW)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Evaluated]:
+    """Prometheus on what processes of one run make once."""
+    folder, base = tmp_path_factory.mktemp("sharded"), tmp_path_factory.getbasetemp()
+    kept = (base if worker_id == "master" else base.parent) / "sharded-database"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            made(folder).rename(kept)
+    database = shutil.copytree(kept, folder / "copy")
+    with backfilling.prometheus(folder, database, LOOKBACK) as client:
+        yield Evaluated(client)
+
+
+def made(folder: Path) -> Path:
+    """Return a database of samples and of what the rules make of them."""
+    file, database = folder / "samples.om", folder / "database"
+    with file.open("w", encoding="utf-8") as written:
+        written.writelines(sharded.samples())
+        written.write("# EOF\n")
+    backfilling.import_samples([file], database)
+    backfilling.evaluate_rules(folder, database, RECORDED, LOOKBACK)
+    return database
+
+
+def assert_equal(found: Found, expected: Found, layout: Layout) -> None:
+    assert found.keys() == expected.keys(), layout.name
+    for labels, values in expected.items():
+        assert found[labels] == pytest.approx(values, rel=1e-6, abs=1e-9), (layout.name, labels)
+
+
+RULES = [rule for group in groups() for rule in group.rules]
+each_rule = pytest.mark.parametrize(
+    "rule", RULES, ids=lambda rule: str(getattr(rule, "name", "") or rule.record)
+)
+
+
+@each_rule
+def test_a_rule_says_the_same_whoever_shows_the_fleet(
+    rule: Recording | Alert, evaluated: Evaluated
+) -> None:
+    alone = evaluated.rule(rule, sharded.ALONE)
+    assert alone or isinstance(rule, Alert)
+    for layout in sharded.LAYOUTS:
+        assert_equal(evaluated.rule(rule, layout), alone, layout)
+
+
+def test_every_alert_is_the_case_but_those_that_cannot_be(evaluated: Evaluated) -> None:
+    """What is the case nowhere would be the same everywhere."""
+    alerts = [rule for rule in RULES if isinstance(rule, Alert)]
+    there = {a.name for a in alerts if evaluated.rule(a, sharded.ALONE)}
+    assert there == {alert.name for alert in alerts} - QUIET.keys()
+
+
+TARGETS = [
+    pytest.param(each, id=" ".join(each.place))
+    for each in targets()
+    if each.panel not in PER_PROCESS
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_panel_says_the_same_whoever_shows_the_fleet(
+    target: Target, evaluated: Evaluated
+) -> None:
+    def of(layout: Layout) -> Found:
+        chosen = {
+            **CHOSEN,
+            "job": f"{layout.name}|{layout.esims_job}",
+            "esim": SHOWN_ESIM,
+        }
+        return evaluated.ask(target.filled(chosen), layout, NOW if target.instant else DAY)
+
+    alone = of(sharded.ALONE)
+    assert alone
+    for layout in sharded.LAYOUTS:
+        assert_equal(of(layout), alone, layout)
+
+
+def test_a_choice_of_packages_says_the_same_whoever_shows_them(evaluated: Evaluated) -> None:
+    expr = next(t for t in targets() if t.place == ("eSIM / Package", "Packages", "C")).expr
+    target = Target("", "", "", expr, "", instant=True)
+
+    def of(layout: Layout) -> Found:
+        chosen = {**CHOSEN, "job": layout.name, "package": SHOWN_PACKAGE}
+        return evaluated.ask(target.filled(chosen), layout, NOW)
+
+    alone = of(sharded.ALONE)
+    assert [dict(labels)["package_id"] for labels in alone] == [SHOWN_PACKAGE]
+    for layout in sharded.LAYOUTS:
+        assert_equal(of(layout), alone, layout)
+
+
+def test_no_shard_alone_would_have_fired_what_all_together_do(evaluated: Evaluated) -> None:
+    """Else the comparison above would not see that shards are added up."""
+    shards = sharded.LAYOUTS[2]
+    most = {
+        'esim_fleet_allowances_over_threshold{threshold="1", resource="data"}': 10,
+        'esim_fleet_esims{status="REVOKED"}': 10,
+        "esim_fleet_esims_stale": 10,
+        'esim_fleet_esims{vendor="idle", status="ACTIVATED"}': 20,
+    }
+    for series, threshold in most.items():
+        expr = series.replace("}", f', job="{shards.name}"}}')
+        expr = expr if "{" in series else f'{series}{{job="{shards.name}"}}'
+        found = backfilling.query_range(evaluated.prometheus, expr, NOW)
+        values = [float(value) for each in found for _, value in each.values]
+        assert 0 < max(values) < threshold, series
