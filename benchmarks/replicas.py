@@ -42,7 +42,7 @@ def throughput(bench: Bench) -> Iterator[Row]:
     alone: list[float] = []
     shared: dict[int, list[float]] = {count: [] for count in counts}
     notes: dict[int, str] = {}
-    with unpinned(), _postgres(bench) as database, ExitStack() as stack:
+    with unpinned(), _postgres() as database, ExitStack() as stack:
         url = _copied(bench, database, profile.esims)
         single = stack.enter_context(bench.exporter(bench.storage(profile.esims)))
         replicas = [stack.enter_context(bench.exporter(url)) for _ in range(max(counts))]
@@ -68,7 +68,7 @@ def throughput(bench: Bench) -> Iterator[Row]:
 def large(bench: Bench) -> Iterator[Row]:
     """Start replicas on a large fleet: all of it, and one shard of four."""
     esims = max(bench.profile.start_sizes)
-    with unpinned(), _postgres(bench) as database:
+    with unpinned(), _postgres() as database:
         url = _copied(bench, database, esims)
         size = int(database.execute("SELECT pg_database_size(current_database())", url))
         yield Row("R2", f"size of the database with {esims:,} eSIMs", "B", (float(size),))
@@ -136,7 +136,7 @@ def _copied(bench: Bench, database: Any, esims: int) -> str:
 
 
 @contextmanager
-def _postgres(bench: Bench) -> Iterator[Any]:
+def _postgres() -> Iterator[Any]:
     """Run PostgreSQL with its settings as they are."""
     # The tests know where the program is, and how to run it.
     sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
