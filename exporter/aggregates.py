@@ -171,6 +171,15 @@ def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
     return bisect_right(THRESHOLDS, (allowed - remaining) * 100 // allowed)
 
 
+def without_slots(bases: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
+    """Return bases summed over slots, as they are where the storage is not shared."""
+    sums: dict[tuple[str, ...], int] = {}
+    for (kind, vendor, name, *_), amount in bases.items():
+        key = (kind, vendor, name)
+        sums[key] = sums.get(key, 0) + amount
+    return sums
+
+
 _CONSUMED = "consumed"
 _LOCATION = "location"
 

@@ -221,7 +221,8 @@ class Exporter:
     async def _finish(self, intake: asyncio.Task[None]) -> None:
         """Commit the last batch, and close the storage; give up where the disk hangs."""
         self._intake.stop()
-        if self._intake.state is None:
+        # A database that hangs is not waited for: nothing is under way there that was not refused.
+        if self._intake.state is None or (self._intake.replica and self._intake.failed):
             intake.cancel()
         closing = asyncio.ensure_future(self._close(intake))
         done, _ = await asyncio.wait([closing], timeout=_LONGEST_CLOSE)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import exporter
 from exporter import demo, logs, settings
 from exporter.app import Exporter
+from exporter.copying import command as copying
 from exporter.errors import ExporterError, SettingsError
 from exporter.logs import fields
 from exporter.protection import guards
@@ -41,6 +42,7 @@ commands:
   check      say whether the settings for serve can be used
   simulate   send signed events as the vendor would
   demo       serve and simulate together, to look around
+  storage    copy a fleet from one storage to another
 
 esim-exporter COMMAND --help explains a command; --version prints the version.
 """
@@ -57,7 +59,13 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         print(_USAGE, end="")  # noqa: T201  # likewise
         return 0
     commands: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]]
-    commands = {"serve": _serve, "check": _check, "simulate": _simulate, "demo": _demo}
+    commands = {
+        "serve": _serve,
+        "check": _check,
+        "simulate": _simulate,
+        "demo": _demo,
+        "storage": lambda argv, _: copying.main(argv),
+    }
     if name not in commands:
         print(f"esim-exporter: no such command: {name}\n\n{_USAGE}", end="", file=sys.stderr)  # noqa: T201
         return UNUSABLE

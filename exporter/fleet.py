@@ -181,15 +181,13 @@ class Fleet:
     def _absorb_esim(self, row: Row, record: Record | None) -> None:
         vendor, esim_id = row.key
         before = self.esim((vendor, esim_id))
-        if before and before.version == row.version:
-            return  # what was committed here
         after = None
         if isinstance(record, Esim):
             self.admissions = max(self.admissions, record.admitted)
             # Each replica has room of its own; those that wait go first.
             tracked = before.tracked if before else self.room() > len(self.over)
             after = record._replace(tracked=tracked)
-        if before or after:
+        if before != after:  # not by the version: it may be that of an earlier life
             self.totals.replace(before, after)
             self._place(before, after)
 
@@ -203,7 +201,8 @@ class Fleet:
             (self.esims if before.tracked else self.over).remove(before.key)
         if after:
             key = (self.esims if after.tracked else self.over).put(after)
-            if not after.tracked and (before is None or before.tracked):
+            waits = before and not before.tracked and before.admitted == after.admitted
+            if not after.tracked and not waits:
                 heappush(self._waiting, (after.admitted, key))
 
     def wait(self, admissions: list[tuple[int, bytes]]) -> None:

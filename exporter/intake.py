@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from exporter.drafts import NotFetched
 from exporter.errors import (
     Overloaded,
+    StorageDamaged,
     StorageError,
     StorageUnavailable,
 )
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from exporter.drafts import Fetched
+    from exporter.drafts import Draft, Fetched
     from exporter.exposition import Exposition
     from exporter.fleet import Fleet
     from exporter.merge import Result
-    from exporter.rejections import Rejections
+    from exporter.records import Record
+    from exporter.rejections import Rejections, RejectionsDraft
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage import Key, SharedStorage, Storage, Table
     from exporter.work import Command, Delivery
@@ -54,6 +56,9 @@ _MOST_TRIES = 20
 
 _BACKOFF = (0.1, 5.0)
 """Seconds between probes of a failed storage, at first and at most."""
+
+_BACKOFF_SHARED = (0.1, 1.0)
+"""The same of one that is shared: there is no disk to spare, and another host may take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +176,22 @@ class Intake:
     async def run(self) -> None:
         """Load the state, then commit batches and expiry until :meth:`stop`.
 
-        Raises ``StorageError`` where the state cannot be loaded at the start.
+        Raises ``StorageError`` where the state cannot be loaded at the start; a database that
+        is away is waited for.
         """
-        self.state = await self._load()
+        if not await self._begin():
+            return
         next_tick = 0.0
         loop = asyncio.get_running_loop()
-        backoff, longest = _BACKOFF
+        shortest, longest = _BACKOFF_SHARED if self.replica else _BACKOFF
+        backoff = shortest
         while self._pending or self._backups or not self._stopping:
             if self._backups:
                 await self._back_up(*self._backups.pop(0))
             if self._failure:
                 self._refuse(self._failure)
                 await self._sleep(backoff)
-                backoff = _BACKOFF[0] if await self._recover() else min(2 * backoff, longest)
+                backoff = shortest if await self._recover() else min(2 * backoff, longest)
                 continue
             if self.replica and monotonic() >= self.replica.next_look and not await self._follow():
                 continue
@@ -196,6 +204,28 @@ class Intake:
             batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
             if batch:
                 await self._take(batch)
+
+    async def _begin(self) -> bool:
+        """Load the state; return ``False`` where the stop came first."""
+        shortest, longest = _BACKOFF_SHARED if self.replica else _BACKOFF
+        backoff = shortest
+        while not self._stopping:
+            try:
+                self.state = await self._load()
+            except StorageUnavailable as error:
+                if not self.replica:
+                    raise
+                self._failed("storage does not work yet", error)
+            else:
+                self._failure = None
+                return True
+            while not self._stopping:
+                await self._sleep(backoff)
+                backoff = min(2 * backoff, longest)
+                with suppress(StorageUnavailable):
+                    await self._storage.probe()
+                    break
+        return False
 
     def stop(self) -> None:
         """Let :meth:`run` return after the deliveries it has."""
@@ -240,31 +270,40 @@ class Intake:
 
     async def _settle(self, batch: list[Work]) -> list[object]:
         """Merge and commit a batch, again where others were first; return what became of each."""
-        fetched: dict[Any, Any] = {}
-        missing: set[Any] = set()
+        wanted: set[tuple[Table, Key]] = set()
         for _ in range(_MOST_TRIES):
             state = self.state
             assert state, "nothing is taken before there is a state"
-            missing.update(needed(state.fleet, events_of(batch)))
-            if more := missing - fetched.keys():
-                fetched |= await self._fetch(more)
-            draft = state.fleet.draft(self._clock(), fetched)
-            rejections = state.rejections.draft()
-            try:
-                answers = [merge(work, draft, rejections) for work in batch]
-            except NotFetched as found:  # by a command
-                missing.add(found.wanted)
-                continue
+            draft, rejections, answers = await self._merged(state, batch, wanted)
             changes = draft.changes()
             changes = Changes((*changes.rows, *rejections.changes()), changes.bases)
             if not await self._commit(changes):
-                fetched.clear()
                 continue
             state.fleet.publish(draft)
             state.rejections.publish(rejections)
             self._metrics.rejected_dropped.inc(rejections.dropped)
             return answers
         raise StorageUnavailable("others change the same rows all the time")
+
+    async def _merged(
+        self, state: State, batch: list[Work], wanted: set[tuple[Table, Key]]
+    ) -> tuple[Draft, RejectionsDraft, list[object]]:
+        """Merge a batch, with rows of other shards as they are now.
+
+        What a command turns out to need is added to ``wanted``, to be fetched at once the next
+        time: a row for each package of an eSIM that is deleted.
+        """
+        wanted.update(needed(state.fleet, events_of(batch)))
+        fetched: dict[tuple[Table, Key], Record | None] = {}
+        while True:
+            if more := wanted - fetched.keys():
+                fetched |= await self._fetch(more)
+            draft = state.fleet.draft(self._clock(), fetched)
+            rejections = state.rejections.draft()
+            try:
+                return draft, rejections, [merge(work, draft, rejections) for work in batch]
+            except NotFetched as missing:
+                wanted.add(missing.wanted)
 
     async def _fetch(self, wanted: Iterable[tuple[Table, Key]]) -> Fetched:
         assert self.replica, "all is in memory where the storage is not shared"
@@ -329,7 +368,12 @@ class Intake:
         state = self.state
         assert self.replica
         assert state, "nothing is followed before there is a state"
-        if not await self.replica.follow(state.fleet, state.rejections):
+        try:
+            followed = await self.replica.follow(state.fleet, state.rejections)
+        except StorageDamaged:
+            self._outdated = True  # what could not be read is not told again
+            raise
+        if not followed:
             log.warning("too much to follow, the state is loaded afresh")
             self.state = await self._load()
 

@@ -18,7 +18,7 @@ from exporter.rows import unreadable
 from exporter.storage import Change, Row, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 LAYOUT = 1
 
@@ -85,17 +85,24 @@ class Rejections:
             self._kept[digest] = rejection
         self.dropped += draft.dropped
 
-    def absorb(self, rows: Iterable[Row]) -> None:
+    def absorb(self, rows: Sequence[Row]) -> None:
         """Take over what others committed. Raises ``StorageDamaged`` on an unknown layout."""
         for row in rows:
             (digest,) = row.key
             self._kept.pop(digest, None)
             if row.version:
                 self._kept[digest] = _decode(row)
+        if rows:
+            self._sort()
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Take over stored rows. Raises ``StorageDamaged`` on an unknown layout."""
-        kept = sorted(map(_decode, rows), key=lambda r: (r.last_received, r.digest))
+        self._kept = {rejection.digest: rejection for rejection in map(_decode, rows)}
+        self._sort()
+
+    def _sort(self) -> None:
+        """Bring them into an order that is the same in all replicas and after a restart."""
+        kept = sorted(self._kept.values(), key=lambda r: (r.last_received, r.digest))
         self._kept = {rejection.digest: rejection for rejection in kept}
 
 

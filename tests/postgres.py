@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -9,7 +10,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +33,9 @@ _NOBODY = 65534
 class Postgres:
     """One server, in a folder of its own, on a port that stays the same."""
 
-    def __init__(self, folder: Path, *settings: str) -> None:
-        """``settings`` are written as ``name=value``."""
-        self._programs = programs.require("postgres").resolve().parent
+    def __init__(self, folder: Path, *settings: str, primary: Postgres | None = None) -> None:
+        """``settings`` are written as ``name=value``; with a ``primary``, follow it."""
+        self._programs, self._environ = _installed()
         self._folder = folder
         self._settings = settings
         self._numbers = count(1)
@@ -41,8 +43,12 @@ class Postgres:
         self.process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
-        passwords = ("-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync")
-        self._run("initdb", "-D", str(folder / "data"), *passwords)
+        data = str(folder / "data")
+        if primary:
+            self._run("pg_basebackup", "-d", primary.url(), "-D", data, "-R", "-c", "fast", "-N")
+        else:
+            passwords = ("-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync")
+            self._run("initdb", "-D", data, *passwords)
 
     def url(self, database: str = "postgres", host: str = "127.0.0.1") -> str:
         """Return the ``--storage.url`` of a database."""
@@ -58,7 +64,7 @@ class Postgres:
         """Run a statement and return what psql prints, one line a row."""
         psql = (self._programs / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url or self.url())
         done = subprocess.run(
-            [*psql, "-c", statement], check=True, capture_output=True, env=self._environment()
+            [*psql, "-c", statement], check=True, capture_output=True, env=self._environ
         )
         return done.stdout.decode().strip()
 
@@ -105,6 +111,10 @@ class Postgres:
         """Let it run again."""
         self._signal_all(signal.SIGCONT)
 
+    def promote(self) -> None:
+        """Let a server that follows another go on alone."""
+        self.execute("SELECT pg_promote()")
+
     def _end(self, number: signal.Signals) -> None:
         if self.process:
             self.process.send_signal(number)
@@ -115,46 +125,60 @@ class Postgres:
         if self.process is None:
             return
         pid = self.process.pid
-        if number is signal.SIGSTOP or number is signal.SIGKILL:
-            os.kill(pid, number)  # first, that it starts no more of them
+        if number is not signal.SIGCONT:
+            os.kill(pid, signal.SIGSTOP)  # first, that it starts no more of them, and keeps them
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in children:
-            os.kill(int(child), number)
-        if number is signal.SIGCONT:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(int(child), number)
+        os.kill(pid, number)
 
     def _answers(self) -> bool:
         ready: list[str | Path]
         ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.run(ready, check=False, env=self._environment()).returncode == 0
+        return subprocess.run(ready, check=False, env=self._environ).returncode == 0
 
     def _run(self, name: str, *arguments: str) -> None:
         command: list[str | Path] = [self._programs / name, *arguments]
         done = subprocess.run(command, capture_output=True, check=False, **self._identity())
         assert done.returncode == 0, done.stderr.decode()
 
-    def _environment(self) -> dict[str, str]:
-        return programs.environment(self._programs / "postgres")
-
     def _identity(self) -> dict[str, Any]:
-        ours: dict[str, Any] = {"env": self._environment(), "cwd": self._folder}
+        ours: dict[str, Any] = {"env": self._environ, "cwd": self._folder}
         if os.geteuid() == 0:
             ours |= {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
         return ours
 
 
+@cache
+def _installed() -> tuple[Path, dict[str, str]]:
+    """Return the folder of the programs and the environment in which they find their libraries."""
+    program = programs.require("postgres").resolve()
+    environ = programs.environment(program)
+    if os.geteuid() or not program.is_relative_to(programs.CACHE):
+        return program.parent, environ
+    # Who runs it may not be allowed to look into this checkout.
+    unpacked = programs.CACHE / program.relative_to(programs.CACHE).parts[0]
+    copy = Path(tempfile.mkdtemp(prefix="esim-postgres-programs-"))
+    copy.chmod(0o755)
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    shutil.copytree(unpacked, copy, symlinks=True, dirs_exist_ok=True)
+    libraries = environ.get("LD_LIBRARY_PATH", "").replace(str(unpacked), str(copy))
+    moved = copy / program.parent.relative_to(unpacked)
+    return moved, environ | {"LD_LIBRARY_PATH": libraries}
+
+
 @contextmanager
-def running(*settings: str) -> Iterator[Postgres]:
-    """Run a server, and remove all it leaves."""
+def running(*settings: str, primary: Postgres | None = None) -> Iterator[Postgres]:
+    """Run a server, a standby where there is a ``primary``, and remove all it leaves."""
     folder = Path(tempfile.mkdtemp(prefix="esim-postgres-"))  # of a path that others may enter
     try:
-        server = Postgres(folder, *settings)
+        server = Postgres(folder, *settings, primary=primary)
         server.start()
         try:
             yield server
         finally:
-            server.resume()
-            server.stop()
+            server.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -36,7 +36,7 @@ PACKAGES = {
     "strace": ("strace", "libunwind8"),
     "chromium": ("chromium-headless-shell", "chromium-common"),
     "nginx": ("nginx",),
-    "postgres": ("postgresql-15", "postgresql-client-15"),
+    "postgres": ("postgresql",),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }
 """The Debian packages that hold each program, and libraries that a machine may lack."""
@@ -58,7 +58,7 @@ USR = Path("/usr")
 _POSTGRES = "lib/postgresql"
 """Where Debian has the programs of PostgreSQL, by version, and not in the path."""
 
-_MANY_LIBRARIES = frozenset({"chromium-headless-shell", "postgresql-15"})
+_MANY_LIBRARIES = frozenset({"chromium-headless-shell", "postgresql"})
 """Packages of which apt-get is asked what else they need: it differs between releases."""
 
 _TIMEOUT = 240

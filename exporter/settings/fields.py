@@ -22,6 +22,9 @@ AUTO = "auto"
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]+)?")
+"""A host of a URL with its port, neither of which must be there."""
+
 _TAKEN = frozenset(
     {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
 )
@@ -92,8 +95,18 @@ def _telemetry_path(text: str) -> str:
     return text
 
 
-def _storage_url(url: str) -> str:
+def storage_url(url: str) -> str:
+    """Return the URL of a storage. Raises ``ValueError``, which does not repeat it."""
     if url.startswith(POSTGRESQL):
+        authority, *rest = re.split("[/?#]", url.partition("://")[2], maxsplit=1)
+        listed = authority.rpartition("@")[2].split(",")
+        # A password that is cut off would be taken for a host, and told.
+        cut_off = "@" not in authority and "@" in "".join(rest)
+        if cut_off or not all(map(_HOST.fullmatch, listed)):
+            raise ValueError(
+                "must be postgresql://user:password@host/name; in a password, write %40 for @, "
+                "%3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
+            )
         return url
     if url.removeprefix(SQLITE) in {url, "", ":memory:"}:
         raise ValueError(f"must be {SQLITE} and the path of a file, or begin with {POSTGRESQL[0]}")
@@ -138,7 +151,7 @@ TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
 ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
-StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Confidential.VALUE]
+StorageUrl = Annotated[str, AfterValidator(storage_url), Kind("url"), Confidential.VALUE]
 EsimLabels = Annotated[
     tuple[Literal["reference_id", "iccid", "iccid_hash"], ...],
     BeforeValidator(_esim_labels),

@@ -63,7 +63,7 @@ def told(error: Exception, path: Path) -> StorageError:
     """Return the error to raise for one of SQLite or the system at work on ``path``."""
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return _in_use(path)
+            return in_use(path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StorageDamaged(
                 f"{path} is damaged ({error}): keep a copy of it; restore a backup, or save what "
@@ -121,10 +121,10 @@ def _inspect(path: Path) -> Findings:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
         except BlockingIOError:
-            raise _in_use(path) from None
+            raise in_use(path) from None
         log = wal.beside(path)
         head = file.read(HEADER_SIZE)
-        _identify(path, head, log)
+        identify(path, head, log)
         found = wal.check(log)
         missing = mark.lost(path, found)
         wal.rewrite(log)
@@ -135,7 +135,8 @@ def _inspect(path: Path) -> Findings:
         return Findings((found.note,) if found.note else ())
 
 
-def _identify(path: Path, head: bytes, log: Path) -> None:
+def identify(path: Path, head: bytes, log: Path) -> None:
+    """Raise ``StorageDamaged`` where a file that begins with ``head`` is none of ours."""
     if not head:
         if log.exists() and log.stat().st_size:
             raise StorageDamaged(
@@ -181,16 +182,21 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         if not _value(connection, "SELECT count(*) FROM sqlite_schema"):
             for statement in STATEMENTS:
                 connection.execute(statement)
+    require_known_schema(connection, path)
+    # Read to its end: that is where the change is committed and can fail.
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    _require_durability(connection, path)
+    connection.text_factory = bytes
+
+
+def require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``StorageUnavailable`` for a file that a newer version made."""
     version = _value(connection, "PRAGMA user_version")
     if version > SCHEMA_VERSION:
         raise StorageUnavailable(
             f"{path} was written by a newer version (schema {version}, this one knows "
             f"{SCHEMA_VERSION}): upgrade, or give another --storage.url"
         )
-    # Read to its end: that is where the change is committed and can fail.
-    connection.execute("PRAGMA journal_mode = WAL").fetchall()
-    _require_durability(connection, path)
-    connection.text_factory = bytes
 
 
 def _require_durability(connection: sqlite3.Connection, path: Path) -> None:
@@ -207,7 +213,8 @@ def _value(connection: sqlite3.Connection, query: str) -> int:
     return value
 
 
-def _in_use(path: Path) -> StorageLocked:
+def in_use(path: Path) -> StorageLocked:
+    """Return the error for a storage that another process holds."""
     return StorageLocked(
         f"{path} is in use by another process; stop it, or give this one another --storage.url"
     )

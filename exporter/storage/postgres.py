@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from secrets import randbits
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import asyncpg  # type: ignore[import-untyped]  # there are none
 
@@ -46,12 +47,15 @@ PATIENCE = 3.0
 _TO_CONNECT = 5.0
 """Seconds for a new connection, and for bringing the tables up to date."""
 
+_TO_REACH = 2.0
+"""Seconds more for each of several hosts: one that hangs must not keep from the next."""
+
 MOST_FOLLOWED = 20_000
 """Rows that are followed at once; where more have changed, all are loaded afresh. After a load
 there is no limit: while a large fleet is loaded much changes."""
 
 _TO_READ = 60.0
-"""Seconds for a part of a load."""
+"""Seconds for a part of a load, and for anything that has no other limit."""
 
 _PRUNED = 2000
 """Rows that are removed at once."""
@@ -68,7 +72,14 @@ _PRUNE_EVERY = 600.0
 _SESSION = {
     "application_name": "esim-exporter",
     "synchronous_commit": "on",
-    "idle_in_transaction_session_timeout": "5s",
+    "default_transaction_isolation": "read committed",
+    # A replica that stands still in the middle of a commit keeps all others waiting.
+    "idle_in_transaction_session_timeout": "2s",
+    # While a commit hangs, say for a standby that is gone, others wait for its lock. Those that
+    # were given up would wait on, one more with each probe, until there are no connections left.
+    "lock_timeout": "2500ms",
+    # It would end a wait for a standby as if the standby had the commit.
+    "statement_timeout": "0",
     "jit": "off",
 }
 """What a session begins with, where the URL does not say otherwise."""
@@ -76,11 +87,17 @@ _SESSION = {
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
+_AWAY = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+"""What is raised where there is no server for now; a time limit that was exceeded is one."""
+
+
 class PostgresStorage:
     """A :class:`exporter.storage.SharedStorage`; :meth:`open` makes one."""
 
     def __init__(self, url: str, shard: Shard) -> None:
         self._url = url
+        self._hosts = _urls_of_hosts(url)
+        self._to_connect = _TO_CONNECT + (len(self._hosts) - 1) * _TO_REACH
         self._name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
         self._slots = list(shard.slots)
         self._connection: _Connection | None = None
@@ -91,8 +108,8 @@ class PostgresStorage:
         """Of the cursor's commit: a promoted standby may not have it, and another in its place."""
         self._fresh = False
         """Whether nothing was followed since the load."""
-        self._own: set[int] = set()
-        """Commits of this process after the cursor."""
+        self._own: dict[int, int] = {}
+        """Commits of this process after the cursor, with their tokens."""
         self._bases: dict[bytes, int] = {}
         """What memory holds of each."""
         self._fetched: dict[tuple[int, bytes], int] = {}
@@ -102,19 +119,22 @@ class PostgresStorage:
         self.on_change: Callable[[], None] = lambda: None
 
     @classmethod
-    async def open(cls, url: str, shard: Shard) -> PostgresStorage:
+    async def open(cls, url: str, shard: Shard) -> Self:
         """Connect, and make or bring up to date the tables.
 
-        Raises ``SettingsError`` for a URL or a server that cannot be used, ``StorageDamaged``
-        where a newer version made the tables, ``StorageUnavailable`` for anything else.
+        A server that is away, or still starts, is no error: a probe connects. Raises
+        ``SettingsError`` for a URL or a server that cannot be used, ``StorageDamaged`` where a
+        newer version made the tables, ``StorageUnavailable`` for anything else.
         """
         storage = cls(url, shard)
         try:
-            async with asyncio.timeout(_TO_CONNECT):
+            async with asyncio.timeout(storage._to_connect):
                 await storage._connect()
                 await storage._migrate()
         except _ERRORS as error:
-            raise storage._fail(error) from error
+            raised = storage._fail(error)
+            if not isinstance(error, _AWAY):
+                raise raised from error
         except BaseException:
             storage._drop()
             raise
@@ -125,23 +145,19 @@ class PostgresStorage:
         self._cursor = -1
         self._own.clear()
         self._bases.clear()
+        connection = self._connected()
         try:
-            connection = self._connected()
-            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await connection.execute(sql.BEGIN_LOADING)
             seq, _ = await connection.fetchrow(sql.READ_CLOCK)
             token = await connection.fetchval(sql.TOKEN, seq)
-            rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
-            while found := await rows.fetch(_CHUNK, timeout=_TO_READ):
-                yield Chunk(tuple(map(_row, found)))
-            bases = await connection.cursor(sql.LOAD_BASES, self._slots)
-            while found := await bases.fetch(_CHUNK, timeout=_TO_READ):
-                self._bases.update((key, int(amount)) for key, amount in found)
-                yield Chunk(bases={decoded(key): int(amount) for key, amount in found})
+            async for chunk in self._chunks(connection):
+                yield chunk
             await connection.execute("COMMIT")
         except _ERRORS as error:
             raise self._fail(error) from error
         except BaseException:
-            self._fail(None)
+            if self._connection is connection:  # and none that was made since this was given up
+                self._fail(None)
             raise
         self._cursor, self._token, self._fresh = seq, token, True
 
@@ -172,7 +188,7 @@ class PostgresStorage:
 
     async def probe(self) -> bool:
         """Connect anew and write: see :meth:`exporter.storage.Storage.probe`."""
-        return await self._within(_TO_CONNECT, self._try_again())
+        return await self._within(self._to_connect, self._try_again())
 
     async def backup(self, path: Path) -> None:
         """Refuse: PostgreSQL has tools of its own for that."""
@@ -223,18 +239,27 @@ class PostgresStorage:
         return self._connection
 
     async def _connect(self) -> None:
-        given = parse_qs(urlsplit(self._url).query)
-        target = {} if "target_session_attrs" in given else {"target_session_attrs": "read-write"}
-        try:
-            self._connection = await asyncpg.connect(
-                self._url,
-                server_settings={k: v for k, v in _SESSION.items() if k not in given},
-                **target,
-            )
-        except (ValueError, asyncpg.ClientConfigurationError) as error:
-            raise SettingsError(f"--storage.url: {error}") from None
+        self._connection = await self._reach()
         await self._check(self._connection)
         await self._connection.add_listener(sql.CHANNEL, self._told)
+
+    async def _reach(self) -> _Connection:
+        """Return a connection to the first host that can be written to."""
+        given = parse_qs(urlsplit(self._url).query)
+        session = {k: v for k, v in _SESSION.items() if k not in given}
+        options: dict[str, Any] = {"server_settings": session, "command_timeout": _TO_READ}
+        if "target_session_attrs" not in given:
+            options["target_session_attrs"] = "read-write"
+        *others, last = self._hosts
+        try:
+            for url in others:
+                with suppress(*_ERRORS):
+                    async with asyncio.timeout(_TO_REACH):
+                        return await asyncpg.connect(url, **options)
+            return await asyncpg.connect(last, **options)
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            said = " ".join(str(error).split())
+            raise SettingsError(f"--storage.url: {said}") from None
 
     async def _check(self, connection: _Connection) -> None:
         """Raise ``SettingsError`` where a commit would not be what it is taken for."""
@@ -250,7 +275,7 @@ class PostgresStorage:
 
     async def _migrate(self) -> None:
         connection = self._connected()
-        await connection.execute("BEGIN")
+        await connection.execute(sql.BEGIN)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
         layout = 0
         if await connection.fetchval(sql.EXISTS):
@@ -266,9 +291,19 @@ class PostgresStorage:
             await connection.execute(sql.WRITE_LAYOUT, sql.LAYOUT)
         await connection.execute("COMMIT")
 
+    async def _chunks(self, connection: _Connection) -> AsyncIterator[Chunk]:
+        """Yield all rows and bases of the shard, in a transaction that was begun."""
+        rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
+        while found := await rows.fetch(_CHUNK, timeout=_TO_READ):
+            yield Chunk(tuple(map(_row, found)))
+        bases = await connection.cursor(sql.LOAD_BASES, self._slots)
+        while found := await bases.fetch(_CHUNK, timeout=_TO_READ):
+            self._bases.update((key, int(amount)) for key, amount in found)
+            yield Chunk(bases={decoded(key): int(amount) for key, amount in found})
+
     async def _write(self, plan: _Plan) -> tuple[Row, ...]:
         connection = self._connected()
-        await connection.execute("BEGIN")
+        await connection.execute(sql.BEGIN)
         seq = await connection.fetchval(sql.NEXT)
         if plan.rows:
             known = [self._fetched.get(place[:2], self._cursor) for place in plan.places]
@@ -288,7 +323,7 @@ class PostgresStorage:
         if seq == self._cursor + 1:
             self._cursor, self._token = seq, token
         else:
-            self._own.add(seq)
+            self._own[seq] = token
         for key, slot, amount in plan.bases:
             if slot in self._slots:
                 self._bases[key] = self._bases.get(key, 0) + int(amount)
@@ -300,7 +335,7 @@ class PostgresStorage:
         seq, _ = await connection.fetchrow(sql.READ_CLOCK)
         if seq == self._cursor:
             return Chunk()
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await connection.execute(sql.BEGIN_READING)
         seq, pruned = await connection.fetchrow(sql.READ_CLOCK)
         lost = not pruned <= self._cursor <= seq
         if lost or not (self._fresh or await self._few(connection)):
@@ -337,7 +372,9 @@ class PostgresStorage:
             await self._reconnect()
         connection = self._connected()
         await connection.execute(sql.PROBE)
-        lost = await connection.fetchval(sql.TOKEN, self._cursor) != self._token
+        known = {self._cursor: self._token, **self._own}
+        noted = await connection.fetchval(sql.COUNT_NOTED, list(known), list(known.values()))
+        lost = noted < len(known)
         if lost and self._cursor >= 0:
             log.warning(
                 "database went back, or on without us for too long", extra=fields(at=self._name)
@@ -348,7 +385,8 @@ class PostgresStorage:
     async def _reconnect(self) -> None:
         try:
             await self._connect()
-        except SettingsError as error:  # another server, another password
+            await self._migrate()
+        except (SettingsError, StorageDamaged) as error:  # another server, a newer version
             raise self._fail(error) from error
 
     async def _tend(self, connection: _Connection) -> None:
@@ -413,6 +451,15 @@ class _Plan:
         if version is None or data is None:
             return Row(change.table, change.key, 0, b"")
         return Row(change.table, change.key, version, data)
+
+
+def _urls_of_hosts(url: str) -> list[str]:
+    """Return a URL for each of the hosts that a URL lists."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [url]
+    return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
 
 
 def _place(table: Table, key: Key) -> Place:

@@ -76,6 +76,12 @@ MIGRATIONS = (
 )
 """What brings the tables from each layout to the next, beginning with none."""
 
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Whatever the server's default is: who waited for the clock sees what was committed meanwhile."""
+BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BEGIN_LOADING = f"{BEGIN_READING}; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+"""A load holds no lock, and rests while what it read is taken in."""
+
 EXISTS = "SELECT to_regclass('esim_exporter_clock') IS NOT NULL"
 READ_LAYOUT = "SELECT layout FROM esim_exporter_clock"
 WRITE_LAYOUT = "UPDATE esim_exporter_clock SET layout = $1"
@@ -117,6 +123,10 @@ NOTIFY = f"NOTIFY {CHANNEL}"
 """Told to all when the commit is visible."""
 
 TOKEN = "SELECT token FROM esim_exporter_commits WHERE seq = $1"  # noqa: S105  # of a commit
+COUNT_NOTED = """
+    SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS known (seq, token)
+    JOIN esim_exporter_commits AS noted ON noted.seq = known.seq AND noted.token = known.token
+"""
 READ_CLOCK = "SELECT seq, pruned FROM esim_exporter_clock"
 
 _MINE = "(slot = -1 OR slot = ANY ($1::smallint[]))"
@@ -125,6 +135,10 @@ LOAD_ROWS = f"""
     SELECT kind, key, version, data FROM esim_exporter_rows
     WHERE data IS NOT NULL AND {_MINE} ORDER BY kind, key
 """  # noqa: S608  # all of it is written here
+HOLDS_SOMETHING = """
+    SELECT EXISTS (SELECT 1 FROM esim_exporter_rows WHERE data IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM esim_exporter_bases)
+"""
 LOAD_BASES = f"SELECT key, amount FROM esim_exporter_bases WHERE {_MINE}"  # noqa: S608  # likewise
 COUNT_CHANGED = """
     SELECT count(*)

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 2000
 
 
-def read(connection: sqlite3.Connection) -> Iterator[Chunk]:
+def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[Chunk]:
     """Yield all rows in the order of :class:`Table` and key, the bases last.
 
     What is found damaged is reported, then moved aside, so that a row of the same key can be
-    written, and the table is sealed as it is: damage is reported once. Raises ``sqlite3.Error``.
+    written, and the table is sealed as it is: damage is reported once. Without ``set_aside``
+    nothing is changed. Raises ``sqlite3.Error``.
     """
     for table, shape in SHAPES.items():
-        yield from _read(connection, shape, partial(_rows, table))
-    yield from _read(connection, BASES, _amounts)
+        yield from _read(connection, shape, partial(_rows, table), set_aside=set_aside)
+    yield from _read(connection, BASES, _amounts, set_aside=set_aside)
 
 
 def _rows(table: Table, found: Sequence[Stored]) -> Chunk:
@@ -66,7 +67,11 @@ class _Tally:
 
 
 def _read(
-    connection: sqlite3.Connection, shape: Shape, chunk: Callable[[Sequence[Stored]], Chunk]
+    connection: sqlite3.Connection,
+    shape: Shape,
+    chunk: Callable[[Sequence[Stored]], Chunk],
+    *,
+    set_aside: bool,
 ) -> Iterator[Chunk]:
     tally = _Tally()
     # A statement that is not closed would keep the lock when the connection is closed.
@@ -77,6 +82,7 @@ def _read(
     damage += _compared(connection, shape, tally)
     if damage:
         yield Chunk(damaged=tuple(damage))
+    if damage and set_aside:
         _set_aside(connection, shape, tally.damaged)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from exporter.events import Event
     from exporter.merge import Result
     from exporter.pieces import Scrape
+    from exporter.shards import Shard
     from exporter.storage import Chunk
 
 ARRIVAL = START + SECONDS + 10
@@ -43,7 +44,9 @@ class RunningFleet:
         policy: Policy | None = None,
         identity: Identity | None = None,
         storage: MemoryStorage | None = None,
+        shard: Shard | None = None,
     ) -> None:
+        self.shard = shard
         self.storage = storage or MemoryStorage()
         self.now: float = ARRIVAL
         self.policy = policy or Policy()
@@ -53,7 +56,7 @@ class RunningFleet:
     def load(self, policy: Policy | None = None) -> None:
         """Begin again from what is stored."""
         self.policy = policy or self.policy
-        restoration = Restoration(self.policy, VENDORS)
+        restoration = Restoration(self.policy, VENDORS, self.shard)
         for chunk in self.storage.chunks():
             restoration.take(chunk)
         self.fleet = restoration.finish()

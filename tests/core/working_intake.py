@@ -17,7 +17,8 @@ from exporter.intake import Intake, State
 from exporter.merge import Result
 from exporter.rejections import Rejections
 from exporter.selfmetrics import SelfMetrics
-from exporter.storage import Chunk, Row, Storage, Table
+from exporter.shards import Shard
+from exporter.storage import Chunk, Row, SharedStorage, Storage, Table
 from exporter.work import Delivery
 
 if TYPE_CHECKING:
@@ -30,8 +31,20 @@ if TYPE_CHECKING:
 class Room:
     """An intake with its surroundings."""
 
-    def __init__(self, storage: Storage, *, max_pending: int = 1000, tick: float = 3600) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        max_pending: int = 1000,
+        tick: float = 3600,
+        shared: SharedStorage | None = None,
+        shard: Shard | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        """``shared`` is the storage, where there are other intakes on it."""
         self.storage = storage
+        self._shard = shard or (Shard() if shared else None)
+        self._policy = policy or Policy()
         self.now: float = ARRIVAL
         self.metrics = SelfMetrics({})
         self.loads = 0
@@ -39,11 +52,12 @@ class Room:
             *(storage, self._load, self.metrics, lambda: self.now),
             max_pending=max_pending,
             tick=tick,
+            shared=shared,
         )
 
     async def _load(self) -> State:
         self.loads += 1
-        return await load(self.storage)
+        return await load(self.storage, self._policy, self._shard)
 
     @property
     def state(self) -> State:
@@ -68,8 +82,8 @@ class Room:
         await until(lambda: not self.intake.failed)
 
 
-async def load(storage: Storage) -> State:
-    restoration = Restoration(Policy(), VENDORS)
+async def load(storage: Storage, policy: Policy | None = None, shard: Shard | None = None) -> State:
+    restoration = Restoration(policy or Policy(), VENDORS, shard)
     rejected: list[Row] = []
     async for chunk in storage.load():
         rejected += [row for row in chunk.rows if row.table is Table.REJECTED]

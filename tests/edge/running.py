@@ -229,7 +229,7 @@ class Serving:
 
     def complaints(self) -> list[str]:
         """Return what a correct program never logs."""
-        wrong = ("Traceback", "exception=", "never retrieved", "ERROR")
+        wrong = ("Traceback", "exception=", "never retrieved", "destroyed", "ERROR")
         return [line for line in self.lines if any(word in line for word in wrong)]
 
     def _alive(self) -> bool:

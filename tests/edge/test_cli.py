@@ -32,7 +32,7 @@ def test_the_subcommands_are_explained(
 ) -> None:
     assert main(arguments, {}) == 0
     printed = capsys.readouterr().out
-    for command in ("serve", "check", "simulate", "demo"):
+    for command in ("serve", "check", "simulate", "demo", "storage"):
         assert re.search(rf"^  {command} +[a-z]", printed, re.MULTILINE)
 
 
@@ -43,7 +43,7 @@ def test_an_unknown_subcommand_is_an_error(capsys: pytest.CaptureFixture[str]) -
     assert printed.err.startswith("esim-exporter: no such command: observe\n")
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "simulate", "demo"])
+@pytest.mark.parametrize("command", ["serve", "check", "simulate", "demo", "storage"])
 def test_every_subcommand_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"], {})
@@ -76,6 +76,14 @@ def test_good_settings_are_checked_without_serving(
     assert list(tmp_path.iterdir()) == [secrets]
 
 
+def test_a_database_is_not_connected_to_for_a_check(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "--storage.url=postgresql://esim@no-such-host,other:5433/esim"
+
+    assert main(["check", url, "--total-shards=4", "--shard=3"], SIGNED) == 0
+
+    assert capsys.readouterr().out == "The settings can be used.\n"
+
+
 BAD = {
     "no secret": ([], {}, ["--webhook.secret-file", "ESIM_EXPORTER_WEBHOOK_SECRET"]),
     "a secret file that is not there": (["--webhook.secret-file=/no/such"], {}, ["/no/such"]),
@@ -91,6 +99,11 @@ BAD = {
         ["ESIM_EXPORTER_WEB_LISTEN_ADDRESS"],
     ),
     "a file that is not there": (["--config.file=/no/such.yml"], SIGNED, ["/no/such.yml"]),
+    "a password that ends the name of the host": (
+        [f"--storage.url=postgresql://esim:/{SECRET.decode()}@db/esim"],
+        SIGNED,
+        ["--storage.url: must be postgresql://user:password@host/name", "%2F"],
+    ),
     "two problems": (
         ["--log.level=loud", "--retention.silent=long"],
         SIGNED,

@@ -1,29 +1,714 @@
-"""Durable storage in a real PostgreSQL."""
+"""What is special to the storage in PostgreSQL; what it shares is in test_storage."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from exporter.shards import Shard
-from exporter.storage import Change, Changes, Table
+import pytest
+from cutting_proxy import cutting_proxy
+from postgres import running
+from running import until
+
+from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
+from exporter.shards import SLOTS, Shard, slot_of
+from exporter.storage import Change, Changes, Chunk, Row, Sizes, Table
+from exporter.storage import postgres as module
 from exporter.storage.postgres import PostgresStorage
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from postgres import Postgres
 
+    from exporter.storage import Key
 
-async def test_what_one_commits_another_follows(postgres: Postgres) -> None:
-    url = postgres.new_database()
-    one, other = await PostgresStorage.open(url, Shard()), await PostgresStorage.open(url, Shard())
-    for storage in (one, other):
-        assert [chunk async for chunk in storage.load()] == []
-    await one.commit(Changes((Change(Table.ESIM, ("v", "e"), 0, b"[1]"),), {("a", "v", "p"): 7}))
+BASE = ("consumed", "v", "p")
+PASSWORD = "s3cret"
 
-    assert await other.commit(Changes((Change(Table.ESIM, ("v", "e"), 0, b"[2]"),)))
-    chunk = await other.follow()
 
-    assert chunk
-    assert [row[1:] for row in chunk.rows] == [(("v", "e"), 1, b"[1]")]
-    assert chunk.bases == {("a", "v", "p"): 7}
-    await one.close()
-    await other.close()
+@dataclass(frozen=True)
+class Place:
+    """A schema of its own, and what a person does in it."""
+
+    server: Postgres
+    database: str
+    schema: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.database}?search_path={self.schema}"
+
+    def execute(self, statement: str) -> str:
+        return self.server.execute(f"SET search_path = {self.schema}; {statement}", self.database)
+
+    def cut_all(self) -> None:
+        """Let the server end all connections of this program."""
+        self.execute(
+            "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+            " WHERE application_name = 'esim-exporter'"
+        )
+
+    def age(self) -> None:
+        """Let all commits be of two hours ago."""
+        self.execute("UPDATE esim_exporter_commits SET at = at - interval '2 hours'")
+
+
+class Open(Protocol):
+    async def __call__(self, shard: Shard = ..., *, load: bool = ...) -> PostgresStorage: ...
+
+
+@pytest.fixture(scope="module")
+def places(postgres: Postgres) -> Iterator[Place]:
+    database = postgres.new_database()
+
+    def made() -> Iterator[Place]:
+        for number in count():
+            postgres.execute(f"CREATE SCHEMA place{number}", database)
+            yield Place(postgres, database, f"place{number}")
+
+    return made()
+
+
+@pytest.fixture
+def place(places: Iterator[Place]) -> Place:
+    return next(places)
+
+
+@pytest.fixture
+async def opened(place: Place) -> AsyncIterator[Open]:
+    """Open the storage, and load it, once more with each call."""
+    storages: list[PostgresStorage] = []
+
+    async def once_more(shard: Shard = Shard(), *, load: bool = True) -> PostgresStorage:  # noqa: B008  # a value
+        storage = await PostgresStorage.open(place.url, shard)
+        storages.append(storage)
+        if load:
+            await content(storage)
+        return storage
+
+    yield once_more
+    for storage in storages:
+        await storage.close()
+
+
+def esim(name: str, expected: int = 0, data: bytes | None = b"1") -> Change:
+    return Change(Table.ESIM, ("v", name), expected, data)
+
+
+def row(name: str, version: int = 1, data: bytes = b"1") -> Row:
+    return Row(Table.ESIM, ("v", name), version, data)
+
+
+def one(change: Change, base: int = 0) -> Changes:
+    return Changes((change,), {BASE: base} if base else {})
+
+
+async def content(storage: PostgresStorage) -> tuple[list[Row], dict[Key, int]]:
+    rows: list[Row] = []
+    bases: dict[Key, int] = {}
+    async for chunk in storage.load():
+        rows += chunk.rows
+        bases |= chunk.bases
+    return rows, bases
+
+
+async def followed(storage: PostgresStorage) -> tuple[list[Row], dict[Key, int]]:
+    """Return what was followed, in order, and bases that changed."""
+    chunk = await storage.follow()
+    assert chunk is not None
+    return sorted(chunk.rows), {key: amount for key, amount in chunk.bases.items() if amount}
+
+
+async def refused(storage: PostgresStorage) -> str:
+    """Return why commits, following and fetching are refused."""
+    reasons = set()
+    attempts = (storage.commit(one(esim("x"))), storage.follow(), storage.fetch([]))
+    for attempt in attempts:
+        with pytest.raises(StorageUnavailable) as caught:
+            await attempt
+        reasons.add(str(caught.value))
+    (reason,) = reasons
+    assert "\n" not in reason
+    return reason
+
+
+# Following others
+
+
+async def test_what_one_commits_another_follows_once(opened: Open) -> None:
+    writer, reader = await opened(), await opened()
+    await writer.commit(one(esim("a"), 7))
+    await writer.commit(Changes((esim("a", 1, b"2"), esim("b")), {BASE: 1}))
+
+    assert await followed(reader) == ([row("a", 2, b"2"), row("b")], {BASE: 8})
+    assert await reader.follow() == Chunk()
+
+    await writer.commit(Changes((esim("a", 2, None),), {BASE: -3}))
+    assert await followed(reader) == ([row("a", 0, b"")], {BASE: -3})
+    assert await reader.follow() == Chunk()
+
+
+async def test_what_was_committed_before_the_load_is_not_followed(opened: Open) -> None:
+    await (await opened()).commit(one(esim("a"), 7))
+    storage = await opened()
+    assert await storage.follow() == Chunk()
+
+
+async def test_own_commits_are_not_told_while_nobody_else_commits(opened: Open) -> None:
+    storage = await opened()
+    for version in range(3):
+        assert await storage.commit(one(esim("a", version), 5)) == ()
+    assert await storage.follow() == Chunk()
+
+
+async def test_bases_are_told_once_whoever_commits_in_between(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    memory = {here: 0, there: 0}
+    for number, (storage, amount) in enumerate(
+        [(here, 1), (there, 10), (here, 100), (here, 1000), (there, 10_000)]
+    ):
+        assert await storage.commit(one(esim(str(number)), amount)) == ()
+        memory[storage] += amount
+    for storage in (here, there):
+        for _ in range(2):
+            memory[storage] += (await followed(storage))[1].get(BASE, 0)
+        assert memory[storage] == 11_111
+
+
+async def test_a_commit_to_a_row_that_others_changed_is_a_conflict_until_it_was_followed(
+    opened: Open,
+) -> None:
+    here, there = await opened(), await opened()
+    await there.commit(one(esim("a")))
+
+    assert await here.commit(Changes((esim("b"), esim("a", 0, b"mine")))) == (row("a"),)
+    assert await here.commit(one(esim("a", 0, b"mine"))) == (row("a"),)
+    assert await followed(here) == ([row("a")], {})
+    assert await here.commit(one(esim("a", 1, b"mine"))) == ()
+    assert await followed(there) == ([row("a", 2, b"mine")], {})
+
+
+async def test_a_row_may_be_committed_to_again_and_again_while_others_commit_to_others(
+    opened: Open,
+) -> None:
+    here, there = await opened(), await opened()
+    for version in range(4):
+        assert await here.commit(one(esim("a", version))) == ()
+        assert await there.commit(one(esim("b", version))) == ()
+
+
+async def test_a_second_life_at_the_same_version_is_a_conflict(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    await here.commit(one(esim("a", 0, b"first")))
+    await followed(there)
+    await there.commit(one(esim("a", 1, None)))
+    await there.commit(one(esim("a", 0, b"second")))
+
+    assert await here.commit(one(esim("a", 1, b"of the first"))) == (row("a", 1, b"second"),)
+    assert await followed(here) == ([row("a", 1, b"second")], {})
+    assert await here.commit(one(esim("a", 1, b"of the second"))) == ()
+
+
+async def test_a_row_that_came_and_went_meanwhile_is_a_conflict(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    await there.commit(one(esim("a")))
+    await there.commit(one(esim("a", 1, None)))
+
+    assert await here.commit(one(esim("a"))) == (row("a", 0, b""),)
+    assert await followed(here) == ([row("a", 0, b"")], {})
+    assert await here.commit(one(esim("a"))) == ()
+
+
+async def test_commits_at_the_same_time_are_told_to_all(place: Place, opened: Open) -> None:
+    place.execute(
+        f"ALTER ROLE esim IN DATABASE {place.database.rpartition('/')[2]}"
+        " SET default_transaction_isolation = 'serializable'"  # a server's default has no say
+    )
+    storages = [await opened() for _ in range(4)]
+
+    async def commit(storage: PostgresStorage, name: str) -> dict[Row, None]:
+        seen: dict[Row, None] = {}
+        for number in range(10):
+            changes = Changes((esim(f"{name}{number}"),), {BASE: 1, ("a", "v", name): 1})
+            assert await storage.commit(changes) == ()
+            seen[row(f"{name}{number}")] = None
+            seen |= dict.fromkeys((await followed(storage))[0])
+        return seen
+
+    seen = await asyncio.gather(*map(commit, storages, "abcd"))
+    for storage, before in zip(storages, seen, strict=True):
+        after = before | dict.fromkeys((await followed(storage))[0])
+        names = {f"{name}{number}" for name in "abcd" for number in range(10)}
+        assert {found.key[1] for found in after} == names
+    place.execute(f"ALTER ROLE esim IN DATABASE {place.database.rpartition('/')[2]} RESET ALL")
+    _, bases = await content(storages[0])
+    assert bases == {BASE: 40} | {("a", "v", name): 10 for name in "abcd"}
+
+
+async def test_others_are_given_a_hint(opened: Open) -> None:
+    here, there = await opened(), await opened()
+    hinted = asyncio.Event()
+    own: list[None] = []
+    there.on_change = hinted.set
+    here.on_change = lambda: own.append(None)
+    await here.commit(one(esim("a")))
+    await asyncio.wait_for(hinted.wait(), 10)
+    await here.follow()
+    assert own == []
+
+
+async def test_where_too_much_has_changed_all_is_loaded_afresh(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
+    here, there = await opened(), await opened()
+    for batch in ("abc", "de"):
+        await there.commit(Changes(tuple(esim(name) for name in batch)))
+        # After a load there is no limit.
+        assert await followed(here) == ([row(name) for name in batch], {})
+    await there.commit(Changes(tuple(esim(name) for name in "fgh"), {BASE: 1}))
+
+    assert await here.follow() is None
+    rows, bases = await content(here)
+    assert (len(rows), bases) == (8, {BASE: 1})
+    assert await here.follow() == Chunk()
+
+
+async def test_what_nobody_can_miss_any_more_is_removed(place: Place, opened: Open) -> None:
+    late, writer = await opened(), await opened()
+    for number in range(3):
+        await writer.commit(one(esim(str(number))))
+        await writer.commit(one(esim(str(number), 1, None)))
+    await writer.commit(one(esim("kept")))
+    place.age()
+    await writer.commit(one(esim("new")))
+    await writer.commit(one(esim("new", 1, None)))
+    tender = await opened()
+    await tender.follow()
+
+    assert place.execute("SELECT count(*) FROM esim_exporter_rows WHERE data IS NULL") == "1"
+    assert place.execute("SELECT min(seq), max(seq) FROM esim_exporter_commits") == "7|9"
+    assert await late.follow() is None, "it would not hear of what was removed"
+    assert await content(late) == ([row("kept")], {})
+    assert await late.follow() == Chunk()
+    assert await writer.follow() == Chunk()
+
+
+async def test_a_little_is_removed_at_a_time(
+    place: Place, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PRUNED", 2)
+    storage = await opened()
+    for number in range(5):
+        await storage.commit(one(esim(str(number))))
+    place.age()
+    left = []
+    for _ in range(4):
+        await storage.follow()
+        left.append(place.execute("SELECT count(*) FROM esim_exporter_commits"))
+    assert left == ["4", "2", "1", "1"]
+
+
+async def test_an_older_copy_of_the_database_is_loaded_afresh(
+    place: Place, opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer, reader = await opened(), await opened()
+    await writer.commit(one(esim("kept"), 1))
+    place.execute("CREATE TABLE copy_rows AS SELECT * FROM esim_exporter_rows")
+    await writer.commit(one(esim("lost"), 2))
+    await followed(reader)
+    place.execute(
+        "TRUNCATE esim_exporter_rows; INSERT INTO esim_exporter_rows SELECT * FROM copy_rows;"
+        " DELETE FROM esim_exporter_commits WHERE seq = 2; UPDATE esim_exporter_clock SET seq = 1;"
+        " UPDATE esim_exporter_bases SET amount = 1, seq = 1"
+    )
+    assert await reader.follow() is None
+
+    # Others go on, until there is a commit of the same number again.
+    other = await opened()
+    await other.commit(one(esim("other"), 10))
+    for storage in (reader, writer):
+        assert await storage.probe() is True
+        assert await content(storage) == ([row("kept"), row("other")], {BASE: 11})
+        assert await storage.follow() == Chunk()
+    assert "database went back, or on without us for too long" in caplog.messages
+
+
+# Rows of other shards
+
+
+def shard_with(name: str) -> tuple[Shard, Shard]:
+    """Return the shard of two that keeps an eSIM, and the other."""
+    shards = Shard(0, 2), Shard(1, 2)
+    return shards if shards[0].keeps("v", name) else shards[::-1]
+
+
+async def test_rows_of_other_shards_are_fetched_to_be_changed(opened: Open) -> None:
+    own, other = shard_with("a")
+    keeper, visitor = await opened(own), await opened(other)
+    await keeper.commit(one(esim("a", 0, b"old")))
+    wanted = [(Table.ESIM, ("v", "a")), (Table.TOMBSTONE, ("v", "a", ""))]
+
+    assert await visitor.fetch(wanted) == (row("a", 1, b"old"),)
+    assert await visitor.commit(one(esim("a", 1, b"new"))) == ()
+    assert await followed(visitor) == ([], {})
+    assert await followed(keeper) == ([row("a", 2, b"new")], {})
+
+
+async def test_a_fetched_row_that_others_change_is_a_conflict(opened: Open) -> None:
+    own, other = shard_with("a")
+    keeper, visitor = await opened(own), await opened(other)
+    await keeper.commit(one(esim("a", 0, b"first")))
+    assert len(await visitor.fetch([(Table.ESIM, ("v", "a"))])) == 1
+    await keeper.commit(one(esim("a", 1, None)))
+    await keeper.commit(one(esim("a", 0, b"second")))
+
+    assert await visitor.commit(one(esim("a", 1, b"x"))) == (row("a", 1, b"second"),)
+    assert await visitor.fetch([(Table.ESIM, ("v", "a"))]) == (row("a", 1, b"second"),)
+    assert await visitor.commit(one(esim("a", 1, b"third"))) == ()
+    assert await followed(keeper) == ([row("a", 2, b"third")], {})
+
+
+async def test_one_that_was_fetched_as_missing_and_made_by_others_is_a_conflict(
+    opened: Open,
+) -> None:
+    own, other = shard_with("a")
+    keeper, visitor = await opened(own), await opened(other)
+    assert await visitor.fetch([(Table.ESIM, ("v", "a"))]) == ()
+    await keeper.commit(one(esim("a")))
+    assert await visitor.commit(one(esim("a", 0, b"x"))) == (row("a"),)
+
+
+async def test_shards_load_and_follow_their_own_and_what_all_keep(opened: Open) -> None:
+    whole = await opened()
+    shards = [await opened(Shard(number, 4)) for number in range(4)]
+    names = [f"e{number}" for number in range(100)]
+    esims = tuple(esim(name) for name in names)
+    graves = tuple(Change(Table.TOMBSTONE, ("v", name, "p"), 0, b"1") for name in names)
+    package = Change(Table.PACKAGE, ("v", "p"), 0, b"1")
+    bases: dict[Key, int] = {("consumed", "v", "p", str(slot)): slot + 1 for slot in range(SLOTS)}
+    assert await whole.commit(Changes((*esims, *graves, package), bases)) == ()
+
+    for following in (True, False):
+        rows: list[Row] = []
+        amounts: dict[Key, int] = {}
+        for storage in shards:
+            own, counted = await (followed if following else content)(storage)
+            assert len(own) > 20
+            assert counted.keys().isdisjoint(amounts)
+            assert Row(package.table, package.key, 1, b"1") in own
+            rows += own
+            amounts |= counted
+        assert len(rows) == 2 * len(names) + 4
+        assert {found.key for found in rows} == {
+            *(change.key for change in (*esims, *graves)),
+            package.key,
+        }
+        assert amounts == bases
+
+
+async def test_a_shard_counts_in_its_bases_what_it_commits_for_itself_only(opened: Open) -> None:
+    own, other = shard_with("a")
+    slot = str(slot_of("v", "a"))
+    keeper, visitor = await opened(own), await opened(other)
+    await visitor.commit(Changes(bases={("consumed", "v", "p", slot): 5}))
+    await keeper.commit(Changes(bases={("consumed", "v", "p", slot): 1}))
+    assert await followed(visitor) == ([], {})
+    assert await followed(keeper) == ([], {("consumed", "v", "p", slot): 5})
+
+
+# A server that goes away
+
+
+async def test_after_the_server_was_restarted_a_probe_makes_it_work_again(
+    postgres: Postgres, opened: Open
+) -> None:
+    here, there = await opened(), await opened()
+    for stop in (postgres.stop, postgres.kill):
+        await here.commit(one(esim(stop.__name__), 1))
+        stop()
+        with pytest.raises(StorageUnavailable):
+            await here.commit(one(esim("during")))
+        reason = await refused(here)
+        assert reason.startswith(f"PostgreSQL at 127.0.0.1:{postgres.port}: ")
+        with pytest.raises(StorageUnavailable, match="Connect call failed"):
+            await here.probe()
+        postgres.start()
+        assert await here.probe() is False
+        assert await here.commit(one(esim("after"))) == ()
+        assert await here.commit(one(esim("after", 1, None))) == ()
+    with pytest.raises(StorageUnavailable):
+        await there.follow()
+    assert await there.probe() is False
+    rows, bases = await followed(there)
+    assert [found.key[1] for found in rows if found.version] == ["kill", "stop"]
+    assert bases == {BASE: 2}
+
+
+async def test_a_server_that_hangs_is_given_up_until_it_goes_on(
+    postgres: Postgres, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, other = await opened(), await opened()
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    postgres.pause()
+    try:
+        with pytest.raises(StorageUnavailable, match="TimeoutError"):
+            await storage.commit(one(esim("a"), 1))
+        await refused(storage)
+    finally:
+        postgres.resume()
+    monkeypatch.undo()
+    assert await storage.probe() is False
+    await followed(storage)
+    assert await content(storage) == await content(other)
+
+
+async def test_a_load_from_a_server_that_hangs_is_given_up(
+    postgres: Postgres, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TO_READ", 0.1)
+    storage = await opened()
+    monkeypatch.undo()
+    postgres.pause()
+    try:
+        with pytest.raises(StorageUnavailable, match="TimeoutError"):
+            await content(storage)
+    finally:
+        postgres.resume()
+    assert await storage.probe() is True
+    assert await content(storage) == ([], {})
+
+
+async def test_a_commit_that_is_cancelled_is_followed_up(opened: Open) -> None:
+    storage, other = await opened(), await opened()
+    commit = asyncio.create_task(storage.commit(one(esim("a"), 1)))
+    await asyncio.sleep(0)
+    commit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+
+    assert (await refused(storage)).endswith(": given up")
+    assert await storage.probe() is False
+    await followed(storage)
+    assert await content(storage) == await content(other)
+
+
+async def test_a_load_that_is_given_up_or_cut_is_to_be_made_again(
+    place: Place, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 1)
+    storage = await opened()
+    await storage.commit(Changes((esim("a"), esim("b")), {BASE: 1}))
+
+    given_up = storage.load()
+    await anext(given_up)
+    await given_up.aclose()  # type: ignore[attr-defined]  # an iterator to callers
+    await refused(storage)
+    assert await storage.probe() is True
+    assert await content(storage) == ([row("a"), row("b")], {BASE: 1})
+
+    cut = storage.load()
+    await anext(cut)
+    place.cut_all()
+    with pytest.raises(StorageUnavailable):
+        [chunk async for chunk in cut]
+    assert await storage.probe() is True
+    assert await content(storage) == ([row("a"), row("b")], {BASE: 1})
+    assert await storage.follow() == Chunk()
+
+
+async def test_a_load_that_was_given_up_long_ago_does_not_hurt_a_new_connection(
+    opened: Open,
+) -> None:
+    storage = await opened()
+    await storage.commit(one(esim("a")))
+    given_up = storage.load()
+    await anext(given_up)
+    storage._fail(None)
+    assert await storage.probe() is True
+    await given_up.aclose()  # type: ignore[attr-defined]  # an iterator to callers
+    assert await content(storage) == ([row("a")], {})
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+async def test_a_commit_of_unknown_outcome_is_followed_up_and_counted_once(
+    place: Place, *, delivered: bool
+) -> None:
+    async with cutting_proxy(place.server.port) as (proxy, port):
+        url = place.url.replace(f":{place.server.port}/", f":{port}/")
+        storage = await PostgresStorage.open(url, Shard())
+        await content(storage)
+        await storage.commit(one(esim("before"), 1))
+        proxy.cut_at, proxy.deliver = b"NOTIFY", delivered
+        changes = Changes((esim("before", 1, b"2"), esim("a")), {BASE: 10})
+        with pytest.raises(StorageUnavailable):
+            await storage.commit(changes)
+
+        assert await storage.probe() is False, "there is nothing to load"
+        if delivered:
+            assert await storage.commit(changes) == (row("before", 2, b"2"), row("a"))
+            assert await followed(storage) == ([row("a"), row("before", 2, b"2")], {BASE: 10})
+        else:
+            assert await followed(storage) == ([], {})
+            assert await storage.commit(changes) == ()
+        assert await followed(storage) == ([], {})
+        assert await content(storage) == ([row("a"), row("before", 2, b"2")], {BASE: 11})
+        await storage.close()
+
+
+# Opening
+
+
+async def test_several_may_open_an_empty_database_at_the_same_time(
+    place: Place, opened: Open
+) -> None:
+    storages = await asyncio.gather(*[opened() for _ in range(6)])
+    assert place.execute("SELECT layout, seq FROM esim_exporter_clock") == "1|0"
+    for number, storage in enumerate(storages):
+        assert await storage.commit(one(esim(str(number)))) == ()
+    assert len((await content(storages[0]))[0]) == 6
+
+
+async def test_tables_of_a_newer_version_are_refused(place: Place, opened: Open) -> None:
+    await opened()
+    place.execute("UPDATE esim_exporter_clock SET layout = 2")
+    with pytest.raises(StorageDamaged, match=r"newer version \(layout 2, this one knows 1\)"):
+        await opened()
+
+
+async def test_nothing_is_committed_on_what_was_never_loaded(opened: Open) -> None:
+    await (await opened()).commit(one(esim("a")))
+    storage = await opened(load=False)
+    assert await storage.commit(one(esim("a", 1))) == (row("a"),)
+    assert await storage.follow() is None
+    assert await storage.probe() is True
+
+
+async def unusable(url: str) -> ExporterError:
+    with pytest.raises(ExporterError) as caught:
+        await PostgresStorage.open(url, Shard())
+    assert "\n" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    return caught.value
+
+
+async def test_commits_that_a_crash_could_lose_are_refused(place: Place) -> None:
+    error = await unusable(f"{place.url}&synchronous_commit=off")
+    assert isinstance(error, SettingsError)
+    assert "synchronous_commit is off, so that a crash loses what was committed" in str(error)
+    assert place.execute("SELECT to_regclass('esim_exporter_clock') IS NULL") == "t"
+
+    with running("fsync=off") as careless:
+        assert "fsync is off" in str(await unusable(careless.url()))
+
+
+async def test_a_server_that_turns_unsafe_meanwhile_is_refused_by_the_probe(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await opened()
+    storage._fail(None)
+    monkeypatch.setattr(module, "OLDEST", 99)
+    with pytest.raises(StorageUnavailable, match="99 is needed"):
+        await storage.probe()
+    await refused(storage)
+    monkeypatch.undo()
+    assert await storage.probe() is False
+
+
+async def test_a_database_that_is_read_only_is_refused(place: Place) -> None:
+    error = await unusable(f"{place.url}&default_transaction_read_only=on")
+    assert isinstance(error, StorageUnavailable)
+    assert "target" in str(error)
+
+
+@pytest.mark.parametrize(
+    "rest", ["?sslmode=nonsense", "?target_session_attrs=nonsense", "?sslmode=verify-full&port=x"]
+)
+async def test_a_url_that_cannot_be_used_is_a_wrong_setting(postgres: Postgres, rest: str) -> None:
+    url = postgres.url().replace("esim@", f"esim:{PASSWORD}@") + rest
+    error = await unusable(url)
+    assert isinstance(error, SettingsError)
+    assert str(error).startswith("--storage.url: ")
+
+
+@pytest.fixture
+def roles(postgres: Postgres) -> Iterator[None]:
+    """Have a role ``guarded`` that needs its password, and a ``stranger`` without rights."""
+    for role in ("guarded", "stranger"):
+        postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'")
+    rules = Path(postgres.execute("SHOW hba_file"))
+    before = rules.read_text()
+    rules.write_text(f"host all guarded 127.0.0.1/32 scram-sha-256\n{before}")
+    loaded = postgres.execute("SELECT pg_conf_load_time()")
+    postgres.execute("SELECT pg_reload_conf()")
+    until(lambda: postgres.execute("SELECT pg_conf_load_time()") != loaded)
+    yield
+    rules.write_text(before)
+    postgres.execute("SELECT pg_reload_conf(); DROP ROLE guarded, stranger")
+
+
+@pytest.mark.usefixtures("roles")
+async def test_a_server_that_does_not_let_us_in_is_told_in_one_line(place: Place) -> None:
+    server = place.server
+    address = f"{server.port}/{place.database.rpartition('/')[2]}"
+
+    for url, reason in (
+        (f"guarded:{PASSWORD}@127.0.0.1:{address}", "password authentication failed"),
+        (f"stranger:{PASSWORD}@127.0.0.1:{address}", "permission denied"),
+        (f"esim:{PASSWORD}@127.0.0.1:{server.port}/nowhere", 'database "nowhere" does not exist'),
+        (f"nobody:{PASSWORD}@127.0.0.1:{address}", 'role "nobody" does not exist'),
+    ):
+        error = await unusable(f"postgresql://{url}")
+        assert isinstance(error, StorageUnavailable)
+        assert str(error).startswith("PostgreSQL at 127.0.0.1:")
+        assert reason in str(error)
+
+
+async def test_a_server_that_cannot_be_reached_is_told_in_one_line(postgres: Postgres) -> None:
+    for rest, reason in (
+        (f"{postgres.port}/postgres?sslmode=require", "rejected SSL upgrade"),
+        ("1/postgres", "Connect call failed"),
+    ):
+        url = f"postgresql://esim:{PASSWORD}@127.0.0.1:{rest}"
+        storage = await PostgresStorage.open(url, Shard())
+        told = await refused(storage)
+        assert told.startswith("PostgreSQL at 127.0.0.1:")
+        assert reason in told
+        assert PASSWORD not in told
+        await storage.close()
+
+
+# The rest
+
+
+async def test_sizes_are_of_all_tables_after_the_first_look(opened: Open) -> None:
+    storage = await opened()
+    assert storage.sizes() == Sizes(0, 0)
+    await storage.commit(Changes(tuple(esim(str(n), 0, b"x" * 1000) for n in range(100))))
+    await storage.follow()
+    assert storage.sizes().storage > 100_000
+    assert storage.sizes().wal == 0
+
+
+async def test_a_backup_is_left_to_the_tools_of_postgresql(opened: Open) -> None:
+    storage = await opened()
+    with pytest.raises(StorageUnavailable, match=r"no backup to a\.db: use pg_dump"):
+        await storage.backup(Path("a.db"))
+    assert await storage.commit(one(esim("a"))) == ()
+
+
+async def test_writes_nothing_for_no_changes(place: Place, opened: Open) -> None:
+    storage = await opened()
+    assert await storage.commit(Changes()) == ()
+    assert place.execute("SELECT seq FROM esim_exporter_clock") == "0"
+
+
+async def test_is_closed_where_the_server_is_gone(place: Place, opened: Open) -> None:
+    storage = await opened()
+    place.cut_all()
+    await storage.close()
+    assert (await refused(storage)).endswith(": closed")

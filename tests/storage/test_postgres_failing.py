@@ -1,0 +1,86 @@
+"""PostgreSQL that hangs, holds on, or went back: what the storage notices of it."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import asyncpg  # type: ignore[import-untyped]  # there are none
+import pytest
+from running import until
+
+from exporter.errors import StorageUnavailable
+from exporter.shards import Shard
+from exporter.storage import Change, Changes, Table
+from exporter.storage import postgres_schema as sql
+from exporter.storage.postgres import PostgresStorage
+
+if TYPE_CHECKING:
+    from postgres import Postgres
+
+
+def adding(esim_id: str) -> Changes:
+    return Changes((Change(Table.ESIM, ("v", esim_id), 0, b"[]"),))
+
+
+async def opened(url: str) -> PostgresStorage:
+    storage = await PostgresStorage.open(url, Shard())
+    async for _ in storage.load():
+        pass
+    return storage
+
+
+def disconnect_all(postgres: Postgres, url: str) -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    postgres.execute(f"SELECT pg_terminate_backend(pid) {others}", url)
+
+
+async def test_a_host_that_hangs_does_not_keep_from_the_next(postgres: Postgres) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:  # connections wait to be accepted
+        port = hung.getsockname()[1]
+        url = postgres.new_database().replace("@", f"@127.0.0.1:{port},")
+        storage = await opened(url)
+        assert await storage.commit(adding("e")) == ()
+        await storage.close()
+
+
+async def test_who_waits_for_a_commit_that_hangs_holds_no_connection_for_long(
+    postgres: Postgres,
+) -> None:
+    url = postgres.new_database()
+    storage = await opened(url)
+    hanging: Any = await asyncpg.connect(url)
+    await hanging.execute(f"BEGIN; {sql.NEXT}")
+
+    with pytest.raises(StorageUnavailable, match="lock timeout"):
+        await storage.commit(adding("e"))
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    until(lambda: postgres.execute(waiting) == "0")
+    await hanging.close()
+    assert not await storage.probe()
+    assert await storage.commit(adding("e")) == ()
+    await storage.close()
+
+
+async def test_a_commit_that_a_promoted_standby_does_not_have_is_noticed(
+    postgres: Postgres,
+) -> None:
+    url = postgres.new_database()
+    storage, other = await opened(url), await opened(url)
+    await other.commit(adding("theirs"))
+    await storage.commit(adding("ours"))
+    # As if the standby had got the first commit, and had not heard of the second.
+    postgres.execute(
+        "DELETE FROM esim_exporter_rows WHERE seq = 2; "
+        "DELETE FROM esim_exporter_commits WHERE seq = 2; "
+        "UPDATE esim_exporter_clock SET seq = 1",
+        url,
+    )
+    disconnect_all(postgres, url)
+    with pytest.raises(StorageUnavailable):
+        await storage.follow()
+
+    assert await storage.probe()
+    await storage.close()
+    await other.close()
