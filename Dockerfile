@@ -7,7 +7,7 @@ WORKDIR /src
 RUN python3 -m venv /opt/esim-exporter
 # Dependencies first: their layer stays as long as they do.
 COPY pyproject.toml README.md ./
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > /tmp/requirements \
+RUN python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["postgresql"], sep="\n")' > /tmp/requirements \
     && /opt/esim-exporter/bin/pip install --no-cache-dir --no-compile --requirement /tmp/requirements
 COPY exporter exporter
 ARG REVISION=unknown

@@ -39,6 +39,7 @@ PAGES = (
 
 OURS = "tests/edge/test_cli.py runs it"
 CHECKED = "tests/alerts/test_alert_files.py runs it on the same files"
+COPIED = "tests/storage/test_storage_copy.py runs it"
 NOT_RUN = {
     "make run": "tests/edge/test_demo.py runs what it starts",
     "make test": "runs this",
@@ -53,6 +54,10 @@ NOT_RUN = {
     "make status-screenshots": "likewise",
     "python3 -m venv .venv && . .venv/bin/activate && pip install .": "needs the network",
     "pip install '.[uvicorn]'": "needs the network",
+    "pip install '.[postgresql]'": "needs the network",
+    "createuser": "needs a database server of the reader's",
+    "createdb": "likewise",
+    'esim-exporter storage copy sqlite:///esim-exporter.db "$ESIM_EXPORTER_STORAGE_URL"': COPIED,
     "esim-exporter check": OURS,
     "esim-exporter serve --config.check": OURS,
     "esim-exporter --version": OURS,
@@ -68,6 +73,7 @@ NOT_RUN = {
     "buildah": "needs root and a base",
     "c=$(buildah": "needs root and a base",
     "export BUILDAH_ISOLATION=chroot": "for buildah",
+    "export POSTGRES_PASSWORD=letters-and-digits": "for docker",
 }
 """Commands, or how they begin, that no test here runs, and why."""
 

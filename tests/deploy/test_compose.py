@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,19 @@ def test_dashboards_lie_where_they_are_looked_for() -> None:
     (provider,) = yaml.safe_load(file.read_text())["providers"]
     mounted = [target for _, source, target, _ in MOUNTS if source == "./grafana/dashboards"]
     assert mounted == [provider["options"]["path"]]
+
+
+def test_the_image_has_what_postgresql_needs(tmp_path: Path) -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    (script,) = re.findall(r"^RUN python3 -c '(.+?)' > /tmp/requirements", text, re.MULTILINE)
+    (tmp_path / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
+
+    listed = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert "asyncpg>=0.30" in listed.stdout.splitlines()
+    assert "quart>=0.20" in listed.stdout.splitlines()
 
 
 def test_the_image_is_built_from_what_the_build_may_see() -> None:
