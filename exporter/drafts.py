@@ -140,7 +140,9 @@ class Draft:
         """Note that a verified event of a vendor arrived."""
         key = ("feed", vendor)
         known = self.registers.get(key)
-        if known is None or known.received != self.received:  # less where the clock was set back
+        before = known.received if known else 0
+        # Less where the clock was set back; but not for the clock of another replica.
+        if self.received > before or (self.received < before and self._fleet.shard is None):
             self.registers.put(key, (known or Feed(vendor, 0))._replace(received=self.received))
 
     def changes(self) -> Changes:

@@ -9,53 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
-from dataclasses import dataclass, field
-from decimal import Decimal
 from secrets import randbits
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import parse_qs, urlsplit, urlunsplit
-
-import asyncpg  # type: ignore[import-untyped]  # there are none
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
 from exporter.logs import fields
 from exporter.storage import Chunk, Key, Row, Sizes, Table
 from exporter.storage import postgres_schema as sql
-from exporter.storage.postgres_schema import TABLES, Place, decoded, encoded, slot_of_base
-from exporter.storage.schema import SHAPES
+from exporter.storage.postgres_plan import Plan, row_of
+from exporter.storage.postgres_schema import Place, decoded
+from exporter.storage.postgres_server import AWAY, ERRORS, TO_READ, Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from exporter.shards import Shard
     from exporter.storage import Changes
+    from exporter.storage.postgres_server import Connection
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_Connection = Any  # asyncpg has no types
-
-OLDEST = 13
-"""The oldest version of PostgreSQL that is supported."""
-
 PATIENCE = 3.0
 """Seconds for a commit, or for following, before the connection is given up."""
-
-_TO_CONNECT = 5.0
-"""Seconds for a new connection, and for bringing the tables up to date."""
-
-_TO_REACH = 2.0
-"""Seconds more for each of several hosts: one that hangs must not keep from the next."""
 
 MOST_FOLLOWED = 20_000
 """Rows that are followed at once; where more have changed, all are loaded afresh. After a load
 there is no limit: while a large fleet is loaded much changes."""
-
-_TO_READ = 60.0
-"""Seconds for a part of a load, and for anything that has no other limit."""
 
 _PRUNED = 2000
 """Rows that are removed at once."""
@@ -69,38 +51,15 @@ _NEWS_OF_SIZE = 60.0
 _PRUNE_EVERY = 600.0
 """Seconds between removals of what nobody follows any more."""
 
-_SESSION = {
-    "application_name": "esim-exporter",
-    "synchronous_commit": "on",
-    "default_transaction_isolation": "read committed",
-    # A replica that stands still in the middle of a commit keeps all others waiting.
-    "idle_in_transaction_session_timeout": "2s",
-    # While a commit hangs, say for a standby that is gone, others wait for its lock. Those that
-    # were given up would wait on, one more with each probe, until there are no connections left.
-    "lock_timeout": "2500ms",
-    # It would end a wait for a standby as if the standby had the commit.
-    "statement_timeout": "0",
-    "jit": "off",
-}
-"""What a session begins with, where the URL does not say otherwise."""
-
-_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-
-
-_AWAY = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
-"""What is raised where there is no server for now; a time limit that was exceeded is one."""
-
 
 class PostgresStorage:
     """A :class:`exporter.storage.SharedStorage`; :meth:`open` makes one."""
 
     def __init__(self, url: str, shard: Shard) -> None:
-        self._url = url
-        self._hosts = _urls_of_hosts(url)
-        self._to_connect = _TO_CONNECT + (len(self._hosts) - 1) * _TO_REACH
-        self._name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
+        self._server = Server(url)
+        self._name = self._server.name
         self._slots = list(shard.slots)
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._fault: str | None = None
         self._cursor = -1
         """The commit that memory is as of; before a load has ended, none."""
@@ -128,12 +87,12 @@ class PostgresStorage:
         """
         storage = cls(url, shard)
         try:
-            async with asyncio.timeout(storage._to_connect):
+            async with asyncio.timeout(storage._server.patience):
                 await storage._connect()
                 await storage._migrate()
-        except _ERRORS as error:
+        except ERRORS as error:
             raised = storage._fail(error)
-            if not isinstance(error, _AWAY):
+            if not isinstance(error, AWAY):
                 raise raised from error
         except BaseException:
             storage._drop()
@@ -153,7 +112,7 @@ class PostgresStorage:
             async for chunk in self._chunks(connection):
                 yield chunk
             await connection.execute("COMMIT")
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._fail(error) from error
         except BaseException:
             if self._connection is connection:  # and none that was made since this was given up
@@ -167,7 +126,7 @@ class PostgresStorage:
             raise StorageUnavailable(self._fault)
         if not changes:
             return ()
-        plan = _Plan.of(changes)
+        plan = Plan.of(changes)
         try:
             conflicts = await self._within(PATIENCE, self._write(plan))
         finally:
@@ -188,7 +147,7 @@ class PostgresStorage:
 
     async def probe(self) -> bool:
         """Connect anew and write: see :meth:`exporter.storage.Storage.probe`."""
-        return await self._within(self._to_connect, self._try_again())
+        return await self._within(self._server.patience, self._try_again())
 
     async def backup(self, path: Path) -> None:
         """Refuse: PostgreSQL has tools of its own for that."""
@@ -206,14 +165,14 @@ class PostgresStorage:
             return
         try:
             await connection.close(timeout=1)
-        except _ERRORS:
+        except ERRORS:
             connection.terminate()
 
     async def _within(self, seconds: float, work: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(seconds):
                 return await work
-        except _ERRORS as error:
+        except ERRORS as error:
             raise self._fail(error) from error
         except ExporterError:
             raise
@@ -233,75 +192,29 @@ class PostgresStorage:
             self._connection.terminate()
             self._connection = None
 
-    def _connected(self) -> _Connection:
+    def _connected(self) -> Connection:
         if self._connection is None:
             raise StorageUnavailable(self._fault or f"{self._name}: not connected")
         return self._connection
 
     async def _connect(self) -> None:
-        self._connection = await self._reach()
-        await self._check(self._connection)
+        self._connection = await self._server.connect()
         await self._connection.add_listener(sql.CHANNEL, self._told)
 
-    async def _reach(self) -> _Connection:
-        """Return a connection to the first host that can be written to."""
-        given = parse_qs(urlsplit(self._url).query)
-        session = {k: v for k, v in _SESSION.items() if k not in given}
-        options: dict[str, Any] = {"server_settings": session, "command_timeout": _TO_READ}
-        if "target_session_attrs" not in given:
-            options["target_session_attrs"] = "read-write"
-        *others, last = self._hosts
-        try:
-            for url in others:
-                with suppress(*_ERRORS):
-                    async with asyncio.timeout(_TO_REACH):
-                        return await asyncpg.connect(url, **options)
-            return await asyncpg.connect(last, **options)
-        except (ValueError, asyncpg.ClientConfigurationError) as error:
-            said = " ".join(str(error).split())
-            raise SettingsError(f"--storage.url: {said}") from None
-
-    async def _check(self, connection: _Connection) -> None:
-        """Raise ``SettingsError`` where a commit would not be what it is taken for."""
-        version = connection.get_server_version()
-        if version.major < OLDEST:
-            raise SettingsError(f"{self._name}: version {version.major}, {OLDEST} is needed")
-        for name, bad in (("synchronous_commit", "off"), ("fsync", "off")):
-            if await connection.fetchval("SELECT current_setting($1)", name) == bad:
-                raise SettingsError(
-                    f"{self._name}: {name} is {bad}, so that a crash loses what was committed; "
-                    "turn it on"
-                )
-
     async def _migrate(self) -> None:
-        connection = self._connected()
-        await connection.execute(sql.BEGIN)
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
-        layout = 0
-        if await connection.fetchval(sql.EXISTS):
-            layout = await connection.fetchval(sql.READ_LAYOUT)
-        if layout > sql.LAYOUT:
-            raise StorageDamaged(
-                f"{self._name}: its tables are of a newer version (layout {layout}, this one knows "
-                f"{sql.LAYOUT}); run that version"
-            )
-        for statement in sql.MIGRATIONS[layout:]:
-            await connection.execute(statement)
-        if layout < sql.LAYOUT:
-            await connection.execute(sql.WRITE_LAYOUT, sql.LAYOUT)
-        await connection.execute("COMMIT")
+        await self._server.migrate(self._connected())
 
-    async def _chunks(self, connection: _Connection) -> AsyncIterator[Chunk]:
+    async def _chunks(self, connection: Connection) -> AsyncIterator[Chunk]:
         """Yield all rows and bases of the shard, in a transaction that was begun."""
         rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
-        while found := await rows.fetch(_CHUNK, timeout=_TO_READ):
-            yield Chunk(tuple(map(_row, found)))
+        while found := await rows.fetch(_CHUNK, timeout=TO_READ):
+            yield Chunk(tuple(map(row_of, found)))
         bases = await connection.cursor(sql.LOAD_BASES, self._slots)
-        while found := await bases.fetch(_CHUNK, timeout=_TO_READ):
+        while found := await bases.fetch(_CHUNK, timeout=TO_READ):
             self._bases.update((key, int(amount)) for key, amount in found)
             yield Chunk(bases={decoded(key): int(amount) for key, amount in found})
 
-    async def _write(self, plan: _Plan) -> tuple[Row, ...]:
+    async def _write(self, plan: Plan) -> tuple[Row, ...]:
         connection = self._connected()
         await connection.execute(sql.BEGIN)
         seq = await connection.fetchval(sql.NEXT)
@@ -351,9 +264,9 @@ class PostgresStorage:
             self._bases[key] = int(amount)
         self._cursor, self._token, self._fresh = seq, token, False
         self._own.clear()
-        return Chunk(tuple(map(_row, rows)), added)
+        return Chunk(tuple(map(row_of, rows)), added)
 
-    async def _few(self, connection: _Connection) -> bool:
+    async def _few(self, connection: Connection) -> bool:
         changed: int = await connection.fetchval(sql.COUNT_CHANGED, self._cursor, MOST_FOLLOWED + 1)
         return changed <= MOST_FOLLOWED
 
@@ -389,7 +302,7 @@ class PostgresStorage:
         except (SettingsError, StorageDamaged) as error:  # another server, a newer version
             raise self._fail(error) from error
 
-    async def _tend(self, connection: _Connection) -> None:
+    async def _tend(self, connection: Connection) -> None:
         """Measure the size, and remove what nobody follows any more, now and then."""
         now = monotonic()
         if now >= self._measured + _NEWS_OF_SIZE:
@@ -401,75 +314,6 @@ class PostgresStorage:
             if all(int(status.split()[1]) < _PRUNED for status in done):
                 self._pruned = now  # otherwise there is more
 
-    def _told(self, connection: _Connection, sender: int, *_: object) -> None:
+    def _told(self, connection: Connection, sender: int, *_: object) -> None:
         if sender != connection.get_server_pid():
             self.on_change()
-
-
-@dataclass(slots=True)
-class _Plan:
-    """One commit as the parameters of its statements."""
-
-    rows: tuple[Any, ...]
-    places: list[Place]
-    kinds: list[int]
-    keys: list[bytes]
-    expected: list[int]
-    versions: list[int]
-    data: list[bytes | None]
-    bases: list[tuple[bytes, int, Decimal]] = field(default_factory=list)
-    """Key, slot and amount."""
-
-    @classmethod
-    def of(cls, changes: Changes) -> _Plan:
-        """Return the plan of a commit. Raises ``ValueError`` for changes that cannot be meant."""
-        rows = changes.rows
-        places = [_place(row.table, row.key) for row in rows]
-        for row in rows:
-            if row.data is None and not row.expected:
-                raise ValueError(f"a row of table {row.table} that is not there cannot be deleted")
-        if len(set(places)) < len(places):
-            raise ValueError("a row is changed twice in one commit")
-        bases = [
-            (encoded(key), slot_of_base(key), Decimal(amount))
-            for key, amount in changes.bases.items()
-        ]
-        return cls(
-            rows,
-            places,
-            kinds=[place.kind for place in places],
-            keys=[place.key for place in places],
-            expected=[row.expected for row in rows],
-            versions=[row.expected + 1 for row in rows],
-            data=[row.data for row in rows],
-            bases=bases,
-        )
-
-    def found(self, at: int, version: int | None, data: bytes | None) -> Row:
-        """Return what is stored instead of what was expected of a row."""
-        change = self.rows[at]
-        if version is None or data is None:
-            return Row(change.table, change.key, 0, b"")
-        return Row(change.table, change.key, version, data)
-
-
-def _urls_of_hosts(url: str) -> list[str]:
-    """Return a URL for each of the hosts that a URL lists."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    if "," not in hosts:
-        return [url]
-    return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
-
-
-def _place(table: Table, key: Key) -> Place:
-    SHAPES[table].parts(key)  # raises where the key does not fit
-    return Place.of(table, key)
-
-
-def _row(found: Iterable[Any]) -> Row:
-    """Return a row as it is stored; one that is gone has version 0 and no data."""
-    kind, key, version, data = found
-    if data is None:
-        return Row(TABLES[kind], decoded(key), 0, b"")
-    return Row(TABLES[kind], decoded(key), version, data)

@@ -14,7 +14,7 @@ from exporter.drafts import NotFetched
 from exporter.errors import StorageDamaged
 from exporter.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.exposition import Group
-from exporter.fleet import Policy
+from exporter.fleet import Fleet, Policy
 from exporter.merge import Result
 from exporter.rejections import Rejection, Rejections
 from exporter.replica import Replica, needed
@@ -381,3 +381,16 @@ async def test_a_rejection_that_others_count_again_or_drop_changes_or_leaves() -
 def test_a_rejection_of_a_newer_version_is_not_taken_over() -> None:
     with pytest.raises(StorageDamaged):
         Rejections(2).absorb([Row(Table.REJECTED, ("d",), 1, b"[2]")])
+
+
+def test_a_clock_behind_that_of_another_replica_changes_nothing() -> None:
+    fleet = Fleet(Policy(), ("roamify",), Shard())
+    ahead = fleet.draft(START + 5)
+    ahead.hear("roamify")
+    ahead.changes()
+    fleet.publish(ahead)
+
+    behind = fleet.draft(START + 4)
+    behind.hear("roamify")
+
+    assert not behind.changes()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from measuring import Chance
     from tracing import Call
 
+    from exporter.storage import Storage
+
 
 ESIMS = [f"esim-{number}" for number in range(24)]
 
@@ -140,8 +142,15 @@ def acknowledged(events: int) -> Enough:
 
 
 async def loaded(path: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:
-    """Return of every eSIM its newest step and its counter in MB, and what was damaged."""
-    storage = await SqliteStorage.open(path)
+    """Return what :func:`kept` does of an SQLite file."""
+    return await kept(await SqliteStorage.open(path))
+
+
+async def kept(storage: Storage) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Return of every eSIM its newest step and its counter in MB, and what was damaged.
+
+    Closes the storage.
+    """
     try:
         chunks = [chunk async for chunk in storage.load()]
     finally:

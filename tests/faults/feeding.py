@@ -38,10 +38,12 @@ _COUNTER = re.compile(
 )
 
 
-def usage(esim_id: str, step: int) -> bytes:
+def usage(esim_id: str, step: int, status: str = "ACTIVATED") -> bytes:
     """Return the body of an eSIM's event of a step, from 1 on."""
     amounts = {"allowed_data": _ALLOWED, "remaining_data": _ALLOWED - step}
-    return encoded(event(esim_id=esim_id, timestamp=START + step, usage_data=amounts))
+    return encoded(
+        event(esim_id=esim_id, timestamp=START + step, status=status, usage_data=amounts)
+    )
 
 
 def shown_steps(text: str) -> dict[str, int]:

@@ -15,7 +15,7 @@ from running import until
 
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
 from exporter.shards import SLOTS, Shard, slot_of
-from exporter.storage import Change, Changes, Chunk, Row, Sizes, Table
+from exporter.storage import Change, Changes, Chunk, Row, Sizes, Table, postgres_server
 from exporter.storage import postgres as module
 from exporter.storage.postgres import PostgresStorage
 
@@ -470,7 +470,7 @@ async def test_a_server_that_hangs_is_given_up_until_it_goes_on(
 async def test_a_load_from_a_server_that_hangs_is_given_up(
     postgres: Postgres, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TO_READ", 0.1)
+    monkeypatch.setattr(postgres_server, "TO_READ", 0.1)
     storage = await opened()
     monkeypatch.undo()
     postgres.pause()
@@ -611,7 +611,7 @@ async def test_a_server_that_turns_unsafe_meanwhile_is_refused_by_the_probe(
 ) -> None:
     storage = await opened()
     storage._fail(None)
-    monkeypatch.setattr(module, "OLDEST", 99)
+    monkeypatch.setattr(postgres_server, "OLDEST", 99)
     with pytest.raises(StorageUnavailable, match="99 is needed"):
         await storage.probe()
     await refused(storage)

@@ -502,7 +502,7 @@ class Cut(PostgresTarget):
         self.server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE pid <> pg_backend_pid() AND datname = current_database()",
-            self._url,
+            self._server.url,
         )
         async for chunk in super().load():
             yield chunk

@@ -1,0 +1,76 @@
+"""Rows and changes as parameters and results of statements of PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from exporter.storage import Row
+from exporter.storage.postgres_schema import TABLES, Place, decoded, encoded, slot_of_base
+from exporter.storage.schema import SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.storage import Changes, Key, Table
+
+
+@dataclass(slots=True)
+class Plan:
+    """One commit as the parameters of its statements."""
+
+    rows: tuple[Any, ...]
+    places: list[Place]
+    kinds: list[int]
+    keys: list[bytes]
+    expected: list[int]
+    versions: list[int]
+    data: list[bytes | None]
+    bases: list[tuple[bytes, int, Decimal]] = field(default_factory=list)
+    """Key, slot and amount."""
+
+    @classmethod
+    def of(cls, changes: Changes) -> Plan:
+        """Return the plan of a commit. Raises ``ValueError`` for changes that cannot be meant."""
+        rows = changes.rows
+        places = [_place(row.table, row.key) for row in rows]
+        for row in rows:
+            if row.data is None and not row.expected:
+                raise ValueError(f"a row of table {row.table} that is not there cannot be deleted")
+        if len(set(places)) < len(places):
+            raise ValueError("a row is changed twice in one commit")
+        bases = [
+            (encoded(key), slot_of_base(key), Decimal(amount))
+            for key, amount in changes.bases.items()
+        ]
+        return cls(
+            rows,
+            places,
+            kinds=[place.kind for place in places],
+            keys=[place.key for place in places],
+            expected=[row.expected for row in rows],
+            versions=[row.expected + 1 for row in rows],
+            data=[row.data for row in rows],
+            bases=bases,
+        )
+
+    def found(self, at: int, version: int | None, data: bytes | None) -> Row:
+        """Return what is stored instead of what was expected of a row."""
+        change = self.rows[at]
+        if version is None or data is None:
+            return Row(change.table, change.key, 0, b"")
+        return Row(change.table, change.key, version, data)
+
+
+def row_of(found: Iterable[Any]) -> Row:
+    """Return a row as it is stored; one that is gone has version 0 and no data."""
+    kind, key, version, data = found
+    if data is None:
+        return Row(TABLES[kind], decoded(key), 0, b"")
+    return Row(TABLES[kind], decoded(key), version, data)
+
+
+def _place(table: Table, key: Key) -> Place:
+    SHAPES[table].parts(key)  # raises where the key does not fit
+    return Place.of(table, key)

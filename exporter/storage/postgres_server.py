@@ -1,0 +1,138 @@
+"""The PostgreSQL server of a ``--storage.url``: how it is reached, and what it must be like."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import asyncpg  # type: ignore[import-untyped]  # there are none
+
+from exporter.errors import SettingsError, StorageDamaged
+from exporter.storage import postgres_schema as sql
+
+Connection = Any
+"""One of asyncpg, which has no types."""
+
+OLDEST = 13
+"""The oldest version of PostgreSQL that is supported."""
+
+_TO_CONNECT = 5.0
+"""Seconds for a new connection, and for bringing the tables up to date."""
+
+_TO_REACH = 2.0
+"""Seconds more for each of several hosts: one that hangs must not keep from the next."""
+
+TO_READ = 60.0
+"""Seconds for a part of a load, and for anything that has no other limit."""
+
+_SESSION = {
+    "application_name": "esim-exporter",
+    "synchronous_commit": "on",
+    "default_transaction_isolation": "read committed",
+    # A replica that stands still in the middle of a commit keeps all others waiting.
+    "idle_in_transaction_session_timeout": "2s",
+    # While a commit hangs, say for a standby that is gone, others wait for its lock. Those that
+    # were given up would wait on, one more with each probe, until there are no connections left.
+    "lock_timeout": "2500ms",
+    # It would end a wait for a standby as if the standby had the commit.
+    "statement_timeout": "0",
+    "jit": "off",
+}
+"""What a session begins with, where the URL does not say otherwise."""
+
+ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+
+AWAY: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+"""What is raised where there is no server for now; a time limit that was exceeded is one."""
+
+
+class Server:
+    """One server, or several of which one takes writes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._hosts = _urls_of_hosts(url)
+        self.name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
+        """For messages, without user and password."""
+        self.patience = _TO_CONNECT + (len(self._hosts) - 1) * _TO_REACH
+        """Seconds for connecting, and for bringing the tables up to date."""
+
+    async def connect(self) -> Connection:
+        """Return a connection in which a commit is what it is taken for.
+
+        Raises ``SettingsError`` for a URL or a server that cannot be used, and :data:`ERRORS`.
+        """
+        connection = await self._reach()
+        try:
+            await self._check(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def migrate(self, connection: Connection) -> None:
+        """Make the tables, or bring them up to date; one process at a time does.
+
+        Raises ``StorageDamaged`` where a newer version made them.
+        """
+        await connection.execute(sql.BEGIN)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
+        layout = 0
+        if await connection.fetchval(sql.EXISTS):
+            layout = await connection.fetchval(sql.READ_LAYOUT)
+        if layout > sql.LAYOUT:
+            raise StorageDamaged(
+                f"{self.name}: its tables are of a newer version (layout {layout}, this one knows "
+                f"{sql.LAYOUT}); run that version"
+            )
+        for statement in sql.MIGRATIONS[layout:]:
+            await connection.execute(statement)
+        if layout < sql.LAYOUT:
+            await connection.execute(sql.WRITE_LAYOUT, sql.LAYOUT)
+        await connection.execute("COMMIT")
+
+    async def _reach(self) -> Connection:
+        """Return a connection to the first host that can be written to."""
+        given = parse_qs(urlsplit(self.url).query)
+        session = {k: v for k, v in _SESSION.items() if k not in given}
+        options: dict[str, Any] = {"server_settings": session, "command_timeout": TO_READ}
+        if "target_session_attrs" not in given:
+            options["target_session_attrs"] = "read-write"
+        *others, last = self._hosts
+        try:
+            for url in others:
+                with suppress(*ERRORS):
+                    async with asyncio.timeout(_TO_REACH):
+                        return await asyncpg.connect(url, **options)
+            return await asyncpg.connect(last, **options)
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            said = " ".join(str(error).split())
+            raise SettingsError(f"--storage.url: {said}") from None
+
+    async def _check(self, connection: Connection) -> None:
+        """Raise ``SettingsError`` where a commit would not be what it is taken for."""
+        version = connection.get_server_version()
+        if version.major < OLDEST:
+            raise SettingsError(f"{self.name}: version {version.major}, {OLDEST} is needed")
+        for name, bad in (("synchronous_commit", "off"), ("fsync", "off")):
+            if await connection.fetchval("SELECT current_setting($1)", name) == bad:
+                raise SettingsError(
+                    f"{self.name}: {name} is {bad}, so that a crash loses what was committed; "
+                    "turn it on"
+                )
+
+
+def _urls_of_hosts(url: str) -> list[str]:
+    """Return a URL for each of the hosts that a URL lists."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [url]
+    return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
