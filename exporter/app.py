@@ -22,7 +22,7 @@ from exporter.expiry import Retention
 from exporter.exposition import Exposition
 from exporter.families import Identity
 from exporter.fleet import Policy, Restoration
-from exporter.intake import Intake, State
+from exporter.intake import Intake
 from exporter.logs import fields
 from exporter.observation import observe, observe_listeners
 from exporter.origins import origin_of
@@ -32,6 +32,7 @@ from exporter.rejections import Rejections
 from exporter.selfmetrics import SelfMetrics
 from exporter.server import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.settings import changed_but_fixed, read_iccid_hash_key, read_secrets
+from exporter.state import State
 from exporter.status.actions import Actions
 from exporter.status.overview import Parts
 from exporter.status.pages import StatusPages

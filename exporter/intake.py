@@ -10,17 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from exporter.drafts import NotFetched
-from exporter.errors import (
-    Overloaded,
-    StorageDamaged,
-    StorageError,
-    StorageUnavailable,
-)
+from exporter.errors import Overloaded, StorageDamaged, StorageError, StorageUnavailable
 from exporter.logs import fields
 from exporter.replica import Replica, needed
 from exporter.storage import Changes
@@ -31,12 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.drafts import Draft, Fetched
-    from exporter.exposition import Exposition
-    from exporter.fleet import Fleet
     from exporter.merge import Result
     from exporter.records import Record
-    from exporter.rejections import Rejections, RejectionsDraft
+    from exporter.rejections import RejectionsDraft
     from exporter.selfmetrics import SelfMetrics
+    from exporter.state import State
     from exporter.storage import Key, SharedStorage, Storage, Table
     from exporter.work import Command, Delivery
 
@@ -59,17 +52,6 @@ _BACKOFF = (0.1, 5.0)
 
 _BACKOFF_SHARED = (0.1, 1.0)
 """The same of one that is shared: there is no disk to spare, and another host may take over."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """All that is committed, in memory; replaced as a whole when it is loaded afresh."""
-
-    fleet: Fleet
-    exposition: Exposition
-    rejections: Rejections
-    damage: int = 0
-    """How much of the stored state was found damaged and left out."""
 
 
 T = TypeVar("T")

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from exporter.intake import Intake, State
+    from exporter.intake import Intake
     from exporter.selfmetrics import SelfMetrics
     from exporter.server import Listener
+    from exporter.state import State
     from exporter.storage import Sizes, Storage
 
 

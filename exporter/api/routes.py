@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from exporter.api.status import Parts
     from exporter.deliveries import AnsweredDelivery
     from exporter.events import Status
-    from exporter.intake import State
     from exporter.queries import Order, Sort
     from exporter.records import EsimKey
+    from exporter.state import State
 
 _DISABLED = "administration is off: set --web.enable-admin-api to allow this"
 _LOADING = "the state is still being loaded"

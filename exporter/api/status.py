@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.deliveries import Deliveries
-    from exporter.intake import Intake, State
+    from exporter.intake import Intake
     from exporter.queries import Queries
+    from exporter.state import State
     from exporter.storage import Storage
 
 

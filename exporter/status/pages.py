@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from werkzeug.exceptions import HTTPException
 
     from exporter.fleet import Fleet
-    from exporter.intake import State
+    from exporter.state import State
     from exporter.status.actions import Actions
     from exporter.status.overview import Parts
     from exporter.status.view import Pages

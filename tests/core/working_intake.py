@@ -13,11 +13,12 @@ from running_fleet import ARRIVAL, STALE_AFTER, STATE
 from exporter.exposition import Exposition, Format
 from exporter.families import Identity
 from exporter.fleet import Policy, Restoration
-from exporter.intake import Intake, State
+from exporter.intake import Intake
 from exporter.merge import Result
 from exporter.rejections import Rejections
 from exporter.selfmetrics import SelfMetrics
 from exporter.shards import Shard
+from exporter.state import State
 from exporter.storage import Chunk, Row, SharedStorage, Storage, Table
 from exporter.work import Delivery
 

@@ -17,9 +17,10 @@ from exporter.deliveries import Deliveries
 from exporter.exposition import Exposition
 from exporter.families import Identity
 from exporter.fleet import Policy, Restoration
-from exporter.intake import Intake, State
+from exporter.intake import Intake
 from exporter.rejections import Rejections
 from exporter.selfmetrics import SelfMetrics
+from exporter.state import State
 from exporter.vendors import Vendor, roamify
 from exporter.webhook import Access, Webhook
 
