@@ -100,6 +100,15 @@ def checkpoint(connection: sqlite3.Connection, mode: str) -> None:
     connection.execute(f"PRAGMA wal_checkpoint({mode})")
 
 
+def sync(path: Path) -> None:
+    """Put a file, or the names of the files in a folder, on the disk. Raises ``OSError``."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(connection: sqlite3.Connection) -> None:
     """Make a commit that SQLite cannot leave out because nothing has changed."""
     with transaction(connection):

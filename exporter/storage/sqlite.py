@@ -20,6 +20,7 @@ from exporter.storage.connection import (
     LOG_LIMIT,
     checkpoint,
     connect,
+    sync,
     told,
     write_durably,
 )
@@ -148,6 +149,9 @@ class SqliteStorage:
     def _empty_log(self) -> None:
         self._mark.take_back()
         checkpoint(self._connected(), "TRUNCATE")
+        # SQLite does that too for a new log, but does not look whether it worked: a power cut
+        # would bring back the log before, and lose all that was written to this one.
+        sync(self._path.parent)
         self._mark.follow()
 
     def _connected(self) -> sqlite3.Connection:
@@ -168,6 +172,8 @@ class SqliteStorage:
             self._stop_reading()
             # What cannot be written back stays in the log, which the next start reads.
             with contextlib.suppress(sqlite3.Error, OSError):
+                if self._suspect:
+                    wal.rewrite(wal.beside(self._path))
                 self._empty_log()
         self._disconnect()
         self._writer.shutdown(wait=False)
@@ -259,7 +265,9 @@ class SqliteStorage:
             self._check_files()
             if self._suspect:
                 # An empty log is the proof: all that can be read is in the database file and
-                # synced. After a failed sync the log alone may be in memory only.
+                # synced. After a failed sync the log alone may be in memory only, and must be
+                # on the disk before it is written back, which closing does.
+                wal.rewrite(wal.beside(self._path))
                 self._disconnect()
                 self._connect()
                 self._empty_log()
@@ -295,11 +303,7 @@ def _copy(source: sqlite3.Connection, path: Path) -> None:
         # The copy says that it has a log, which one that is kept or moved must not need.
         target.execute("PRAGMA journal_mode = DELETE")
     for place in (path, path.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(place)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

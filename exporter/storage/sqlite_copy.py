@@ -17,6 +17,7 @@ from exporter.storage.connection import (
     identify,
     in_use,
     require_known_schema,
+    sync,
     told,
 )
 from exporter.storage.reading import read
@@ -137,11 +138,7 @@ class SqliteTarget:
             raise StorageUnavailable(f"{self._partial} cannot be written to its end")
         try:
             self._partial.rename(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(self._path.parent)
         except OSError as error:
             raise StorageUnavailable(f"{self._path}: {error.strerror}") from error
 

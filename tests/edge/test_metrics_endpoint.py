@@ -307,7 +307,9 @@ def test_all_families_of_the_group_exporter_are_there_from_the_start(serve: Serv
         "esim_exporter_http_connections",
         "esim_exporter_http_connections_displaced",
         "esim_exporter_http_connections_refused",
+        "esim_exporter_storage_conflicts",
         "esim_exporter_storage_damaged_rows",
+        "esim_exporter_storage_up",
     }
     assert {"process_cpu_seconds", "process_open_fds", "python_info"} < set(found)
 

@@ -61,7 +61,7 @@ class Recording:
     @property
     def end(self) -> int:
         """Return the place of the last call that told a client of an event on disk."""
-        told = (n for n, call in enumerate(self.calls) if self._acknowledges(call))
+        told = (n for n, call in enumerate(self.calls) if self.acknowledges(call))
         return max(told, default=self.length - 1)
 
     def count(self, name: str, file: str) -> int:
@@ -76,7 +76,7 @@ class Recording:
         """Return the places of what was done to files from a failure to the next answer of 200."""
         failed = (n for n, call in enumerate(self.calls) if call.failed and call.name in _WRITING)
         first = next(failed, 0)
-        told = (n for n in range(first, self.length) if self._acknowledges(self.calls[n]))
+        told = (n for n in range(first, self.length) if self.acknowledges(self.calls[n]))
         return [n for n in range(first, next(told, self.length)) if self.calls[n].path]
 
     def replayed(self, chance: Chance) -> Iterator[tuple[int, Disk, dict[str, int]]]:
@@ -85,13 +85,14 @@ class Recording:
         places = dict.fromkeys(self.orders, 0)
         for number, call in enumerate(self.calls):
             disk.take(call)
-            if self._acknowledges(call):
+            if self.acknowledges(call):
                 esim_id, step = self.orders[call.port][places[call.port]]
                 places[call.port] += 1
                 held[esim_id] = max(step, held.get(esim_id, 0))
             yield number, disk, held
 
-    def _acknowledges(self, call: Call) -> bool:
+    def acknowledges(self, call: Call) -> bool:
+        """Return whether a call told a client of an event on disk."""
         return call.port in self.orders and call.data.startswith(b"HTTP/1.1 200")
 
 

@@ -18,7 +18,7 @@ from running import logfmt
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evidence import Enough
+    from evidence import Enough, Recording
     from measuring import Chance, Measured
     from running import Serving
 
@@ -74,6 +74,8 @@ class Course:
         assert recording.codes <= {200, 503}
         self.refused += 503 in recording.codes
         self.failed += recording.failures()
+        assert log_before_database(recording)
+        assert names_before_answers(recording)
         places = chance.choices(recording.recovery(), k=CUTS)
         found = await after_cuts(recording, chance, places, folder)
         self.looked_at += found.looked_at
@@ -107,6 +109,45 @@ async def test_no_event_is_acknowledged_that_is_not_on_the_disk(
         )
         assert course.failed > 0
         assert (course.behind, course.wrong) == (0, [])
+
+
+def log_before_database(recording: Recording) -> bool:
+    """Return whether nothing was written back from a log that a failed sync may have lost.
+
+    Only writing it again puts it on the disk; a power cut while it is written back would leave
+    a torn database and nothing to repair it with.
+    """
+    database = str(recording.folder / "esim-exporter.db")
+    lost = written_again = False
+    for call in recording.calls:
+        match call.path.removeprefix(database), call.name:
+            case "-wal", "fsync" | "fdatasync":
+                if call.failed:
+                    lost, written_again = True, False
+                elif written_again:
+                    lost = False
+            case "-wal", "write" if not call.failed:
+                written_again = True
+            case "", "pwrite64" if lost:
+                return False
+    return True
+
+
+def names_before_answers(recording: Recording) -> bool:
+    """Return whether no event was acknowledged while a power cut could bring a log back.
+
+    One that was removed is gone when the folder is on the disk. Until then what is written to
+    the log that was made in its place could not be found.
+    """
+    removed = False
+    for call in recording.calls:
+        if call.path == str(recording.folder) and "sync" in call.name and not call.failed:
+            removed = False
+        elif call.name.startswith("unlink") and call.path.endswith("-wal"):
+            removed = True
+        elif removed and recording.acknowledges(call):
+            return False
+    return True
 
 
 def assert_clear(log: list[str]) -> None:

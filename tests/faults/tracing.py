@@ -47,6 +47,10 @@ class Call:
     creates: bool = False
 
 
+_LONGEST = str(1 << 21)
+"""Bytes of a call that are noted: above what the storage writes at once."""
+
+
 def traced(record: Path, *faults: str) -> list[str]:
     """Return what to put in front of a command to record its calls, with faults injected.
 
@@ -54,7 +58,18 @@ def traced(record: Path, *faults: str) -> list[str]:
     """
     inject = [option for fault in faults for option in ("-e", f"inject={fault}")]
     strace = str(programs.require("strace"))
-    options = ["-D", "-f", "--seccomp-bpf", "-qq", "-yy", "-xx", "-s", "70000", "-e", "signal=none"]
+    options = [
+        "-D",
+        "-f",
+        "--seccomp-bpf",
+        "-qq",
+        "-yy",
+        "-xx",
+        "-s",
+        _LONGEST,
+        "-e",
+        "signal=none",
+    ]
     return [strace, *options, "-o", str(record), "-e", f"trace={CALLS}", *inject]
 
 
