@@ -37,7 +37,7 @@ test: $(INSTALLED_DEV) ## check and test everything, with coverage
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n $(WORKERS) --cov
 
-test-faults: $(INSTALLED_DEV) ## break things for half an hour: kills, power cuts, damage, full disks, fuzzing
+test-faults: $(INSTALLED_DEV) ## break things for some 40 minutes: kills, power cuts, damage, full disks, fuzzing
 	@$(BIN)/python tests/programs.py strace
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo "without atheris: Hypothesis alone fuzzes the parser"
 	FAULTS_SHARE=$(FAULTS_SHARE) $(BIN)/python -m pytest -n 2 --dist=worksteal tests/faults

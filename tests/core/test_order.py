@@ -219,5 +219,5 @@ def later(event: Event, seconds: int) -> Event:
     return moved
 
 
-Fleet.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+Fleet.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
 TestFleet = Fleet.TestCase

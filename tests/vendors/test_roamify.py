@@ -1050,7 +1050,7 @@ def assert_within_bounds(event: Event) -> None:
         assert 1_420_070_400 <= event.time <= NOW + 86_400
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(documents(), st.sampled_from([1000, 1024]))
 @example({"event_type": "usage"}, 1024)
 def test_any_json_value_at_any_place_is_taken_or_refused(top: Any, unit_base: int) -> None:
