@@ -29,6 +29,9 @@ _CONNECTIONS: Final = 64
 _FASTEST: Final = 12_000
 """Requests that are made ready for each second of a run."""
 
+_FOLLOWING: Final = 0.05
+"""Share of a core below which a replica that follows the others counts as quiet."""
+
 SQLITE: Final = "one process on SQLite"
 SHARDS: Final = 4
 _COPY: Final = 3600.0
@@ -37,32 +40,14 @@ _COPY: Final = 3600.0
 
 def throughput(bench: Bench) -> Iterator[Row]:
     """Send as fast as it takes them: to one process on SQLite, one and two on PostgreSQL."""
-    profile = bench.profile
-    counts = (1, 2)
-    alone: list[float] = []
-    shared: dict[int, list[float]] = {count: [] for count in counts}
-    notes: dict[int, str] = {}
-    with unpinned(), _postgres() as database, ExitStack() as stack:
-        url = _copied(bench, database, profile.esims)
-        single = stack.enter_context(bench.exporter(bench.storage(profile.esims)))
-        replicas = [stack.enter_context(bench.exporter(url)) for _ in range(max(counts))]
-        for server, _ in (single, *replicas):
-            fetch(server.port, ESIMS_PATH, GZIP)
-            server.wait_until_quiet(profile.quiet)
-        for place in range(profile.push_rounds + 1):
-            rate, _ = _rate(bench, [single], [server for server, _ in replicas])
-            idle = [single[0]]
-            for count in counts:
-                used, others = replicas[:count], [s for s, _ in replicas[count:]]
-                found, notes[count] = _rate(bench, used, idle + others)
-                if place:  # the first round is the warm-up
-                    shared[count].append(found)
-            if place:
-                alone.append(rate)
-    for count in counts:
-        what = f"durable events per second on PostgreSQL, {count} replica{'s' * (count > 1)}"
-        rates = (tuple(shared[count]), SQLITE, tuple(alone))
-        yield Row("R1", what, "events/s", *rates, note=notes[count])
+    esims = bench.profile.esims
+    with unpinned(), _postgres() as database:
+        alone, _ = _rates(bench, bench.storage(esims), 1)
+        url = _copied(bench, database, esims)
+        for count in (1, 2):
+            shared, note = _rates(bench, url, count)
+            what = f"durable events per second on PostgreSQL, {count} replica{'s' * (count > 1)}"
+            yield Row("R1", what, "events/s", shared, SQLITE, alone, note=note)
 
 
 def large(bench: Bench) -> Iterator[Row]:
@@ -88,11 +73,20 @@ def large(bench: Bench) -> Iterator[Row]:
             yield Row("R2", f"memory after scrapes {what}", "B", (memory,))
 
 
-def _rate(bench: Bench, used: list[tuple[Server, int]], others: list[Server]) -> tuple[float, str]:
-    """Return events per second with these in use and others paused, and where the time went."""
-    with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        for server in others:
-            stack.enter_context(server.paused())
+def _rates(bench: Bench, storage: Path | str, count: int) -> tuple[tuple[float, ...], str]:
+    """Return events per second of so many processes in each round, and where the time went."""
+    profile = bench.profile
+    with ExitStack() as stack:
+        used = [stack.enter_context(bench.exporter(storage)) for _ in range(count)]
+        for server, _ in used:
+            fetch(server.port, ESIMS_PATH, GZIP)
+            server.wait_until_quiet(profile.quiet, share=_FOLLOWING)
+        found = [_rate(bench, used) for _ in range(profile.push_rounds + 1)]
+    return tuple([rate for rate, _ in found[1:]]), found[-1][1]  # the first is the warm-up
+
+
+def _rate(bench: Bench, used: list[tuple[Server, int]]) -> tuple[float, str]:
+    with ThreadPoolExecutor() as threads:
         before = sum(server.cpu for server, _ in used)
         loads = [_load(bench, public, len(used)) for _, public in used]
         outcomes: list[Outcome] = list(threads.map(bench.send, loads))
