@@ -116,16 +116,10 @@ def unpinned() -> Iterator[None]:
     """Let this process, and those it starts meanwhile, run on all cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, CORES)
-    _free.append(None)
     try:
         yield
     finally:
-        _free.pop()
         os.sched_setaffinity(0, before)
-
-
-_free: list[None] = []
-"""Not empty while servers are not pinned."""
 
 
 def busy(seconds: float = 1.0) -> float:
@@ -198,8 +192,8 @@ def end(process: subprocess.Popen[Any]) -> None:
 def pinning() -> list[str]:
     """Return the front of a command that is to run on the servers' core."""
     taskset = shutil.which("taskset")
-    pinned = PINNED and taskset and not _free
-    return [str(taskset), "--cpu-list", str(CORES[0])] if pinned else []
+    load_is_apart = os.sched_getaffinity(0) != set(CORES)
+    return [taskset, "--cpu-list", str(CORES[0])] if load_is_apart and taskset else []
 
 
 def _wait_until_ready(server: Server, path: str, deadline: float) -> None:

@@ -7,7 +7,6 @@ was at one moment, with what was committed here since.
 from __future__ import annotations
 
 import asyncio
-import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from exporter.records import Record
     from exporter.rejections import Rejections
     from exporter.storage import Key, Row, SharedStorage
-
-log = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between looks at what others did, without a hint that they did something."""
@@ -93,7 +90,7 @@ class Replica:
 
     async def fetch(self, wanted: Iterable[tuple[Table, Key]]) -> Fetched:
         """Return records of other shards. Raises as :meth:`follow` does."""
-        keys = list(dict.fromkeys(wanted))
+        keys = list(wanted)
         found = {(row.table, row.key): decode(row) for row in await self._storage.fetch(keys)}
         return {key: found.get(key) for key in keys}
 

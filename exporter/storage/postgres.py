@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
 PATIENCE = 3.0
 """Seconds for a commit, or for following, before the connection is given up."""
 
@@ -58,6 +59,7 @@ class PostgresStorage:
     def __init__(self, url: str, shard: Shard) -> None:
         self._server = Server(url)
         self._name = self._server.name
+        self._shard = shard
         self._slots = list(shard.slots)
         self._connection: Connection | None = None
         self._fault: str | None = None
@@ -137,7 +139,7 @@ class PostgresStorage:
         """Return what others committed: see :meth:`exporter.storage.SharedStorage.follow`."""
         if self._fault:
             raise StorageUnavailable(self._fault)
-        return await self._within(PATIENCE, self._read_on())
+        return await self._within(TO_READ if self._fresh else PATIENCE, self._read_on())
 
     async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         """Return rows of any shard: see :meth:`exporter.storage.SharedStorage.fetch`."""
@@ -238,7 +240,7 @@ class PostgresStorage:
         else:
             self._own[seq] = token
         for key, slot, amount in plan.bases:
-            if slot in self._slots:
+            if self._shard.owns(slot):
                 self._bases[key] = self._bases.get(key, 0) + int(amount)
         return ()
 
@@ -247,6 +249,7 @@ class PostgresStorage:
         await self._tend(connection)
         seq, _ = await connection.fetchrow(sql.READ_CLOCK)
         if seq == self._cursor:
+            self._fresh = False
             return Chunk()
         await connection.execute(sql.BEGIN_READING)
         seq, pruned = await connection.fetchrow(sql.READ_CLOCK)

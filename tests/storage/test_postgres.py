@@ -12,6 +12,7 @@ import pytest
 from cutting_proxy import cutting_proxy
 from postgres import running
 from running import until
+from stored import content
 
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
 from exporter.shards import SLOTS, Shard, slot_of
@@ -105,15 +106,6 @@ def row(name: str, version: int = 1, data: bytes = b"1") -> Row:
 
 def one(change: Change, base: int = 0) -> Changes:
     return Changes((change,), {BASE: base} if base else {})
-
-
-async def content(storage: PostgresStorage) -> tuple[list[Row], dict[Key, int]]:
-    rows: list[Row] = []
-    bases: dict[Key, int] = {}
-    async for chunk in storage.load():
-        rows += chunk.rows
-        bases |= chunk.bases
-    return rows, bases
 
 
 async def followed(storage: PostgresStorage) -> tuple[list[Row], dict[Key, int]]:
@@ -276,6 +268,17 @@ async def test_where_too_much_has_changed_all_is_loaded_afresh(
     rows, bases = await content(here)
     assert (len(rows), bases) == (8, {BASE: 1})
     assert await here.follow() == Chunk()
+
+
+async def test_a_look_at_which_nothing_had_changed_is_one_after_the_load(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
+    here, there = await opened(), await opened()
+    assert await here.follow() == Chunk()
+    await there.commit(Changes(tuple(esim(name) for name in "abc")))
+
+    assert await here.follow() is None
 
 
 async def test_what_nobody_can_miss_any_more_is_removed(place: Place, opened: Open) -> None:

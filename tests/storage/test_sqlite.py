@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from stored import content
 
 from exporter.errors import SettingsError, StorageUnavailable
-from exporter.storage import Change, Changes, Row, Sizes, Storage, Table
+from exporter.storage import Change, Changes, Row, Sizes, Table
 from exporter.storage.connection import LOG_LIMIT
 from exporter.storage.sqlite import SqliteStorage, from_url
 
@@ -32,16 +33,6 @@ async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
     storage = await SqliteStorage.open(path)
     yield storage
     await storage.close()
-
-
-async def content(storage: Storage) -> tuple[list[Row], dict[Key, int]]:
-    rows: list[Row] = []
-    bases: dict[Key, int] = {}
-    async for chunk in storage.load():
-        assert chunk.damaged == ()
-        rows += chunk.rows
-        bases |= chunk.bases
-    return rows, bases
 
 
 async def reopened(storage: SqliteStorage, path: Path) -> tuple[list[Row], dict[Key, int]]:

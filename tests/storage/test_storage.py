@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stored import content
 
 from exporter.errors import StorageUnavailable
 from exporter.shards import Shard
@@ -75,16 +76,6 @@ async def loaded(place: Open) -> Storage:
     storage = await place()
     await content(storage)
     return storage
-
-
-async def content(storage: Storage) -> tuple[list[Row], dict[Key, int]]:
-    rows: list[Row] = []
-    bases: dict[Key, int] = {}
-    async for chunk in storage.load():
-        assert chunk.damaged == ()
-        rows += chunk.rows
-        bases |= chunk.bases
-    return rows, bases
 
 
 async def reopened(storage: Storage, place: Open) -> tuple[list[Row], dict[Key, int]]:
