@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import load, payloads
-from benchmarks.process import Place, Unavailable, free_port, pinning, serving
+from benchmarks.process import Place, Unavailable, free_port, pinning, serving, without_settings
 from benchmarks.report import Size
 
 if TYPE_CHECKING:
@@ -242,8 +242,7 @@ def _environ(tree: Path, folder: Path) -> dict[str, str]:
     modules = folder / "modules"
     modules.mkdir()
     (modules / "benchmarks").symlink_to(Path(__file__).resolve().parent)
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
-    return environ | {
+    return without_settings() | {
         "PYTHONPATH": os.pathsep.join([str(modules), str(tree)]),
         "ESIM_EXPORTER_WEBHOOK_SECRET": payloads.SECRET.decode(),
     }

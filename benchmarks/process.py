@@ -105,6 +105,11 @@ class Server:
             raise Unavailable(f"{self.name} ended with {status}: {' '.join(tail)[-300:]}")
 
 
+def without_settings() -> dict[str, str]:
+    """Return the environment but for settings of an exporter, which may be meant for another."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
+
+
 def pin_load() -> None:
     """Keep this process, and those it starts, off the servers' core."""
     if PINNED:

@@ -25,7 +25,7 @@ import httpx
 import yaml
 
 from alerts.generator import FILES, Config, documents
-from benchmarks.process import free_port
+from benchmarks.process import free_port, without_settings
 from exporter.durations import parse_duration
 from exporter.events import Snapshot, Status, UsageEvent
 from exporter.fleet import Fleet, Policy
@@ -226,7 +226,9 @@ def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterat
 @contextmanager
 def _process(folder: Path, command: Sequence[str], url: str) -> Iterator[None]:
     with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)  # noqa: S603  # started above
+        process = subprocess.Popen(  # noqa: S603  # our own commands
+            command, cwd=folder, env=without_settings(), stdout=log, stderr=log
+        )
     try:
         deadline = time.monotonic() + _READY
         while not _ready(url):
