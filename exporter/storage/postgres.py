@@ -139,7 +139,7 @@ class PostgresStorage:
         """Return what others committed: see :meth:`exporter.storage.SharedStorage.follow`."""
         if self._fault:
             raise StorageUnavailable(self._fault)
-        return await self._within(TO_READ if self._fresh else PATIENCE, self._read_on())
+        return await self._within(PATIENCE, self._read_on())
 
     async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         """Return rows of any shard: see :meth:`exporter.storage.SharedStorage.fetch`."""
