@@ -84,6 +84,8 @@ class Postgres:
                 [self._programs / "postgres", "-D", str(self._folder / "data"), *options],
                 stdout=log,
                 stderr=log,
+                # In a group that is orphaned while a member is stopped, the system lets it go on.
+                start_new_session=True,
                 **self._identity(),
             )
         deadline = time.monotonic() + _WAIT
