@@ -239,7 +239,8 @@ class Exporter:
 
     async def _load(self) -> State:
         """Read the state from storage."""
-        restoration = Restoration(self._policy(), (self._vendor.name,), self._shard)
+        policy = self._policy()
+        restoration = Restoration(policy, (self._vendor.name,), self._shard)
         rejected: list[Row] = []
         damage = 0
         with heap.filling():
@@ -253,6 +254,8 @@ class Exporter:
                 rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
                 restoration.take(Chunk(rows, chunk.bases))
             fleet = restoration.finish()
+        if self._policy() != policy:  # reloaded meanwhile
+            fleet.apply(self._policy())
         rejections = Rejections(self._settings.limits.max_rejected)
         rejections.restore(rejected)
         exposition = Exposition(fleet, self._identity, self._current.fleet.stale_after)

@@ -70,7 +70,7 @@ async def copy(
     Both texts are those of ``now``, unix seconds. ``damage`` is told of what is damaged, which is
     left out where ``without_damaged`` says so, and ``progress`` how many rows were copied or
     compared. Raises ``StorageDamaged``, ``StorageUnavailable`` and ``StorageError``; nothing was
-    kept then.
+    kept then, unless what is raised says that nobody knows.
     """
     damaged = 0
     with heap.filling():

@@ -19,7 +19,7 @@ from exporter.storage import Chunk, Key, Row, Sizes, Table
 from exporter.storage import postgres_schema as sql
 from exporter.storage.postgres_plan import Plan, row_of
 from exporter.storage.postgres_schema import Place, decoded
-from exporter.storage.postgres_server import AWAY, ERRORS, TO_READ, Server
+from exporter.storage.postgres_server import AWAY, ERRORS, TO_READ, Server, control
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -109,7 +109,7 @@ class PostgresStorage:
         connection = self._connected()
         try:
             await connection.execute(sql.BEGIN_LOADING)
-            seq, _ = await connection.fetchrow(sql.READ_CLOCK)
+            seq, _ = await control(connection, sql.NEWEST)
             token = await connection.fetchval(sql.TOKEN, seq)
             async for chunk in self._chunks(connection):
                 yield chunk
@@ -218,8 +218,8 @@ class PostgresStorage:
 
     async def _write(self, plan: Plan) -> tuple[Row, ...]:
         connection = self._connected()
-        await connection.execute(sql.BEGIN)
-        seq = await connection.fetchval(sql.NEXT)
+        await connection.execute(sql.BEGIN_WRITING)
+        (seq,) = await control(connection, sql.NEXT)
         if plan.rows:
             known = [self._fetched.get(place[:2], self._cursor) for place in plan.places]
             wanted = (plan.kinds, plan.keys, plan.expected, known, list(self._own))
@@ -247,12 +247,12 @@ class PostgresStorage:
     async def _read_on(self) -> Chunk | None:
         connection = self._connected()
         await self._tend(connection)
-        seq, _ = await connection.fetchrow(sql.READ_CLOCK)
+        seq, _ = await control(connection, sql.NEWEST)
         if seq == self._cursor:
             self._fresh = False
             return Chunk()
         await connection.execute(sql.BEGIN_READING)
-        seq, pruned = await connection.fetchrow(sql.READ_CLOCK)
+        seq, pruned = await control(connection, sql.NEWEST)
         lost = not pruned <= self._cursor <= seq
         if lost or not (self._fresh or await self._few(connection)):
             await connection.execute("ROLLBACK")
@@ -275,7 +275,7 @@ class PostgresStorage:
 
     async def _find(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         connection = self._connected()
-        seq, _ = await connection.fetchrow(sql.READ_CLOCK)  # first: what changes after is noticed
+        seq, _ = await control(connection, sql.NEWEST)  # first: what changes after is noticed
         places = [Place.of(table, key) for table, key in wanted]
         found = await connection.fetch(
             sql.FETCH, [place.kind for place in places], [place.key for place in places]
@@ -287,7 +287,7 @@ class PostgresStorage:
         if self._connection is None:
             await self._reconnect()
         connection = self._connected()
-        await connection.execute(sql.PROBE)
+        await control(connection, sql.PROBE)
         known = {self._cursor: self._token, **self._own}
         noted = await connection.fetchval(sql.COUNT_NOTED, list(known), list(known.values()))
         lost = noted < len(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from secrets import randbits
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from exporter.errors import StorageUnavailable
 from exporter.storage import postgres_schema as sql
 from exporter.storage.postgres import PostgresStorage
 from exporter.storage.postgres_schema import Place, encoded, slot_of_base
+from exporter.storage.postgres_server import control
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +32,7 @@ class PostgresSource(PostgresStorage):
         return await self._within(_PATIENCE, self._moved())
 
     async def _moved(self) -> bool:
-        seq, _ = await self._connected().fetchrow(sql.READ_CLOCK)
+        seq, _ = await control(self._connected(), sql.NEWEST)
         return bool(seq != self._cursor)
 
     async def _migrate(self) -> None:
@@ -39,7 +41,7 @@ class PostgresSource(PostgresStorage):
         await connection.execute("SET default_transaction_read_only = on")
         if not await connection.fetchval(sql.EXISTS):
             raise StorageUnavailable(f"{self._name}: there is no fleet in this database")
-        layout = await connection.fetchval(sql.READ_LAYOUT)
+        (layout,) = await control(connection, sql.READ_LAYOUT)
         if layout != sql.LAYOUT:
             raise StorageUnavailable(
                 f"{self._name}: its tables have layout {layout}, this version copies {sql.LAYOUT}"
@@ -67,16 +69,22 @@ class PostgresTarget(PostgresStorage):
             raise self._fail(error) from error
 
     async def keep(self) -> None:
-        """Commit. Where that raises, nobody knows whether it was done."""
-        await self._within(_PATIENCE, self._finish())
+        """Commit. Where that fails or is cancelled, nobody knows whether it was done."""
+        try:
+            await self._within(_PATIENCE, self._finish())
+        except (StorageUnavailable, asyncio.CancelledError) as error:
+            raise StorageUnavailable(
+                f"{self._name}: cut off at the commit, the copy may be there or not: copy again, "
+                "which says so where it is"
+            ) from error
 
     async def _migrate(self) -> None:
         """Bring the tables up to date, and begin; others wait from here on."""
         await super()._migrate()
         connection = self._connected()
-        await connection.execute(sql.BEGIN)
+        await connection.execute(sql.BEGIN_WRITING)
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        self._seq = await connection.fetchval(sql.NEXT)
+        (self._seq,) = await control(connection, sql.NEXT)
         if await connection.fetchval(sql.HOLDS_SOMETHING):
             raise StorageUnavailable(f"{self._name}: there is a fleet in this database already")
 

@@ -1,9 +1,12 @@
 """How rows lie in PostgreSQL: tables, keys, statements.
 
 Plain SQL; what is special to PostgreSQL is the lock that migrations take and the hint that a
-commit sends. Each commit takes the next number of the one row in ``esim_exporter_clock`` first,
-and holds it to its end: commits go one after the other, and become visible in the order of
-their numbers. Whoever has read everything up to a number has missed nothing before it.
+commit sends. Each commit locks the one row in ``esim_exporter_control`` first, to its end, and
+takes the next number: commits go one after the other, and become visible in the order of their
+numbers. Whoever has read everything up to a number has missed nothing before it.
+
+The row is locked, not written: while somebody keeps a snapshot open, say for a dump, its former
+versions could not be removed, and everybody would have to pass by them.
 """
 
 from __future__ import annotations
@@ -40,10 +43,9 @@ REMEMBERED = "1 hour"
 
 MIGRATIONS = (
     """
-    CREATE TABLE esim_exporter_clock (
+    CREATE TABLE esim_exporter_control (
         one      smallint PRIMARY KEY CHECK (one = 1),
         layout   integer NOT NULL,
-        seq      bigint NOT NULL,
         pruned   bigint NOT NULL,
         probes   bigint NOT NULL
     );
@@ -70,23 +72,26 @@ MIGRATIONS = (
         amount   numeric NOT NULL
     );
     CREATE INDEX esim_exporter_bases_seq ON esim_exporter_bases (seq);
-    INSERT INTO esim_exporter_clock VALUES (1, 1, 0, 0, 0);
+    INSERT INTO esim_exporter_control VALUES (1, 1, 0, 0);
     INSERT INTO esim_exporter_commits VALUES (0, 0, now());
     """,
 )
 """What brings the tables from each layout to the next, beginning with none."""
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""Whatever the server's default is: who waited for the clock sees what was committed meanwhile."""
+"""Whatever the server's default is: who waited for a lock sees what was committed meanwhile."""
+BEGIN_WRITING = f"{BEGIN}; SELECT one FROM esim_exporter_control FOR UPDATE"  # noqa: S608  # all of it is written here
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN_LOADING = f"{BEGIN_READING}; SET LOCAL idle_in_transaction_session_timeout = '60s'"
 """A load holds no lock, and rests while what it read is taken in."""
 
-EXISTS = "SELECT to_regclass('esim_exporter_clock') IS NOT NULL"
-READ_LAYOUT = "SELECT layout FROM esim_exporter_clock"
-WRITE_LAYOUT = "UPDATE esim_exporter_clock SET layout = $1"
+EXISTS = "SELECT to_regclass('esim_exporter_control') IS NOT NULL"
+READ_LAYOUT = "SELECT layout FROM esim_exporter_control"
+WRITE_LAYOUT = "UPDATE esim_exporter_control SET layout = $1"
 
-NEXT = "UPDATE esim_exporter_clock SET seq = seq + 1 RETURNING seq"
+_NEWEST = "(SELECT coalesce(max(seq), 0) FROM esim_exporter_commits)"
+NEXT = f"SELECT {_NEWEST} + 1 FROM esim_exporter_control"  # noqa: S608  # likewise
+"""To be asked with the lock, in a statement of its own. The newest commit is never removed."""
 
 CONFLICTS = """
     SELECT wanted.n, stored.version, stored.data
@@ -127,7 +132,7 @@ COUNT_NOTED = """
     SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS known (seq, token)
     JOIN esim_exporter_commits AS noted ON noted.seq = known.seq AND noted.token = known.token
 """
-READ_CLOCK = "SELECT seq, pruned FROM esim_exporter_clock"
+NEWEST = f"SELECT {_NEWEST}, pruned FROM esim_exporter_control"  # noqa: S608  # likewise
 
 _MINE = "(slot = -1 OR slot = ANY ($1::smallint[]))"
 
@@ -156,14 +161,14 @@ FETCH = """
     JOIN esim_exporter_rows AS stored ON stored.kind = wanted.kind AND stored.key = wanted.key
     WHERE stored.data IS NOT NULL
 """
-PROBE = "UPDATE esim_exporter_clock SET probes = probes + 1"
+PROBE = "UPDATE esim_exporter_control SET probes = probes + 1 RETURNING probes"
 SIZE = """
     SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(ARRAY[
-        'esim_exporter_clock', 'esim_exporter_commits', 'esim_exporter_rows',
+        'esim_exporter_control', 'esim_exporter_commits', 'esim_exporter_rows',
         'esim_exporter_bases']) AS name
 """
 FORGET = f"""
-    UPDATE esim_exporter_clock SET pruned = greatest(pruned, coalesce((
+    UPDATE esim_exporter_control SET pruned = greatest(pruned, coalesce((
         SELECT max(seq) FROM esim_exporter_commits WHERE at < now() - interval '{REMEMBERED}'
     ), 0))
 """  # noqa: S608  # likewise
@@ -172,13 +177,13 @@ PRUNE = (
     """
     DELETE FROM esim_exporter_rows WHERE data IS NULL AND seq IN (
         SELECT seq FROM esim_exporter_rows
-        WHERE data IS NULL AND seq <= (SELECT pruned FROM esim_exporter_clock) LIMIT $1
+        WHERE data IS NULL AND seq <= (SELECT pruned FROM esim_exporter_control) LIMIT $1
     )
     """,
     """
     DELETE FROM esim_exporter_commits WHERE seq IN (
         SELECT seq FROM esim_exporter_commits
-        WHERE seq < (SELECT pruned FROM esim_exporter_clock) LIMIT $1
+        WHERE seq < (SELECT pruned FROM esim_exporter_control) LIMIT $1
     )
     """,
 )

@@ -49,8 +49,17 @@ ERRORS: Final = (
     OSError,
 )
 
-AWAY: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
-"""What is raised where there is no server for now; a time limit that was exceeded is one."""
+AWAY: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TargetServerAttributeNotMatched,  # a standby that is not promoted yet
+    asyncpg.ReadOnlySQLTransactionError,  # likewise
+    asyncpg.InsufficientResourcesError,  # too many connections among them
+    asyncpg.OperatorInterventionError,  # it starts, or is shut down
+    asyncpg.LockNotAvailableError,
+)
+"""What is raised where there is no server for now that takes writes; a time limit that was
+exceeded is an ``OSError``."""
 
 
 class Server:
@@ -86,7 +95,7 @@ class Server:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
         layout = 0
         if await connection.fetchval(sql.EXISTS):
-            layout = await connection.fetchval(sql.READ_LAYOUT)
+            (layout,) = await control(connection, sql.READ_LAYOUT)
         if layout > sql.LAYOUT:
             raise StorageDamaged(
                 f"{self.name}: its tables are of a newer version (layout {layout}, this one knows "
@@ -100,21 +109,32 @@ class Server:
 
     async def _reach(self) -> Connection:
         """Return a connection to the first host that can be written to."""
-        given = parse_qs(urlsplit(self.url).query)
-        session = {k: v for k, v in _SESSION.items() if k not in given}
-        options: dict[str, Any] = {"server_settings": session, "command_timeout": TO_READ}
-        if "target_session_attrs" not in given:
-            options["target_session_attrs"] = "read-write"
         *others, last = self._hosts
         try:
             for url in others:
                 with suppress(*ERRORS):
                     async with asyncio.timeout(_TO_REACH):
-                        return await asyncpg.connect(url, **options)
-            return await asyncpg.connect(last, **options)
+                        return await self._connect(url)
+            return await self._connect(last)
+        except asyncpg.TargetServerAttributeNotMatched as error:
+            raise type(error)("it takes no writes, as a standby that is not promoted") from None
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             said = " ".join(str(error).split())
             raise SettingsError(f"--storage.url: {said}") from None
+
+    async def _connect(self, url: str) -> Connection:
+        """Return a connection to one host, in which can be written where nothing else is asked."""
+        given = parse_qs(urlsplit(url).query)
+        session = {k: v for k, v in _SESSION.items() if k not in given}
+        options: dict[str, Any] = {"server_settings": session, "command_timeout": TO_READ}
+        if "target_session_attrs" in given:
+            return await asyncpg.connect(url, **options)
+        connection = await asyncpg.connect(url, target_session_attrs="read-write", **options)
+        # A server before version 14 does not say of itself that it is read-only by default.
+        if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+            connection.terminate()
+            raise asyncpg.TargetServerAttributeNotMatched
+        return connection
 
     async def _check(self, connection: Connection) -> None:
         """Raise ``SettingsError`` where a commit would not be what it is taken for."""
@@ -127,6 +147,17 @@ class Server:
                     f"{self.name}: {name} is {bad}, so that a crash loses what was committed; "
                     "turn it on"
                 )
+
+
+async def control(connection: Connection, statement: str) -> tuple[Any, ...]:
+    """Return what a statement says of the one row of the control table; raises :data:`ERRORS`."""
+    row: tuple[Any, ...] | None = await connection.fetchrow(statement)
+    if row is None:
+        raise asyncpg.InterfaceError(
+            "the table esim_exporter_control is empty: restore the database, or drop all tables "
+            "esim_exporter_* to begin anew"
+        )
+    return row
 
 
 def _urls_of_hosts(url: str) -> list[str]:

@@ -28,6 +28,8 @@ from running import (
 
 from exporter import settings
 from exporter.app import Exporter
+from exporter.events import Status, StatusEvent
+from exporter.fleet import Fleet, Policy
 from exporter.storage.sqlite import SqliteStorage
 from exporter.vendors import roamify
 
@@ -530,6 +532,35 @@ async def test_until_the_state_is_loaded_nothing_is_shown_that_looks_like_an_emp
         await asyncio.to_thread(until, lambda: httpx.get(ready).status_code == 200)
         assert (await deliver()).status_code == 200
         assert "esim_exporter_esims 1.0" in (await client.get(metrics)).text
+    exporter.stop()
+    await running
+
+
+async def test_what_was_reloaded_while_the_state_is_loaded_holds_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    storage = await SqliteStorage.open(tmp_path / "a.db")
+    draft = Fleet(Policy(), (roamify.VENDOR,)).draft(1.8e9)
+    draft.merge(StatusEvent(roamify.VENDOR, 1_800_000_000, "e", Status.DELETED))
+    await storage.commit(draft.changes())
+    argv = ["--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0"]
+    environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
+    before = settings.load(argv, environ)
+    after = settings.load([*argv, "--retention.terminal=1h"], environ)
+    gated = Gated(storage)
+    exporter = Exporter(before, gated, lambda: 1.8e9 + 7200, lambda: after)
+    running = asyncio.create_task(exporter.run())
+    await asyncio.to_thread(until, lambda: len(listening(caplog)) == 2)
+    metrics = f"{listening(caplog)['internal']}/metrics"
+
+    exporter.reload()
+    gated.gate.set()
+
+    def left() -> bool:
+        return "esim_exporter_esims 0.0" in httpx.get(metrics, trust_env=False).text
+
+    await asyncio.to_thread(until, left)
     exporter.stop()
     await running
 

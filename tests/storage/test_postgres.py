@@ -128,6 +128,28 @@ async def refused(storage: PostgresStorage) -> str:
     return reason
 
 
+async def test_a_database_without_its_control_row_is_told(place: Place, opened: Open) -> None:
+    storage = await opened()
+    kept = place.execute("DELETE FROM esim_exporter_control RETURNING layout")
+    with pytest.raises(StorageUnavailable, match="is empty: restore"):
+        await storage.commit(one(esim("a")))
+    with pytest.raises(StorageUnavailable, match="is empty: restore"):
+        await storage.probe()
+    place.execute(f"INSERT INTO esim_exporter_control VALUES (1, {kept}, 0, 0)")
+    assert not await storage.probe()
+    assert await storage.commit(one(esim("a"))) == ()
+
+
+async def test_a_commit_leaves_no_former_version_that_all_would_have_to_pass_by(
+    place: Place, opened: Open
+) -> None:
+    storage = await opened()
+    before = place.execute("SELECT ctid FROM esim_exporter_control")
+    for version in range(3):
+        await storage.commit(one(esim("a", version)))
+    assert place.execute("SELECT ctid FROM esim_exporter_control") == before
+
+
 # Following others
 
 
@@ -326,7 +348,7 @@ async def test_an_older_copy_of_the_database_is_loaded_afresh(
     await followed(reader)
     place.execute(
         "TRUNCATE esim_exporter_rows; INSERT INTO esim_exporter_rows SELECT * FROM copy_rows;"
-        " DELETE FROM esim_exporter_commits WHERE seq = 2; UPDATE esim_exporter_clock SET seq = 1;"
+        " DELETE FROM esim_exporter_commits WHERE seq = 2;"
         " UPDATE esim_exporter_bases SET amount = 1, seq = 1"
     )
     assert await reader.follow() is None
@@ -570,7 +592,7 @@ async def test_several_may_open_an_empty_database_at_the_same_time(
     place: Place, opened: Open
 ) -> None:
     storages = await asyncio.gather(*[opened() for _ in range(6)])
-    assert place.execute("SELECT layout, seq FROM esim_exporter_clock") == "1|0"
+    assert place.execute("SELECT layout, probes FROM esim_exporter_control") == "1|0"
     for number, storage in enumerate(storages):
         assert await storage.commit(one(esim(str(number)))) == ()
     assert len((await content(storages[0]))[0]) == 6
@@ -578,7 +600,7 @@ async def test_several_may_open_an_empty_database_at_the_same_time(
 
 async def test_tables_of_a_newer_version_are_refused(place: Place, opened: Open) -> None:
     await opened()
-    place.execute("UPDATE esim_exporter_clock SET layout = 2")
+    place.execute("UPDATE esim_exporter_control SET layout = 2")
     with pytest.raises(StorageDamaged, match=r"newer version \(layout 2, this one knows 1\)"):
         await opened()
 
@@ -603,7 +625,7 @@ async def test_commits_that_a_crash_could_lose_are_refused(place: Place) -> None
     error = await unusable(f"{place.url}&synchronous_commit=off")
     assert isinstance(error, SettingsError)
     assert "synchronous_commit is off, so that a crash loses what was committed" in str(error)
-    assert place.execute("SELECT to_regclass('esim_exporter_clock') IS NULL") == "t"
+    assert place.execute("SELECT to_regclass('esim_exporter_control') IS NULL") == "t"
 
     with running("fsync=off") as careless:
         assert "fsync is off" in str(await unusable(careless.url()))
@@ -622,10 +644,12 @@ async def test_a_server_that_turns_unsafe_meanwhile_is_refused_by_the_probe(
     assert await storage.probe() is False
 
 
-async def test_a_database_that_is_read_only_is_refused(place: Place) -> None:
-    error = await unusable(f"{place.url}&default_transaction_read_only=on")
-    assert isinstance(error, StorageUnavailable)
-    assert "target" in str(error)
+async def test_a_database_that_is_read_only_is_waited_for(place: Place) -> None:
+    storage = await PostgresStorage.open(f"{place.url}&default_transaction_read_only=on", Shard())
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match="takes no writes"):
+            await storage.probe()
+    await storage.close()
 
 
 @pytest.mark.parametrize(
@@ -707,7 +731,7 @@ async def test_a_backup_is_left_to_the_tools_of_postgresql(opened: Open) -> None
 async def test_writes_nothing_for_no_changes(place: Place, opened: Open) -> None:
     storage = await opened()
     assert await storage.commit(Changes()) == ()
-    assert place.execute("SELECT seq FROM esim_exporter_clock") == "0"
+    assert place.execute("SELECT max(seq) FROM esim_exporter_commits") == "0"
 
 
 async def test_is_closed_where_the_server_is_gone(place: Place, opened: Open) -> None:

@@ -391,14 +391,14 @@ def test_a_database_that_holds_no_fleet_is_refused_and_gets_no_tables(
 
     assert "there is no fleet in this database" in copier.refused(source, file("b.db"))
 
-    assert postgres.execute("SELECT to_regclass('esim_exporter_clock')", source) == ""
+    assert postgres.execute("SELECT to_regclass('esim_exporter_control')", source) == ""
 
 
 def test_tables_of_another_layout_are_not_copied(
     copier: Copier, file: Callable[[str], str], postgres: Postgres
 ) -> None:
     source = made(postgres.new_database())
-    postgres.execute("UPDATE esim_exporter_clock SET layout = 99", source)
+    postgres.execute("UPDATE esim_exporter_control SET layout = 99", source)
 
     assert "layout 99" in copier.refused(source, file("b.db"))
 
@@ -490,7 +490,7 @@ async def test_a_copy_that_is_not_the_same_is_not_kept(
         await copied(source, await Forgetful.open(url, Shard()))
 
     assert postgres.execute("SELECT count(*) FROM esim_exporter_rows", url) == "0"
-    assert postgres.execute("SELECT seq FROM esim_exporter_clock", url) == "0"
+    assert postgres.execute("SELECT max(seq) FROM esim_exporter_commits", url) == "0"
 
 
 class Cut(PostgresTarget):
@@ -601,6 +601,25 @@ def test_progress_is_shown_on_a_terminal_and_taken_away(
     shown = terminal.getvalue().split("\r\x1b[K")
     assert re.fullmatch(r"\d+ rows copied", shown[1])
     assert shown[-1] == ""
+
+
+async def test_one_cut_off_at_its_commit_says_that_nobody_knows(postgres: Postgres) -> None:
+    def wait_for(standbys: str) -> None:
+        postgres.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'")
+        postgres.execute("SELECT pg_reload_conf()")
+
+    target = await PostgresTarget.open(postgres.new_database(), Shard())
+    wait_for("nobody")
+    try:
+        keeping = asyncio.ensure_future(target.keep())
+        hangs = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        await asyncio.to_thread(until, lambda: postgres.execute(hangs))
+        keeping.cancel()
+        with pytest.raises(StorageUnavailable, match="may be there or not"):
+            await keeping
+    finally:
+        wait_for("")
+        await target.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
