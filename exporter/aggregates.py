@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 THRESHOLDS = (25, 50, 75, 90, 100)
 """Percent of an allowance, the steps at which the vendor sends an event."""
 
-_REACHED = {
-    resource: [[(resource, t) for t in THRESHOLDS[:count]] for count in range(len(THRESHOLDS) + 1)]
+_Reached = list[list[tuple[str, int]]]
+
+_DATA, _SMS, _VOICE = (
+    [[(resource, t) for t in THRESHOLDS[:count]] for count in range(len(THRESHOLDS) + 1)]
     for resource in RESOURCES
-}
+)
 """Of each resource what is counted where that many thresholds are reached."""
 
 _HOUR = 3600
@@ -66,15 +68,19 @@ class PackageTotals:
         if esim.terminal:
             return
         s = allowance.snapshot
-        if s.data_allowed is not None and s.data_remaining is not None:
+        allowed, remaining = s.data_allowed, s.data_remaining
+        if allowed is not None and remaining is not None:
             self.limited += sign
-            self.allowed += sign * s.data_allowed
-            self.remaining += sign * s.data_remaining
-        for reached, allowed, remaining in (
-            (_REACHED["data"], s.data_allowed, s.data_remaining),
-            (_REACHED["sms"], s.sms_allowed, s.sms_remaining),
-            (_REACHED["voice"], s.voice_allowed, s.voice_remaining),
-        ):
+            self.allowed += sign * allowed
+            self.remaining += sign * remaining
+        self._count(_DATA, allowed, remaining, sign)
+        self._count(_SMS, s.sms_allowed, s.sms_remaining, sign)
+        self._count(_VOICE, s.voice_allowed, s.voice_remaining, sign)
+
+    def _count(
+        self, reached: _Reached, allowed: int | None, remaining: int | None, sign: int
+    ) -> None:
+        if allowed and remaining is not None and remaining < allowed:
             for step in reached[thresholds_reached(allowed, remaining)]:
                 self.over[step] += sign
 

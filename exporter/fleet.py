@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from exporter.aggregates import Aggregates
 from exporter.drafts import Draft
 from exporter.expiry import Hold, Retention
-from exporter.packed import Packed, PackedEsims
+from exporter.newest import Newest
+from exporter.packed import Packed, PackedEsims, key_of
 from exporter.records import Esim, Feed, Package, Tombstone
 from exporter.rows import decode
 from exporter.storage import Table
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from exporter.drafts import Fetched
+    from exporter.newest import Place
     from exporter.records import Balance, EsimKey, PartnerNotice, Record
     from exporter.shards import Shard
     from exporter.storage import Chunk, Key, Row
@@ -69,9 +71,11 @@ class Fleet:
         """Allowances that expired since the process started."""
         self.admissions = 0
         """How many eSIMs were ever admitted: the place of the newest."""
-        self._waiting: list[tuple[int, bytes]] = []
+        self._waiting: list[Place] = []
         """Heap of eSIMs over the cap by admission; entries of those that left stay behind.
         Their keys are packed, the very objects that are in the blocks."""
+        self._newest = Newest(lambda: map(_place_of, self.esims))
+        """Of those with series of their own, kept where others admit as well."""
         self._hold = Hold()
 
     def esim(self, key: EsimKey) -> Esim | None:
@@ -190,6 +194,22 @@ class Fleet:
         if before != after:  # not by the version: it may be that of an earlier life
             self.totals.replace(before, after)
             self._place(before, after)
+            if after and not before and not after.tracked and self.room() <= 0:
+                self._give_way(after)
+
+    def _give_way(self, esim: Esim) -> None:
+        """Let an eSIM over the cap have the place of one that was admitted after it."""
+        last = self._newest.last(self._is_shown)
+        if last and _place_of(esim) < last:
+            later = self.esims.at(last[1])
+            assert later, "it is shown"
+            self._place(later, later._replace(tracked=False))
+            self._place(esim, esim._replace(tracked=True))
+
+    def _is_shown(self, place: Place) -> bool:
+        admitted, key = place
+        esim = self.esims.at(key)
+        return esim is not None and esim.admitted == admitted
 
     def _kept_bases(self, bases: Bases) -> Bases:
         if self.shard is None or self.shard.whole:
@@ -204,15 +224,20 @@ class Fleet:
             waits = before and not before.tracked and before.admitted == after.admitted
             if not after.tracked and not waits:
                 heappush(self._waiting, (after.admitted, key))
+            shown = before and before.tracked and before.admitted == after.admitted
+            if after.tracked and self.shard and not shown:
+                self._newest.add((after.admitted, key))
 
-    def wait(self, admissions: list[tuple[int, bytes]]) -> None:
-        """Queue eSIMs over the cap by their admission; nothing must be queued yet."""
-        self._waiting = admissions
+    def line_up(self, shown: Iterable[Place], waiting: list[Place]) -> None:
+        """Take over the order of admission of eSIMs with series, and of those over the cap."""
+        self._waiting = waiting
         heapify(self._waiting)
+        if self.shard:
+            self._newest.begin(shown)
 
     def next_waiting(self, most: int) -> Iterator[Esim]:
         """Yield up to ``most`` eSIMs over the cap, those admitted first before others."""
-        found: list[tuple[int, bytes]] = []
+        found: list[Place] = []
         while self._waiting and len(found) < most:
             admitted, key = heappop(self._waiting)
             esim = self.over.at(key)
@@ -221,6 +246,10 @@ class Fleet:
                 yield esim
         for entry in found:  # they stay until the draft that promotes them is committed
             heappush(self._waiting, entry)
+
+
+def _place_of(esim: Esim) -> Place:
+    return (esim.admitted, key_of(esim.key))
 
 
 class Restoration:
@@ -258,19 +287,16 @@ class Restoration:
         Stored flags are not asked: those that a lower cap takes series from are not written, so
         that one of them would pass by others that wait when the cap is raised again.
         """
-        fleet, esims = self._fleet, self._esims
-        fleet.admissions = max((esim.admitted for esim in esims), default=0)
-        last = (fleet.admissions, b"\xff")
-        if 0 < fleet.policy.max_esims < len(esims):
-            # Replicas admit at the same time, with the same number.
-            places = [(esim.admitted, esim.key) for esim in esims]
-            last = nsmallest(fleet.policy.max_esims, places)[-1]
-        over = [esim.marked(tracked=False) for esim in esims if (esim.admitted, esim.key) > last]
-        fleet.esims.fill(
-            esim.marked(tracked=True) for esim in esims if (esim.admitted, esim.key) <= last
-        )
+        fleet, shown = self._fleet, self._esims
+        over: list[Packed] = []
+        fleet.admissions = max((esim.admitted for esim in shown), default=0)
+        if 0 < fleet.policy.max_esims < len(shown):
+            last = nsmallest(fleet.policy.max_esims, [esim.place for esim in shown])[-1]
+            over = [esim.marked(tracked=False) for esim in shown if esim.place > last]
+            shown = [esim for esim in shown if esim.place <= last]
+        fleet.esims.fill(esim.marked(tracked=True) for esim in shown)
         fleet.over.fill(over)
-        fleet.wait([(esim.admitted, esim.key) for esim in over])
+        fleet.line_up((esim.place for esim in shown), [esim.place for esim in over])
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet

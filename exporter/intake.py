@@ -265,7 +265,11 @@ class Intake:
             state.rejections.publish(rejections)
             self._metrics.rejected_dropped.inc(rejections.dropped)
             return answers
-        raise StorageUnavailable("others change the same rows all the time")
+        # Either that, or rows are gone that nobody removed: what is stored is loaded afresh.
+        self._outdated = True
+        error = StorageUnavailable("the stored rows are not those in memory, after many tries")
+        self._failed("commit failed", error)
+        raise error
 
     async def _merged(
         self, state: State, batch: list[Work], wanted: set[tuple[Table, Key]]

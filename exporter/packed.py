@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from exporter.blocks import Block
+    from exporter.newest import Place
     from exporter.records import EsimKey
 
 _NAMED = 2
@@ -56,6 +57,11 @@ class Packed(NamedTuple):
         if self.tracked is tracked:
             return self
         return Packed.of(self.esim._replace(tracked=tracked), self.due)
+
+    @property
+    def place(self) -> Place:
+        """Return its place in the order of admission; replicas may give the same number."""
+        return (self.admitted, self.key)
 
     @property
     def esim(self) -> Esim:

@@ -17,7 +17,7 @@ from exporter.errors import ExporterError, SettingsError, StorageDamaged, Storag
 from exporter.logs import fields
 from exporter.storage import Chunk, Key, Row, Sizes, Table
 from exporter.storage import postgres_schema as sql
-from exporter.storage.postgres_plan import Plan, row_of
+from exporter.storage.postgres_plan import Plan, base_of, row_of
 from exporter.storage.postgres_schema import Place, decoded
 from exporter.storage.postgres_server import AWAY, ERRORS, TO_READ, Server, control
 
@@ -71,7 +71,7 @@ class PostgresStorage:
         """Whether nothing was followed since the load."""
         self._own: dict[int, int] = {}
         """Commits of this process after the cursor, with their tokens."""
-        self._bases: dict[bytes, int] = {}
+        self._bases: dict[Key, int] = {}
         """What memory holds of each."""
         self._fetched: dict[tuple[int, bytes], int] = {}
         """Rows that were fetched for the next commit, and the commit they are as of, or later."""
@@ -213,8 +213,9 @@ class PostgresStorage:
             yield Chunk(tuple(map(row_of, found)))
         bases = await connection.cursor(sql.LOAD_BASES, self._slots)
         while found := await bases.fetch(_CHUNK, timeout=TO_READ):
-            self._bases.update((key, int(amount)) for key, amount in found)
-            yield Chunk(bases={decoded(key): int(amount) for key, amount in found})
+            amounts = dict(map(base_of, found))
+            self._bases.update(amounts)
+            yield Chunk(bases=amounts)
 
     async def _write(self, plan: Plan) -> tuple[Row, ...]:
         connection = self._connected()
@@ -239,8 +240,9 @@ class PostgresStorage:
             self._cursor, self._token = seq, token
         else:
             self._own[seq] = token
-        for key, slot, amount in plan.bases:
+        for stored, slot, amount in plan.bases:
             if self._shard.owns(slot):
+                key = decoded(stored)
                 self._bases[key] = self._bases.get(key, 0) + int(amount)
         return ()
 
@@ -262,9 +264,9 @@ class PostgresStorage:
         token = await connection.fetchval(sql.TOKEN, seq)
         await connection.execute("COMMIT")
         added: dict[Key, int] = {}
-        for key, amount in bases:
-            added[decoded(key)] = int(amount) - self._bases.get(key, 0)
-            self._bases[key] = int(amount)
+        for key, amount in map(base_of, bases):
+            added[key] = amount - self._bases.get(key, 0)
+            self._bases[key] = amount
         self._cursor, self._token, self._fresh = seq, token, False
         self._own.clear()
         return Chunk(tuple(map(row_of, rows)), added)

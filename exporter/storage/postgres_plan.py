@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from exporter.errors import StorageDamaged
 from exporter.storage import Row
 from exporter.storage.postgres_schema import TABLES, Place, decoded, encoded, slot_of_base
 from exporter.storage.schema import SHAPES
@@ -64,11 +65,35 @@ class Plan:
 
 
 def row_of(found: Iterable[Any]) -> Row:
-    """Return a row as it is stored; one that is gone has version 0 and no data."""
+    """Return a row as it is stored; one that is gone has version 0 and no data.
+
+    Raises ``StorageDamaged`` for one that cannot be ours.
+    """
     kind, key, version, data = found
+    try:
+        table, parts = TABLES[kind], decoded(key)
+        SHAPES[table].parts(parts)  # raises where they do not fit
+    except (IndexError, ValueError) as error:  # that of UTF-8 included
+        raise StorageDamaged(
+            f"esim_exporter_rows has a row of kind {kind} with a key that cannot be: restore the "
+            "database, or remove the row"
+        ) from error
     if data is None:
-        return Row(TABLES[kind], decoded(key), 0, b"")
-    return Row(TABLES[kind], decoded(key), version, data)
+        return Row(table, parts, 0, b"")
+    return Row(table, parts, version, data)
+
+
+def base_of(found: Iterable[Any]) -> tuple[Key, int]:
+    """Return the key and the amount of a base; raises ``StorageDamaged`` likewise."""
+    key, amount = found
+    try:
+        parts = _, _, _, *_ = decoded(key)
+        slot_of_base(parts)
+        return parts, int(amount)
+    except ValueError as error:
+        raise StorageDamaged(
+            "esim_exporter_bases has a row that cannot be: restore the database, or remove the row"
+        ) from error
 
 
 def _place(table: Table, key: Key) -> Place:

@@ -10,6 +10,7 @@ from generated_events import START
 from running_fleet import RunningFleet, series
 from shared_memory import SharedMemory
 
+from exporter import newest
 from exporter.drafts import NotFetched
 from exporter.errors import StorageDamaged
 from exporter.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
@@ -220,6 +221,38 @@ async def test_replicas_that_admit_with_the_same_number_keep_the_cap_after_a_res
         assert shown(member) == ["c", "x"], "by admission, then by name"
         assert member.fleet.room() == 0
     assert [e.esim_id for e in one.fleet.next_waiting(9)] == ["a", "b"]
+
+
+async def test_replicas_at_the_cap_show_the_same_whoever_admitted_first() -> None:
+    one, other = members(Policy(max_esims=10))
+    for number in range(0, 30, 2):  # at the same time, with the same numbers
+        one.take(status(Status.ACTIVATED, f"e{number:02}"))
+        other.take(status(Status.ACTIVATED, f"e{number + 1:02}"))
+        if number % 3 == 0:
+            await one.follow()
+            await other.follow()
+    await both_show_what_is_stored(one, other)
+    assert shown(one) == [f"e{number:02}" for number in range(10)]
+
+    remove(one, "e03")
+    for member in (other, one):
+        await member.follow()
+        member.expire()
+    await both_show_what_is_stored(one, other)
+    assert "e10" in shown(one)
+
+
+async def test_places_are_given_up_from_the_last_on_however_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(newest, "KEPT", 3)
+    one, other = members(Policy(max_esims=20))
+    one.take(*(status(Status.ACTIVATED, f"x{number:02}") for number in range(20)))
+    other.take(*(status(Status.ACTIVATED, f"a{number:02}") for number in range(15)))
+    await both_show_what_is_stored(one, other)
+    assert len(shown(one)) == 20
+    firsts = [f"{group}{number:02}" for number in range(10) for group in "ax"]
+    assert shown(one) == sorted(firsts)
 
 
 # One shard of several

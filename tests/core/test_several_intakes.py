@@ -113,13 +113,26 @@ async def test_a_batch_that_others_are_always_before_is_refused_in_the_end() -> 
             assert shared(other).apply(Changes((change,))) == ()
 
         shared(one).before_commit = first
-        with pytest.raises(StorageUnavailable, match="others change the same rows all the time"):
+        with pytest.raises(StorageUnavailable, match="not those in memory, after many tries"):
             await one.submit(usage())
-        assert not one.intake.failed
         assert one.metric("storage_conflicts_total") == 20
         assert 'esim_id="e"' not in one.text()
         shared(one).before_commit = lambda: None
+        await until(lambda: not one.intake.failed)
         assert await one.submit(usage()) is Result.ACCEPTED
+
+
+async def test_rows_that_are_gone_without_a_trace_are_noticed_and_made_again() -> None:
+    async with several() as (one, other):
+        assert await one.submit(usage()) is Result.ACCEPTED
+        assert await other.submit(usage("f")) is Result.ACCEPTED
+        await agree(one, other)  # so that one of them has nothing to follow
+        shared(one).rows.clear()
+        with pytest.raises(StorageUnavailable, match="not those in memory"):
+            await one.submit(usage(time=1, used=20))
+        await until(lambda: not one.intake.failed)
+        assert 'esim_id="e"' not in one.text()
+        assert await one.submit(usage(time=2, used=30)) is Result.ACCEPTED
 
 
 async def test_where_the_others_cannot_be_followed_the_batch_is_refused() -> None:

@@ -140,6 +140,31 @@ async def test_a_database_without_its_control_row_is_told(place: Place, opened: 
     assert await storage.commit(one(esim("a"))) == ()
 
 
+ROW = "INSERT INTO esim_exporter_rows VALUES"
+SUM = "INSERT INTO esim_exporter_bases VALUES"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"{ROW} (99, 'v', -1, 1, 9, '1')",
+        f"{ROW} (0, 'one part', -1, 1, 9, '1')",
+        f"{ROW} (0, '\\x760000ff', -1, 1, 9, '1')",
+        f"{SUM} ('\\x760000ff', 0, 9, 1)",
+        f"{SUM} ('one part', 0, 9, 1)",
+        f"{SUM} ('\\x6300007600007000007a', 0, 9, 1)",
+        f"{SUM} ('\\x63000076000070', 0, 9, 'NaN')",
+    ],
+)
+async def test_what_cannot_be_ours_is_told(place: Place, opened: Open, statement: str) -> None:
+    storage = await opened()
+    place.execute(f"{statement}; INSERT INTO esim_exporter_commits VALUES (9, 9, now())")
+    with pytest.raises(StorageDamaged, match="restore the database, or remove the row"):
+        await storage.follow()
+    with pytest.raises(StorageDamaged, match="restore the database, or remove the row"):
+        await content(storage)
+
+
 async def test_a_commit_leaves_no_former_version_that_all_would_have_to_pass_by(
     place: Place, opened: Open
 ) -> None:
