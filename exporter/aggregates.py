@@ -12,6 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
+from exporter.errors import StorageDamaged
 from exporter.events import Status
 from exporter.records import RESOURCES, STATUSES, Package, PackageKey
 
@@ -139,7 +140,8 @@ class Aggregates:
 
     def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
         """Add what expired allowances had consumed: see :func:`consumed_base`."""
-        for (kind, vendor, name, *_), amount in bases.items():
+        for key, amount in bases.items():
+            kind, vendor, name = _without_slot(key)
             if kind == _CONSUMED:
                 self._package((vendor, name)).consumed += amount
             else:
@@ -180,10 +182,21 @@ def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
 def without_slots(bases: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
     """Return bases summed over slots, as they are where the storage is not shared."""
     sums: dict[tuple[str, ...], int] = {}
-    for (kind, vendor, name, *_), amount in bases.items():
-        key = (kind, vendor, name)
-        sums[key] = sums.get(key, 0) + amount
+    for key, amount in bases.items():
+        kept = _without_slot(key)
+        sums[kept] = sums.get(kept, 0) + amount
     return sums
+
+
+def _without_slot(key: tuple[str, ...]) -> tuple[str, str, str]:
+    try:
+        kind, vendor, name, *_ = key
+    except ValueError:
+        raise StorageDamaged(
+            f"a sum of what has expired has a key of {len(key)} parts, which cannot be: restore "
+            "the storage, or remove the row"
+        ) from None
+    return (kind, vendor, name)
 
 
 _CONSUMED = "consumed"

@@ -7,6 +7,7 @@ import logging
 from math import inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from exporter import heap
 from exporter.logs import fields, raised_at
@@ -14,8 +15,8 @@ from exporter.logs import fields, raised_at
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from exporter.exposition import Exposition
     from exporter.intake import Intake
+    from exporter.state import State
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +42,27 @@ def in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
 
 async def keep_rendered(intake: Intake) -> None:
     """Render what changes, so that a scrape finds little to do, and tidy up the memory."""
-    tidied, settled = -inf, None
+    tidied = -inf
+    settled: ref[State] | None = None
     while True:
         if (state := intake.state) and state.exposition.pending:
-            await _refresh(state.exposition, intake)
-            if settled is not state:
-                settled = state
+            await _refresh(state, intake)
+            if (settled is None or settled() is not state) and intake.state is state:
+                settled = ref(state)
                 heap.settle()
+            del state  # one that is replaced shall not stay
             if monotonic() >= tidied + _TIDY:
                 tidied = monotonic()
                 await asyncio.to_thread(heap.give_back)
         await asyncio.sleep(_PAUSE)
 
 
-async def _refresh(exposition: Exposition, intake: Intake) -> None:
+async def _refresh(state: State, intake: Intake) -> None:
     """Render what has changed until now, resting after each step in proportion."""
     began = perf_counter()
-    for _ in exposition.refresh():
+    for _ in state.exposition.refresh():
+        if intake.state is not state:
+            return
         rest = _REST_BUSY if intake.busy else _REST
         await asyncio.sleep(rest * (perf_counter() - began))
         began = perf_counter()

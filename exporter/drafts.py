@@ -94,6 +94,31 @@ Fetched = Mapping[tuple[Table, Key], Record | None]
 """Records of other shards, ``None`` where there is none."""
 
 
+class _Anywhere:
+    """What is known of all shards: what is kept of the own one, and what was fetched."""
+
+    def __init__(self, fleet: Fleet, fetched: Fetched) -> None:
+        self._fleet = fleet
+        self._fetched = fetched
+
+    def esim(self, key: EsimKey) -> Esim | None:
+        """Return an eSIM of any shard. Raises ``NotFetched``."""
+        return self._fleet.esim(key) if self._fleet.keeps(*key) else self._find(Table.ESIM, key)
+
+    def tombstone(self, key: Key) -> Tombstone | None:
+        """Return a tombstone of any shard. Raises ``NotFetched``."""
+        if self._fleet.keeps(*key[:2]):
+            return self._fleet.tombstone(key)
+        tombstone: Tombstone | None = self._find(Table.TOMBSTONE, key)
+        return tombstone
+
+    def _find(self, table: Table, key: Key) -> Any:
+        try:
+            return self._fetched[table, key]
+        except KeyError:
+            raise NotFetched(table, key) from None
+
+
 class Draft:
     """What a batch changes, at ``now``: dropped without a trace, or published.
 
@@ -104,11 +129,11 @@ class Draft:
     def __init__(self, fleet: Fleet, now: float, fetched: Fetched | None = None) -> None:
         self.now = now
         self.received = int(now)
-        self._fetched = fetched or {}
-        whole = fleet.shard is None or fleet.shard.whole
-        self.esims: Overlay[Esim] = Overlay(fleet.esim if whole else self._esim_anywhere)
-        graves = fleet.tombstones.get if whole else self._tombstone_anywhere
-        self.tombstones: Overlay[Tombstone] = Overlay(graves)
+        known: Fleet | _Anywhere = fleet
+        if fleet.shard and not fleet.shard.whole:
+            known = _Anywhere(fleet, fetched or {})
+        self.esims: Overlay[Esim] = Overlay(known.esim)
+        self.tombstones: Overlay[Tombstone] = Overlay(known.tombstone)
         self.registers: Overlay[Any] = Overlay(fleet.registers.get)
         self.bases: dict[Key, int] = {}
         self.expired = 0
@@ -296,21 +321,6 @@ class Draft:
             amounts[consumed_base(vendor, tombstone.package_id, *slot)] = tombstone.data.total
         for key, amount in amounts.items():
             self.bases[key] = self.bases.get(key, 0) + sign * amount
-
-    def _esim_anywhere(self, key: EsimKey) -> Esim | None:
-        return self._fleet.esim(key) if self._fleet.keeps(*key) else self._find(Table.ESIM, key)
-
-    def _tombstone_anywhere(self, key: tuple[str, str, str]) -> Tombstone | None:
-        if self._fleet.keeps(*key[:2]):
-            return self._fleet.tombstones.get(key)
-        tombstone: Tombstone | None = self._find(Table.TOMBSTONE, key)
-        return tombstone
-
-    def _find(self, table: Table, key: Key) -> Any:
-        try:
-            return self._fetched[table, key]
-        except KeyError:
-            raise NotFetched(table, key) from None
 
 
 def check_bounds(esim: Esim, package_id: str) -> None:

@@ -49,7 +49,8 @@ class Exposition:
         self.stale_after = stale_after
         """Seconds after which an ACTIVATED eSIM counts as stale."""
         shard = fleet.shard
-        self._shard = f',shard="{shard.number}"' if shard and not shard.whole else ""
+        label = f',shard="{shard.number}"' if shard and not shard.whole else ""
+        self._shard = label
         """Label of the group ``fleet`` where it is that of one shard of several."""
         families = esim_families(identity)
         self._esims = Sheet(
@@ -61,7 +62,8 @@ class Exposition:
         self._packages = Sheet(
             fleet.totals.packages,
             PACKAGE_FAMILIES,
-            lambda block, families: render_packages(block.records, families, self._shard),
+            # Of the label alone: what refers to itself is not freed when it is replaced.
+            lambda block, families: render_packages(block.records, families, label),
             self._deflater,
         )
         self._metadata: dict[tuple[str, Format], Run] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heapify, heappop, heappush, nsmallest
 from typing import TYPE_CHECKING
 
@@ -74,13 +75,17 @@ class Fleet:
         self._waiting: list[Place] = []
         """Heap of eSIMs over the cap by admission; entries of those that left stay behind.
         Their keys are packed, the very objects that are in the blocks."""
-        self._newest = Newest(lambda: map(_place_of, self.esims))
+        self._newest = Newest(partial(map, _place_of, self.esims))
         """Of those with series of their own, kept where others admit as well."""
         self._hold = Hold()
 
     def esim(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
         return self.esims.get(key) or self.over.get(key)
+
+    def tombstone(self, key: Key) -> Tombstone | None:
+        """Return a tombstone, or ``None``."""
+        return self.tombstones.get(key)
 
     def package_name(self, vendor: str, package_id: str) -> str:
         """Return the name of a package, empty where none is known."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.rejections import RejectionsDraft
     from exporter.selfmetrics import SelfMetrics
     from exporter.state import State
-    from exporter.storage import Key, SharedStorage, Storage, Table
+    from exporter.storage import Key, Row, SharedStorage, Storage, Table
     from exporter.work import Command, Delivery
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,11 @@ PATIENCE = 1.5
 _FOR_COMMIT = 0.001
 """Seconds that others leave to a commit at a time."""
 
-_MOST_TRIES = 20
+_MOST_TRIES = 100
 """Times a batch is merged again because others changed the same rows meanwhile."""
+
+_MOST_STUCK = 3
+"""Times one row is in the way of commits, though others have said nothing of it."""
 
 _BACKOFF = (0.1, 5.0)
 """Seconds between probes of a failed storage, at first and at most."""
@@ -92,6 +95,9 @@ class Intake:
         """What follows the others, where there may be some."""
         self._failure: StorageError | None = None
         self._outdated = False
+        self._in_the_way: set[tuple[Table, Key, int]] = set()
+        """Rows that were not as expected in the last commit, with what was expected."""
+        self._stuck = 0
         self._stopping = False
         self._committing = False
 
@@ -263,13 +269,11 @@ class Intake:
                 continue
             state.fleet.publish(draft)
             state.rejections.publish(rejections)
+            if self.replica and rejections.added:
+                state.rejections.sort()
             self._metrics.rejected_dropped.inc(rejections.dropped)
             return answers
-        # Either that, or rows are gone that nobody removed: what is stored is loaded afresh.
-        self._outdated = True
-        error = StorageUnavailable("the stored rows are not those in memory, after many tries")
-        self._failed("commit failed", error)
-        raise error
+        raise StorageUnavailable("others change the same rows all the time")
 
     async def _merged(
         self, state: State, batch: list[Work], wanted: set[tuple[Table, Key]]
@@ -326,12 +330,8 @@ class Intake:
         try:
             with self._metrics.commit_duration.time():
                 conflicts = await self._storage.commit(changes)
-            if not conflicts:
+            if not self._differ(changes, conflicts):
                 return True
-            if not self.replica:
-                self._outdated = True
-                raise StorageUnavailable("the stored state is not the one in memory")
-            self._metrics.conflicts.inc()
             await self._follow_others()
         except StorageError as error:
             self._metrics.commit_errors.inc()
@@ -340,6 +340,22 @@ class Intake:
         finally:
             self._committing = False
         return False
+
+    def _differ(self, changes: Changes, conflicts: Iterable[Row]) -> bool:
+        """Return whether others were first.
+
+        Raises ``StorageUnavailable`` where what is stored is not what is in memory though nobody
+        has changed it, as after rows were removed by hand: all has to be loaded afresh.
+        """
+        expected = {(change.table, change.key): change.expected for change in changes.rows}
+        found = {(row.table, row.key, expected[row.table, row.key]) for row in conflicts}
+        self._stuck = self._stuck + 1 if found & self._in_the_way else 0
+        self._in_the_way = found
+        if found and (self._stuck >= _MOST_STUCK or not self.replica):
+            self._stuck, self._outdated = 0, True
+            raise StorageUnavailable("the stored state is not the one in memory")
+        self._metrics.conflicts.inc(bool(found))
+        return bool(found)
 
     async def _follow(self) -> bool:
         """Take over what other replicas committed; return success."""

@@ -93,14 +93,14 @@ class Rejections:
             if row.version:
                 self._kept[digest] = _decode(row)
         if rows:
-            self._sort()
+            self.sort()
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Take over stored rows. Raises ``StorageDamaged`` on an unknown layout."""
         self._kept = {rejection.digest: rejection for rejection in map(_decode, rows)}
-        self._sort()
+        self.sort()
 
-    def _sort(self) -> None:
+    def sort(self) -> None:
         """Bring them into an order that is the same in all replicas and after a restart."""
         kept = sorted(self._kept.values(), key=lambda r: (r.last_received, r.digest))
         self._kept = {rejection.digest: rejection for rejection in kept}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from exporter.rejections import Rejections
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class State:
     """All that is committed, in memory; replaced as a whole when it is loaded afresh."""
 

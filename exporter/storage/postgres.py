@@ -13,6 +13,8 @@ from secrets import randbits
 from time import monotonic
 from typing import TYPE_CHECKING, Self, TypeVar
 
+import asyncpg  # type: ignore[import-untyped]  # there are none
+
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
 from exporter.logs import fields
 from exporter.storage import Chunk, Key, Row, Sizes, Table
@@ -56,8 +58,11 @@ _PRUNE_EVERY = 600.0
 class PostgresStorage:
     """A :class:`exporter.storage.SharedStorage`; :meth:`open` makes one."""
 
+    writes = True
+    """Whether the server must be one that takes writes."""
+
     def __init__(self, url: str, shard: Shard) -> None:
-        self._server = Server(url)
+        self._server = Server(url, writes=self.writes)
         self._name = self._server.name
         self._shard = shard
         self._slots = list(shard.slots)
@@ -139,7 +144,7 @@ class PostgresStorage:
         """Return what others committed: see :meth:`exporter.storage.SharedStorage.follow`."""
         if self._fault:
             raise StorageUnavailable(self._fault)
-        return await self._within(PATIENCE, self._read_on())
+        return await self._within(None, self._read_on())
 
     async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         """Return rows of any shard: see :meth:`exporter.storage.SharedStorage.fetch`."""
@@ -170,12 +175,15 @@ class PostgresStorage:
         except ERRORS:
             connection.terminate()
 
-    async def _within(self, seconds: float, work: Awaitable[T]) -> T:
+    async def _within(self, seconds: float | None, work: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(seconds):
                 return await work
         except ERRORS as error:
             raise self._fail(error) from error
+        except StorageDamaged as error:
+            self._fail(error)
+            raise
         except ExporterError:
             raise
         except BaseException:
@@ -186,7 +194,11 @@ class PostgresStorage:
         """Drop the connection and refuse what comes, until a probe succeeds."""
         self._drop()
         said = (str(error) or type(error).__name__) if error else "given up"
-        self._fault = f"{self._name}: {said.splitlines()[0]}"
+        if isinstance(error, asyncpg.InternalClientError):
+            said = "the connection broke"  # its own words are of the state of its protocol
+        if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+            said = "it takes no writes, as a standby that is not promoted"
+        self._fault = f"{self._name}: {said.splitlines()[0].removeprefix(f'{self._name}: ')}"
         return StorageUnavailable(self._fault)
 
     def _drop(self) -> None:
@@ -201,7 +213,8 @@ class PostgresStorage:
 
     async def _connect(self) -> None:
         self._connection = await self._server.connect()
-        await self._connection.add_listener(sql.CHANNEL, self._told)
+        if self.writes:  # a standby cannot listen
+            await self._connection.add_listener(sql.CHANNEL, self._told)
 
     async def _migrate(self) -> None:
         await self._server.migrate(self._connected())
@@ -248,31 +261,38 @@ class PostgresStorage:
 
     async def _read_on(self) -> Chunk | None:
         connection = self._connected()
-        await self._tend(connection)
-        seq, _ = await control(connection, sql.NEWEST)
-        if seq == self._cursor:
-            self._fresh = False
-            return Chunk()
-        await connection.execute(sql.BEGIN_READING)
-        seq, pruned = await control(connection, sql.NEWEST)
-        lost = not pruned <= self._cursor <= seq
-        if lost or not (self._fresh or await self._few(connection)):
-            await connection.execute("ROLLBACK")
-            return None
-        rows = await connection.fetch(sql.CHANGED_ROWS, self._slots, self._cursor)
-        bases = await connection.fetch(sql.CHANGED_BASES, self._slots, self._cursor)
-        token = await connection.fetchval(sql.TOKEN, seq)
-        await connection.execute("COMMIT")
+        rows: list[Row] = []
+        async with asyncio.timeout(PATIENCE) as limit:
+            await self._tend(connection)
+            seq, _ = await control(connection, sql.NEWEST)
+            if seq == self._cursor:
+                self._fresh = False
+                return Chunk()
+            await connection.execute(sql.BEGIN_READING)
+            seq, pruned = await control(connection, sql.NEWEST)
+            lost = not pruned <= self._cursor <= seq
+            if lost or not (self._fresh or await self._few(connection)):
+                await connection.execute("ROLLBACK")
+                return None
+            changed = await connection.cursor(sql.CHANGED_ROWS, self._slots, self._cursor)
+            while found := await changed.fetch(_CHUNK):
+                rows += map(row_of, found)
+                # However much it is, as long as it comes.
+                limit.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+            bases = await connection.fetch(sql.CHANGED_BASES, self._slots, self._cursor)
+            token = await connection.fetchval(sql.TOKEN, seq)
+            await connection.execute("COMMIT")
         added: dict[Key, int] = {}
         for key, amount in map(base_of, bases):
             added[key] = amount - self._bases.get(key, 0)
             self._bases[key] = amount
         self._cursor, self._token, self._fresh = seq, token, False
         self._own.clear()
-        return Chunk(tuple(map(row_of, rows)), added)
+        return Chunk(tuple(rows), added)
 
     async def _few(self, connection: Connection) -> bool:
-        changed: int = await connection.fetchval(sql.COUNT_CHANGED, self._cursor, MOST_FOLLOWED + 1)
+        wanted = (self._slots, self._cursor, MOST_FOLLOWED + 1)
+        changed: int = await connection.fetchval(sql.COUNT_CHANGED, *wanted)
         return changed <= MOST_FOLLOWED
 
     async def _find(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:

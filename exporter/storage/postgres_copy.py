@@ -27,6 +27,8 @@ _PATIENCE = 60.0
 class PostgresSource(PostgresStorage):
     """A :class:`exporter.copying.Source`: a database as of one moment, which is only read."""
 
+    writes = False
+
     async def moved(self) -> bool:
         """Return whether something was committed since :meth:`load`."""
         return await self._within(_PATIENCE, self._moved())

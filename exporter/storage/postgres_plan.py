@@ -87,7 +87,7 @@ def base_of(found: Iterable[Any]) -> tuple[Key, int]:
     """Return the key and the amount of a base; raises ``StorageDamaged`` likewise."""
     key, amount = found
     try:
-        parts = _, _, _, *_ = decoded(key)
+        parts = decoded(key)
         slot_of_base(parts)
         return parts, int(amount)
     except ValueError as error:

@@ -145,10 +145,11 @@ HOLDS_SOMETHING = """
         OR EXISTS (SELECT 1 FROM esim_exporter_bases)
 """
 LOAD_BASES = f"SELECT key, amount FROM esim_exporter_bases WHERE {_MINE}"  # noqa: S608  # likewise
-COUNT_CHANGED = """
-    SELECT count(*)
-    FROM (SELECT 1 FROM esim_exporter_rows WHERE seq > $1 LIMIT $2::bigint) AS changed
-"""
+COUNT_CHANGED = f"""
+    SELECT count(*) FROM (
+        SELECT 1 FROM esim_exporter_rows WHERE seq > $2 AND {_MINE} LIMIT $3::bigint
+    ) AS changed
+"""  # noqa: S608  # likewise
 CHANGED_ROWS = f"""
     SELECT kind, key, version, data FROM esim_exporter_rows WHERE seq > $2 AND {_MINE}
 """  # noqa: S608  # likewise

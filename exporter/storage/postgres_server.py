@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg  # type: ignore[import-untyped]  # there are none
 
@@ -28,7 +28,6 @@ TO_READ = 60.0
 """Seconds for a part of a load, and for anything that has no other limit."""
 
 _SESSION = {
-    "application_name": "esim-exporter",
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
     # A replica that stands still in the middle of a commit keeps all others waiting.
@@ -65,8 +64,10 @@ exceeded is an ``OSError``."""
 class Server:
     """One server, or several of which one takes writes."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, writes: bool = True) -> None:
+        """Write down a URL; ``writes`` says whether the server must be one that takes writes."""
         self.url = url
+        self.writes = writes
         self._hosts = _urls_of_hosts(url)
         self.name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
         """For messages, without user and password."""
@@ -116,8 +117,6 @@ class Server:
                     async with asyncio.timeout(_TO_REACH):
                         return await self._connect(url)
             return await self._connect(last)
-        except asyncpg.TargetServerAttributeNotMatched as error:
-            raise type(error)("it takes no writes, as a standby that is not promoted") from None
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             said = " ".join(str(error).split())
             raise SettingsError(f"--storage.url: {said}") from None
@@ -125,13 +124,23 @@ class Server:
     async def _connect(self, url: str) -> Connection:
         """Return a connection to one host, in which can be written where nothing else is asked."""
         given = parse_qs(urlsplit(url).query)
-        session = {k: v for k, v in _SESSION.items() if k not in given}
-        options: dict[str, Any] = {"server_settings": session, "command_timeout": TO_READ}
-        if "target_session_attrs" in given:
-            return await asyncpg.connect(url, **options)
-        connection = await asyncpg.connect(url, target_session_attrs="read-write", **options)
-        # A server before version 14 does not say of itself that it is read-only by default.
-        if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+        options: dict[str, Any] = {"command_timeout": TO_READ}
+        if "application_name" not in given:
+            options["server_settings"] = {"application_name": "esim-exporter"}
+        writes = self.writes and "target_session_attrs" not in given
+        if writes:
+            options["target_session_attrs"] = "read-write"
+        connection = await asyncpg.connect(url, **options)
+        try:
+            # Not with the connection itself: a proxy that pools sessions knows few of them.
+            settings = [f"SET {k} TO '{v}'" for k, v in _SESSION.items() if k not in given]
+            await connection.execute("; ".join(settings))
+            # A server before version 14 does not say of itself that it is read-only by default.
+            read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
+        except BaseException:
+            connection.terminate()
+            raise
+        if writes and read_only == "on":
             connection.terminate()
             raise asyncpg.TargetServerAttributeNotMatched
         return connection
@@ -164,6 +173,16 @@ def _urls_of_hosts(url: str) -> list[str]:
     """Return a URL for each of the hosts that a URL lists."""
     parts = urlsplit(url)
     user, at, hosts = parts.netloc.rpartition("@")
-    if "," not in hosts:
+    if "," in hosts:
+        return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
+    query = dict(parse_qsl(parts.query))
+    named, ports = (query.get(name, "").split(",") for name in ("host", "port"))
+    if len(named) == 1 or len(ports) not in {1, len(named)}:
         return [url]
-    return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
+    if len(ports) == 1:
+        ports *= len(named)
+    queries = [query | {"host": h, "port": p} for h, p in zip(named, ports, strict=True)]
+    return [
+        urlunsplit(parts._replace(query=urlencode({k: v for k, v in each.items() if v})))
+        for each in queries
+    ]

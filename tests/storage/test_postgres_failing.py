@@ -44,6 +44,40 @@ async def test_a_host_that_hangs_does_not_keep_from_the_next(postgres: Postgres)
         await storage.close()
 
 
+async def test_hosts_that_are_listed_as_parameters_are_tried_one_after_the_other(
+    postgres: Postgres,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        database = postgres.new_database().rpartition("/")[2]
+        hosts = f"host=127.0.0.1,127.0.0.1&port={hung.getsockname()[1]},{postgres.port}"
+        storage = await opened(f"postgresql://esim@/{database}?{hosts}")
+        assert await storage.commit(adding("e")) == ()
+        await storage.close()
+
+
+async def test_a_session_is_set_up_without_startup_parameters(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    storage = await opened(f"{url}?lock_timeout=100")
+    connection = storage._connected()
+    found = {
+        name: await connection.fetchval("SELECT current_setting($1)", name)
+        for name in ("synchronous_commit", "lock_timeout", "idle_in_transaction_session_timeout")
+    }
+    assert found == {
+        "synchronous_commit": "on",
+        "lock_timeout": "100ms",
+        "idle_in_transaction_session_timeout": "2s",
+    }
+    # Proxies that pool sessions refuse what they do not know of a startup packet.
+    sources = "SELECT string_agg(name, ',') FROM pg_settings WHERE source = 'client'"
+    assert set((await connection.fetchval(sources)).split(",")) == {
+        "application_name",
+        "client_encoding",
+        "lock_timeout",
+    }
+    await storage.close()
+
+
 async def test_who_waits_for_a_commit_that_hangs_holds_no_connection_for_long(
     postgres: Postgres,
 ) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg  # type: ignore[import-untyped]  # there are none
 import pytest
+from postgres import running as postgres_running
 from running import USAGE, WAIT, until
 
 from exporter.cli import main
@@ -601,6 +602,17 @@ def test_progress_is_shown_on_a_terminal_and_taken_away(
     shown = terminal.getvalue().split("\r\x1b[K")
     assert re.fullmatch(r"\d+ rows copied", shown[1])
     assert shown[-1] == ""
+
+
+def test_a_standby_may_be_copied_from(tmp_path: Path) -> None:
+    with postgres_running() as primary, postgres_running(primary=primary) as standby:
+        url = primary.new_database()
+        asyncio.run(storage_of(url))
+        there = url.replace(str(primary.port), str(standby.port))
+        written = "SELECT pg_current_wal_lsn()"
+        replayed = f"SELECT pg_last_wal_replay_lsn() >= '{primary.execute(written)}'"
+        until(lambda: standby.execute(replayed) == "t")
+        assert main(["storage", "copy", there, f"sqlite:///{tmp_path}/a.db"], {}) == 0
 
 
 async def test_one_cut_off_at_its_commit_says_that_nobody_knows(postgres: Postgres) -> None:
