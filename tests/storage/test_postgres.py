@@ -706,6 +706,7 @@ def roles(postgres: Postgres) -> Iterator[None]:
 async def test_a_server_that_does_not_let_us_in_is_told_in_one_line(place: Place) -> None:
     server = place.server
     address = f"{server.port}/{place.database.rpartition('/')[2]}"
+    server.execute("REVOKE CREATE ON SCHEMA public FROM public", place.database)  # as from 15 on
 
     for url, reason in (
         (f"guarded:{PASSWORD}@127.0.0.1:{address}", "password authentication failed"),
