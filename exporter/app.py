@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
     from exporter.storage import Row, SharedStorage, Storage
 
 log = logging.getLogger(__name__)
+
+_TURN = 0.0005
+"""Seconds for which one thread may keep the interpreter from another. A commit, in a thread of
+its own, asks for it some ten times, each time for as long while a scrape is rendered."""
 
 _LONGEST_TICK = 30.0
 """Seconds between looks at what expires, at most."""
@@ -191,6 +196,7 @@ class Exporter:
         Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the
         state cannot be loaded.
         """
+        sys.setswitchinterval(_TURN)
         listeners = self._listeners()
         allow_open_files(listeners)
         observe_listeners(self._metrics, listeners)

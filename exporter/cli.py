@@ -13,13 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import exporter
-from exporter import demo, logs, settings
+from exporter import logs, settings
 from exporter.app import Exporter
-from exporter.copying import command as copying
 from exporter.errors import ExporterError, SettingsError
 from exporter.logs import fields
 from exporter.protection import guards
-from exporter.simulate import command as simulate
 from exporter.storage.opening import check_storage, open_storage
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         "check": _check,
         "simulate": _simulate,
         "demo": _demo,
-        "storage": lambda argv, _: copying.main(argv),
+        "storage": _storage,
     }
     if name not in commands:
         print(f"esim-exporter: no such command: {name}\n\n{_USAGE}", end="", file=sys.stderr)  # noqa: T201
@@ -137,6 +135,8 @@ def _leave(status: int) -> int:
 
 
 def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    from exporter.simulate import command as simulate  # noqa: PLC0415  # serve starts sooner without
+
     parser = argparse.ArgumentParser(
         "esim-exporter simulate",
         description="Send the signed events of a synthetic fleet, as the vendor would.",
@@ -145,7 +145,15 @@ def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return simulate.main(parser.parse_args(argv), environ)
 
 
+def _storage(argv: Sequence[str], _: Mapping[str, str]) -> int:
+    from exporter.copying import command as copying  # noqa: PLC0415  # likewise
+
+    return copying.main(argv)
+
+
 def _demo(argv: Sequence[str], _: Mapping[str, str]) -> int:
+    from exporter import demo  # noqa: PLC0415  # likewise
+
     parser = argparse.ArgumentParser(
         "esim-exporter demo",
         description="Serve on this machine and feed it simulated events, until Ctrl-C.",

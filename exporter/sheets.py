@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 R = TypeVar("R")
 
-RUN = 256
-"""Blocks whose pieces are joined: what a scrape sends goes out in parts of some 400 kB."""
+RUN = 512
+"""Blocks whose pieces are joined: what a scrape sends goes out in parts of some 900 kB."""
 
 
 class _Joined(NamedTuple):
