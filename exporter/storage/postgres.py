@@ -310,6 +310,10 @@ class PostgresStorage:
             await self._reconnect()
         connection = self._connected()
         await control(connection, sql.PROBE)
+        if not await connection.fetchval(sql.MAY_WRITE):
+            raise asyncpg.InsufficientPrivilegeError(
+                "this role may not read and write all tables esim_exporter_*: grant it that"
+            )
         known = {self._cursor: self._token, **self._own}
         noted = await connection.fetchval(sql.COUNT_NOTED, list(known), list(known.values()))
         lost = noted < len(known)

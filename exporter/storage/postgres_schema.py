@@ -163,6 +163,12 @@ FETCH = """
     WHERE stored.data IS NOT NULL
 """
 PROBE = "UPDATE esim_exporter_control SET probes = probes + 1 RETURNING probes"
+MAY_WRITE = """
+    SELECT bool_and(has_table_privilege(name, needed)) FROM unnest(ARRAY[
+        'esim_exporter_commits', 'esim_exporter_rows', 'esim_exporter_bases']) AS name,
+        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
+"""
+"""What a probe does not show by writing, which leaves these tables alone."""
 SIZE = """
     SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest(ARRAY[
         'esim_exporter_control', 'esim_exporter_commits', 'esim_exporter_rows',

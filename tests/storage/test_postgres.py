@@ -720,6 +720,32 @@ async def test_a_server_that_does_not_let_us_in_is_told_in_one_line(place: Place
         assert reason in str(error)
 
 
+@pytest.mark.usefixtures("roles")
+async def test_a_probe_notices_that_not_all_may_be_written(place: Place, opened: Open) -> None:
+    await opened()
+    name = place.database.rpartition("/")[2]
+    url = f"postgresql://stranger:{PASSWORD}@127.0.0.1:{place.server.port}/{name}"
+    place.execute(
+        f"GRANT USAGE ON SCHEMA {place.schema} TO stranger; "
+        f"GRANT ALL ON ALL TABLES IN SCHEMA {place.schema} TO stranger"
+    )
+    storage = await PostgresStorage.open(f"{url}?search_path={place.schema}", Shard())
+    await content(storage)
+    assert await storage.commit(one(esim("a"))) == ()
+
+    place.execute("REVOKE INSERT ON esim_exporter_rows FROM stranger")
+    with pytest.raises(StorageUnavailable, match="permission denied"):
+        await storage.commit(one(esim("b")))
+    with pytest.raises(StorageUnavailable, match="this role may not"):
+        await storage.probe()
+
+    place.execute("GRANT INSERT ON esim_exporter_rows TO stranger")
+    assert not await storage.probe()
+    assert await storage.commit(one(esim("b"))) == ()
+    await storage.close()
+    place.execute("DROP OWNED BY stranger")
+
+
 async def test_a_server_that_cannot_be_reached_is_told_in_one_line(postgres: Postgres) -> None:
     for rest, reason in (
         (f"{postgres.port}/postgres?sslmode=require", "rejected SSL upgrade"),
