@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 THRESHOLDS = (25, 50, 75, 90, 100)
 """Percent of an allowance, the steps at which the vendor sends an event."""
 
-_Reached = list[list[tuple[str, int]]]
-
 _DATA, _SMS, _VOICE = (
     [[(resource, t) for t in THRESHOLDS[:count]] for count in range(len(THRESHOLDS) + 1)]
     for resource in RESOURCES
@@ -69,21 +67,18 @@ class PackageTotals:
         if esim.terminal:
             return
         s = allowance.snapshot
-        allowed, remaining = s.data_allowed, s.data_remaining
-        if allowed is not None and remaining is not None:
+        if s.data_allowed is not None and s.data_remaining is not None:
             self.limited += sign
-            self.allowed += sign * allowed
-            self.remaining += sign * remaining
-        self._count(_DATA, allowed, remaining, sign)
-        self._count(_SMS, s.sms_allowed, s.sms_remaining, sign)
-        self._count(_VOICE, s.voice_allowed, s.voice_remaining, sign)
-
-    def _count(
-        self, reached: _Reached, allowed: int | None, remaining: int | None, sign: int
-    ) -> None:
-        if allowed and remaining is not None and remaining < allowed:
-            for step in reached[thresholds_reached(allowed, remaining)]:
-                self.over[step] += sign
+            self.allowed += sign * s.data_allowed
+            self.remaining += sign * s.data_remaining
+        for reached, allowed, remaining in (
+            (_DATA, s.data_allowed, s.data_remaining),
+            (_SMS, s.sms_allowed, s.sms_remaining),
+            (_VOICE, s.voice_allowed, s.voice_remaining),
+        ):
+            if allowed and remaining is not None and remaining < allowed:
+                for step in reached[thresholds_reached(allowed, remaining)]:
+                    self.over[step] += sign
 
 
 class VendorTotals:

@@ -43,6 +43,8 @@ class Retention:
         """Return when something of an eSIM next expires, unix seconds."""
         if not esim.allowances:
             return self.esim_deadline(esim)
+        if len(esim.allowances) == 1:  # nearly all there are
+            return self.allowance_deadline(esim.allowances[0], esim)
         return min([self.allowance_deadline(a, esim) for a in esim.allowances])
 
     @property
