@@ -7,8 +7,10 @@ done by :class:`Connection`, which takes the place of its own class.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import h11
 import hypercorn.asyncio.run
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
@@ -20,6 +22,7 @@ from hypercorn.utils import parse_socket_addr
 
 from exporter.gate import FAREWELL, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT
+from exporter.whole import ask, whole
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from hypercorn.events import Event
 
     from exporter.terms import Terms
+    from exporter.whole import Whole
 
 _UNSENT = 64 * 1024
 """Bytes a client may leave unread before it is waited for."""
@@ -186,8 +190,54 @@ class Connection(TCPServer):
                 data = await self.reader.read(_MAX_READ)
             except OSError:
                 break
-            await self.protocol.handle(RawData(data))
+            request = whole(data) if self._rests else None
+            if request:
+                await self._answer(request)
+            else:
+                await self.protocol.handle(RawData(data))
         await self.protocol.handle(Closed())
+
+    @property
+    def _rests(self) -> bool:
+        """Return whether nothing of a request was read, or is still to be answered."""
+        connection = self.protocol.connection
+        return (
+            self.protocol.stream is None
+            and connection.our_state is h11.IDLE
+            and not connection.trailing_data[0]
+            and not self.context.terminated.is_set()
+        )
+
+    async def _answer(self, request: Whole) -> None:
+        await self.protocol_send(Updated(idle=False))
+        protocol = self.protocol
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "asgi": {"spec_version": "2.1", "version": "3.0"},
+            "method": "POST",
+            "scheme": "https" if protocol.ssl else "http",
+            "path": request.path.decode("ascii"),
+            "raw_path": request.path,
+            "query_string": b"",
+            "root_path": self.config.root_path,
+            "headers": request.headers,
+            "client": protocol.client,
+            "server": protocol.server,
+            "state": protocol.connection_state.copy(),
+            "extensions": {},
+        }
+        headers = self.config.response_headers("h11")
+        goes_on = False
+        try:
+            app = partial(self.app, sync_spawn=_never, call_soon=_never)
+            goes_on = await ask(app, scope, request.body, headers, self._write)
+        except Exception:  # noqa: BLE001  # as Hypercorn does
+            await self.config.log.exception("Error in ASGI Framework")
+        if goes_on:
+            await self.protocol_send(Updated(idle=True))
+        else:
+            self.leave_off()
 
     async def _close(self) -> None:
         end = self.loop.call_later(FAREWELL, self.give_way)
@@ -196,6 +246,11 @@ class Connection(TCPServer):
             await super()._close()
         finally:
             end.cancel()
+
+
+def _never(*_: object) -> None:
+    """Be called by nobody: no application asks for threads."""
+    raise NotImplementedError
 
 
 hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined,assignment]  # no setting does it
