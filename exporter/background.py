@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from math import inf
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TIDY = 60.0
-"""Seconds between giving back memory that rendering left free, at least."""
-
 _PAUSE = 2.0
-"""Seconds after all is rendered before what changed meanwhile is."""
+"""Seconds after all is rendered before what changed meanwhile is. As often free memory is given
+back: a fifth of a millisecond where there is none, and the less at a time the more often."""
 
 _REST = 4
 _REST_BUSY = 20
@@ -42,7 +39,6 @@ def in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
 
 async def keep_rendered(intake: Intake) -> None:
     """Render what changes, so that a scrape finds little to do, and tidy up the memory."""
-    tidied = -inf
     settled: ref[State] | None = None
     while True:
         if (state := intake.state) and state.exposition.pending:
@@ -51,9 +47,7 @@ async def keep_rendered(intake: Intake) -> None:
                 settled = ref(state)
                 heap.settle()
             del state  # one that is replaced shall not stay
-            if monotonic() >= tidied + _TIDY:
-                tidied = monotonic()
-                await asyncio.to_thread(heap.give_back)
+        await asyncio.to_thread(heap.give_back)
         await asyncio.sleep(_PAUSE)
 
 

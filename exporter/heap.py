@@ -39,7 +39,8 @@ def give_back() -> None:
     """Give free pages back to the system, where glibc is the C library.
 
     What is rendered leaves holes behind that make up a third of the process after a while.
-    Takes a few milliseconds with a hundred thousand eSIMs; who needs memory waits meanwhile.
+    Takes a few milliseconds after a scrape of a hundred thousand eSIMs, and at first; who needs
+    memory waits meanwhile.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
