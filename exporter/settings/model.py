@@ -99,8 +99,8 @@ class WebSettings(_Group):
     )
     server: Literal["hypercorn", "uvicorn"] = Field(
         default="hypercorn",
-        description="HTTP server of all listeners. uvicorn takes more events a second, and "
-        "has to be installed: esim-exporter[uvicorn].",
+        description="HTTP server of all listeners. uvicorn has to be installed: "
+        "esim-exporter[uvicorn].",
     )
     max_requests: Annotated[Count, NotNegative] = Field(
         default=40, description="Scrapes served at the same time; 0 for no limit."
