@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -12,7 +12,7 @@ from exporter import heap
 from exporter.logs import fields, raised_at
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from exporter.intake import Intake
     from exporter.state import State
@@ -41,20 +41,22 @@ async def keep_rendered(intake: Intake) -> None:
     """Render what changes, so that a scrape finds little to do, and tidy up the memory."""
     settled: ref[State] | None = None
     while True:
-        if (state := intake.state) and state.exposition.pending:
-            await _refresh(state, intake)
-            if (settled is None or settled() is not state) and intake.state is state:
-                settled = ref(state)
-                heap.settle()
+        if state := intake.state:
+            if state.exposition.pending:
+                await _do(state.exposition.refresh(), state, intake)
+                if (settled is None or settled() is not state) and intake.state is state:
+                    settled = ref(state)
+                    heap.settle()
+            await _do(state.exposition.pack(monotonic()), state, intake)
             del state  # one that is replaced shall not stay
         await asyncio.to_thread(heap.give_back)
         await asyncio.sleep(_PAUSE)
 
 
-async def _refresh(state: State, intake: Intake) -> None:
-    """Render what has changed until now, resting after each step in proportion."""
+async def _do(steps: Iterator[None], state: State, intake: Intake) -> None:
+    """Work for a state for as long as it is there, resting after each step in proportion."""
     began = perf_counter()
-    for _ in state.exposition.refresh():
+    for _ in steps:
         if intake.state is not state:
             return
         rest = _REST_BUSY if intake.busy else _REST

@@ -3,7 +3,8 @@
 A *piece* is some lines as raw deflate data (RFC 1951) that ends in a full flush, so that it
 stands alone and ends on a byte, with the length and the CRC-32 of the text. A gzip scrape
 puts pieces behind one another into a single gzip member (RFC 1952: several members would be
-allowed, but some clients stop after the first); an identity scrape inflates them as it goes.
+allowed, but some clients stop after the first); an identity scrape inflates them as it goes,
+where they are not kept in the way that suits it better: see :mod:`exporter.plain`.
 
 Pieces that follow one another are held in *runs*, joined and with the CRC-32 of all: to join
 pieces one by one when somebody asks would take as long as to send them, and as many small
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from isal import isal_zlib
 
+from exporter.plain import Plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-CHUNK = 128 * 1024
+CHUNK = 512 * 1024
 """Bytes to send at a time, at least; through the server, smaller chunks are several times
 slower."""
 
@@ -75,7 +78,7 @@ class Row:
     stops everything else.
     """
 
-    __slots__ = ("_crcs", "_deflated", "_lengths", "_sizes", "_starts")
+    __slots__ = ("_crcs", "_deflated", "_lengths", "_sizes", "_starts", "plain")
 
     def __init__(
         self,
@@ -91,6 +94,8 @@ class Row:
         self._lengths = lengths
         self._sizes = sizes
         self._crcs = crcs
+        self.plain: Plain | None = None
+        """The same text once more, where somebody asks for it as it is."""
 
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> Row:
@@ -104,15 +109,24 @@ class Row:
             array("I", [piece.crc for piece in pieces]),
         )
 
-    def moved(self, runs: tuple[bytes, ...], starts: Iterable[int]) -> Row:
-        """Return the row where its pieces are parts of runs."""
-        return Row(runs, array("I", starts), self._lengths, self._sizes, self._crcs)
+    def move(self, runs: tuple[bytes, ...], starts: Iterable[int]) -> None:
+        """Let the pieces be parts of runs, so that those they were made as can go."""
+        self._deflated = runs
+        self._starts = array("I", starts)
+
+    def pack(self) -> None:
+        """Keep the text for those who ask for it as it is."""
+        self.plain = Plain([self._text(at) for at in range(len(self._sizes))])
 
     def piece(self, at: int) -> tuple[memoryview, int, int]:
         """Return what a piece is deflated to, the bytes of its text, and their CRC-32."""
         start = self._starts[at]
         view = memoryview(self._deflated[at])[start : start + self._lengths[at]]
         return view, self._sizes[at], self._crcs[at]
+
+    def _text(self, at: int) -> bytes:
+        deflated, size, _ = self.piece(at)
+        return _inflated(bytes(deflated), size)
 
 
 class Run(NamedTuple):
@@ -123,6 +137,10 @@ class Run(NamedTuple):
     """Bytes of the text."""
     crc: int
     """Of the text."""
+    rows: Sequence[Row] = ()
+    """Whose pieces they are; none where it is one piece of its own."""
+    at: int = 0
+    """Which one of each row."""
 
     @classmethod
     def of(cls, rows: Sequence[Row], at: int) -> tuple[Run, list[int]]:
@@ -136,12 +154,20 @@ class Run(NamedTuple):
             start += len(part)
             size += more
             crc = isal_zlib.crc32_combine(crc, its_crc, more)
-        return cls(b"".join(parts), size, crc), starts
+        return cls(b"".join(parts), size, crc, rows, at), starts
 
-    @property
-    def text(self) -> bytes:
-        """Return the text, inflated."""
-        return isal_zlib.decompress(self.deflated + _LAST_BLOCK, -15, self.size + _SPARE)
+    def texts(self) -> Iterator[bytes]:
+        """Yield the text, in parts."""
+        plains = [row.plain for row in self.rows]
+        if plains and None not in plains:
+            at = self.at
+            return (plain.text(at) for plain in plains if plain)
+        return iter((_inflated(self.deflated, self.size),))
+
+
+def _inflated(deflated: bytes, size: int) -> bytes:
+    text: bytes = isal_zlib.decompress(deflated + _LAST_BLOCK, -15, size + _SPARE)
+    return text
 
 
 class Scrape:
@@ -163,7 +189,7 @@ class Scrape:
 
     def identity(self) -> Iterator[bytes]:
         """Yield the text in chunks."""
-        return _chunks(run.text for run in self._runs)
+        return _chunks(text for run in self._runs for text in run.texts())
 
     def gzip(self) -> Iterator[bytes]:
         """Yield one gzip member in chunks."""

@@ -97,6 +97,20 @@ class Sheet(Generic[K, R]):
             (family, [runs[at] for runs in captured]) for at, family in enumerate(self.families)
         ]
 
+    def pack(self) -> Iterator[None]:
+        """Keep the text of what is rendered for scrapes without gzip, pausing after each step."""
+        for block in list(self._blocks.blocks):
+            row: Row | None = block.rendered
+            if row and row.plain is None:
+                row.pack()
+                yield
+
+    def unpack(self) -> None:
+        """Keep it no longer."""
+        for block in self._blocks.blocks:
+            if block.rendered:
+                block.rendered.plain = None
+
     def _forget(self) -> None:
         """Let go of the runs of what was split or merged."""
         firsts = self._blocks.blocks[::RUN]
@@ -123,8 +137,10 @@ class Sheet(Generic[K, R]):
             yield
         known = self._joined.get(part[0])
         if known is None or known.turn < turn:
-            moved = _moved(part, rows, runs, starts)
-            self._joined[part[0]] = _Joined(turn, shape, moved, tuple(runs))
+            joined = tuple([run.deflated for run in runs])
+            for row, places in zip(rows, zip(*starts, strict=True), strict=True):
+                row.move(joined, places)
+            self._joined[part[0]] = _Joined(turn, shape, rows, tuple(runs))
 
     def _row(self, block: Block[K, R]) -> Row:
         if block.rendered is None:  # split or merged since it was rendered
@@ -135,16 +151,3 @@ class Sheet(Generic[K, R]):
     def _render_again(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
         block.rendered = self._deflater.row(self._render(block, self.families))
-
-
-def _moved(
-    blocks: list[Block[K, R]], rows: list[Row], runs: list[Run], starts: list[list[int]]
-) -> list[Row]:
-    """Let blocks refer to the runs, so that what was deflated for each can go; return the rows."""
-    joined = tuple([run.deflated for run in runs])
-    moved = []
-    for block, row, places in zip(blocks, rows, zip(*starts, strict=True), strict=True):
-        moved.append(row.moved(joined, places))
-        if block.rendered is row:  # and was not rendered again meanwhile
-            block.rendered = moved[-1]
-    return moved

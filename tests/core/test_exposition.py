@@ -218,7 +218,7 @@ def test_a_large_scrape_is_one_gzip_member_in_large_chunks() -> None:
         chunks = list(scrape.identity())
         assert gunzipped(scrape) == b"".join(chunks)
         assert sum(map(len, chunks)) == scrape.size
-        assert len(chunks) > 5
+        assert len(chunks) > 2
         assert all(len(chunk) >= CHUNK for chunk in chunks[:-1])
 
 
