@@ -17,7 +17,8 @@ from typing import Final
 
 from benchmarks import payloads
 from exporter.events import Snapshot, Status, UsageEvent
-from exporter.fleet import Fleet, Policy, Restoration
+from exporter.fleet import Fleet, Policy
+from exporter.restoration import Restoration
 from exporter.storage import Changes, Table
 from exporter.storage.sqlite import SqliteStorage
 

@@ -7,28 +7,24 @@ a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import defaultdict
 from math import ceil
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
 from exporter.errors import StorageDamaged
-from exporter.events import Status
+from exporter.events import TERMINAL, Status
 from exporter.records import RESOURCES, STATUSES, Package, PackageKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from exporter.records import Allowance, Esim
 
+    Use = tuple[Allowance, Esim]
+
 THRESHOLDS = (25, 50, 75, 90, 100)
 """Percent of an allowance, the steps at which the vendor sends an event."""
-
-_DATA, _SMS, _VOICE = (
-    [[(resource, t) for t in THRESHOLDS[:count]] for count in range(len(THRESHOLDS) + 1)]
-    for resource in RESOURCES
-)
-"""Of each resource what is counted where that many thresholds are reached."""
 
 _HOUR = 3600
 
@@ -37,8 +33,8 @@ class PackageTotals:
     """Sums over all eSIMs that use one package."""
 
     __slots__ = (
-        *("allowed", "changed", "consumed", "key", "limited", "name"),
-        *("over", "remaining", "statuses"),
+        *("_reached", "allowed", "changed", "consumed", "key", "limited", "name"),
+        *("remaining", "statuses"),
     )
 
     def __init__(self, key: PackageKey) -> None:
@@ -56,29 +52,42 @@ class PackageTotals:
         """Bytes, over those."""
         self.consumed = 0
         """Bytes, expired allowances included."""
-        self.over = {(r, t): 0 for r in RESOURCES for t in THRESHOLDS}
-        """Allowances of eSIMs that are not terminal, by resource and percent used."""
+        self._reached = tuple([[0] * (len(THRESHOLDS) + 1) for _ in RESOURCES])
+        """Of each resource how many allowances reached that many thresholds and no more; of what
+        nothing was used of, none are counted."""
 
-    def add(self, allowance: Allowance, esim: Esim, sign: int) -> None:
-        """Add (``sign`` 1) or take out (-1) one allowance."""
-        self.statuses[esim.status] += sign
-        if allowance.data:
-            self.consumed += sign * allowance.data.total
-        if esim.terminal:
-            return
-        s = allowance.snapshot
-        if s.data_allowed is not None and s.data_remaining is not None:
-            self.limited += sign
-            self.allowed += sign * s.data_allowed
-            self.remaining += sign * s.data_remaining
-        for reached, allowed, remaining in (
-            (_DATA, s.data_allowed, s.data_remaining),
-            (_SMS, s.sms_allowed, s.sms_remaining),
-            (_VOICE, s.voice_allowed, s.voice_remaining),
-        ):
-            if allowed and remaining is not None and remaining < allowed:
-                for step in reached[thresholds_reached(allowed, remaining)]:
-                    self.over[step] += sign
+    @property
+    def over(self) -> dict[tuple[str, int], int]:
+        """Return allowances of eSIMs that are not terminal, by resource and percent used."""
+        return {
+            (resource, percent): sum(reached[at + 1 :])
+            for resource, reached in zip(RESOURCES, self._reached, strict=True)
+            for at, percent in enumerate(THRESHOLDS)
+        }
+
+    def add(self, uses: Iterable[Use], sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) allowances."""
+        statuses = self.statuses
+        data_reached, sms_reached, voice_reached = self._reached
+        for allowance, esim in uses:
+            status = esim.status
+            statuses[status] += sign
+            if data := allowance.data:
+                self.consumed += sign * data.total
+            if status in TERMINAL:
+                continue
+            # Spelled out for each resource: it runs for every eSIM at a start.
+            _, allowed, remaining, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
+            if allowed is not None and remaining is not None:
+                self.limited += sign
+                self.allowed += sign * allowed
+                self.remaining += sign * remaining
+                if remaining < allowed:
+                    data_reached[thresholds_reached(allowed, remaining)] += sign
+            if sms and sms_left is not None and sms_left < sms:
+                sms_reached[thresholds_reached(sms, sms_left)] += sign
+            if voice and voice_left is not None and voice_left < voice:
+                voice_reached[thresholds_reached(voice, voice_left)] += sign
 
 
 class VendorTotals:
@@ -86,22 +95,18 @@ class VendorTotals:
 
     def __init__(self) -> None:
         self.statuses = dict.fromkeys(STATUSES, 0)
-        self._seconds: Counter[int] = Counter()
+        self._seconds: dict[int, int] = {}
         """ACTIVATED eSIMs by the second in which something was last received of them."""
-        self._hours: Counter[int] = Counter()
+        self._hours: dict[int, int] = {}
         """The same by the hour, so that counting the stale ones takes few steps."""
 
-    def add(self, esim: Esim, sign: int) -> None:
-        """Add (``sign`` 1) or take out (-1) one eSIM."""
-        self.statuses[esim.status] += sign
-        if esim.status is Status.ACTIVATED:
-            for counter, at in (
-                (self._seconds, esim.received),
-                (self._hours, esim.received // _HOUR),
-            ):
-                counter[at] += sign
-                if not counter[at]:
-                    del counter[at]
+    def add(self, esims: Iterable[Esim], sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) eSIMs."""
+        for esim in esims:
+            self.statuses[esim.status] += sign
+            if esim.status is Status.ACTIVATED:
+                _count(self._seconds, esim.received, sign)
+                _count(self._hours, esim.received // _HOUR, sign)
 
     def stale(self, now: float, after: float) -> int:
         """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds."""
@@ -110,6 +115,13 @@ class VendorTotals:
         return sum(count for at, count in self._hours.items() if at < hour) + sum(
             self._seconds.get(second, 0) for second in range(hour * _HOUR, limit)
         )
+
+
+def _count(numbers: dict[int, int], at: int, sign: int) -> None:
+    if number := numbers.get(at, 0) + sign:
+        numbers[at] = number
+    else:
+        del numbers[at]
 
 
 class Aggregates:
@@ -125,9 +137,13 @@ class Aggregates:
     def replace(self, before: Esim | None, after: Esim | None) -> None:
         """Count ``after`` instead of ``before``."""
         if before:
-            self._add(before, -1)
+            self._add((before,), -1)
         if after:
-            self._add(after, 1)
+            self._add((after,), 1)
+
+    def add(self, esims: Iterable[Esim]) -> None:
+        """Count many: as :meth:`replace` does for one."""
+        self._add(esims, 1)
 
     def name(self, package: Package) -> None:
         """Note a package and its name."""
@@ -142,15 +158,24 @@ class Aggregates:
             else:
                 self.locations[vendor, name] = self.locations.get((vendor, name), 0) + amount
 
-    def _add(self, esim: Esim, sign: int) -> None:
-        if esim.vendor not in self.vendors:
-            self.vendors[esim.vendor] = VendorTotals()
-        self.vendors[esim.vendor].add(esim, sign)
-        for allowance in esim.allowances:
-            self._package((esim.vendor, allowance.package_id)).add(allowance, esim, sign)
-            for location, amount in allowance.peaks:
-                at = (esim.vendor, location)
-                self.locations[at] = self.locations.get(at, 0) + sign * amount
+    def _add(self, esims: Iterable[Esim], sign: int) -> None:
+        of_vendors: defaultdict[str, list[Esim]] = defaultdict(list)
+        of_packages: defaultdict[PackageKey, list[Use]] = defaultdict(list)
+        locations = self.locations
+        for esim in esims:
+            vendor = esim.vendor
+            of_vendors[vendor].append(esim)
+            for allowance in esim.allowances:
+                of_packages[vendor, allowance.package_id].append((allowance, esim))
+                for location, amount in allowance.peaks:
+                    at = (vendor, location)
+                    locations[at] = locations.get(at, 0) + sign * amount
+        for vendor, those in of_vendors.items():
+            if vendor not in self.vendors:
+                self.vendors[vendor] = VendorTotals()
+            self.vendors[vendor].add(those, sign)
+        for key, uses in of_packages.items():
+            self._package(key).add(uses, sign)
 
     def _package(self, key: PackageKey) -> PackageTotals:
         """Return the totals of a package, which are about to change."""

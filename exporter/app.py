@@ -22,7 +22,7 @@ from exporter.errors import SettingsError, StorageUnavailable
 from exporter.expiry import Retention
 from exporter.exposition import Exposition
 from exporter.families import Identity
-from exporter.fleet import Policy, Restoration
+from exporter.fleet import Policy
 from exporter.intake import Intake
 from exporter.logs import fields
 from exporter.observation import observe, observe_listeners
@@ -30,6 +30,7 @@ from exporter.origins import origin_of
 from exporter.protection import Guard, guards
 from exporter.queries import Queries
 from exporter.rejections import Rejections
+from exporter.restoration import Restoration
 from exporter.selfmetrics import SelfMetrics
 from exporter.server import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.settings import changed_but_fixed, read_iccid_hash_key, read_secrets
@@ -38,7 +39,7 @@ from exporter.status.actions import Actions
 from exporter.status.overview import Parts
 from exporter.status.pages import StatusPages
 from exporter.status.view import Pages, links_of
-from exporter.storage import Chunk, Table
+from exporter.storage import Table
 from exporter.storage.opening import backup_folder, shard_of
 from exporter.vendors import Vendor, roamify
 from exporter.watch import watch
@@ -257,8 +258,7 @@ class Exporter:
                     log.error("storage damaged", extra=fields(damage=line))
                     damage += 1
                 rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
-                rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
-                restoration.take(Chunk(rows, chunk.bases))
+                restoration.take(chunk)
             fleet = restoration.finish()
         if self._policy() != policy:  # reloaded meanwhile
             fleet.apply(self._policy())

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, MutableSequence
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 
 FULL = 64
 """Records in a block that was filled in order, or after a split."""
@@ -58,16 +58,15 @@ class Blocks(Generic[K, R]):
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
-    def fill(self, ordered: Iterable[tuple[K, R, float]]) -> None:
-        """Put keys, records and when they are due, in the order of the keys; none may be there."""
-        entries = list(ordered)
-        for at in range(0, len(entries), FULL):
-            keys, records, dues = zip(*entries[at : at + FULL], strict=True)
-            block = Block([*keys], self._kept(records), min(dues))
+    def extend(self, keys: Sequence[K], records: Sequence[R], dues: Sequence[float]) -> None:
+        """Put records behind all there are: their keys, sorted, and when each is due."""
+        for at in range(0, len(keys), FULL):
+            until = at + FULL
+            block = Block([*keys[at:until]], self._kept(records[at:until]), min(dues[at:until]))
             self._blocks.append(block)
-            self._firsts.append(keys[0])
+            self._firsts.append(keys[at])
             self.dirty[block] = None
-        self._count = len(entries)
+        self._count += len(keys)
         self.shape += 1
 
     def __len__(self) -> int:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter.aggregates import THRESHOLDS, PackageTotals, VendorTotals
-from exporter.records import RESOURCES, STATUSES, Allowance, Balance, Esim, PartnerNotice
+from exporter.records import STATUSES, Allowance, Balance, Esim, PartnerNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from exporter.aggregates import PackageTotals, VendorTotals
 
 
 class Level(Enum):
@@ -207,9 +208,8 @@ def esim_families(identity: Identity) -> tuple[Family, ...]:
 
 
 def _over_threshold(p: PackageTotals) -> Iterable[tuple[Sequence[str], float]]:
-    for resource in RESOURCES:
-        for percent in THRESHOLDS:
-            yield (resource, f"{percent / 100:g}"), p.over[resource, percent]
+    for (resource, percent), count in p.over.items():
+        yield (resource, f"{percent / 100:g}"), count
 
 
 PACKAGE_FAMILIES: tuple[Family, ...] = (

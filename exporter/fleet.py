@@ -10,16 +10,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from functools import partial
-from heapq import heapify, heappop, heappush, nsmallest
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from exporter.aggregates import Aggregates
 from exporter.drafts import Draft
 from exporter.expiry import Hold, Retention
 from exporter.newest import Newest
-from exporter.packed import Packed, PackedEsims, key_of
+from exporter.packed import PackedEsims, key_of
 from exporter.records import Esim, Feed, Package, Tombstone
-from exporter.rows import decode
 from exporter.storage import Table
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from exporter.newest import Place
     from exporter.records import Balance, EsimKey, PartnerNotice, Record
     from exporter.shards import Shard
-    from exporter.storage import Chunk, Key, Row
+    from exporter.storage import Key, Row
 
     Bases = Mapping[Key, int]
 
@@ -255,53 +254,3 @@ class Fleet:
 
 def _place_of(esim: Esim) -> Place:
     return (esim.admitted, key_of(esim.key))
-
-
-class Restoration:
-    """Builds a fleet from what is stored, chunk by chunk, so that others may run in between."""
-
-    def __init__(
-        self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
-    ) -> None:
-        self._fleet = Fleet(policy, vendors, shard)
-        self._esims: list[Packed] = []
-
-    def take(self, chunk: Chunk) -> None:
-        """Take over the rows and bases of a chunk; chunks come in the order of their keys.
-
-        Raises ``StorageDamaged`` when a row is of a layout this version does not know.
-        """
-        fleet = self._fleet
-        for row in chunk.rows:
-            record = decode(row)
-            if isinstance(record, Esim):
-                fleet.totals.replace(None, record)
-                due = fleet.policy.retention.deadline(record)
-                self._esims.append(Packed.of(record, due))
-            elif isinstance(record, Tombstone):
-                fleet.tombstones[record.key] = record
-            else:
-                fleet.registers[row.table, *record.key] = record
-                if isinstance(record, Package):
-                    fleet.totals.name(record)
-        fleet.totals.add_bases(chunk.bases)
-
-    def finish(self) -> Fleet:
-        """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
-
-        Stored flags are not asked: those that a lower cap takes series from are not written, so
-        that one of them would pass by others that wait when the cap is raised again.
-        """
-        fleet, shown = self._fleet, self._esims
-        over: list[Packed] = []
-        fleet.admissions = max((esim.admitted for esim in shown), default=0)
-        if 0 < fleet.policy.max_esims < len(shown):
-            last = nsmallest(fleet.policy.max_esims, [esim.place for esim in shown])[-1]
-            over = [esim.marked(tracked=False) for esim in shown if esim.place > last]
-            shown = [esim for esim in shown if esim.place <= last]
-        fleet.esims.fill(esim.marked(tracked=True) for esim in shown)
-        fleet.over.fill(over)
-        fleet.line_up((esim.place for esim in shown), [esim.place for esim in over])
-        oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
-        fleet.tombstones = dict(oldest_first)
-        return fleet

@@ -8,7 +8,7 @@ stored is told by :mod:`exporter.rows`.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from exporter.blocks import Block
-    from exporter.newest import Place
     from exporter.records import EsimKey
 
 _NAMED = 2
@@ -35,38 +34,6 @@ _unpack_long = msgspec.json.Decoder(_fields).decode
 """Where a counter outgrew 64 bits, which MessagePack does not hold."""
 
 _LONG = ord("[")
-
-
-class Packed(NamedTuple):
-    """An eSIM, packed."""
-
-    key: bytes
-    record: bytes
-    due: float
-    """When something of it is next due, unix seconds."""
-    admitted: int
-    tracked: bool
-
-    @classmethod
-    def of(cls, esim: Esim, due: float) -> Packed:
-        """Return an eSIM packed."""
-        return cls(key_of(esim.key), _record(esim), due, esim.admitted, esim.tracked)
-
-    def marked(self, *, tracked: bool) -> Packed:
-        """Return it with or without series of its own."""
-        if self.tracked is tracked:
-            return self
-        return Packed.of(self.esim._replace(tracked=tracked), self.due)
-
-    @property
-    def place(self) -> Place:
-        """Return its place in the order of admission; replicas may give the same number."""
-        return (self.admitted, self.key)
-
-    @property
-    def esim(self) -> Esim:
-        """Return it unpacked."""
-        return unpack(self.key, self.record)
 
 
 class PackedEsims:
@@ -84,9 +51,11 @@ class PackedEsims:
         for block in self.blocks.blocks:
             yield from unpacked(block)
 
-    def fill(self, ordered: Iterable[Packed]) -> None:
-        """Put eSIMs that come in the order of their keys; there must be none yet."""
-        self.blocks.fill((esim.key, esim.record, esim.due) for esim in ordered)
+    def taken_out(self) -> list[Block[bytes, bytes]]:
+        """Take out all there are, and return them in blocks."""
+        blocks = self.blocks.blocks
+        self.blocks = Blocks(Shelf)
+        return blocks
 
     def get(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
@@ -104,7 +73,7 @@ class PackedEsims:
     def put(self, esim: Esim) -> bytes:
         """Insert an eSIM, or replace the one of its key; return the packed key."""
         key = key_of(esim.key)
-        self.blocks.put(key, _record(esim), self.deadline(esim))
+        self.blocks.put(key, record_of(esim), self.deadline(esim))
         return key
 
     def remove(self, key: EsimKey) -> None:
@@ -149,7 +118,8 @@ def may_hold(record: bytes, texts: Iterable[bytes]) -> bool:
     return record[0] == _LONG or all(text in record for text in texts)
 
 
-def _record(esim: Esim) -> bytes:
+def record_of(esim: Esim) -> bytes:
+    """Return an eSIM packed, but for its key."""
     try:
         return _pack(esim[_NAMED:])
     except OverflowError:

@@ -30,7 +30,7 @@ class _Kind:
     """How records of one type are stored."""
 
     table: Table
-    make: Callable[..., Record]
+    make: type[Record]
     named: int
     """Fields of the record that are in its key; they come first, the version last."""
     read: Callable[[bytes], tuple[Any, ...]]
@@ -80,12 +80,14 @@ def decode(row: Row) -> Record:
             kind, key = _partner(key)
         else:
             kind = _OF_TABLES[row.table]
-        layout, *fields = kind.read(row.data)
+        fields = kind.read(row.data)
     except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise unreadable(row) from error
-    if layout != LAYOUT:
+    if fields[0] != LAYOUT:
         raise unreadable(row)
-    return kind.make(*key, *fields, row.version)
+    # As _make() does, but for its look at the number of fields: the decoder has counted them.
+    record: Record = tuple.__new__(kind.make, (*key, *fields[1:], row.version))
+    return record
 
 
 def unreadable(row: Row) -> StorageDamaged:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from exporter.aggregates import without_slots
 from exporter.exposition import Exposition, Format, Group
 from exporter.families import Identity
-from exporter.fleet import Policy, Restoration
+from exporter.fleet import Policy
+from exporter.restoration import Restoration
 from exporter.storage import Chunk, Table
 from exporter.vendors import roamify
 
@@ -75,8 +76,7 @@ class Reading:
             self._add(row.table, *row.key, data=row.data)
         for key, amount in without_slots(chunk.bases).items():
             self._bases[key] = self._bases.get(key, 0) + amount
-        rows = tuple([row for row in chunk.rows if row.table is not Table.REJECTED])
-        self._restoration.take(Chunk(rows, chunk.bases))
+        self._restoration.take(chunk)
 
     async def contents(self) -> Contents:
         """Return what it all was, once there is no more."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporter.storage import Table
     from exporter.storage.schema import Shape, Stored
 
-CHUNK_ROWS = 2000
+CHUNK_ROWS = 512
 
 
 def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[Chunk]:

@@ -38,6 +38,8 @@ class Shape:
     columns: tuple[str, ...]
     value: str = "data"
     short: bool = False
+    framed: str = field(init=False)
+    """The name, as it begins what is checksummed."""
     create: str = field(init=False)
     insert: str = field(init=False)
     update: str = field(init=False)
@@ -55,6 +57,7 @@ class Shape:
         # A single flipped bit turns text into a blob of the same bytes, which no key equals.
         sound = " AND ".join(f"typeof({column}) = 'text'" for column in self.columns)
         statements = {
+            "framed": f"{len(name)}:{name}",
             "create": f"CREATE TABLE {name} ({texts}, version INTEGER NOT NULL, "
             f"crc INTEGER NOT NULL, {value} TEXT NOT NULL, PRIMARY KEY ({keys})) WITHOUT ROWID",
             "insert": f"INSERT INTO {name} ({keys}, version, crc, {value}) "  # noqa: S608  # names from below
@@ -124,8 +127,12 @@ def base_key(parts: tuple[str, ...]) -> Key:
 
 def checksum(shape: Shape, parts: tuple[str, ...], version: int, data: bytes) -> int:
     """Return the CRC-32 of everything a row says, each part led by its length."""
-    framed = "".join([f"{len(part)}:{part}" for part in (shape.name, *parts)])
-    return crc32(data, crc32(f"{framed}{version}:".encode()))
+    if len(parts) == 2:  # noqa: PLR2004  # nearly all there are: not joined from a list
+        first, second = parts
+        framed = f"{shape.framed}{len(first)}:{first}{len(second)}:{second}{version}:"
+    else:
+        framed = "".join([shape.framed, *[f"{len(p)}:{p}" for p in parts], f"{version}:"])
+    return crc32(data, crc32(framed.encode()))
 
 
 class Stored(NamedTuple):
@@ -150,7 +157,7 @@ def verified(shape: Shape, raw: Sequence[Any]) -> Stored | None:
         return None
     if checksum(shape, parts, version, data) != crc:
         return None
-    return Stored(parts, version, data)
+    return tuple.__new__(Stored, (parts, version, data))
 
 
 def describe(shape: Shape, raw: Sequence[Any]) -> str:

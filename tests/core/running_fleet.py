@@ -11,7 +11,8 @@ from memory_storage import MemoryStorage
 
 from exporter.exposition import Exposition, Format, Group
 from exporter.families import Identity
-from exporter.fleet import Policy, Restoration
+from exporter.fleet import Policy
+from exporter.restoration import Restoration
 
 if TYPE_CHECKING:
     from collections.abc import Collection

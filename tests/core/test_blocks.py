@@ -30,7 +30,9 @@ class Named(Blocks[tuple[str, ...], Record]):
         self.put(record.key, record, record.due)
 
     def add_all(self, records: Iterable[Record]) -> None:
-        self.fill((record.key, record, record.due) for record in records)
+        ordered = list(records)
+        keys, dues = [record.key for record in ordered], [record.due for record in ordered]
+        self.extend(keys, ordered, dues)
 
 
 def named(*numbers: int) -> list[Record]:

@@ -12,10 +12,11 @@ from running_fleet import ARRIVAL, STALE_AFTER, STATE
 
 from exporter.exposition import Exposition, Format
 from exporter.families import Identity
-from exporter.fleet import Policy, Restoration
+from exporter.fleet import Policy
 from exporter.intake import Intake
 from exporter.merge import Result
 from exporter.rejections import Rejections
+from exporter.restoration import Restoration
 from exporter.selfmetrics import SelfMetrics
 from exporter.shards import Shard
 from exporter.state import State

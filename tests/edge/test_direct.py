@@ -16,9 +16,10 @@ from exporter.application import application
 from exporter.deliveries import Deliveries
 from exporter.exposition import Exposition
 from exporter.families import Identity
-from exporter.fleet import Policy, Restoration
+from exporter.fleet import Policy
 from exporter.intake import Intake
 from exporter.rejections import Rejections
+from exporter.restoration import Restoration
 from exporter.selfmetrics import SelfMetrics
 from exporter.state import State
 from exporter.vendors import Vendor, roamify

@@ -27,8 +27,9 @@ from exporter.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEv
 from exporter.expiry import Retention
 from exporter.exposition import Exposition, Format, Group
 from exporter.families import Identity
-from exporter.fleet import Fleet, Policy, Restoration
+from exporter.fleet import Fleet, Policy
 from exporter.rejections import Rejection, Rejections
+from exporter.restoration import Restoration
 from exporter.shards import Shard
 from exporter.storage import Change, Changes, Chunk, Row, Table
 from exporter.storage.postgres import PostgresStorage
