@@ -25,7 +25,9 @@ PINNED: Final = len(CORES) > 1
 QUIET: Final = 0.02
 """Share of a core under which a server counts as quiet, if nothing else is said."""
 
-_POLL: Final = 0.005
+_POLL: Final = 0.02
+"""Seconds between questions whether a server is ready: more often, to answer them would take a
+part of what is measured."""
 _STOP: Final = 20.0
 """Seconds a server gets to end by itself."""
 

@@ -1,9 +1,19 @@
-"""``python -m exporter`` is the command ``esim-exporter``."""
+"""The command ``esim-exporter``, which is ``python -m exporter`` as well."""
 
 from __future__ import annotations
 
 import sys
 
-from exporter.cli import main
+from exporter import heap
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command and return its exit status."""
+    with heap.filling():  # of modules nothing ever goes
+        from exporter.cli import main as command  # noqa: PLC0415  # for the line above
+
+    return command()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

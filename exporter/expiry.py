@@ -41,11 +41,12 @@ class Retention:
 
     def deadline(self, esim: Esim) -> float:
         """Return when something of an eSIM next expires, unix seconds."""
-        if not esim.allowances:
+        allowances = esim.allowances
+        if not allowances:
             return self.esim_deadline(esim)
-        if len(esim.allowances) == 1:  # nearly all there are
-            return self.allowance_deadline(esim.allowances[0], esim)
-        return min([self.allowance_deadline(a, esim) for a in esim.allowances])
+        if len(allowances) == 1:  # nearly all there are
+            return self.allowance_deadline(allowances[0], esim)
+        return min([self.allowance_deadline(a, esim) for a in allowances])
 
     @property
     def without_silence(self) -> Retention:

@@ -37,7 +37,8 @@ def _rows(table: Table, found: Sequence[Stored]) -> Chunk:
     if SHAPES[table].short:
         key = SHAPES[table].key
         return Chunk(rows=tuple([Row(table, key(row.parts), *row[1:]) for row in found]))
-    return Chunk(rows=tuple([Row(table, *row) for row in found]))
+    # As _make() does, but for its look at the number of fields.
+    return Chunk(rows=tuple([tuple.__new__(Row, (table, *row)) for row in found]))
 
 
 def _amounts(found: Sequence[Stored]) -> Chunk:

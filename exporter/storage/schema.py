@@ -152,7 +152,7 @@ def verified(shape: Shape, raw: Sequence[Any]) -> Stored | None:
     if not sound or type(version) is not int or type(data) is not bytes:
         return None
     try:
-        parts = tuple([column.decode() for column in columns])
+        parts = tuple(map(bytes.decode, columns))
     except UnicodeDecodeError:
         return None
     if checksum(shape, parts, version, data) != crc:
