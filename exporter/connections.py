@@ -20,6 +20,7 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from exporter.direct import WHOLE_BODY
 from exporter.gate import FAREWELL, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT
 from exporter.whole import ask, whole
@@ -225,7 +226,7 @@ class Connection(TCPServer):
             "client": protocol.client,
             "server": protocol.server,
             "state": protocol.connection_state.copy(),
-            "extensions": {},
+            "extensions": {WHOLE_BODY: {"body": request.body}},
         }
         headers = self.config.response_headers("h11")
         goes_on = False

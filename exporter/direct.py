@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from exporter.selfmetrics import SelfMetrics
     from exporter.webhook import Answer, Webhook
 
+WHOLE_BODY = "exporter.whole-body"
+"""Extension of a scope that says the ``body``, where it had arrived with the head: it need not be
+waited for, and can be received as well."""
+
 
 def answer_directly(app: Quart, webhook: Webhook, metrics: SelfMetrics) -> None:
     """Let an application that has the webhook's routes take deliveries the short way."""
@@ -34,7 +38,7 @@ def answer_directly(app: Quart, webhook: Webhook, metrics: SelfMetrics) -> None:
                 await super().__call__(receive, send)
                 return
             try:
-                code = await _serve(webhook, self.scope["headers"], receive, send)
+                code = await _serve(webhook, self.scope, receive, send)
             except ClientGone:
                 return
             counter(path, "POST", str(code)).inc()
@@ -43,16 +47,16 @@ def answer_directly(app: Quart, webhook: Webhook, metrics: SelfMetrics) -> None:
 
 
 async def _serve(
-    webhook: Webhook, headers: Any, receive: Callable[[], Any], send: Callable[[Any], Any]
+    webhook: Webhook, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]
 ) -> int:
-    named: dict[bytes, bytes] = dict(reversed(headers))  # the first of a name counts
+    named: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of a name counts
     signature = named.get(webhook.vendor.signature_header.lower().encode())
     length = named.get(b"content-length", b"")
     chunks = _Body(receive)
     answer = await webhook.answer(
         None if signature is None else signature.decode("latin1"),
         int(length) if length.isdigit() else None,
-        chunks,
+        scope["extensions"][WHOLE_BODY]["body"] if _whole(scope) else chunks,
     )
     headers = _ACCEPTED_HEADERS if answer is ACCEPTED else _encoded(answer)
     await send({"type": "http.response.start", "status": answer.code, "headers": headers})
@@ -62,6 +66,10 @@ async def _serve(
         await linger(chunks)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     return answer.code
+
+
+def _whole(scope: Any) -> bool:
+    return WHOLE_BODY in scope.get("extensions", ())
 
 
 def _encoded(answer: Answer) -> list[tuple[bytes, bytes]]:

@@ -15,6 +15,7 @@ from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from exporter.direct import WHOLE_BODY
 from exporter.gate import BACKLOG, FAREWELL, GRACE, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT
 
@@ -132,6 +133,9 @@ class _Connection(HttpToolsProtocol):
         """Begin to wait for another head."""
         self._in_body = False
         self._head = 0
+        cycle = self.cycle
+        if not cycle.waiting_for_100_continue:  # and where it was begun, nobody looks any more
+            self.scope["extensions"] = {WHOLE_BODY: {"body": bytes(cycle.body)}}
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

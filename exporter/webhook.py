@@ -169,9 +169,12 @@ class Webhook:
         return f"/webhooks/{self.vendor.name}"
 
     async def answer(
-        self, signature: str | None, length: int | None, body: AsyncIterator[bytes]
+        self, signature: str | None, length: int | None, body: AsyncIterator[bytes] | bytes
     ) -> Answer:
-        """Return what a delivery is answered, given two of its headers and its body."""
+        """Return what a delivery is answered, given two of its headers and its body.
+
+        The body is in chunks, as they arrive, or what was there at once.
+        """
         started = perf_counter()
         content: Event | EventError | None = None
         try:
@@ -215,10 +218,13 @@ class Webhook:
         return Response(_content(answer, unread), answer.code, answer.headers)
 
     async def _verified(
-        self, signature: str | None, length: int | None, chunks: AsyncIterator[bytes]
+        self, signature: str | None, length: int | None, body: AsyncIterator[bytes] | bytes
     ) -> bytes:
         access = self.access
-        body = await _read(chunks, length or 0, access.max_body_bytes, access.read_timeout)
+        if not isinstance(body, bytes):
+            body = await _read(body, length or 0, access.max_body_bytes, access.read_timeout)
+        elif len(body) > access.max_body_bytes:
+            raise _too_large(access.max_body_bytes)
         if not access.secrets:
             return body
         secret = self.vendor.verify(body, signature, access.secrets)
@@ -257,19 +263,22 @@ async def _probe() -> Response:
 
 async def _read(chunks: AsyncIterator[bytes], length: int, most: int, seconds: float) -> bytes:
     """Return the body. Raises ``BodyTooLarge``, before it is read where its length is known."""
-    too_large = BodyTooLarge(f"the body is larger than {most} bytes")
     if length > most:
-        raise too_large
+        raise _too_large(most)
     body = b""
     try:
         async with asyncio.timeout(seconds):
             async for chunk in chunks:
                 body += chunk
                 if len(body) > most:
-                    raise too_large
+                    raise _too_large(most)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {seconds:g} s") from None
     return body
+
+
+def _too_large(most: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {most} bytes")
 
 
 async def _content(answer: Answer, unread: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:

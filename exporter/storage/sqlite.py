@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -30,11 +31,17 @@ from exporter.storage.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
+    from concurrent.futures import Future
 
     from exporter.storage import Changes, Row
 
 T = TypeVar("T")
 SCHEME = "sqlite:///"
+
+_STANDSTILL = 0.003
+"""Seconds that the event loop stands still, at most, while rows are given to SQLite, before they
+are written to the disk. Else it and the thread would hand the interpreter to each other with
+each row, which takes longer than the row."""
 
 
 def from_url(url: str) -> Path:
@@ -104,7 +111,10 @@ class SqliteStorage:
         A caller that is cancelled does not stop it. Raises ``ValueError`` for a key that is
         changed twice or does not fit its table.
         """
-        return await self._run(self._commit, changes)
+        prepared = threading.Event()
+        done = self._submitted(self._commit, changes, prepared)
+        prepared.wait(_STANDSTILL)
+        return await asyncio.shield(asyncio.wrap_future(done))
 
     async def probe(self) -> bool:
         """Try to write again: see :meth:`exporter.storage.Storage.probe`."""
@@ -129,9 +139,12 @@ class SqliteStorage:
 
     async def _run(self, function: Callable[..., T], *args: object) -> T:
         """Run in the writer thread, to the end even if the caller is cancelled."""
+        return await asyncio.shield(asyncio.wrap_future(self._submitted(function, *args)))
+
+    def _submitted(self, function: Callable[..., T], *args: object) -> Future[T]:
         if self._closing is not None:
             raise StorageUnavailable(f"{self._path} is closed")
-        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(function, *args)))
+        return self._writer.submit(function, *args)
 
     def _start(self) -> None:
         self._connect()
@@ -204,14 +217,16 @@ class SqliteStorage:
             self._reader.close()
             self._reader = None
 
-    def _commit(self, changes: Changes) -> tuple[Row, ...]:
-        if self._fault:
-            raise StorageUnavailable(self._fault)
-        self._check_files()
+    def _commit(self, changes: Changes, prepared: threading.Event) -> tuple[Row, ...]:
         try:
-            conflicts = write(self._connected(), changes)
+            if self._fault:
+                raise StorageUnavailable(self._fault)
+            self._check_files()
+            conflicts = write(self._connected(), changes, prepared.set)
         except (sqlite3.Error, MemoryError, StorageDamaged) as error:
             raise self._fail(error) from error
+        finally:
+            prepared.set()
         self._mark.advance()
         self._learn_files()
         if _size(wal.beside(self._path)) > LOG_LIMIT:

@@ -22,13 +22,17 @@ from exporter.storage.schema import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from exporter.storage import Change, Changes
 
 
-def write(connection: sqlite3.Connection, changes: Changes) -> tuple[Row, ...]:
+def write(
+    connection: sqlite3.Connection, changes: Changes, prepared: Callable[[], None] = lambda: None
+) -> tuple[Row, ...]:
     """Commit the changes, or return the stored rows whose version is not the expected one.
+
+    ``prepared`` is called when all is done but to write it to the disk.
 
     Raises ``ValueError`` for changes that cannot be meant, before anything is written,
     ``StorageDamaged`` when a stored row that matters does not match its checksum, and
@@ -44,6 +48,7 @@ def write(connection: sqlite3.Connection, changes: Changes) -> tuple[Row, ...]:
                 plans[BASES] = _added(connection, bases)
             for shape, plan in plans.items():
                 _apply(connection, shape, plan)
+            prepared()
     except _Conflict:
         return tuple(_differing(connection, changes.rows))
     return ()

@@ -45,8 +45,11 @@ USAGE = {
 class Client:
     """One request to an ASGI application, message by message."""
 
-    def __init__(self, *chunks: bytes, headers: dict[str, str], complete: bool = True) -> None:
+    def __init__(
+        self, *chunks: bytes, headers: dict[str, str], complete: bool = True, at_once: bool = False
+    ) -> None:
         self.sent: list[Message] = []
+        self._extensions = {direct.WHOLE_BODY: {"body": b"".join(chunks)}} if at_once else {}
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         for chunk in chunks:
@@ -71,7 +74,7 @@ class Client:
             "headers": self._headers,
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 2),
-            "extensions": {},
+            "extensions": self._extensions,
         }
         await app(scope, self._inbox.get, self._send)
         return self.sent
@@ -163,9 +166,10 @@ CASES: dict[str, tuple[tuple[bytes, ...], dict[str, str], int]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_both_ways_answer_and_count_the_same(case: str) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> None:
     chunks, headers, code = CASES[case]
-    short = await exchanged(Client(*chunks, headers=headers), short_way=True)
+    short = await exchanged(Client(*chunks, headers=headers, at_once=at_once), short_way=True)
     ordinary = await exchanged(Client(*chunks, headers=headers), short_way=False)
     assert told(short[0]) == told(ordinary[0])
     assert told(short[0])[0] == code
