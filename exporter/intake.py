@@ -341,21 +341,24 @@ class Intake:
             self._committing = False
         return False
 
-    def _differ(self, changes: Changes, conflicts: Iterable[Row]) -> bool:
+    def _differ(self, changes: Changes, conflicts: tuple[Row, ...]) -> bool:
         """Return whether others were first.
 
         Raises ``StorageUnavailable`` where what is stored is not what is in memory though nobody
         has changed it, as after rows were removed by hand: all has to be loaded afresh.
         """
+        if not conflicts:
+            self._stuck, self._in_the_way = 0, set()
+            return False
         expected = {(change.table, change.key): change.expected for change in changes.rows}
         found = {(row.table, row.key, expected[row.table, row.key]) for row in conflicts}
         self._stuck = self._stuck + 1 if found & self._in_the_way else 0
         self._in_the_way = found
-        if found and (self._stuck >= _MOST_STUCK or not self.replica):
+        if self._stuck >= _MOST_STUCK or not self.replica:
             self._stuck, self._outdated = 0, True
             raise StorageUnavailable("the stored state is not the one in memory")
-        self._metrics.conflicts.inc(bool(found))
-        return bool(found)
+        self._metrics.conflicts.inc()
+        return True
 
     async def _follow(self) -> bool:
         """Take over what other replicas committed; return success."""
