@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 MAX_BATCH = 256
 """Deliveries merged at once: more would keep the event loop from other work for too long."""
 
+_TURNS = 4
+"""Turns of the event loop in which what has arrived at the sockets is read, verified, parsed and
+submitted."""
+
 PATIENCE = 1.5
 """Seconds a delivery waits for its commit; the vendor gives up after 2 at the earliest."""
 
