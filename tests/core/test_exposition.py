@@ -20,7 +20,7 @@ from exporter.events import MAX_AMOUNT, PartnerEvent, Snapshot, Status, StatusEv
 from exporter.exposition import Format, Group, own_text
 from exporter.families import PACKAGE_FAMILIES, Identity, esim_families
 from exporter.fleet import Policy
-from exporter.pieces import CHUNK, Deflater
+from exporter.pieces import PLAIN_CHUNK, Deflater
 from exporter.rendering import escape
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def test_a_large_scrape_is_one_gzip_member_in_large_chunks() -> None:
         assert gunzipped(scrape) == b"".join(chunks)
         assert sum(map(len, chunks)) == scrape.size
         assert len(chunks) > 2
-        assert all(len(chunk) >= CHUNK for chunk in chunks[:-1])
+        assert all(len(chunk) >= PLAIN_CHUNK for chunk in chunks[:-1])
 
 
 @given(of=event_sets)
