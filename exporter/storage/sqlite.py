@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SCHEME = "sqlite:///"
 
-_STANDSTILL = 0.003
-"""Seconds that the event loop stands still, at most, while rows are given to SQLite, before they
-are written to the disk. Else it and the thread would hand the interpreter to each other with
+_MANY = 8
+_STANDSTILL = 0.002
+"""Seconds that the event loop stands still, at most, while so many rows are given to SQLite, before
+they are written to the disk. Else it and the thread would hand the interpreter to each other with
 each row, which takes longer than the row."""
 
 
@@ -113,7 +114,8 @@ class SqliteStorage:
         """
         prepared = threading.Event()
         done = self._submitted(self._commit, changes, prepared)
-        prepared.wait(_STANDSTILL)
+        if len(changes.rows) >= _MANY:
+            prepared.wait(_STANDSTILL)
         return await asyncio.shield(asyncio.wrap_future(done))
 
     async def probe(self) -> bool:
