@@ -10,6 +10,7 @@ from operator import is_
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from exporter.pieces import Run
+from exporter.plain import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,4 +151,8 @@ class Sheet(Generic[K, R]):
 
     def _render_again(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
-        block.rendered = self._deflater.row(self._render(block, self.families))
+        texts = self._render(block, self.families)
+        row = self._deflater.row(texts)
+        if block.rendered and block.rendered.plain:  # somebody asks for it as it is
+            row.plain = Plain([text.encode() for text in texts])
+        block.rendered = row
