@@ -90,22 +90,20 @@ class Exposition:
             yield from self._packages.refresh()
 
     def expect_plain(self, now: float) -> None:
-        """Note that a scrape asks for the text as it is, so that others will: they do it again.
+        """Note that somebody scrapes eSIMs without gzip: who does will do so again.
 
         ``now`` is by a clock that is never set, as below.
         """
         self._plain_until = now + _PLAIN_FOR
 
     def pack(self, now: float) -> Iterator[None]:
-        """Keep the text of what is rendered ready for scrapes without gzip, while some come."""
+        """Keep the text of the eSIMs ready for scrapes without gzip, while some come."""
         if now < self._plain_until:
             self._packed = True
             yield from self._esims.pack()
-            yield from self._packages.pack()
         elif self._packed:
             self._packed = False
             self._esims.unpack()
-            self._packages.unpack()
 
     def scrape(
         self, groups: Collection[Group], format_: Format, now: float, exporter: str = ""

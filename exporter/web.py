@@ -119,7 +119,7 @@ class Telemetry:
         if accepts_gzip(request.accept_encodings):
             encoding = headers["Content-Encoding"] = "gzip"
             size, chunks = scrape.gzip_size, scrape.gzip
-        elif state := self._intake.state:
+        elif Group.ESIMS in groups and (state := self._intake.state):
             state.exposition.expect_plain(monotonic())
         headers["Content-Length"] = str(size)
         self._metrics.scrape_size.labels(encoding).set(size)

@@ -20,7 +20,7 @@ from exporter.events import MAX_AMOUNT, PartnerEvent, Snapshot, Status, StatusEv
 from exporter.exposition import Format, Group, own_text
 from exporter.families import PACKAGE_FAMILIES, Identity, esim_families
 from exporter.fleet import Policy
-from exporter.pieces import PLAIN_CHUNK, Deflater
+from exporter.pieces import CHUNK, PLAIN_CHUNK, Deflater
 from exporter.rendering import escape
 
 if TYPE_CHECKING:
@@ -211,15 +211,16 @@ def key(name: str, labels: dict[str, str]) -> tuple[Any, ...]:
 
 def test_a_large_scrape_is_one_gzip_member_in_large_chunks() -> None:
     running = RunningFleet()
-    for start in range(0, 6000, 500):
+    for start in range(0, 12_000, 500):
         running.take(*[usage(f"{number:05}") for number in range(start, start + 500)])
     for format_ in Format:
         scrape = running.scrape(format_=format_)
         chunks = list(scrape.identity())
         assert gunzipped(scrape) == b"".join(chunks)
         assert sum(map(len, chunks)) == scrape.size
-        assert len(chunks) > 2
+        assert len(chunks) > 5
         assert all(len(chunk) >= PLAIN_CHUNK for chunk in chunks[:-1])
+        assert all(len(chunk) >= CHUNK for chunk in [*scrape.gzip()][:-1])
 
 
 @given(of=event_sets)

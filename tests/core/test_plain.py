@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+from time import monotonic
 from zlib import decompress
 
 import pytest
 from generated_events import MB, START
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_storage import MemoryStorage
 from running_fleet import STATE, RunningFleet
+from working_intake import at_work, text_of
 
+from exporter.application import application
 from exporter.events import Snapshot, UsageEvent
 from exporter.exposition import Format
 from exporter.plain import Plain
+from exporter.web import Telemetry, WebOptions
 
 LABELS = st.sampled_from([b'{esim_id="a"} 1\n', b'{esim_id="b"} 22\n', b"e", b"\xff\0"])
 TEXTS = st.lists(st.lists(LABELS, max_size=50).map(b"".join) | st.binary(max_size=50), max_size=6)
@@ -85,7 +90,7 @@ def test_only_what_is_new_is_packed_and_nothing_is_kept_that_nobody_asks_for() -
     assert all(row.plain for row in rows)
     asked.running.take(used(0, 2))
     asked.running.text()
-    assert asked.pack(102.0) <= 2  # one of eSIMs, one of packages
+    assert asked.pack(102.0) <= 1
     assert asked.pack(103.0) == 0
 
     asked.pack(100.0 + 86400)
@@ -108,3 +113,27 @@ def test_what_is_captured_stays_though_it_is_packed_or_no_longer() -> None:
     assert b"".join(half) == before == b"".join(scrape.identity())
     asked.pack(100.0 + 86400)
     assert b"".join(scrape.identity()) == before
+
+
+@pytest.mark.parametrize(
+    ("query", "encoding", "kept"),
+    [
+        ("", "identity", True),
+        ("?collect[]=esims", "identity", True),
+        ("", "gzip", False),
+        ("?collect[]=fleet", "identity", False),
+        ("?exclude[]=esims", "identity", False),
+    ],
+)
+async def test_only_a_scrape_of_esims_without_gzip_lets_it_be_kept(
+    query: str, encoding: str, kept: bool
+) -> None:
+    options = WebOptions("", "/metrics", False, 0, 60)
+    async with at_work(MemoryStorage()) as room:
+        await room.submit(used(1, 1))
+        telemetry = Telemetry(options, room.intake, room.metrics, lambda: room.now)
+        app = application("test", [telemetry.blueprint()], room.metrics, json_errors=False)
+        headers = {"Accept-Encoding": encoding}
+        assert (await app.test_client().get(f"/metrics{query}", headers=headers)).status_code == 200
+        text_of(room.state, room.now)  # rendered, whatever was asked for
+        assert any(True for _ in room.state.exposition.pack(monotonic())) is kept

@@ -20,7 +20,7 @@ from exporter.restoration import Restoration
 from exporter.selfmetrics import SelfMetrics
 from exporter.shards import Shard
 from exporter.state import State
-from exporter.storage import Chunk, Row, SharedStorage, Storage, Table
+from exporter.storage import Row, SharedStorage, Storage, Table
 from exporter.work import Delivery
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ async def load(storage: Storage, policy: Policy | None = None, shard: Shard | No
     rejected: list[Row] = []
     async for chunk in storage.load():
         rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
-        rows = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
-        restoration.take(Chunk(rows, chunk.bases))
+        restoration.take(chunk)
     fleet = restoration.finish()
     rejections = Rejections(3)
     rejections.restore(rejected)
