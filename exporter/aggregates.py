@@ -7,8 +7,9 @@ a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from math import ceil
+from operator import add
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
@@ -17,7 +18,7 @@ from exporter.events import TERMINAL, Status
 from exporter.records import RESOURCES, STATUSES, Package, PackageKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from exporter.records import Allowance, Esim
 
@@ -89,6 +90,17 @@ class PackageTotals:
             if voice and voice_left is not None and voice_left < voice:
                 voice_reached[thresholds_reached(voice, voice_left)] += sign
 
+    def join(self, other: PackageTotals) -> None:
+        """Add the sums over other eSIMs that use the package."""
+        for status, number in other.statuses.items():
+            self.statuses[status] += number
+        self.limited += other.limited
+        self.allowed += other.allowed
+        self.remaining += other.remaining
+        self.consumed += other.consumed
+        for reached, more in zip(self._reached, other._reached, strict=True):
+            reached[:] = map(add, reached, more)
+
 
 class VendorTotals:
     """Sums over all eSIMs of one vendor."""
@@ -107,6 +119,23 @@ class VendorTotals:
             if esim.status is Status.ACTIVATED:
                 _count(self._seconds, esim.received, sign)
                 _count(self._hours, esim.received // _HOUR, sign)
+
+    def add_many(self, esims: Sequence[Esim]) -> None:
+        """Add eSIMs, many in less time."""
+        for status, number in Counter([esim.status for esim in esims]).items():
+            self.statuses[status] += number
+        active = [esim.received for esim in esims if esim.status is Status.ACTIVATED]
+        for received, number in Counter(active).items():
+            _count(self._seconds, received, number)
+            _count(self._hours, received // _HOUR, number)
+
+    def join(self, other: VendorTotals) -> None:
+        """Add the sums over other eSIMs of the vendor."""
+        for status, number in other.statuses.items():
+            self.statuses[status] += number
+        for numbers, more in ((self._seconds, other._seconds), (self._hours, other._hours)):
+            for at, number in more.items():
+                _count(numbers, at, number)
 
     def stale(self, now: float, after: float) -> int:
         """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds."""
@@ -145,6 +174,15 @@ class Aggregates:
         """Count many: as :meth:`replace` does for one."""
         self._add(esims, 1)
 
+    def join(self, other: Aggregates) -> None:
+        """Add the sums over other eSIMs."""
+        for vendor, totals in other.vendors.items():
+            self._vendor(vendor).join(totals)
+        for package in other.packages:
+            self._package(package.key).join(package)
+        for at, amount in other.locations.items():
+            self.locations[at] = self.locations.get(at, 0) + amount
+
     def name(self, package: Package) -> None:
         """Note a package and its name."""
         self._package(package.key).name = package.name
@@ -171,11 +209,17 @@ class Aggregates:
                     at = (vendor, location)
                     locations[at] = locations.get(at, 0) + sign * amount
         for vendor, those in of_vendors.items():
-            if vendor not in self.vendors:
-                self.vendors[vendor] = VendorTotals()
-            self.vendors[vendor].add(those, sign)
+            if sign > 0 and len(those) > 1:
+                self._vendor(vendor).add_many(those)
+            else:
+                self._vendor(vendor).add(those, sign)
         for key, uses in of_packages.items():
             self._package(key).add(uses, sign)
+
+    def _vendor(self, vendor: str) -> VendorTotals:
+        if vendor not in self.vendors:
+            self.vendors[vendor] = VendorTotals()
+        return self.vendors[vendor]
 
     def _package(self, key: PackageKey) -> PackageTotals:
         """Return the totals of a package, which are about to change."""

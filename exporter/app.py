@@ -251,7 +251,7 @@ class Exporter:
         rejected: list[Row] = []
         damage = 0
         with heap.filling():
-            async for chunk in self._storage.load():
+            async for chunk in await restoration.with_help(self._storage):
                 for line in chunk.notes:
                     log.warning("storage noted", extra=fields(note=line))
                 for line in chunk.damaged:
@@ -266,7 +266,10 @@ class Exporter:
         rejections.restore(rejected)
         exposition = Exposition(fleet, self._identity, self._current.fleet.stale_after)
         loaded = fields(
-            esims=len(fleet.esims), over_limit=len(fleet.over), rejected=len(rejections)
+            esims=len(fleet.esims),
+            over_limit=len(fleet.over),
+            rejected=len(rejections),
+            helpers=restoration.helpers,
         )
         log.info("state loaded", extra=loaded)
         return State(fleet, exposition, rejections, damage)

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+    from collections.abc import Callable, Iterable, Iterator, MutableSequence
 
 FULL = 64
 """Records in a block that was filled in order, or after a split."""
@@ -58,15 +58,13 @@ class Blocks(Generic[K, R]):
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
-    def extend(self, keys: Sequence[K], records: Sequence[R], dues: Sequence[float]) -> None:
-        """Put records behind all there are: their keys, sorted, and when each is due."""
-        for at in range(0, len(keys), FULL):
-            until = at + FULL
-            block = Block([*keys[at:until]], self._kept(records[at:until]), min(dues[at:until]))
+    def extend(self, blocks: Iterable[Block[K, R]]) -> None:
+        """Put blocks behind all there are; none is empty."""
+        for block in blocks:
             self._blocks.append(block)
-            self._firsts.append(keys[at])
+            self._firsts.append(block.keys[0])
+            self._count += len(block.keys)
             self.dirty[block] = None
-        self._count += len(keys)
         self.shape += 1
 
     def __len__(self) -> int:

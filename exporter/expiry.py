@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from exporter.events import TERMINAL
+
 if TYPE_CHECKING:
     from exporter.records import Allowance, Esim
 
@@ -42,10 +44,10 @@ class Retention:
     def deadline(self, esim: Esim) -> float:
         """Return when something of an eSIM next expires, unix seconds."""
         allowances = esim.allowances
+        if len(allowances) == 1 and esim.status not in TERMINAL:  # nearly all there are
+            return allowances[0].received + self.silent
         if not allowances:
             return self.esim_deadline(esim)
-        if len(allowances) == 1:  # nearly all there are
-            return self.allowance_deadline(allowances[0], esim)
         return min([self.allowance_deadline(a, esim) for a in allowances])
 
     @property

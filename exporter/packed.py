@@ -110,7 +110,8 @@ def unpacked(block: Block[bytes, bytes]) -> Iterator[Esim]:
 
 def key_of(key: EsimKey) -> bytes:
     """Return a key that sorts as the texts do: UTF-8 does, and no identifier holds a NUL."""
-    return "\0".join(key).encode()
+    vendor, esim_id = key
+    return f"{vendor}\0{esim_id}".encode()
 
 
 def may_hold(record: bytes, texts: Iterable[bytes]) -> bool:

@@ -8,46 +8,22 @@ from typing import TYPE_CHECKING
 
 from exporter.blocks import FULL
 from exporter.fleet import Fleet
-from exporter.packed import key_of, record_of, unpacked
+from exporter.helpers import pack_elsewhere
+from exporter.packed import key_of, unpacked
+from exporter.packing import Packer, packed
 from exporter.records import Esim, Package, Tombstone
 from exporter.rows import decode
-from exporter.storage import Table
+from exporter.storage import DivisibleStorage, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from exporter.fleet import Policy
     from exporter.newest import Place
     from exporter.packed import PackedEsims
+    from exporter.packing import Packed
     from exporter.shards import Shard
-    from exporter.storage import Chunk
-
-
-class _Packing:
-    """Packs eSIMs that come in the order of their keys, into whole blocks."""
-
-    def __init__(self, esims: PackedEsims) -> None:
-        self._esims = esims
-        self._keys: list[bytes] = []
-        self._records: list[bytes] = []
-        self._dues: list[float] = []
-
-    def add(self, esims: list[Esim]) -> None:
-        """Pack some."""
-        deadline = self._esims.deadline
-        self._keys += [key_of(esim.key) for esim in esims]
-        self._records += [record_of(esim) for esim in esims]
-        self._dues += [deadline(esim) for esim in esims]
-        self._put(len(self._keys) // FULL * FULL)
-
-    def finish(self) -> None:
-        """Put what fills no block."""
-        self._put(len(self._keys))
-
-    def _put(self, count: int) -> None:
-        blocks = self._esims.blocks
-        blocks.extend(self._keys[:count], self._records[:count], self._dues[:count])
-        del self._keys[:count], self._records[:count], self._dues[:count]
+    from exporter.storage import Chunk, Row, Storage
 
 
 class Restoration:
@@ -57,11 +33,36 @@ class Restoration:
         self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
     ) -> None:
         self._fleet = Fleet(policy, vendors, shard)
-        self._esims = _Packing(self._fleet.esims)
+        self._packer = Packer(self._fleet.esims.deadline, self._fleet.totals)
         self._admitted = array("Q")
         """Of all eSIMs, in the order of their keys."""
-        self._all_tracked = True
+        self.helpers = 0
+        """Processes that read and packed all eSIMs."""
+        self._tracked = True
         """Whether all of them are stored as eSIMs with series."""
+
+    async def with_help(self, storage: Storage, count: int | None = None) -> AsyncIterator[Chunk]:
+        """Return what is to be taken from a storage, after others took what they could.
+
+        They are ``count`` processes, as many as is of use where it is not given. Raises as
+        :meth:`exporter.storage.Storage.load` does.
+        """
+        if isinstance(storage, DivisibleStorage) and await self._helped(storage, count):
+            return storage.load(but=Table.ESIM)
+        return storage.load()
+
+    async def _helped(self, storage: DivisibleStorage, count: int | None) -> bool:
+        """Return whether all eSIMs are there because other processes read and packed them."""
+        retention, vendors = self._fleet.policy.retention, tuple(self._fleet.totals.vendors)
+        division = await storage.division()
+        done = await pack_elsewhere(division, retention, vendors, count) if division else None
+        if done is None:
+            return False
+        self.helpers = done.processes
+        for some in done.packed:
+            self._put(some)
+        self._fleet.totals.join(done.totals)
+        return True
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.
@@ -69,25 +70,8 @@ class Restoration:
         Rejected deliveries are passed by. Raises ``StorageDamaged`` when a row is of a layout
         this version does not know.
         """
-        fleet = self._fleet
-        esims: list[Esim] = []
-        for row in chunk.rows:
-            if row.table is Table.REJECTED:
-                continue
-            record = decode(row)
-            if isinstance(record, Esim):
-                esims.append(record)
-            elif isinstance(record, Tombstone):
-                fleet.tombstones[record.key] = record
-            else:
-                fleet.registers[row.table, *record.key] = record
-                if isinstance(record, Package):
-                    fleet.totals.name(record)
-        fleet.totals.add(esims)
-        fleet.totals.add_bases(chunk.bases)
-        self._esims.add(esims)
-        self._admitted.extend([esim.admitted for esim in esims])
-        self._all_tracked &= all(esim.tracked for esim in esims)
+        if rows := self._all_but_esims(chunk):
+            self._put(self._packer.pack(rows))
 
     def finish(self) -> Fleet:
         """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
@@ -96,7 +80,6 @@ class Restoration:
         that one of them would pass by others that wait when the cap is raised again.
         """
         fleet = self._fleet
-        self._esims.finish()
         fleet.admissions = max(self._admitted, default=0)
         shown, waiting = self._places(), []
         if 0 < fleet.policy.max_esims < len(self._admitted):
@@ -104,11 +87,35 @@ class Restoration:
             shown = (place for place in self._places() if place <= last)
             waiting = [place for place in self._places() if place > last]
         fleet.line_up(shown, waiting)
-        if waiting or not self._all_tracked:
+        if waiting or not self._tracked:
             self._mark({key for _, key in waiting})
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet
+
+    def _all_but_esims(self, chunk: Chunk) -> list[Row]:
+        """Take over all of a chunk but eSIMs, and return their rows."""
+        fleet = self._fleet
+        esims: list[Row] = []
+        for row in chunk.rows:
+            if row.table is Table.ESIM:
+                esims.append(row)
+            elif row.table is not Table.REJECTED:
+                record = decode(row)
+                if isinstance(record, Tombstone):
+                    fleet.tombstones[record.key] = record
+                elif not isinstance(record, Esim):
+                    fleet.registers[row.table, *record.key] = record
+                if isinstance(record, Package):
+                    fleet.totals.name(record)
+        fleet.totals.add_bases(chunk.bases)
+        return esims
+
+    def _put(self, some: Packed) -> None:
+        """Put eSIMs behind all there are."""
+        self._fleet.esims.blocks.extend(some.blocks)
+        self._admitted.extend(some.admitted)
+        self._tracked &= some.tracked
 
     def _places(self) -> Iterator[Place]:
         """Yield the places of all eSIMs in the order of admission, by their keys."""
@@ -118,10 +125,20 @@ class Restoration:
     def _mark(self, waiting: set[bytes]) -> None:
         """Put those that wait beside the others, and mark each as what it is."""
         fleet = self._fleet
-        shown, over = _Packing(fleet.esims), _Packing(fleet.over)
+        shown: list[Esim] = []
+        over: list[Esim] = []
         for block in fleet.esims.taken_out():
             for esim in unpacked(block):
                 tracked = key_of(esim.key) not in waiting
-                (shown if tracked else over).add([esim._replace(tracked=tracked)])
-        shown.finish()
-        over.finish()
+                (shown if tracked else over).append(esim._replace(tracked=tracked))
+            _move(shown, fleet.esims, FULL)
+            _move(over, fleet.over, FULL)
+        _move(shown, fleet.esims, 1)
+        _move(over, fleet.over, 1)
+
+
+def _move(esims: list[Esim], to: PackedEsims, least: int) -> None:
+    """Move eSIMs to their place, a multiple of ``least``."""
+    count = len(esims) // least * least
+    to.blocks.extend(packed(esims[:count], to.deadline).blocks)
+    del esims[:count]

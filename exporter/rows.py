@@ -18,7 +18,7 @@ from exporter.records import Balance, Esim, Feed, Package, PartnerNotice, Record
 from exporter.storage import Row, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 LAYOUT = 1
 
@@ -88,6 +88,24 @@ def decode(row: Row) -> Record:
     # As _make() does, but for its look at the number of fields: the decoder has counted them.
     record: Record = tuple.__new__(kind.make, (*key, *fields[1:], row.version))
     return record
+
+
+def esims_of(rows: Sequence[Row]) -> list[Esim]:
+    """Return the eSIMs of rows that are eSIMs: as :func:`decode` does, in half the time.
+
+    Raises as it does.
+    """
+    read = _KINDS[Esim].read
+    esims: list[Esim] = []
+    for row in rows:
+        try:
+            layout, *fields = read(row.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise unreadable(row) from error
+        if layout != LAYOUT:
+            raise unreadable(row)
+        esims.append(tuple.__new__(Esim, (*row.key, *fields, row.version)))
+    return esims
 
 
 def unreadable(row: Row) -> StorageDamaged:

@@ -113,9 +113,13 @@ class StatusPages:
 
     async def watch(self) -> None:
         """Look at the counter of events, so that the overview can say how many come in."""
+        prepared = False
         while True:
             self._events.note(self._up, overview.total(self._parts.metrics.events))
             await asyncio.sleep(STEP)
+            if self._parts.intake.state and not prepared:  # a start need not wait for it
+                await self._pages.prepare()
+                prepared = True
 
     async def explain(self, error: HTTPException) -> Response:
         """Return a page in place of an error, for people with a browser."""

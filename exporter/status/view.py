@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -98,12 +99,18 @@ class Pages:
             "telemetry_path": telemetry_path,
             "version": exporter.__version__,
         }
-        # Compiled now: the first viewer's page must not keep webhooks waiting.
-        self._templates = {n: environment.get_template(n) for n in environment.list_templates()}
+        self._environment = environment
+
+    async def prepare(self) -> None:
+        """Compile all templates, one at a time: the first viewer's page must not wait for it."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)  # and keeps it
+            await asyncio.sleep(0)
 
     def answer(self, template: str, code: int = 200, **context: Any) -> Response:
         """Return a page made from a template."""
-        text = self._templates[template].render(now=self._clock(), path=request.path, **context)
+        found = self._environment.get_template(template)
+        text = found.render(now=self._clock(), path=request.path, **context)
         headers = {**_SECURITY, "Cache-Control": "no-store"}
         return Response(text, code, headers, content_type="text/html; charset=utf-8")
 

@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exporter.storage import Chunk, Row
+from exporter.storage import Chunk, Row, Table
 from exporter.storage.connection import transaction
-from exporter.storage.schema import BASES, SHAPES, base_key, describe, verified
+from exporter.storage.schema import BASES, SHAPES, base_key, checksum, describe, verified
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from exporter.storage import Table
     from exporter.storage.schema import Shape, Stored
 
 CHUNK_ROWS = 512
 
 
-def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[Chunk]:
-    """Yield all rows in the order of :class:`Table` and key, the bases last.
+def read(
+    connection: sqlite3.Connection, *, set_aside: bool = True, but: Table | None = None
+) -> Iterator[Chunk]:
+    """Yield all rows in the order of :class:`Table` and key, the bases last; none of ``but``.
 
     What is found damaged is reported, then moved aside, so that a row of the same key can be
     written, and the table is sealed as it is: damage is reported once. Without ``set_aside``
     nothing is changed. Raises ``sqlite3.Error``.
     """
     for table, shape in SHAPES.items():
-        yield from _read(connection, shape, partial(_rows, table), set_aside=set_aside)
+        if table != but:
+            rows = _esims if table is Table.ESIM else partial(_rows, table)
+            yield from _read(connection, shape, rows, set_aside=set_aside)
     yield from _read(connection, BASES, _amounts, set_aside=set_aside)
 
 
-def _rows(table: Table, found: Sequence[Stored]) -> Chunk:
-    if SHAPES[table].short:
-        key = SHAPES[table].key
-        return Chunk(rows=tuple([Row(table, key(row.parts), *row[1:]) for row in found]))
-    # As _make() does, but for its look at the number of fields.
-    return Chunk(rows=tuple([tuple.__new__(Row, (table, *row)) for row in found]))
-
-
-def _amounts(found: Sequence[Stored]) -> Chunk:
-    return Chunk(bases={base_key(row.parts): int(row.data) for row in found})
-
-
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """What was found in one table."""
 
     rows: int = 0
@@ -66,19 +58,59 @@ class _Tally:
         self.rows += len(raws)
         return good
 
+    def esims(self, raws: Sequence[Sequence[Any]]) -> list[Row]:
+        """Do the same with eSIMs, which are nearly all there is, in half the time."""
+        good: list[Row] = []
+        shape = SHAPES[Table.ESIM]
+        for raw in raws:
+            vendor, esim_id, version, crc, data, sound = raw
+            if sound and type(version) is int and type(data) is bytes:
+                try:
+                    key = (vendor.decode(), esim_id.decode())
+                except UnicodeDecodeError:
+                    self.damaged.append(raw)
+                    continue
+                if checksum(shape, key, version, data) == crc:
+                    # As _make() does, but for its look at the number of fields.
+                    good.append(tuple.__new__(Row, (Table.ESIM, key, version, data)))
+                    self.versions += version
+                    continue
+            self.damaged.append(raw)
+        self.rows += len(raws)
+        return good
+
+
+_Taken = Callable[[Tally, Sequence[Sequence[Any]]], Chunk]
+"""Sorts rows out, and makes a chunk of those that are good."""
+
+
+def _esims(tally: Tally, raws: Sequence[Sequence[Any]]) -> Chunk:
+    return Chunk(rows=tuple(tally.esims(raws)))
+
+
+def _rows(table: Table, tally: Tally, raws: Sequence[Sequence[Any]]) -> Chunk:
+    shape = SHAPES[table]
+    found = tally.sort_out(shape, raws)
+    return Chunk(rows=tuple([Row(table, shape.key(row.parts), *row[1:]) for row in found]))
+
+
+def _amounts(tally: Tally, raws: Sequence[Sequence[Any]]) -> Chunk:
+    found = tally.sort_out(BASES, raws)
+    return Chunk(bases={base_key(row.parts): int(row.data) for row in found})
+
 
 def _read(
     connection: sqlite3.Connection,
     shape: Shape,
-    chunk: Callable[[Sequence[Stored]], Chunk],
+    taken: _Taken,
     *,
     set_aside: bool,
 ) -> Iterator[Chunk]:
-    tally = _Tally()
+    tally = Tally()
     # A statement that is not closed would keep the lock when the connection is closed.
     with contextlib.closing(connection.execute(shape.scan)) as cursor:
         while raws := cursor.fetchmany(CHUNK_ROWS):
-            yield chunk(tally.sort_out(shape, raws))
+            yield taken(tally, raws)
     damage = [describe(shape, raw) + " and was left out" for raw in tally.damaged]
     damage += _compared(connection, shape, tally)
     if damage:
@@ -87,9 +119,17 @@ def _read(
         _set_aside(connection, shape, tally.damaged)
 
 
-def _compared(connection: sqlite3.Connection, shape: Shape, tally: _Tally) -> Iterator[str]:
+def sealed(connection: sqlite3.Connection, shape: Shape) -> tuple[int | None, int | None]:
+    """Return how many rows were committed to a table, and their versions added up.
+
+    ``None`` where that is lost. Raises ``sqlite3.Error``.
+    """
     query = "SELECT rows, versions FROM seal WHERE name = ?"
-    rows, versions = connection.execute(query, (shape.name,)).fetchone() or (None, None)
+    return connection.execute(query, (shape.name,)).fetchone() or (None, None)
+
+
+def _compared(connection: sqlite3.Connection, shape: Shape, tally: Tally) -> Iterator[str]:
+    rows, versions = sealed(connection, shape)
     if rows != tally.rows:
         yield f"table {shape.name} should hold {rows} rows and holds {tally.rows}"
     # The version of a damaged row may be what is damaged.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.blocks import FEWEST, FULL, MOST, Blocks
+from exporter.blocks import FEWEST, FULL, MOST, Block, Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +31,9 @@ class Named(Blocks[tuple[str, ...], Record]):
 
     def add_all(self, records: Iterable[Record]) -> None:
         ordered = list(records)
-        keys, dues = [record.key for record in ordered], [record.due for record in ordered]
-        self.extend(keys, ordered, dues)
+        for start in range(0, len(ordered), FULL):
+            some = ordered[start : start + FULL]
+            self.extend([Block([each.key for each in some], some, min(e.due for e in some))])
 
 
 def named(*numbers: int) -> list[Record]:
