@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
 import hypercorn.asyncio.run
@@ -23,7 +23,7 @@ from hypercorn.utils import parse_socket_addr
 from exporter.direct import WHOLE_BODY
 from exporter.gate import FAREWELL, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT
-from exporter.whole import ask, whole
+from exporter.whole import Manner, ask, lines, scope_of, whole
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,13 +32,17 @@ if TYPE_CHECKING:
     from hypercorn.events import Event
 
     from exporter.terms import Terms
-    from exporter.whole import Whole
+    from exporter.whole import Headers, Whole
 
 _UNSENT = 64 * 1024
 """Bytes a client may leave unread before it is waited for."""
 
 _MAX_READ = 16 * 1024
 """Bytes read at once: a head that arrives as a whole is at most this much longer."""
+
+
+_FAILURE: Final = ([(b"content-length", b"0"), (b"connection", b"close")], b"")
+"""What Hypercorn says with 500."""
 
 
 class ServerConfig(Config):
@@ -89,6 +93,7 @@ class Connection(TCPServer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._unsent: list[bytes] = []
+        self._manner = Manner(self._head, _FAILURE)
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -212,33 +217,30 @@ class Connection(TCPServer):
     async def _answer(self, request: Whole) -> None:
         await self.protocol_send(Updated(idle=False))
         protocol = self.protocol
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
+        connection = {
             "asgi": {"spec_version": "2.1", "version": "3.0"},
-            "method": "POST",
             "scheme": "https" if protocol.ssl else "http",
-            "path": request.path.decode("ascii"),
-            "raw_path": request.path,
-            "query_string": b"",
             "root_path": self.config.root_path,
-            "headers": request.headers,
             "client": protocol.client,
             "server": protocol.server,
-            "state": protocol.connection_state.copy(),
             "extensions": {WHOLE_BODY: {"body": request.body}},
         }
-        headers = self.config.response_headers("h11")
+        scope = scope_of(request, connection, protocol.connection_state)
         goes_on = False
         try:
             app = partial(self.app, sync_spawn=_never, call_soon=_never)
-            goes_on = await ask(app, scope, request.body, headers, self._write)
+            goes_on = await ask(app, scope, request.body, self._manner, self._write)
         except Exception:  # noqa: BLE001  # as Hypercorn does
             await self.config.log.exception("Error in ASGI Framework")
         if goes_on:
             await self.protocol_send(Updated(idle=True))
         else:
             self.leave_off()
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """Return the head of an answer, as h11 writes it: without a reason."""
+        ours = self.config.response_headers("h11")
+        return b"HTTP/1.1 %d \r\n%b" % (status, lines([*headers, *ours]))
 
     async def _close(self) -> None:
         end = self.loop.call_later(FAREWELL, self.give_way)

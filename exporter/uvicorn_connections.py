@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.config import Config
 from uvicorn.lifespan.on import LifespanOn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from exporter.direct import WHOLE_BODY
 from exporter.gate import BACKLOG, FAREWELL, GRACE, KEEP_ALIVE, MAX_HEAD, REFUSAL
 from exporter.tls import HANDSHAKE_TIMEOUT
+from exporter.whole import Manner, ask, lines, scope_of, whole
 
 if TYPE_CHECKING:
     import socket
@@ -25,8 +26,19 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from exporter.terms import Terms
+    from exporter.whole import Headers, Whole
 
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what clients do wrong is no news
+
+_FAILURE: Final = (
+    [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"21"),
+        (b"connection", b"close"),
+    ],
+    b"Internal Server Error",
+)
+"""What uvicorn says with 500."""
 
 _MALFORMED = b"400 Bad Request"
 _TOO_LARGE = b"431 Request Header Fields Too Large"
@@ -75,6 +87,14 @@ class _Connection(HttpToolsProtocol):
         """Whether what arrived last is nothing but a part of a head."""
         self._end: asyncio.TimerHandle | None = None
         """Gives up on a client that does not send, or does not read."""
+        self._parsing = False
+        """Whether the parser is somewhere in a request."""
+        self._answer: asyncio.Task[None] | None = None
+        """Answers a request that arrived whole; what arrives meanwhile waits."""
+        self._unread = b""
+        self._manner = Manner(self._head_of, _FAILURE)
+        self._last = False
+        """Whether the connection ends with the answer that is under way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let the connection in, or turn it away."""
@@ -100,12 +120,26 @@ class _Connection(HttpToolsProtocol):
         """Take a part of a request."""
         if self.transport.is_closing():
             return
+        if self._answer:
+            self._put_off(data)
+            return
+        if len(data) <= MAX_HEAD and self._rests and (request := whole(data)):
+            self._stop_waiting()
+            self._unset_keepalive_if_required()
+            self._gate.waits(self, idle=False)
+            self._answer = self.loop.create_task(self._answered(request))
+            return
         self._all_head = not self._in_body
         super().data_received(data)
         if self._all_head and not self.transport.is_closing():
             self._head += len(data)
             if self._head > MAX_HEAD:
                 self._refuse(_TOO_LARGE)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's says so
+        """Return whether an answer is still to be written to a client that sends no more."""
+        self._last = True
+        return self._answer is not None and self.scheme == "http"
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the first line."""
@@ -120,6 +154,7 @@ class _Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to measure the head."""
         self._measured = 0
+        self._parsing = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -131,7 +166,7 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Begin to wait for another head."""
-        self._in_body = False
+        self._in_body = self._parsing = False
         self._head = 0
         cycle = self.cycle
         if not cycle.waiting_for_100_continue:  # and where it was begun, nobody looks any more
@@ -157,6 +192,9 @@ class _Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End when the request in flight is answered."""
+        self._last = True
+        if self._answer:
+            return
         super().shutdown()
         if self.transport.is_closing():
             self._close()
@@ -170,6 +208,58 @@ class _Connection(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         """Answer as if nothing had been asked for; what follows is not HTTP any more."""
         self.cycle.keep_alive = False
+
+    @property
+    def _rests(self) -> bool:
+        """Return whether nothing of a request was read, or is still to be answered."""
+        answered = self.cycle is None or self.cycle.response_complete
+        return not self._parsing and answered and not self._last
+
+    def _put_off(self, data: bytes) -> None:
+        self._unread += data
+        if len(self._unread) > MAX_HEAD:
+            self.flow.pause_reading()
+
+    async def _answered(self, request: Whole) -> None:
+        """Answer a request, and go on with what arrived meanwhile."""
+        connection = {
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "client": self.client,
+            "server": self.server,
+            "extensions": {WHOLE_BODY: {"body": request.body}},
+        }
+        scope = scope_of(request, connection, self.app_state)
+        goes_on = False
+        try:
+            goes_on = await ask(self.app, scope, request.body, self._manner, self._write)
+        except Exception:
+            self.logger.exception("Exception in ASGI application")
+        self._answer = None
+        if self.transport.is_closing():
+            return
+        if self._last or not goes_on:
+            self._close()
+            return
+        self._gate.waits(self, idle=True)
+        self._wait()
+        self.flow.resume_reading()
+        if unread := self._unread:
+            self._unread = b""
+            self.data_received(unread)
+
+    async def _write(self, data: bytes) -> None:
+        await self.flow.drain()
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def _head_of(self, status: int, headers: Headers) -> bytes:
+        """Return the head of an answer, as uvicorn writes it."""
+        said = [*self.server_state.default_headers, *headers]
+        if self._last and (b"connection", b"close") not in headers:
+            said.append((b"connection", b"close"))
+        return STATUS_LINE[status] + lines(said)
 
     def _measure(self, size: int) -> None:
         self._measured += size

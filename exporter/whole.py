@@ -66,17 +66,26 @@ def whole(data: bytes) -> Whole | None:
     return Whole(path, headers, body)
 
 
+class Manner(NamedTuple):
+    """How a server answers."""
+
+    head: Callable[[int, Headers], bytes]
+    """Makes the head of an answer from its status and what the application says."""
+    failure: tuple[Headers, bytes]
+    """What is said with 500 where the application fails: headers and a body."""
+
+
 async def ask(
     app: Callable[..., Awaitable[None]],
     scope: dict[str, Any],
     body: bytes,
-    more_headers: Headers,
+    manner: Manner,
     write: Callable[[bytes], Awaitable[None]],
 ) -> bool:
     """Let an ASGI application answer a request that was read, and write its answer.
 
-    ``more_headers`` go with it. Return whether the connection may go on: where there is no
-    answer, what Hypercorn says then is written. Raises what the application does, likewise.
+    Return whether the connection may go on: where there is no answer, the server's own for that
+    is written. Raises what the application does, likewise.
     """
     unread = [{"type": "http.request", "body": body, "more_body": False}]
     start: dict[str, Any] | None = None
@@ -94,10 +103,10 @@ async def ask(
             return
         data = message.get("body", b"")
         if start and not begun:
-            headers = [*start["headers"], *more_headers]
+            headers = start["headers"]
             if not any(name.lower() == b"content-length" for name, _ in headers):
                 raise ValueError("an answer does not say its length")
-            data = head(start["status"], headers) + data
+            data = manner.head(start["status"], headers) + data
             begun = True
         if data:
             await write(data)
@@ -106,12 +115,26 @@ async def ask(
         await app(scope, receive, send)
     finally:
         if not begun:
-            closing = [(b"content-length", b"0"), (b"connection", b"close")]
-            await write(head(HTTPStatus.INTERNAL_SERVER_ERROR, [*closing, *more_headers]))
+            headers, text = manner.failure
+            await write(manner.head(HTTPStatus.INTERNAL_SERVER_ERROR, headers) + text)
     return begun
 
 
-def head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the head of an answer, as h11 writes it: without a reason."""
-    fields = b"".join([b"%b: %b\r\n" % field for field in headers])
-    return b"HTTP/1.1 %d \r\n%b\r\n" % (status, fields)
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return headers as they are written, with the empty line behind them."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers]) + b"\r\n"
+
+
+def scope_of(request: Whole, connection: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Return the scope of a request, given what is the same for all of its connection."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": request.path.decode("ascii"),
+        "raw_path": request.path,
+        "query_string": b"",
+        "headers": request.headers,
+        "state": state.copy(),
+        **connection,
+    }

@@ -11,14 +11,15 @@ import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from running import SECRET, SUCCESS, USAGE, WAIT, Serving, connect, serving
+from running import HTTP_SERVERS, SECRET, SUCCESS, USAGE, WAIT, Serving, connect, serving
 
 from exporter.vendors import roamify
-from exporter.whole import Whole, ask, whole
+from exporter.whole import Manner, Whole, ask, lines, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LENGTH = re.compile(rb"(?is)content-length: (\d+)(?=\r\n.*?\r\n\r\n|\r\n\r\n)")
 _DATE = re.compile(rb"(?im)^date: .*\r\n")
 
 PLAIN = (
@@ -112,9 +113,12 @@ def test_where_there_is_any_doubt_nothing_is(old: bytes, new: bytes) -> None:
 # How it is answered
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("whole"), "--webhook.max-body-bytes=4096") as process:
+@pytest.fixture(scope="module", params=HTTP_SERVERS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
+    flags = (f"--web.server={request.param}", "--webhook.max-body-bytes=4096")
+    with serving(tmp_path_factory.mktemp("whole"), *flags) as process:
         yield process
 
 
@@ -134,12 +138,24 @@ def exchanged(connection: socket.socket, data: bytes, count: int = 1) -> bytes:
     """Send something and return that many answers, but for their dates."""
     connection.sendall(data)
     answers = b""
-    while answers.count(b"\r\n\r\n") < count or not answers.endswith(b"\n"):
+    while complete(answers) < count:
         received = connection.recv(65536)
         answers += received
         if not received:
             break
     return _DATE.sub(b"", answers)
+
+
+def complete(answers: bytes) -> int:
+    """Return how many answers are there to their end."""
+    count = 0
+    while found := _LENGTH.search(answers):
+        end = answers.index(b"\r\n\r\n", found.start()) + 4 + int(found[1])
+        if len(answers) < end:
+            break
+        answers = answers[end:]
+        count += 1
+    return count
 
 
 ANSWERS = {
@@ -162,7 +178,7 @@ def test_both_ways_answer_the_same(server: Serving, case: str) -> None:
     with connect(server.public) as short, connect(server.public) as long:
         answers = {exchanged(short, data), exchanged(long, other)}
     assert len(answers) == 1
-    assert answers.pop().startswith(b"HTTP/1.1 %d \r\n" % code)
+    assert answers.pop().startswith(b"HTTP/1.1 %d " % code)
 
 
 def test_both_ways_take_turns_on_one_connection(server: Serving) -> None:
@@ -174,6 +190,35 @@ def test_both_ways_take_turns_on_one_connection(server: Serving) -> None:
         connection.sendall(short[:-10])
         assert exchanged(connection, short[-10:]).endswith(SUCCESS + b"\n")
         assert exchanged(connection, short).endswith(SUCCESS + b"\n")
+
+
+def test_the_middle_of_a_request_is_never_taken_for_another(server: Serving) -> None:
+    short, other = delivery(USAGE), b"GET /nothing HTTP/1.1\r\nHost: exporter\r\nX-A: "
+    long = delivery(USAGE, b"TE: trailers")
+    for before in (b"", long, short):
+        with connect(server.public) as connection:
+            connection.sendall(long[:-9])
+            connection.sendall(long[-9:] + other)
+            assert exchanged(connection, b"").endswith(SUCCESS + b"\n")
+            # All that was sent of it so far ends in the middle of a header.
+            assert b" 404 " in exchanged(connection, short.partition(b"\r\n")[0] + b"\r\n\r\n")
+        with connect(server.public) as connection:
+            connection.sendall(before + other)
+            if before:
+                assert exchanged(connection, b"").endswith(SUCCESS + b"\n")
+            assert exchanged(connection, short).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+
+
+def test_what_arrives_before_the_answer_waits_for_it(server: Serving) -> None:
+    short, long = delivery(USAGE), delivery(USAGE, b"TE: trailers")
+    for second in (short, long, short[:50], short * 200):
+        with connect(server.public) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for data in (short, second):  # as two segments, as nearly always
+                connection.sendall(data)
+            rest = short[50:] if second == short[:50] else b""
+            count = 1 + max(1, second.count(b"POST"))
+            assert exchanged(connection, rest, count).count(SUCCESS) == count
 
 
 def test_the_last_answer_is_written_where_the_client_sends_no_more(server: Serving) -> None:
@@ -189,7 +234,7 @@ def test_the_last_answer_is_written_where_the_client_sends_no_more(server: Servi
 
 def test_requests_on_the_short_way_are_counted_as_others(server: Serving) -> None:
     counted = 'http_requests_total{code="200",handler="/webhooks/roamify",method="POST"}'
-    before = server.own()[counted]
+    before = server.own().get(counted, 0)
     with connect(server.public) as connection:
         for _ in range(3):
             exchanged(connection, delivery(USAGE))
@@ -199,7 +244,12 @@ def test_requests_on_the_short_way_are_counted_as_others(server: Serving) -> Non
 # Applications that do not answer as they should
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
-FAILED = b"HTTP/1.1 500 \r\ncontent-length: 0\r\nconnection: close\r\na: b\r\n\r\n"
+FAILURE = ([(b"content-length", b"5")], b"sorry")
+FAILED = b"500 content-length: 5\r\n\r\nsorry"
+
+
+def head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    return b"%d " % status + lines(headers)
 
 
 async def asked(*messages: dict[str, Any], raises: bool = False) -> tuple[bytes, bool | None]:
@@ -218,7 +268,7 @@ async def asked(*messages: dict[str, Any], raises: bool = False) -> tuple[bytes,
 
     goes_on = None
     with suppress(RuntimeError, ValueError):
-        goes_on = await ask(app, {}, b"body", [(b"a", b"b")], write)
+        goes_on = await ask(app, {}, b"body", Manner(head, FAILURE), write)
     return b"".join(written), goes_on
 
 
@@ -226,7 +276,7 @@ async def test_an_answer_in_parts_is_written_as_it_comes() -> None:
     parts = [
         {"type": "http.response.body", "body": part, "more_body": True} for part in (b"o", b"k")
     ]
-    answer = b"HTTP/1.1 200 \r\ncontent-length: 2\r\na: b\r\n\r\nok"
+    answer = b"200 content-length: 2\r\n\r\nok"
     assert await asked(START, *parts, {"type": "http.response.body"}) == (answer, True)
 
 
