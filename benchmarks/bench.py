@@ -66,6 +66,8 @@ class Profile:
     start_sizes: tuple[int, ...] = (100_000, 1_000_000)
     growth_sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     growth_events: int = 10_000
+    left_out: tuple[str, ...] = ()
+    """Figures that are measured only where they are named."""
 
 
 FULL: Final = Profile("full")
@@ -79,16 +81,18 @@ SHORT: Final = Profile(
     client_scrapes=1,
     groups=2_000,
     push_rounds=2,
-    push_seconds=2.0,
+    push_seconds=1.0,
     latency_rounds=2,
-    latency_seconds=3.0,
+    latency_seconds=2.0,
     burst=5_000,
-    memory_esims=2_000,
+    memory_esims=1_000,
     starts=2,
     start_sizes=(10_000,),
     growth_sizes=(2_000, 10_000),
     growth_events=2_000,
+    left_out=("R1", "R2"),
 )
+"""Of all figures of one process, in less than two minutes."""
 
 TINY: Final = Profile(
     "tiny",

@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     profile = _PROFILES[args.profile]
     if args.esims:
         profile = replace(profile, name=f"{profile.name}, --esims", esims=args.esims)
+    figures = args.figures or [name for name in FIGURES if name not in profile.left_out]
     signal.signal(signal.SIGTERM, _interrupt)
     others = busy()
     pin_load()
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=args.cache, prefix="bench-") as folder:
         bench = Bench(profile, args.tree.resolve(), Path(folder), args.storages)
         try:
-            rows = tuple(_measured(bench, args.figures))
+            rows = tuple(_measured(bench, figures))
         except KeyboardInterrupt:
             sys.stderr.write("interrupted; nothing is written\n")
             return 130
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description="Measure the exporter side by side with its peers."
     )
-    parser.add_argument("figures", nargs="*", default=list(FIGURES), metavar="FIGURE")
+    parser.add_argument("figures", nargs="*", metavar="FIGURE")
     parser.add_argument("--profile", choices=_PROFILES, default=FULL.name)
     parser.add_argument("--esims", type=int, help="another size of the fleet of S1 to S9")
     parser.add_argument("--tree", type=Path, default=ROOT, help="checkout to be measured")
