@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter import heap, logs
+from exporter import heap, helpers, logs
 from exporter.administration import Administration
 from exporter.api.endpoints import ROOT
 from exporter.api.routes import Api
@@ -251,7 +251,7 @@ class Exporter:
         rejected: list[Row] = []
         damage = 0
         with heap.filling():
-            async for chunk in await restoration.with_help(self._storage):
+            async for chunk in await helpers.load(self._storage, restoration):
                 for line in chunk.notes:
                     log.warning("storage noted", extra=fields(note=line))
                 for line in chunk.damaged:

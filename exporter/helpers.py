@@ -7,22 +7,27 @@ on them: where one is lost, or finds something damaged, all is read again withou
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import pickle  # what is read with it was written by this program
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from exporter.aggregates import Aggregates
 from exporter.helper import SIZE, Job, encode, from_wire
+from exporter.packing import Help
+from exporter.storage import DivisibleStorage, Table
 
 if TYPE_CHECKING:
-    from exporter.expiry import Retention
+    from collections.abc import AsyncIterator
+
     from exporter.helper import Sums
     from exporter.packing import Packed
-    from exporter.storage import Division
+    from exporter.restoration import Restoration
+    from exporter.storage import Chunk, Division, Storage
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +43,28 @@ _BUFFER = 1 << 20
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-class Help(NamedTuple):
-    """What others did."""
+async def load(
+    storage: Storage, restoration: Restoration, count: int | None = None
+) -> AsyncIterator[Chunk]:
+    """Return the chunks that are to be taken, after others took what they could.
 
-    processes: int
-    packed: list[Packed]
-    """In the order of keys."""
-    totals: Aggregates
-    rows: int
-    versions: int
-    """Of the rows, added up."""
+    They are ``count`` processes, as many as is of use where it is not given. Raises as
+    :meth:`exporter.storage.Storage.load` does.
+    """
+    if isinstance(storage, DivisibleStorage):
+        division = await storage.division()
+        done = await _helped(division, restoration, count) if division else None
+        if done:
+            restoration.join(done)
+            return storage.load(but=Table.ESIM)
+    return storage.load()
 
 
-async def pack_elsewhere(
-    division: Division, retention: Retention, vendors: tuple[str, ...], count: int | None = None
-) -> Help | None:
-    """Let ``count`` others read and pack all eSIMs; as many as is of use where it is not given.
+async def _helped(division: Division, restoration: Restoration, count: int | None) -> Help | None:
+    """Let others read and pack all eSIMs.
 
-    Returns ``None`` where it is of none, or something is lost or damaged: they are to be read here.
+    Returns ``None`` where that is of no use, or something is lost or damaged: all is to be read
+    here.
     """
     if count is None:
         count = min(MOST, processors(), division.rows // FEW)
@@ -63,23 +72,23 @@ async def pack_elsewhere(
             return None
     if not count:
         return None
-    firsts = [division.rows * share // count for share in range(count)]
-    untils = [*firsts[1:], division.rows]
-    path = str(division.path)
+    retention, vendors = restoration.retention, restoration.vendors
+    firsts = [division.rows * share // count for share in range(count + 1)]
     jobs = [
-        Job(path, at, until - at, retention, vendors)
-        for at, until in zip(firsts, untils, strict=True)
+        Job(str(division.path), first, until - first, retention, vendors)
+        for first, until in itertools.pairwise(firsts)
     ]
-    parts = await asyncio.gather(*map(_done, jobs))
-    whole = Help(count, [], Aggregates(vendors), 0, 0)
-    for part in parts:
+    whole = Help(count, [], Aggregates(vendors))
+    rows = versions = 0
+    for part in await asyncio.gather(*map(_done, jobs)):
         if part is None:
             log.warning("a process that helps to load is lost, it is done without")
             return None
-        whole.packed.extend(part.packed)
-        whole.totals.join(part.totals)
-        whole = whole._replace(rows=whole.rows + part.rows, versions=whole.versions + part.versions)
-    if (whole.rows, whole.versions) != (division.rows, division.versions):
+        packed, (more, their_versions, totals) = part
+        whole.packed.extend(packed)
+        whole.totals.join(totals)
+        rows, versions = rows + more, versions + their_versions
+    if (rows, versions) != (division.rows, division.versions):
         return None  # whoever reads it here says what is damaged
     return whole
 
@@ -97,7 +106,7 @@ def processors(quota_file: Path = _QUOTA) -> int:
     return min(count or 1, max(1, quota // period))
 
 
-async def _done(job: Job) -> Help | None:
+async def _done(job: Job) -> tuple[list[Packed], Sums] | None:
     """Let a process do a job; ``None`` where it is lost."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -125,8 +134,7 @@ async def _done(job: Job) -> Help | None:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-    rows, versions, totals = sums
-    return Help(1, packed, totals, rows, versions)
+    return packed, sums
 
 
 async def _received(stream: asyncio.StreamReader) -> bytes:

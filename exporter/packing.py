@@ -33,6 +33,15 @@ class Packed(NamedTuple):
         return chain.from_iterable(map(unpacked, self.blocks))
 
 
+class Help(NamedTuple):
+    """All eSIMs of a storage, as other processes packed them."""
+
+    processes: int
+    packed: list[Packed]
+    """In the order of keys."""
+    totals: Aggregates
+
+
 class Packer:
     """Packs stored eSIMs, and adds them up."""
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from exporter.blocks import FULL
 from exporter.fleet import Fleet
-from exporter.helpers import pack_elsewhere
 from exporter.packed import key_of, unpacked
 from exporter.packing import Packer, packed
 from exporter.records import Esim, Package, Tombstone
 from exporter.rows import decode
-from exporter.storage import DivisibleStorage, Table
+from exporter.storage import Table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
+    from exporter.expiry import Retention
     from exporter.fleet import Policy
     from exporter.newest import Place
     from exporter.packed import PackedEsims
-    from exporter.packing import Packed
+    from exporter.packing import Help, Packed
     from exporter.shards import Shard
-    from exporter.storage import Chunk, Row, Storage
+    from exporter.storage import Chunk, Row
 
 
 class Restoration:
@@ -37,32 +37,26 @@ class Restoration:
         self._admitted = array("Q")
         """Of all eSIMs, in the order of their keys."""
         self.helpers = 0
-        """Processes that read and packed all eSIMs."""
+        """Processes that read and packed all eSIMs; 0 where it was done here."""
         self._tracked = True
         """Whether all of them are stored as eSIMs with series."""
 
-    async def with_help(self, storage: Storage, count: int | None = None) -> AsyncIterator[Chunk]:
-        """Return what is to be taken from a storage, after others took what they could.
+    @property
+    def retention(self) -> Retention:
+        """Return by what it is said when something of an eSIM is next due."""
+        return self._fleet.policy.retention
 
-        They are ``count`` processes, as many as is of use where it is not given. Raises as
-        :meth:`exporter.storage.Storage.load` does.
-        """
-        if isinstance(storage, DivisibleStorage) and await self._helped(storage, count):
-            return storage.load(but=Table.ESIM)
-        return storage.load()
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """Return the vendors that have sums from the start."""
+        return tuple(self._fleet.totals.vendors)
 
-    async def _helped(self, storage: DivisibleStorage, count: int | None) -> bool:
-        """Return whether all eSIMs are there because other processes read and packed them."""
-        retention, vendors = self._fleet.policy.retention, tuple(self._fleet.totals.vendors)
-        division = await storage.division()
-        done = await pack_elsewhere(division, retention, vendors, count) if division else None
-        if done is None:
-            return False
-        self.helpers = done.processes
-        for some in done.packed:
+    def join(self, help_: Help) -> None:
+        """Take over all eSIMs, which others have packed; no chunk has them."""
+        for some in help_.packed:
             self._put(some)
-        self._fleet.totals.join(done.totals)
-        return True
+        self._fleet.totals.join(help_.totals)
+        self.helpers = help_.processes
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.

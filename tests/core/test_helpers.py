@@ -24,7 +24,7 @@ from exporter.exposition import Exposition
 from exporter.families import Identity
 from exporter.fleet import Fleet, Policy
 from exporter.helper import Job, encode
-from exporter.helpers import processors
+from exporter.helpers import load, processors
 from exporter.rejections import Rejections
 from exporter.restoration import Restoration
 from exporter.state import State
@@ -87,7 +87,7 @@ async def loaded(
     restoration = Restoration(policy or Policy(), VENDORS)
     damage: list[str] = []
     try:
-        async for chunk in await restoration.with_help(storage, count):
+        async for chunk in await load(storage, restoration, count):
             restoration.take(chunk)
             damage += chunk.damaged
     finally:
