@@ -112,16 +112,15 @@ class VendorTotals:
         self._hours: dict[int, int] = {}
         """The same by the hour, so that counting the stale ones takes few steps."""
 
-    def add(self, esims: Iterable[Esim], sign: int) -> None:
-        """Add (``sign`` 1) or take out (-1) eSIMs."""
-        for esim in esims:
-            self.statuses[esim.status] += sign
-            if esim.status is Status.ACTIVATED:
-                _count(self._seconds, esim.received, sign)
-                _count(self._hours, esim.received // _HOUR, sign)
+    def add(self, esim: Esim, sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) an eSIM."""
+        self.statuses[esim.status] += sign
+        if esim.status is Status.ACTIVATED:
+            _count(self._seconds, esim.received, sign)
+            _count(self._hours, esim.received // _HOUR, sign)
 
     def add_many(self, esims: Sequence[Esim]) -> None:
-        """Add eSIMs, many in less time."""
+        """Add eSIMs, in less time each."""
         for status, number in Counter([esim.status for esim in esims]).items():
             self.statuses[status] += number
         active = [esim.received for esim in esims if esim.status is Status.ACTIVATED]
@@ -166,13 +165,27 @@ class Aggregates:
     def replace(self, before: Esim | None, after: Esim | None) -> None:
         """Count ``after`` instead of ``before``."""
         if before:
-            self._add((before,), -1)
+            self._add(before, -1)
         if after:
-            self._add((after,), 1)
+            self._add(after, 1)
 
-    def add(self, esims: Iterable[Esim]) -> None:
-        """Count many: as :meth:`replace` does for one."""
-        self._add(esims, 1)
+    def add_many(self, esims: Iterable[Esim]) -> None:
+        """Count eSIMs that were not there, in less time each than :meth:`replace`."""
+        of_vendors: defaultdict[str, list[Esim]] = defaultdict(list)
+        of_packages: defaultdict[PackageKey, list[Use]] = defaultdict(list)
+        locations = self.locations
+        for esim in esims:
+            vendor = esim.vendor
+            of_vendors[vendor].append(esim)
+            for allowance in esim.allowances:
+                of_packages[vendor, allowance.package_id].append((allowance, esim))
+                for location, amount in allowance.peaks:
+                    at = (vendor, location)
+                    locations[at] = locations.get(at, 0) + amount
+        for vendor, those in of_vendors.items():
+            self._vendor(vendor).add_many(those)
+        for key, uses in of_packages.items():
+            self._package(key).add(uses, 1)
 
     def join(self, other: Aggregates) -> None:
         """Add the sums over other eSIMs."""
@@ -196,25 +209,14 @@ class Aggregates:
             else:
                 self.locations[vendor, name] = self.locations.get((vendor, name), 0) + amount
 
-    def _add(self, esims: Iterable[Esim], sign: int) -> None:
-        of_vendors: defaultdict[str, list[Esim]] = defaultdict(list)
-        of_packages: defaultdict[PackageKey, list[Use]] = defaultdict(list)
-        locations = self.locations
-        for esim in esims:
-            vendor = esim.vendor
-            of_vendors[vendor].append(esim)
-            for allowance in esim.allowances:
-                of_packages[vendor, allowance.package_id].append((allowance, esim))
-                for location, amount in allowance.peaks:
-                    at = (vendor, location)
-                    locations[at] = locations.get(at, 0) + sign * amount
-        for vendor, those in of_vendors.items():
-            if sign > 0 and len(those) > 1:
-                self._vendor(vendor).add_many(those)
-            else:
-                self._vendor(vendor).add(those, sign)
-        for key, uses in of_packages.items():
-            self._package(key).add(uses, sign)
+    def _add(self, esim: Esim, sign: int) -> None:
+        vendor, locations = esim.vendor, self.locations
+        self._vendor(vendor).add(esim, sign)
+        for allowance in esim.allowances:
+            self._package((vendor, allowance.package_id)).add(((allowance, esim),), sign)
+            for location, amount in allowance.peaks:
+                at = (vendor, location)
+                locations[at] = locations.get(at, 0) + sign * amount
 
     def _vendor(self, vendor: str) -> VendorTotals:
         if vendor not in self.vendors:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.blocks import FULL, Block
-from exporter.packed import key_of, record_of, unpacked
+from exporter.packed import key_of, record_of
 from exporter.rows import esims_of
 from exporter.shelf import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from exporter.aggregates import Aggregates
     from exporter.records import Esim
@@ -27,10 +26,6 @@ class Packed(NamedTuple):
     """Their places in the order of admission, in the order of their keys."""
     tracked: bool
     """Whether all of them are stored as eSIMs with series."""
-
-    def esims(self) -> Iterator[Esim]:
-        """Yield them."""
-        return chain.from_iterable(map(unpacked, self.blocks))
 
 
 class Help(NamedTuple):
@@ -56,7 +51,7 @@ class Packer:
         Raises ``StorageDamaged`` when a row is of a layout this version does not know.
         """
         esims = esims_of(rows)
-        self.totals.add(esims)
+        self.totals.add_many(esims)
         return packed(esims, self._deadline)
 
 

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from exporter.errors import SettingsError
-from exporter.settings.sources import hint, read_document
+from exporter.settings.sources import hint
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -171,6 +171,8 @@ class WebConfig(BaseModel):
 
 def read_web_config(path: Path) -> WebConfig:
     """Read a file. Raises ``SettingsError`` with one line a problem; none repeats a hash."""
+    from exporter.settings.document import read_document  # noqa: PLC0415  # few have a file
+
     document = read_document(path)
     try:
         return WebConfig.model_validate(document or {}, context={"folder": path.parent})

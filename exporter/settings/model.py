@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from exporter.settings.fields import (
     AUTO,
@@ -266,7 +265,7 @@ class RoamifySettings(_Group):
     )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Receive signed webhook events about travel eSIMs and serve them as Prometheus metrics.
 
     Every flag is also an environment variable, named behind its description, and a key of the
@@ -274,7 +273,7 @@ class Settings(BaseSettings):
     the environment over the file. Durations are written as in Prometheus: 500ms, 1h30m, 30d.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     config: ConfigSettings = Field(default_factory=ConfigSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -287,18 +286,6 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     roamify: RoamifySettings = Field(default_factory=RoamifySettings)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what is given, never the environment of the process."""
-        return (init_settings,)
 
     @model_validator(mode="after")
     def _signed_unless_said_otherwise(self) -> Self:

@@ -1,9 +1,9 @@
 """Where the values of options come from: the command line, the environment and a YAML file.
 
 Each reader returns texts as they were given, together with the name the user knows them by,
-and one line for each thing it could not make sense of. pydantic-settings' own readers are
-not used: its flags would offer the secret on the command line, and its environment reader
-cannot tell the ``_`` in ``LISTEN_ADDRESS`` from nesting and overlooks misspelt names.
+and one line for each thing it could not make sense of. Those of pydantic-settings would not do:
+its flags would offer the secret on the command line, and its environment reader cannot tell the
+``_`` in ``LISTEN_ADDRESS`` from nesting and overlooks misspelt names.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ import argparse
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import yaml
+from typing import TYPE_CHECKING, NoReturn
 
 from exporter.errors import SettingsError
 from exporter.settings.options import PREFIX, Option, Source
@@ -78,6 +76,8 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
     Every value is taken as the text it is written as (YAML would read ``1:30`` as 90).
     Raises ``SettingsError`` when the file cannot be read or is not such a file.
     """
+    from exporter.settings.document import read_document  # noqa: PLC0415  # few have a file
+
     known = {option.key: option for option in options}
     values: Values = {}
     problems: list[str] = []
@@ -149,41 +149,6 @@ def hint(name: str, known: Collection[str]) -> str:
     """Return a question to add to the complaint about a name that is not known."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return f", did you mean {close[0]}?" if close else ""
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads every scalar as text, except null, and refuses a key that is given twice."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - how PyYAML is told that no scalar is special
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
-
-
-def read_document(path: Path) -> object:
-    """Read a YAML file, every scalar but null as text. Raises ``SettingsError``."""
-    try:
-        return yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - derived from the safe loader
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror or error}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SettingsError(f"{path}{place}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError:
-        raise SettingsError(f"{path}: not valid YAML: not text in UTF-8") from None
 
 
 def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str, object]:

@@ -80,11 +80,14 @@ async def fill(path: Path, count: int, policy: Policy | None = None) -> None:
 
 
 async def loaded(
-    path: Path, count: int | None, policy: Policy | None = None
+    path: Path,
+    count: int | None,
+    policy: Policy | None = None,
+    vendors: tuple[str, ...] = VENDORS,
 ) -> tuple[Fleet, int, list[str]]:
     """Load with so many helpers; return the fleet, how many helped, and the damage."""
     storage = await SqliteStorage.open(path)
-    restoration = Restoration(policy or Policy(), VENDORS)
+    restoration = Restoration(policy or Policy(), vendors)
     damage: list[str] = []
     try:
         async for chunk in await load(storage, restoration, count):
@@ -144,6 +147,15 @@ async def test_a_cap_that_has_changed_is_obeyed(path: Path) -> None:
         alone, _, _ = await loaded(path, 0, policy)
         assert helpers == 3
         assert looks(helped) == looks(alone)
+
+
+async def test_a_vendor_that_is_not_known_any_more_is_counted(path: Path) -> None:
+    await fill(path, MANY)
+    every, _, _ = await loaded(path, 0)
+    for count in (0, 2):
+        fleet, _, _ = await loaded(path, count, vendors=VENDORS[1:])
+        assert fleet.totals.vendors.keys() == set(VENDORS)
+        assert looks(fleet) == looks(every)
 
 
 async def test_a_fleet_that_was_loaded_with_help_goes_on_as_another(path: Path) -> None:
