@@ -11,23 +11,28 @@ import itertools
 import logging
 import os
 import pickle  # what is read with it was written by this program
+import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.aggregates import Aggregates
 from exporter.helper import SIZE, Job, encode, from_wire
+from exporter.logs import fields
 from exporter.packing import Help
 from exporter.storage import DivisibleStorage, Table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+    from typing import IO
 
     from exporter.helper import Sums
     from exporter.packing import Packed
     from exporter.restoration import Restoration
     from exporter.storage import Chunk, Division, Storage
+
+    _Part = tuple[list[Packed], Sums]
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +42,10 @@ MOST = 4
 FEW = 10_000
 """Rows that are packed here in the time that it takes to start a process."""
 
-_BUFFER = 1 << 20
-"""Bytes that are taken in before somebody looks at them; about a chunk."""
+_PIPE = 1 << 20
+"""Bytes that a process is ahead of this one, at most: the most that anybody may have."""
+
+_LOST = "a process has ended too soon"
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -78,13 +85,14 @@ async def _helped(division: Division, restoration: Restoration, count: int | Non
         Job(str(division.path), first, until - first, retention, vendors)
         for first, until in itertools.pairwise(firsts)
     ]
+    try:
+        parts = await _parts(jobs)
+    except (OSError, EOFError) as error:
+        log.warning("no help to load, it is done without", extra=fields(error=error))
+        return None
     whole = Help(count, [], Aggregates(vendors))
     rows = versions = 0
-    for part in await asyncio.gather(*map(_done, jobs)):
-        if part is None:
-            log.warning("a process that helps to load is lost, it is done without")
-            return None
-        packed, (more, their_versions, totals) = part
+    for packed, (more, their_versions, totals) in parts:
         whole.packed.extend(packed)
         whole.totals.join(totals)
         rows, versions = rows + more, versions + their_versions
@@ -106,37 +114,54 @@ def processors(quota_file: Path = _QUOTA) -> int:
     return min(count or 1, max(1, quota // period))
 
 
-async def _done(job: Job) -> tuple[list[Packed], Sums] | None:
-    """Let a process do a job; ``None`` where it is lost."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "exporter.helper"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_BUFFER,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # the same modules
-            start_new_session=True,  # Ctrl-C is for this process alone
-        )
-    except OSError:
-        return None
-    assert process.stdin
-    assert process.stdout
-    packed = []
-    try:
-        process.stdin.write(encode(job))
-        process.stdin.close()
-        while content := await _received(process.stdout):
-            packed.append(from_wire(content))
-        sums: Sums = pickle.loads(await _received(process.stdout))  # noqa: S301  # see its import
-    except (OSError, asyncio.IncompleteReadError):
-        return None
-    finally:
-        with suppress(ProcessLookupError):
+async def _parts(jobs: list[Job]) -> list[_Part]:
+    """Let a process do each job, and return what it gives.
+
+    Raises ``OSError`` where one cannot be begun, and ``EOFError`` where one is lost. None is left
+    then, nor where it is cancelled.
+    """
+    with ExitStack() as stack:
+        outs = [stack.enter_context(_begun(job)) for job in jobs]
+        # In threads: to read such amounts in the event loop would take as long as to pack them.
+        return await asyncio.gather(*[asyncio.to_thread(_part, out) for out in outs])
+
+
+@contextmanager
+def _begun(job: Job) -> Iterator[IO[bytes]]:
+    """Begin a process that does a job; gives where its result is read."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "exporter.helper"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pipesize=_PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},  # the same modules
+        start_new_session=True,  # Ctrl-C is for this process alone
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            with suppress(BrokenPipeError), process.stdin as job_in:  # whoever reads notices
+                job_in.write(encode(job))
+            yield process.stdout
+        finally:
             process.kill()
-        await process.wait()
+
+
+def _part(out: IO[bytes]) -> _Part:
+    """Return what a process gives. Raises ``EOFError`` where there is not all of it."""
+    packed = []
+    while content := _frame(out):
+        packed.append(from_wire(content))
+    sums: Sums = pickle.loads(_frame(out))  # noqa: S301  # see its import
     return packed, sums
 
 
-async def _received(stream: asyncio.StreamReader) -> bytes:
-    (size,) = SIZE.unpack(await stream.readexactly(SIZE.size))
-    return await stream.readexactly(size)
+def _frame(out: IO[bytes]) -> bytes:
+    head = out.read(SIZE.size)
+    if len(head) < SIZE.size:
+        raise EOFError(_LOST)
+    (size,) = SIZE.unpack(head)
+    content = out.read(size)
+    if len(content) < size:
+        raise EOFError(_LOST)
+    return content
