@@ -12,6 +12,7 @@ import sqlite3
 import struct
 import sys
 from array import array
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,8 +103,9 @@ def help_out(job: Job, out: BinaryIO) -> None:
 
 if __name__ == "__main__":
     gc.disable()
-    try:
+    status = 1
+    # The other process reads it again and says what is wrong, where it is still there.
+    with suppress(StorageDamaged, sqlite3.Error, OSError, msgspec.DecodeError):
         help_out(_job(sys.stdin.buffer.read()), sys.stdout.buffer)
-    except (StorageDamaged, sqlite3.Error, OSError):
-        # The other process reads it again and says what is wrong, where it is still there.
-        os._exit(1)
+        status = 0
+    os._exit(status)  # somebody waits for it

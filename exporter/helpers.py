@@ -143,8 +143,9 @@ def _begun(job: Job) -> Iterator[IO[bytes]]:
             with suppress(BrokenPipeError), process.stdin as job_in:  # whoever reads notices
                 job_in.write(encode(job))
             yield process.stdout
-        finally:
+        except BaseException:
             process.kill()
+            raise
 
 
 def _part(out: IO[bytes]) -> _Part:
