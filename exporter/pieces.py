@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from isal import isal_zlib
 
-from exporter.plain import Plain
+from exporter.plain import Plain, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -119,7 +119,7 @@ class Row:
 
     def pack(self) -> None:
         """Keep the text for those who ask for it as it is."""
-        self.plain = Plain([self.text(at) for at in range(len(self._sizes))])
+        self.plain = Plain.of([self.text(at) for at in range(len(self._sizes))])
 
     def piece(self, at: int) -> tuple[memoryview, int, int]:
         """Return what a piece is deflated to, the bytes of its text, and their CRC-32."""
@@ -130,7 +130,7 @@ class Row:
     def text(self, at: int) -> bytes:
         """Return the text of a piece, in the way that is quicker."""
         if self.plain:
-            return self.plain.text(at)
+            return joined((self.plain,), at)
         deflated, size, _ = self.piece(at)
         return _inflated(bytes(deflated), size)
 
@@ -163,10 +163,18 @@ class Run(NamedTuple):
         return cls(b"".join(parts), size, crc, rows, at), starts
 
     def texts(self) -> Iterator[bytes]:
-        """Yield the text, in parts."""
-        if any(row.plain for row in self.rows):
-            return (row.text(self.at) for row in self.rows)
-        return iter((_inflated(self.deflated, self.size),))
+        """Yield the text, in parts of some :data:`PLAIN_CHUNK` where it can be."""
+        if not any(row.plain for row in self.rows):
+            yield _inflated(self.deflated, self.size)
+            return
+        step = 1 + PLAIN_CHUNK * len(self.rows) // (self.size + 1)
+        for start in range(0, len(self.rows), step):
+            rows = self.rows[start : start + step]
+            plains = [row.plain for row in rows if row.plain]
+            if len(plains) == len(rows):
+                yield joined(plains, self.at)
+            else:
+                yield b"".join([row.text(self.at) for row in rows])
 
 
 def _inflated(deflated: bytes, size: int) -> bytes:

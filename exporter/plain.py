@@ -8,41 +8,29 @@ all labels again.
 
 from __future__ import annotations
 
-from array import array
-from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lz4 import block
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
-class Plain:
-    """The texts of one block, one for each family. In few objects, as there are many."""
+class Plain(NamedTuple):
+    """The texts of one block, one for each family."""
 
-    __slots__ = ("_ends", "_packed", "_sizes", "_whole", "_words")
+    words: bytes
+    """The text that is kept as it is."""
+    parts: tuple[bytes, ...]
+    """Each text, that one included, by what differs from it."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        self._sizes = array("I", map(len, texts))
-        self._whole = next((at for at, text in enumerate(texts) if text), 0)
-        """Place of the text that is kept as it is."""
-        self._words = texts[self._whole] if texts else b""
-        parts = [b"" if at == self._whole else self._pack(text) for at, text in enumerate(texts)]
-        self._packed = b"".join(parts)
-        self._ends = array("I", accumulate(map(len, parts)))
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> Plain:
+        """Pack texts."""
+        words = next(filter(None, texts), b"")
+        return cls(words, tuple([block.compress(text, dict=words) for text in texts]))
 
-    def text(self, at: int) -> bytes:
-        """Return the text of a family."""
-        size = self._sizes[at]
-        if at == self._whole or not size:
-            return self._words if size else b""
-        packed = self._packed[self._ends[at - 1] if at else 0 : self._ends[at]]
-        text: bytes = block.decompress(packed, uncompressed_size=size, dict=self._words)
-        return text
 
-    def _pack(self, text: bytes) -> bytes:
-        if not text:
-            return b""
-        packed: bytes = block.compress(text, store_size=False, dict=self._words)
-        return packed
+def joined(plains: Iterable[Plain], at: int) -> bytes:
+    """Return the texts of one family, from many blocks at once: the steps cost as much as they."""
+    return b"".join([block.decompress(parts[at], dict=words) for words, parts in plains])

@@ -154,5 +154,5 @@ class Sheet(Generic[K, R]):
         texts = self._render(block, self.families)
         row = self._deflater.row(texts)
         if block.rendered and block.rendered.plain:  # somebody asks for it as it is
-            row.plain = Plain([text.encode() for text in texts])
+            row.plain = Plain.of([text.encode() for text in texts])
         block.rendered = row

@@ -14,10 +14,11 @@ from memory_storage import MemoryStorage
 from running_fleet import STATE, RunningFleet
 from working_intake import at_work, text_of
 
+from exporter import pieces
 from exporter.application import application
 from exporter.events import Snapshot, UsageEvent
 from exporter.exposition import Format
-from exporter.plain import Plain
+from exporter.plain import Plain, joined
 from exporter.web import Telemetry, WebOptions
 
 LABELS = st.sampled_from([b'{esim_id="a"} 1\n', b'{esim_id="b"} 22\n', b"e", b"\xff\0"])
@@ -26,8 +27,9 @@ TEXTS = st.lists(st.lists(LABELS, max_size=50).map(b"".join) | st.binary(max_siz
 
 @given(TEXTS)
 def test_what_is_packed_reads_as_it_was(texts: list[bytes]) -> None:
-    plain = Plain(texts)
-    assert [plain.text(at) for at in range(len(texts))] == texts
+    plain = Plain.of(texts)
+    assert [joined([plain], at) for at in range(len(texts))] == texts
+    assert [joined([plain, plain], at) for at in range(len(texts))] == [2 * t for t in texts]
 
 
 def test_texts_longer_than_what_can_be_referred_to() -> None:
@@ -35,8 +37,9 @@ def test_texts_longer_than_what_can_be_referred_to() -> None:
     words = [b"".join(b"%d" % chance.randrange(10**9) for _ in range(20_000)) for _ in range(2)]
     texts = [words[0], words[0] + words[1], words[1][:70_000] + words[0]]
     assert min(map(len, texts)) > 2 * 65_536
-    plain = Plain(texts)
-    assert [plain.text(at) for at in range(len(texts))] == texts
+    plain = Plain.of(texts)
+    assert [joined([plain], at) for at in range(len(texts))] == texts
+    assert [joined([plain, plain], at) for at in range(len(texts))] == [2 * t for t in texts]
 
 
 def used(number: int, at: int) -> UsageEvent:
@@ -65,8 +68,12 @@ class Asked:
         return text == decompress(b"".join(scrape.gzip()), wbits=31)
 
 
+@pytest.mark.parametrize("chunk", [1, 20_000, pieces.PLAIN_CHUNK])
 @pytest.mark.parametrize("most", [0, 1, 3, 1000])
-def test_scrapes_agree_however_much_is_packed(most: int) -> None:
+def test_scrapes_agree_however_much_is_packed(
+    most: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PLAIN_CHUNK", chunk)  # so few blocks would go at once
     asked = Asked()
     asked.pack(101.0, most)
     assert asked.agrees()
