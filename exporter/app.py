@@ -198,6 +198,7 @@ class Exporter:
         state cannot be loaded.
         """
         sys.setswitchinterval(_TURN)
+        heap.arrange()
         listeners = self._listeners()
         allow_open_files(listeners)
         observe_listeners(self._metrics, listeners)

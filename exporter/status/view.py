@@ -102,10 +102,12 @@ class Pages:
         self._environment = environment
 
     async def prepare(self) -> None:
-        """Compile all templates, one at a time: the first viewer's page must not wait for it."""
+        """Compile all templates: the first viewer's page must not wait for it.
+
+        In a thread: one takes up to 40 ms, which nothing else must wait for either.
+        """
         for name in self._environment.list_templates():
-            self._environment.get_template(name)  # and keeps it
-            await asyncio.sleep(0)
+            await asyncio.to_thread(self._environment.get_template, name)  # and keeps it
 
     def answer(self, template: str, code: int = 200, **context: Any) -> Response:
         """Return a page made from a template."""
