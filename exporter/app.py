@@ -47,12 +47,13 @@ from exporter.web import Health, Lifecycle, Telemetry, WebOptions
 from exporter.webhook import Access, Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from quart import Blueprint
 
     from exporter.addresses import ListenAddress
+    from exporter.packing import Help
     from exporter.settings import Settings
     from exporter.storage import Row, SharedStorage, Storage
 
@@ -89,6 +90,7 @@ class Exporter:
         self._current = settings
         """As last reloaded; only what a reload applies is read from here."""
         self._storage = storage
+        self._help: Awaitable[Help | None] | None = None
         self._shard = shard_of(settings) if shared else None
         self._clock = clock
         self._load_settings = load_settings
@@ -191,14 +193,16 @@ class Exporter:
         self._reloaded()
         log.info("reloaded", extra=fields(secrets=len(access.secrets)))
 
-    async def run(self) -> None:
+    async def run(self, help_: Awaitable[Help | None] | None = None) -> None:
         """Serve until :meth:`stop`, a signal, or ``/-/quit``; then lose nothing and return.
 
+        ``help_`` is what others do of the load already: see :func:`exporter.helpers.helped`.
         Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the
         state cannot be loaded.
         """
         sys.setswitchinterval(_TURN)
         heap.arrange()
+        self._help = help_
         listeners = self._listeners()
         allow_open_files(listeners)
         observe_listeners(self._metrics, listeners)
@@ -251,8 +255,11 @@ class Exporter:
         restoration = Restoration(policy, (self._vendor.name,), self._shard)
         rejected: list[Row] = []
         damage = 0
+        help_, self._help = self._help, None  # what was stored by then is not what is stored later
+        if help_ is None:
+            help_ = helpers.helped(self._storage, restoration.retention, restoration.vendors)
         with heap.filling():
-            async for chunk in await helpers.load(self._storage, restoration):
+            async for chunk in await helpers.load(self._storage, restoration, help_):
                 for line in chunk.notes:
                     log.warning("storage noted", extra=fields(note=line))
                 for line in chunk.damaged:

@@ -13,16 +13,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import exporter
-from exporter import logs, settings
-from exporter.app import Exporter
+from exporter import heap, helpers, logs, settings
 from exporter.errors import ExporterError, SettingsError
+from exporter.expiry import Retention
 from exporter.logs import fields
-from exporter.protection import guards
 from exporter.storage.opening import check_storage, open_storage
+from exporter.vendors.roamify import VENDOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from exporter.app import Exporter
     from exporter.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    from exporter.protection import guards  # noqa: PLC0415  # serve starts sooner without
+
     try:
         chosen = settings.load(argv, environ, "esim-exporter check")
         check_storage(chosen)
@@ -111,10 +114,23 @@ def _unusable(command: str, error: SettingsError) -> int:
 
 async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
     storage, shared = await open_storage(chosen)
+    retention = Retention(chosen.retention.terminal, chosen.retention.silent)
+    help_ = asyncio.create_task(helpers.helped(storage, retention, (VENDOR,)))
     try:
-        await Exporter(chosen, storage, time.time, load, shared).run()
+        with heap.filling():
+            application = await asyncio.to_thread(_application)
+        await application(chosen, storage, time.time, load, shared).run(help_)
     finally:
+        help_.cancel()
+        await asyncio.wait([help_])
         await storage.close()
+
+
+def _application() -> type[Exporter]:
+    """Import most of the program, which takes a while: others read the storage meanwhile."""
+    from exporter.app import Exporter  # noqa: PLC0415  # see above
+
+    return Exporter
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -135,7 +151,7 @@ def _leave(status: int) -> int:
 
 
 def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.simulate import command as simulate  # noqa: PLC0415  # serve starts sooner without
+    from exporter.simulate import command as simulate  # noqa: PLC0415  # likewise
 
     parser = argparse.ArgumentParser(
         "esim-exporter simulate",

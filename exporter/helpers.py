@@ -1,7 +1,9 @@
 """Other processes that read and pack stored eSIMs at a start, where there are processors for them.
 
-Each is this program once more, with a share of the rows, which it returns packed. Nothing depends
-on them: where one is lost, or finds something damaged, all is read again without them.
+Each is this program once more, with a share of the rows, which it returns packed. They are begun
+before the better part of the program is imported, which takes this process as long as they take.
+Nothing depends on them: where one is lost, or finds something damaged, all is read again without
+them.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from exporter.packing import Help
 from exporter.storage import DivisibleStorage, Table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterator
     from typing import IO
 
+    from exporter.expiry import Retention
     from exporter.helper import Sums
     from exporter.packing import Packed
     from exporter.restoration import Restoration
@@ -51,35 +54,42 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 async def load(
-    storage: Storage, restoration: Restoration, count: int | None = None
+    storage: Storage, restoration: Restoration, help_: Awaitable[Help | None]
 ) -> AsyncIterator[Chunk]:
-    """Return the chunks that are to be taken, after others took what they could.
+    """Return the chunks that are to be taken, after what others packed of them.
 
-    They are ``count`` processes, as many as is of use where it is not given. Raises as
+    ``help_`` is :func:`helped` with the same storage, begun before or now. Raises as
     :meth:`exporter.storage.Storage.load` does.
     """
-    if isinstance(storage, DivisibleStorage):
-        division = await storage.division()
-        done = await _helped(division, restoration, count) if division else None
-        if done:
-            restoration.join(done)
-            return storage.load(but=Table.ESIM)
+    done = await help_
+    if isinstance(storage, DivisibleStorage) and done and done.retention == restoration.retention:
+        restoration.join(done)
+        return storage.load(but=Table.ESIM)
     return storage.load()
 
 
-async def _helped(division: Division, restoration: Restoration, count: int | None) -> Help | None:
-    """Let others read and pack all eSIMs.
+async def helped(
+    storage: Storage, retention: Retention, vendors: tuple[str, ...], count: int | None = None
+) -> Help | None:
+    """Let others read and pack all eSIMs, before anything is committed.
 
-    Returns ``None`` where that is of no use, or something is lost or damaged: all is to be read
-    here.
+    They are ``count`` processes, as many as is of use where it is not given. Returns ``None``
+    where none are, or something is lost or damaged: all is to be read here. Raises as
+    :meth:`exporter.storage.DivisibleStorage.division` does.
     """
+    division = await storage.division() if isinstance(storage, DivisibleStorage) else None
+    return await _helped(division, retention, vendors, count) if division else None
+
+
+async def _helped(
+    division: Division, retention: Retention, vendors: tuple[str, ...], count: int | None
+) -> Help | None:
     if count is None:
         count = min(MOST, processors(), division.rows // FEW)
         if count == 1:  # it is here that there is time for it
             return None
     if not count:
         return None
-    retention, vendors = restoration.retention, restoration.vendors
     firsts = [division.rows * share // count for share in range(count + 1)]
     jobs = [
         Job(str(division.path), first, until - first, retention, vendors)
@@ -90,7 +100,7 @@ async def _helped(division: Division, restoration: Restoration, count: int | Non
     except (OSError, EOFError) as error:
         log.warning("no help to load, it is done without", extra=fields(error=error))
         return None
-    whole = Help(count, [], Aggregates(vendors))
+    whole = Help(count, [], Aggregates(vendors), retention)
     rows = versions = 0
     for packed, (more, their_versions, totals) in parts:
         whole.packed.extend(packed)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from exporter.aggregates import Aggregates
+    from exporter.expiry import Retention
     from exporter.records import Esim
     from exporter.storage import Row
 
@@ -35,6 +36,8 @@ class Help(NamedTuple):
     packed: list[Packed]
     """In the order of keys."""
     totals: Aggregates
+    retention: Retention
+    """By which it was said when something of an eSIM is next due."""
 
 
 class Packer:

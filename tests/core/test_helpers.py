@@ -20,11 +20,12 @@ from working_intake import text_of, until
 
 from exporter.errors import StorageDamaged
 from exporter.events import Snapshot, Status, StatusEvent, UsageEvent
+from exporter.expiry import Retention
 from exporter.exposition import Exposition
 from exporter.families import Identity
 from exporter.fleet import Fleet, Policy
 from exporter.helper import Job, encode
-from exporter.helpers import load, processors
+from exporter.helpers import helped, load, processors
 from exporter.rejections import Rejections
 from exporter.restoration import Restoration
 from exporter.state import State
@@ -84,13 +85,18 @@ async def loaded(
     count: int | None,
     policy: Policy | None = None,
     vendors: tuple[str, ...] = VENDORS,
+    expected: Retention | None = None,
 ) -> tuple[Fleet, int, list[str]]:
-    """Load with so many helpers; return the fleet, how many helped, and the damage."""
+    """Load with so many helpers; return the fleet, how many helped, and the damage.
+
+    ``expected`` is the retention that they were told of.
+    """
     storage = await SqliteStorage.open(path)
     restoration = Restoration(policy or Policy(), vendors)
     damage: list[str] = []
     try:
-        async for chunk in await load(storage, restoration, count):
+        help_ = helped(storage, expected or restoration.retention, vendors, count)
+        async for chunk in await load(storage, restoration, help_):
             restoration.take(chunk)
             damage += chunk.damaged
     finally:
@@ -147,6 +153,15 @@ async def test_a_cap_that_has_changed_is_obeyed(path: Path) -> None:
         alone, _, _ = await loaded(path, 0, policy)
         assert helpers == 3
         assert looks(helped) == looks(alone)
+
+
+async def test_another_retention_than_helpers_were_told_of_is_obeyed(path: Path) -> None:
+    await fill(path, MANY)
+    policy = Policy(Retention(silent=3600))
+    fleet, helpers, _ = await loaded(path, 2, policy, expected=Retention(silent=7200))
+    alone, _, _ = await loaded(path, 0, policy)
+    assert helpers == 0
+    assert looks(fleet) == looks(alone)
 
 
 async def test_a_vendor_that_is_not_known_any_more_is_counted(path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
-from running import COMMAND, serving
+from running import COMMAND, SECRET, WAIT, serving
 
 from exporter.events import Snapshot, UsageEvent
 from exporter.fleet import Fleet, Policy
@@ -49,3 +50,18 @@ def test_a_large_fleet_is_the_same_with_help_and_without(tmp_path: Path) -> None
             texts.append(server.state())
     assert len(texts[0].splitlines()) > ESIMS
     assert texts[0] == texts[1]
+
+
+def test_settings_that_turn_out_to_be_unusable_stop_a_start_that_is_helped(tmp_path: Path) -> None:
+    path = tmp_path / "esim-exporter.db"
+    asyncio.run(fill(path))
+    done = subprocess.run(
+        [*COMMAND, f"--storage.url=sqlite:///{path}", "--web.config.file=/no/such"],
+        env=os.environ | {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()},
+        capture_output=True,  # and so waits for everybody that could write there
+        timeout=WAIT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"/no/such" in done.stderr
+    assert b"Traceback" not in done.stderr
