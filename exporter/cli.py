@@ -122,7 +122,7 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
         await application(chosen, storage, time.time, load, shared).run(help_)
     finally:
         help_.cancel()
-        await asyncio.wait([help_])
+        await asyncio.gather(help_, return_exceptions=True)
         await storage.close()
 
 
