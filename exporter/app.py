@@ -201,7 +201,6 @@ class Exporter:
         state cannot be loaded.
         """
         sys.setswitchinterval(_TURN)
-        heap.arrange()
         self._help = help_
         listeners = self._listeners()
         allow_open_files(listeners)

@@ -17,24 +17,6 @@ _OBJECTS = 4000
 """More objects than before, before garbage is looked for among the new ones: more than a batch
 of events has at a time, and no more than are looked through in a millisecond or two."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
-
-_LARGE = 384 * 1024
-"""Bytes from which memory is asked of the system by itself, and goes back to it at once: runs of
-pieces, which are replaced together, would leave holes of 70 MB at a time for :func:`give_back`."""
-
-_SPARE = 32 * 1024 * 1024
-"""Bytes that may be free at the heap's end until :func:`give_back`. By itself glibc would take and
-give back what a scrape sends with each part of it."""
-
-
-def arrange() -> None:
-    """Say how memory is taken and given back, where glibc is the C library: once, at first."""
-    if libc := _glibc():
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        libc.mallopt(_M_TRIM_THRESHOLD, _SPARE)
-
 
 @contextmanager
 def filling() -> Iterator[None]:
