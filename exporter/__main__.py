@@ -6,13 +6,19 @@ import sys
 
 from exporter import heap
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C where nothing else was made of it, as shells have it."""
+
 
 def main() -> int:
     """Run the command and return its exit status."""
-    with heap.filling():  # of modules nothing ever goes
-        from exporter.cli import main as command  # noqa: PLC0415  # for the line above
+    try:
+        with heap.filling():  # of modules nothing ever goes
+            from exporter.cli import main as command  # noqa: PLC0415  # for the line above
 
-    return command()
+        return command()
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from running import LOOPBACK, SECRET, SIGNED, WAIT, Serving
+from running import COMMAND, LOOPBACK, SECRET, SIGNED, WAIT, Serving
 
 import exporter
 from exporter.cli import main
@@ -126,6 +128,18 @@ def test_bad_settings_are_told_and_the_exit_status_is_2(
     for part in told:
         assert part in printed.err
     assert SECRET.decode() not in printed.err
+
+
+def test_a_start_that_is_interrupted_ends_without_a_word(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yml"
+    os.mkfifo(settings)
+    with (
+        subprocess.Popen([*COMMAND, f"--config.file={settings}"], stderr=subprocess.PIPE) as start,
+        settings.open("wb"),  # as soon as it is being read
+    ):
+        start.send_signal(signal.SIGINT)
+        _, said = start.communicate(timeout=WAIT)
+    assert (start.returncode, said) == (130, b"")
 
 
 def test_serving_with_a_file_that_is_not_there_is_told_the_same_way(tmp_path: Path) -> None:
