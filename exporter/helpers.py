@@ -64,6 +64,7 @@ async def load(
     done = await help_
     if isinstance(storage, DivisibleStorage) and done and done.retention == restoration.retention:
         restoration.join(done)
+        done.packed.clear()  # whoever began it may keep the result for as long as all runs
         return storage.load(but=Table.ESIM)
     return storage.load()
 

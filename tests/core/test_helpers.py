@@ -164,6 +164,20 @@ async def test_another_retention_than_helpers_were_told_of_is_obeyed(path: Path)
     assert looks(fleet) == looks(alone)
 
 
+async def test_what_helpers_gave_is_not_kept_beside_the_fleet(path: Path) -> None:
+    await fill(path, MANY)
+    storage = await SqliteStorage.open(path)
+    restoration = Restoration(Policy(), VENDORS)
+    begun = asyncio.create_task(helped(storage, restoration.retention, VENDORS, 2))
+    async for chunk in await load(storage, restoration, begun):
+        restoration.take(chunk)
+    await storage.close()
+    help_ = begun.result()
+    assert help_
+    assert help_.packed == []
+    assert len(restoration.finish().esims)
+
+
 async def test_a_vendor_that_is_not_known_any_more_is_counted(path: Path) -> None:
     await fill(path, MANY)
     every, _, _ = await loaded(path, 0)
