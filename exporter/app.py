@@ -18,7 +18,7 @@ from exporter.application import application
 from exporter.background import in_background, keep_rendered
 from exporter.deliveries import Deliveries
 from exporter.direct import answer_directly
-from exporter.errors import SettingsError, StorageUnavailable
+from exporter.errors import SettingsError, StorageHangs
 from exporter.expiry import Retention
 from exporter.exposition import Exposition
 from exporter.families import Identity
@@ -198,7 +198,8 @@ class Exporter:
 
         ``help_`` is what others do of the load already: see :func:`exporter.helpers.helped`.
         Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the
-        state cannot be loaded.
+        state cannot be loaded, ``StorageHangs`` where the storage must be left as it is; else it
+        is closed.
         """
         sys.setswitchinterval(_TURN)
         self._help = help_
@@ -239,7 +240,7 @@ class Exporter:
         closing = asyncio.ensure_future(self._close(intake))
         done, _ = await asyncio.wait([closing], timeout=_LONGEST_CLOSE)
         if not done:
-            raise StorageUnavailable("the storage did not finish; nothing acknowledged is lost")
+            raise StorageHangs("the storage did not finish; nothing acknowledged is lost")
         closing.result()
 
     async def _close(self, intake: asyncio.Task[None]) -> None:

@@ -7,15 +7,15 @@ import asyncio
 import logging
 import os
 import sys
-import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import exporter
 from exporter import heap, helpers, logs, settings
-from exporter.errors import ExporterError, SettingsError
+from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.expiry import Retention
+from exporter.leaving import leave
 from exporter.logs import fields
 from exporter.storage.opening import check_storage, open_storage
 from exporter.vendors.roamify import VENDOR
@@ -88,7 +88,7 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except ExporterError as error:
         log.critical("cannot go on", extra=fields(error=error))
         status = UNUSABLE if isinstance(error, SettingsError) else 1
-    return _leave(status)
+    return leave(status)
 
 
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -120,10 +120,14 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
         with heap.filling():
             application = await asyncio.to_thread(_application)
         await application(chosen, storage, time.time, load, shared).run(help_)
+    except StorageHangs:
+        raise  # to close it would hang as well
+    except BaseException:
+        await storage.close()
+        raise
     finally:
         help_.cancel()
         await asyncio.gather(help_, return_exceptions=True)
-        await storage.close()
 
 
 def _application() -> type[Exporter]:
@@ -140,14 +144,6 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def _leave(status: int) -> int:
-    """Return the exit status, or end at once where a thread hangs on a disk that is gone."""
-    if any(not t.daemon for t in threading.enumerate() if t is not threading.main_thread()):
-        logging.shutdown()
-        os._exit(status or 1)
-    return status
 
 
 def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:

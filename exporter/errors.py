@@ -7,6 +7,7 @@ ExporterError
 │   └── InvalidEvent       the body is JSON that does not fit the vendor's format (422)
 ├── StorageError           the storage could not do what was asked
 │   ├── StorageUnavailable a commit failed, or probing after a failure has not succeeded yet (503)
+│   │   └── StorageHangs   it did not come to an end, and is not to be waited for
 │   ├── StorageLocked      another process holds the storage
 │   └── StorageDamaged     the storage cannot be read and must be looked at by a person
 ├── Overloaded             too many events are waiting, or one waited too long (503)
@@ -63,6 +64,10 @@ class StorageError(ExporterError):
 
 class StorageUnavailable(StorageError):
     """A commit failed, or the storage has not answered a probe since one failed."""
+
+
+class StorageHangs(StorageUnavailable):
+    """What was begun did not come to an end: the disk is gone, and takes a thread with it."""
 
 
 class StorageLocked(StorageError):

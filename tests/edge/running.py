@@ -269,7 +269,8 @@ def serving(
             process.wait_until_ready(ready)
         yield process
         if process.process.poll() is None:
-            assert process.end() == 0
+            status = process.end()
+            assert status == 0, "\n".join([*process.lines, f"exit status {status}"])
         assert not process.complaints(), "\n".join(process.lines)
     finally:
         process.client.close()

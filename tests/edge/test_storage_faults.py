@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
+import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +16,11 @@ from running import SECRET, SIGNED, Serving, encoded, event, until
 from exporter import settings
 from exporter.app import Exporter
 from exporter.errors import StorageUnavailable
+from exporter.storage import mark
 from exporter.storage.sqlite import SqliteStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Serve
@@ -166,6 +171,31 @@ async def test_a_stop_gives_up_on_a_disk_that_hangs(tmp_path: Path) -> None:
         await running
 
     await SqliteStorage.close(storage)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Replace a file by one that nobody else gets open: who tries waits, up to 45 seconds."""
+    other = path.with_name("held")
+    with other.open("w+b") as file:
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # that somebody waits, which is ignored
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        other.rename(path)
+        yield
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end(serve: Serve) -> None:
+    server = serve()
+    assert server.post(event(esim_id="before")).status_code == 200
+    text = server.state()
+
+    with held(mark.beside(server.folder / "esim-exporter.db")):
+        assert server.end() == 1
+
+    (said,) = server.logged("cannot go on")
+    assert "nothing acknowledged is lost" in said["error"]
+    assert serve().state() == text
 
 
 def test_an_event_that_was_refused_may_be_sent_again_as_it_was(serve: Serve) -> None:

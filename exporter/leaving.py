@@ -1,0 +1,27 @@
+"""The end of the process, which no thread may hold up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from time import monotonic
+
+_LAST = 1.0
+"""Seconds for threads that are about to end: the storage's does so after it was closed."""
+
+
+def leave(status: int) -> int:
+    """Return the exit status, or end now where a thread hangs on a disk that is gone.
+
+    The status is not 0 then.
+    """
+    until = monotonic() + _LAST
+    main = threading.main_thread()
+    others = [each for each in threading.enumerate() if each is not main and not each.daemon]
+    for thread in others:
+        thread.join(max(0.0, until - monotonic()))
+    if any(thread.is_alive() for thread in others):
+        logging.shutdown()
+        os._exit(status or 1)
+    return status
