@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from isal import isal_zlib
 
-from exporter.plain import Plain, joined
+from exporter.plain import Columns, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -132,7 +132,7 @@ class Row:
     def text(self, at: int) -> bytes:
         """Return the text of a piece, in the way that is quicker."""
         if self.plain:
-            return joined((self.plain,), at)
+            return self.plain.text(at)
         deflated, size, _ = self.piece(at)
         return _inflated(bytes(deflated), size)
 
@@ -145,13 +145,13 @@ class Run(NamedTuple):
     """Bytes of the text."""
     crc: int
     """Of the text."""
-    rows: Sequence[Row] = ()
+    rows: tuple[Row, ...] = ()
     """Whose pieces they are; none where it is one piece of its own."""
     at: int = 0
     """Which one of each row."""
 
     @classmethod
-    def of(cls, rows: Sequence[Row], at: int) -> tuple[Run, list[int]]:
+    def of(cls, rows: tuple[Row, ...], at: int) -> tuple[Run, list[int]]:
         """Return the run of a family's pieces, and where in it each begins."""
         parts, starts = [], []
         start = size = crc = 0
@@ -164,19 +164,27 @@ class Run(NamedTuple):
             crc = isal_zlib.crc32_combine(crc, its_crc, more)
         return cls(b"".join(parts), size, crc, rows, at), starts
 
-    def texts(self) -> Iterator[bytes]:
-        """Yield the text, in parts of some :data:`PLAIN_CHUNK` where it can be."""
-        if not any(row.plain for row in self.rows):
+    def texts(self, columns: Columns | None) -> Iterator[bytes]:
+        """Yield the text, in parts of some :data:`PLAIN_CHUNK` where it can be.
+
+        ``columns`` is that of its rows: see :func:`columns_of`.
+        """
+        if not (columns or any(row.plain for row in self.rows)):
             yield _inflated(self.deflated, self.size)
             return
         step = 1 + PLAIN_CHUNK * len(self.rows) // (self.size + 1)
         for start in range(0, len(self.rows), step):
-            rows = self.rows[start : start + step]
-            plains = [row.plain for row in rows if row.plain]
-            if len(plains) == len(rows):
-                yield joined(plains, self.at)
+            if columns:
+                yield columns.text(self.at, start, start + step)
             else:
+                rows = self.rows[start : start + step]
                 yield b"".join([row.text(self.at) for row in rows])
+
+
+def columns_of(rows: Sequence[Row]) -> Columns | None:
+    """Return the text that is kept of these rows, ``None`` where it is not of all."""
+    plains = [row.plain for row in rows if row.plain]
+    return Columns(plains) if plains and len(plains) == len(rows) else None
 
 
 def _inflated(deflated: bytes, size: int) -> bytes:
@@ -203,11 +211,18 @@ class Scrape:
 
     def identity(self) -> Iterator[bytes]:
         """Yield the text in chunks."""
-        return _chunks((text for run in self._runs for text in run.texts()), PLAIN_CHUNK)
+        return _chunks(self._texts(), PLAIN_CHUNK)
 
     def gzip(self) -> Iterator[bytes]:
         """Yield one gzip member in chunks."""
         return _chunks(self._member(), CHUNK)
+
+    def _texts(self) -> Iterator[bytes]:
+        columns: dict[tuple[Row, ...], Columns | None] = {}
+        for run in self._runs:
+            if run.rows not in columns:
+                columns[run.rows] = columns_of(run.rows)
+            yield from run.texts(columns[run.rows])
 
     def _member(self) -> Iterator[bytes]:
         yield _GZIP_HEADER

@@ -33,7 +33,7 @@ class _Joined(NamedTuple):
     """Which of two that were made at the same time has the newer rows."""
     shape: int
     """Of the blocks, when the rows were taken."""
-    rows: list[Row]
+    rows: tuple[Row, ...]
     runs: tuple[Run, ...]
     """One for each family."""
 
@@ -128,7 +128,7 @@ class Sheet(Generic[K, R]):
         """Join the pieces of these blocks, pausing after each family."""
         self._turn += 1
         turn, shape = self._turn, self._blocks.shape
-        rows = [self._row(block) for block in part]
+        rows = tuple([self._row(block) for block in part])
         runs: list[Run] = []
         starts: list[list[int]] = []
         for at in range(len(self.families)):

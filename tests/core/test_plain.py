@@ -18,7 +18,7 @@ from exporter import pieces
 from exporter.application import application
 from exporter.events import Snapshot, UsageEvent
 from exporter.exposition import Format
-from exporter.plain import Plain, joined
+from exporter.plain import Columns, Plain
 from exporter.web import Telemetry, WebOptions
 
 LABELS = st.sampled_from([b'{esim_id="a"} 1\n', b'{esim_id="b"} 22\n', b"e", b"\xff\0"])
@@ -28,8 +28,9 @@ TEXTS = st.lists(st.lists(LABELS, max_size=50).map(b"".join) | st.binary(max_siz
 @given(TEXTS)
 def test_what_is_packed_reads_as_it_was(texts: list[bytes]) -> None:
     plain = Plain.of(texts)
-    assert [joined([plain], at) for at in range(len(texts))] == texts
-    assert [joined([plain, plain], at) for at in range(len(texts))] == [2 * t for t in texts]
+    assert [plain.text(at) for at in range(len(texts))] == texts
+    columns = Columns([plain, plain, plain])
+    assert [columns.text(at, 1, 3) for at in range(len(texts))] == [2 * t for t in texts]
 
 
 def test_texts_longer_than_what_can_be_referred_to() -> None:
@@ -38,8 +39,9 @@ def test_texts_longer_than_what_can_be_referred_to() -> None:
     texts = [words[0], words[0] + words[1], words[1][:70_000] + words[0]]
     assert min(map(len, texts)) > 2 * 65_536
     plain = Plain.of(texts)
-    assert [joined([plain], at) for at in range(len(texts))] == texts
-    assert [joined([plain, plain], at) for at in range(len(texts))] == [2 * t for t in texts]
+    assert [plain.text(at) for at in range(len(texts))] == texts
+    columns = Columns([plain, plain, plain])
+    assert [columns.text(at, 1, 3) for at in range(len(texts))] == [2 * t for t in texts]
 
 
 def used(number: int, at: int) -> UsageEvent:
