@@ -32,8 +32,8 @@ _GOALS: Final = {
 def against_nginx(bench: Bench) -> Iterator[Row]:
     """Scrape by turns with nginx, which serves from a file what the scrape before gave.
 
-    Both are asked after the same pause, as a Prometheus asks, and once more right then: after a
-    pause a processor, and what it has at hand, is slower for either.
+    Both are asked after a pause, and once more right then: after a pause a processor, and what it
+    has at hand, is slower for either.
     """
     esims, quiet = bench.profile.esims, bench.profile.quiet
     ours: dict[str, list[tuple[float, float]]] = {GZIP: [], IDENTITY: []}
@@ -58,7 +58,7 @@ def against_nginx(bench: Bench) -> Iterator[Row]:
     series = esims * payloads.SERIES
     waited = (
         f"{sizes[GZIP]:,} and {sizes[IDENTITY]:,} bytes; {_CHANGED:.0%} of the eSIMs changed "
-        f"before each, then the exporter had time to render them; both after a pause of {quiet:g} s"
+        f"before each, then the exporter had time to render them; both after a pause of {quiet:g} s or more"
     )
     for encoding, (figure, goal) in _GOALS.items():
         what = f"scrape of {esims:,} eSIMs, {series:,} series, {encoding}"
