@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 
 from exporter import heap
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C where nothing else was made of it, as shells have it."""
+from exporter.leaving import INTERRUPTED
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from exporter.application import application
 from exporter.background import in_background, keep_rendered
 from exporter.deliveries import Deliveries
 from exporter.direct import answer_directly
-from exporter.errors import SettingsError, StorageHangs
+from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.expiry import Retention
 from exporter.exposition import Exposition
 from exporter.families import Identity
@@ -40,6 +40,7 @@ from exporter.status.overview import Parts
 from exporter.status.pages import StatusPages
 from exporter.status.view import Pages, links_of
 from exporter.storage import Table
+from exporter.storage.closing import LONGEST_CLOSE
 from exporter.storage.opening import backup_folder, shard_of
 from exporter.vendors import Vendor, roamify
 from exporter.watch import watch
@@ -65,10 +66,6 @@ its own, asks for it some ten times, each time for as long while a scrape is ren
 
 _LONGEST_TICK = 30.0
 """Seconds between looks at what expires, at most."""
-
-_LONGEST_CLOSE = 3.0
-"""Seconds for the last commit and for closing the storage; with what requests in flight get
-before, a stop takes less than ten."""
 
 
 class Exporter:
@@ -238,9 +235,13 @@ class Exporter:
         if self._intake.state is None or (self._intake.replica and self._intake.failed):
             intake.cancel()
         closing = asyncio.ensure_future(self._close(intake))
-        done, _ = await asyncio.wait([closing], timeout=_LONGEST_CLOSE)
+        done, _ = await asyncio.wait([closing], timeout=LONGEST_CLOSE)
         if not done:
-            raise StorageHangs("the storage did not finish; nothing acknowledged is lost")
+            hangs = "the storage did not finish; nothing acknowledged is lost"
+            error = intake.exception() if intake.done() and not intake.cancelled() else None
+            if isinstance(error, ExporterError):  # what went wrong before
+                hangs = f"{error}; {hangs}"
+            raise StorageHangs(hangs) from error
         closing.result()
 
     async def _close(self, intake: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -15,8 +16,9 @@ import exporter
 from exporter import heap, helpers, logs, settings
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.expiry import Retention
-from exporter.leaving import leave
-from exporter.logs import fields
+from exporter.leaving import INTERRUPTED, leave
+from exporter.logs import fields, raised_at
+from exporter.storage.closing import close_in_time
 from exporter.storage.opening import check_storage, open_storage
 from exporter.vendors.roamify import VENDOR
 
@@ -81,14 +83,27 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except SettingsError as error:
         return _unusable("serve", error)
     logs.configure(chosen.log.level, chosen.log.format)
-    status = 0
+    return leave(_served(chosen, load))
+
+
+def _served(chosen: Settings, load: Callable[[], Settings]) -> int:
+    """Serve until the end, and return the exit status; a thread may hang then."""
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(_run(chosen, load))
     except ExporterError as error:
         log.critical("cannot go on", extra=fields(error=error))
-        status = UNUSABLE if isinstance(error, SettingsError) else 1
-    return leave(status)
+        return UNUSABLE if isinstance(error, SettingsError) else 1
+    except asyncio.CancelledError:
+        log.info("stopped")  # before all was ready
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # whatever it is, no thread may hold up the end
+        # Its own words might quote an eSIM.
+        said = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
+        log.critical("cannot go on", extra=said)
+        return 1
+    return 0
 
 
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -113,6 +128,9 @@ def _unusable(command: str, error: SettingsError) -> int:
 
 
 async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
+    if this := asyncio.current_task():
+        # Until the exporter asks for it: a container's first process is not ended by default.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     storage, shared = await open_storage(chosen)
     retention = Retention(chosen.retention.terminal, chosen.retention.silent)
     help_ = asyncio.create_task(helpers.helped(storage, retention, (VENDOR,)))
@@ -123,7 +141,7 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
     except StorageHangs:
         raise  # to close it would hang as well
     except BaseException:
-        await storage.close()
+        await close_in_time(storage)
         raise
     finally:
         help_.cancel()

@@ -10,13 +10,16 @@ from time import monotonic
 _LAST = 1.0
 """Seconds for threads that are about to end: the storage's does so after it was closed."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C where nothing else was made of it, as shells have it."""
+
 
 def leave(status: int) -> int:
     """Return the exit status, or end now where a thread hangs on a disk that is gone.
 
-    The status is not 0 then.
+    The status is not 0 then. Where it was not 0 before there is nothing to wait for.
     """
-    until = monotonic() + _LAST
+    until = monotonic() + (0.0 if status else _LAST)
     main = threading.main_thread()
     others = [each for each in threading.enumerate() if each is not main and not each.daemon]
     for thread in others:

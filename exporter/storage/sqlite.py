@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import SettingsError, StorageDamaged, StorageError, StorageUnavailable
 from exporter.storage import Chunk, Division, Sizes, Table, wal
+from exporter.storage.closing import close_in_time
 from exporter.storage.connection import (
     LOG_LIMIT,
     checkpoint,
@@ -93,7 +95,7 @@ class SqliteStorage:
         try:
             await storage._run(storage._start)
         except BaseException:
-            await storage.close()
+            await close_in_time(storage)
             raise
         return storage
 
@@ -130,7 +132,8 @@ class SqliteStorage:
     async def backup(self, path: Path) -> None:
         """Write a copy to ``path``, synced, that opens by itself; commits wait meanwhile.
 
-        Raises ``StorageUnavailable``, also when ``path`` exists; nothing is left there.
+        It has another name, with ``.part``, until it is whole. Raises ``StorageUnavailable``,
+        also when ``path`` exists; nothing is left there.
         """
         await self._run(self._backup, path)
 
@@ -318,15 +321,21 @@ class SqliteStorage:
 
     def _backup(self, path: Path) -> None:
         source = self._connected()
+        part = path.with_name(f"{path.name}.part")
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise StorageUnavailable(f"no backup to {path}: {error.strerror}") from error
+        place = part
         try:
-            _copy(source, path)
+            _copy(source, part)
+            place = part.rename(path)
+            sync(path.parent)
         except (sqlite3.Error, OSError) as error:
             for suffix in ("", "-journal", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
+                place.with_name(place.name + suffix).unlink(missing_ok=True)
             raise StorageUnavailable(f"the backup to {path} failed: {error}") from error
 
 
@@ -335,8 +344,7 @@ def _copy(source: sqlite3.Connection, path: Path) -> None:
         source.backup(target)
         # The copy says that it has a log, which one that is kept or moved must not need.
         target.execute("PRAGMA journal_mode = DELETE")
-    for place in (path, path.parent):
-        sync(place)
+    sync(path)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any, cast
 
 import pytest
 from running import WAIT
+
+from exporter import cli
 
 ABOUT_TO_END = """
 import sys
@@ -49,3 +52,15 @@ def test_a_thread_that_hangs_is_not_waited_for(status: int, left: int) -> None:
     command = [sys.executable, "-c", HANGING, str(status)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # and nothing is written
         assert process.wait(WAIT) == left
+
+
+def test_whatever_goes_wrong_is_told_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    class Wrong:
+        def __getattr__(self, _: str) -> object:
+            raise LookupError("8944")
+
+    assert cli._served(cast("Any", Wrong()), cast("Any", None)) == 1
+
+    (record,) = [r for r in caplog.records if r.message == "cannot go on"]
+    assert "LookupError" in str(vars(record))
+    assert "8944" not in str(vars(record))

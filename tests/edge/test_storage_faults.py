@@ -15,15 +15,18 @@ from running import SECRET, SIGNED, Serving, encoded, event, until
 
 from exporter import settings
 from exporter.app import Exporter
-from exporter.errors import StorageUnavailable
+from exporter.errors import StorageDamaged, StorageHangs, StorageUnavailable
 from exporter.storage import mark
+from exporter.storage.closing import close_in_time
 from exporter.storage.sqlite import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from conftest import Serve
+
+    from exporter.storage import Chunk, Table
 
 NOT_A_BYTE = 0
 
@@ -174,14 +177,17 @@ async def test_a_stop_gives_up_on_a_disk_that_hangs(tmp_path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Replace a file by one that nobody else gets open: who tries waits, up to 45 seconds."""
+def held(path: Path) -> Iterator[Callable[[], bool]]:
+    """Replace a file by one that nobody else gets open: who tries waits, up to 45 seconds.
+
+    Gives what tells whether somebody does.
+    """
     other = path.with_name("held")
     with other.open("w+b") as file:
         fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # that somebody waits, which is ignored
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         other.rename(path)
-        yield
+        yield lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
@@ -196,6 +202,37 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(serve: Serve) -> None:
     (said,) = server.logged("cannot go on")
     assert "nothing acknowledged is lost" in said["error"]
     assert serve().state() == text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_disk_that_hangs_at_a_start_does_not_hold_up_the_end(
+    number: int, status: int, serve: Serve, tmp_path: Path
+) -> None:
+    with held(mark.beside(tmp_path / "esim-exporter.db")) as waited_for:
+        server = serve(ready="")
+        until(waited_for)
+        assert server.end(number) == status
+
+
+class Failing(Hanging):
+    """One that says what is wrong before."""
+
+    async def load(self, but: Table | None = None) -> AsyncIterator[Chunk]:  # noqa: ARG002  # as it is
+        raise StorageDamaged("row 7 is damaged")
+        yield
+
+
+async def test_what_went_wrong_is_told_though_the_disk_hangs(tmp_path: Path) -> None:
+    argv = ["--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0"]
+    chosen = settings.load(argv, {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()})
+    storage = await SqliteStorage.open(tmp_path / "a.db")
+    storage.__class__ = Failing
+
+    with pytest.raises(StorageHangs, match=r"^row 7 is damaged; .*nothing acknowledged is lost$"):
+        await Exporter(chosen, storage, lambda: 1.8e9, lambda: chosen).run()
+
+    await close_in_time(storage)  # neither does this wait
+    await SqliteStorage.close(storage)
 
 
 def test_an_event_that_was_refused_may_be_sent_again_as_it_was(serve: Serve) -> None:

@@ -408,3 +408,31 @@ async def test_a_backup_that_fails_leaves_nothing_and_harms_nothing(tmp_path: Pa
     await storage.backup(backup)
     await storage.close()
     assert len(await stored(backup)) == 100
+
+
+BACKUP = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from exporter.storage.sqlite import SqliteStorage
+
+async def main(path):
+    storage = await SqliteStorage.open(path / "a.db")
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which ends the process
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, -1))
+    await storage.backup(path / "b.db")
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_a_backup_that_was_cut_off_does_not_look_like_one(tmp_path: Path) -> None:
+    storage = await SqliteStorage.open(tmp_path / "a.db")
+    await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(100))))
+    await storage.close()
+
+    ended = subprocess.run([sys.executable, "-c", BACKUP, str(tmp_path)], check=False)  # noqa: ASYNC221  # nothing else is to run
+
+    assert ended.returncode == -signal.SIGXFSZ
+    assert not (tmp_path / "b.db").exists()
+    assert (tmp_path / "b.db.part").exists()
+    assert len(await stored(tmp_path / "a.db")) == 100
