@@ -58,7 +58,8 @@ def against_nginx(bench: Bench) -> Iterator[Row]:
     series = esims * payloads.SERIES
     waited = (
         f"{sizes[GZIP]:,} and {sizes[IDENTITY]:,} bytes; {_CHANGED:.0%} of the eSIMs changed "
-        f"before each, then the exporter had time to render them; both after a pause of {quiet:g} s or more"
+        f"before each, then the exporter had time to render them; both after a pause of "
+        f"{quiet:g} s or more"
     )
     for encoding, (figure, goal) in _GOALS.items():
         what = f"scrape of {esims:,} eSIMs, {series:,} series, {encoding}"
