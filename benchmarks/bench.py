@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.process import Server
-
-HYPERCORN: Final = "hypercorn"
-UVICORN: Final = "uvicorn"
 
 ESIMS_PATH: Final = "/metrics?collect[]=esims"
 
@@ -192,7 +188,6 @@ class Bench:
         self,
         storage: Path | str,
         *,
-        server: str = HYPERCORN,
         stalls: Path | None = None,
         flags: Sequence[str] = (),
     ) -> Iterator[tuple[Server, int]]:
@@ -211,10 +206,8 @@ class Bench:
             f"--storage.url={url}",
             *flags,
         ]
-        if server != HYPERCORN:
-            command.append(f"--web.server={server}")
         with serving(
-            f"exporter-{server}",
+            "exporter",
             command,
             port=port,
             place=self.place,
@@ -222,20 +215,6 @@ class Bench:
             within=600,
         ) as running:
             yield running, public
-
-    def fast_server(self) -> str | None:
-        """Return why the exporter cannot run on the fast server here, ``None`` if it can."""
-        if importlib.util.find_spec(UVICORN) is None:
-            return "uvicorn is not installed"
-        done = subprocess.run(  # noqa: S603  # our own command
-            [sys.executable, "-m", "exporter", "check", f"--web.server={UVICORN}"],
-            capture_output=True,
-            cwd=self.folder,
-            env=self.place.environ,
-            check=False,
-            timeout=60,
-        )
-        return None if done.returncode == 0 else f"there is no --web.server={UVICORN}"
 
 
 def _environ(tree: Path, folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter import heap, helpers, logs
+from exporter import heap, logs
 from exporter.administration import Administration
 from exporter.api.endpoints import ROOT
 from exporter.api.routes import Api
@@ -48,13 +48,12 @@ from exporter.web import Health, Lifecycle, Telemetry, WebOptions
 from exporter.webhook import Access, Webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from quart import Blueprint
 
     from exporter.addresses import ListenAddress
-    from exporter.packing import Help
     from exporter.settings import Settings
     from exporter.storage import Row, SharedStorage, Storage
 
@@ -87,7 +86,6 @@ class Exporter:
         self._current = settings
         """As last reloaded; only what a reload applies is read from here."""
         self._storage = storage
-        self._help: Awaitable[Help | None] | None = None
         self._shard = shard_of(settings) if shared else None
         self._clock = clock
         self._load_settings = load_settings
@@ -190,16 +188,14 @@ class Exporter:
         self._reloaded()
         log.info("reloaded", extra=fields(secrets=len(access.secrets)))
 
-    async def run(self, help_: Awaitable[Help | None] | None = None) -> None:
+    async def run(self) -> None:
         """Serve until :meth:`stop`, a signal, or ``/-/quit``; then lose nothing and return.
 
-        ``help_`` is what others do of the load already: see :func:`exporter.helpers.helped`.
         Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the
         state cannot be loaded, ``StorageHangs`` where the storage must be left as it is; else it
         is closed.
         """
         sys.setswitchinterval(_TURN)
-        self._help = help_
         listeners = self._listeners()
         allow_open_files(listeners)
         observe_listeners(self._metrics, listeners)
@@ -207,7 +203,7 @@ class Exporter:
         for listener in listeners:
             log.info("listening", extra=fields(listener=listener.name, address=listener.address))
         intake = asyncio.create_task(self._intake.run())
-        servers = asyncio.create_task(serve_until(self._stop, listeners, self._settings.web.server))
+        servers = asyncio.create_task(serve_until(self._stop, listeners))
         asked = asyncio.create_task(self._stop_asked.wait())
         background = in_background(
             keep_rendered(self._intake),
@@ -256,11 +252,8 @@ class Exporter:
         restoration = Restoration(policy, (self._vendor.name,), self._shard)
         rejected: list[Row] = []
         damage = 0
-        help_, self._help = self._help, None  # what was stored by then is not what is stored later
-        if help_ is None:
-            help_ = helpers.helped(self._storage, restoration.retention, restoration.vendors)
         with heap.filling():
-            async for chunk in await helpers.load(self._storage, restoration, help_):
+            async for chunk in self._storage.load():
                 for line in chunk.notes:
                     log.warning("storage noted", extra=fields(note=line))
                 for line in chunk.damaged:
@@ -278,7 +271,6 @@ class Exporter:
             esims=len(fleet.esims),
             over_limit=len(fleet.over),
             rejected=len(rejections),
-            helpers=restoration.helpers,
         )
         log.info("state loaded", extra=loaded)
         return State(fleet, exposition, rejections, damage)

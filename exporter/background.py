@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -47,7 +47,6 @@ async def keep_rendered(intake: Intake) -> None:
                 if (settled is None or settled() is not state) and intake.state is state:
                     settled = ref(state)
                     heap.settle()
-            await _do(state.exposition.pack(monotonic()), state, intake)
             del state  # one that is replaced shall not stay
         await asyncio.to_thread(heap.give_back)
         await asyncio.sleep(_PAUSE)

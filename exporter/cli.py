@@ -13,19 +13,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import exporter
-from exporter import heap, helpers, logs, settings
+from exporter import heap, logs, settings
 from exporter.errors import ExporterError, SettingsError, StorageHangs
-from exporter.expiry import Retention
 from exporter.leaving import INTERRUPTED, leave
 from exporter.logs import fields, raised_at
 from exporter.storage.closing import close_in_time
 from exporter.storage.opening import check_storage, open_storage
-from exporter.vendors.roamify import VENDOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exporter.app import Exporter
     from exporter.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -132,27 +129,15 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
         # Until the exporter asks for it: a container's first process is not ended by default.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     storage, shared = await open_storage(chosen)
-    retention = Retention(chosen.retention.terminal, chosen.retention.silent)
-    help_ = asyncio.create_task(helpers.helped(storage, retention, (VENDOR,)))
     try:
         with heap.filling():
-            application = await asyncio.to_thread(_application)
-        await application(chosen, storage, time.time, load, shared).run(help_)
+            from exporter.app import Exporter  # noqa: PLC0415  # most of the program
+        await Exporter(chosen, storage, time.time, load, shared).run()
     except StorageHangs:
         raise  # to close it would hang as well
     except BaseException:
         await close_in_time(storage)
         raise
-    finally:
-        help_.cancel()
-        await asyncio.gather(help_, return_exceptions=True)
-
-
-def _application() -> type[Exporter]:
-    """Import most of the program, which takes a while: others read the storage meanwhile."""
-    from exporter.app import Exporter  # noqa: PLC0415  # see above
-
-    return Exporter
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

@@ -9,7 +9,6 @@ Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata 
 from __future__ import annotations
 
 from enum import StrEnum
-from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, VendorView, esim_families
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 
     from exporter.families import Family
     from exporter.fleet import Fleet
-
-
-_PLAIN_FOR = 900.0
-"""Seconds after a scrape without gzip in which another is expected: it takes memory, and most
-are asked for by a person, once."""
 
 
 class Group(StrEnum):
@@ -73,9 +67,6 @@ class Exposition:
             self._deflater,
         )
         self._metadata: dict[tuple[str, Format], Run] = {}
-        self._plain_until = -inf
-        """Until when the text is kept for scrapes without gzip as well."""
-        self._packed = False
 
     @property
     def pending(self) -> int:
@@ -88,22 +79,6 @@ class Exposition:
             yield from self._esims.refresh()
         if Group.FLEET in groups:
             yield from self._packages.refresh()
-
-    def expect_plain(self, now: float) -> None:
-        """Note that somebody scrapes eSIMs without gzip: who does will do so again.
-
-        ``now`` is by a clock that is never set, as below.
-        """
-        self._plain_until = now + _PLAIN_FOR
-
-    def pack(self, now: float) -> Iterator[None]:
-        """Keep the text of the eSIMs ready for scrapes without gzip, while some come."""
-        if now < self._plain_until:
-            self._packed = True
-            yield from self._esims.pack()
-        elif self._packed:
-            self._packed = False
-            self._esims.unpack()
 
     def scrape(
         self, groups: Collection[Group], format_: Format, now: float, exporter: str = ""

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from exporter.aggregates import Aggregates
-    from exporter.expiry import Retention
     from exporter.records import Esim
     from exporter.storage import Row
 
@@ -27,17 +26,6 @@ class Packed(NamedTuple):
     """Their places in the order of admission, in the order of their keys."""
     tracked: bool
     """Whether all of them are stored as eSIMs with series."""
-
-
-class Help(NamedTuple):
-    """All eSIMs of a storage, as other processes packed them."""
-
-    processes: int
-    packed: list[Packed]
-    """In the order of keys."""
-    totals: Aggregates
-    retention: Retention
-    """By which it was said when something of an eSIM is next due."""
 
 
 class Packer:

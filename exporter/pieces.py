@@ -3,8 +3,7 @@
 A *piece* is some lines as raw deflate data (RFC 1951) that ends in a full flush, so that it
 stands alone and ends on a byte, with the length and the CRC-32 of the text. A gzip scrape
 puts pieces behind one another into a single gzip member (RFC 1952: several members would be
-allowed, but some clients stop after the first); an identity scrape inflates them as it goes,
-where they are not kept in the way that suits it better: see :mod:`exporter.plain`.
+allowed, but some clients stop after the first); an identity scrape inflates them as it goes.
 
 Pieces that follow one another are held in *runs*, joined and with the CRC-32 of all: to join
 pieces one by one when somebody asks would take as long as to send them, and as many small
@@ -18,8 +17,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from isal import isal_zlib
-
-from exporter.plain import Columns, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +79,7 @@ class Row:
     stops everything else.
     """
 
-    __slots__ = ("_crcs", "_deflated", "_lengths", "_sizes", "_starts", "plain")
+    __slots__ = ("_crcs", "_deflated", "_lengths", "_sizes", "_starts")
 
     def __init__(
         self,
@@ -98,8 +95,6 @@ class Row:
         self._lengths = lengths
         self._sizes = sizes
         self._crcs = crcs
-        self.plain: Plain | None = None
-        """The same text once more, where somebody asks for it as it is."""
 
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> Row:
@@ -119,22 +114,11 @@ class Row:
         self._deflated = runs
         self._starts = array("I", starts)
 
-    def pack(self) -> None:
-        """Keep the text for those who ask for it as it is."""
-        self.plain = Plain.of([self.text(at) for at in range(len(self._sizes))])
-
     def piece(self, at: int) -> tuple[memoryview, int, int]:
         """Return what a piece is deflated to, the bytes of its text, and their CRC-32."""
         start = self._starts[at]
         view = memoryview(self._deflated[at])[start : start + self._lengths[at]]
         return view, self._sizes[at], self._crcs[at]
-
-    def text(self, at: int) -> bytes:
-        """Return the text of a piece, in the way that is quicker."""
-        if self.plain:
-            return self.plain.text(at)
-        deflated, size, _ = self.piece(at)
-        return _inflated(bytes(deflated), size)
 
 
 class Run(NamedTuple):
@@ -164,28 +148,6 @@ class Run(NamedTuple):
             crc = isal_zlib.crc32_combine(crc, its_crc, more)
         return cls(b"".join(parts), size, crc, rows, at), starts
 
-    def texts(self, columns: Columns | None) -> Iterator[bytes]:
-        """Yield the text, in parts of some :data:`PLAIN_CHUNK` where it can be.
-
-        ``columns`` is that of its rows: see :func:`columns_of`.
-        """
-        if not (columns or any(row.plain for row in self.rows)):
-            yield _inflated(self.deflated, self.size)
-            return
-        step = 1 + PLAIN_CHUNK * len(self.rows) // (self.size + 1)
-        for start in range(0, len(self.rows), step):
-            if columns:
-                yield columns.text(self.at, start, start + step)
-            else:
-                rows = self.rows[start : start + step]
-                yield b"".join([row.text(self.at) for row in rows])
-
-
-def columns_of(rows: Sequence[Row]) -> Columns | None:
-    """Return the text that is kept of these rows, ``None`` where it is not of all."""
-    plains = [row.plain for row in rows if row.plain]
-    return Columns(plains) if plains and len(plains) == len(rows) else None
-
 
 def _inflated(deflated: bytes, size: int) -> bytes:
     text: bytes = isal_zlib.decompress(deflated + _LAST_BLOCK, -15, size + _SPARE)
@@ -211,18 +173,11 @@ class Scrape:
 
     def identity(self) -> Iterator[bytes]:
         """Yield the text in chunks."""
-        return _chunks(self._texts(), PLAIN_CHUNK)
+        return _chunks((_inflated(run.deflated, run.size) for run in self._runs), PLAIN_CHUNK)
 
     def gzip(self) -> Iterator[bytes]:
         """Yield one gzip member in chunks."""
         return _chunks(self._member(), CHUNK)
-
-    def _texts(self) -> Iterator[bytes]:
-        columns: dict[tuple[Row, ...], Columns | None] = {}
-        for run in self._runs:
-            if run.rows not in columns:
-                columns[run.rows] = columns_of(run.rows)
-            yield from run.texts(columns[run.rows])
 
     def _member(self) -> Iterator[bytes]:
         yield _GZIP_HEADER

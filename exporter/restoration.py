@@ -17,11 +17,10 @@ from exporter.storage import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.expiry import Retention
     from exporter.fleet import Policy
     from exporter.newest import Place
     from exporter.packed import PackedEsims
-    from exporter.packing import Help, Packed
+    from exporter.packing import Packed
     from exporter.shards import Shard
     from exporter.storage import Chunk, Row
 
@@ -36,27 +35,8 @@ class Restoration:
         self._packer = Packer(self._fleet.esims.deadline, self._fleet.totals)
         self._admitted = array("Q")
         """Of all eSIMs, in the order of their keys."""
-        self.helpers = 0
-        """Processes that read and packed all eSIMs; 0 where it was done here."""
         self._tracked = True
         """Whether all of them are stored as eSIMs with series."""
-
-    @property
-    def retention(self) -> Retention:
-        """Return by what it is said when something of an eSIM is next due."""
-        return self._fleet.policy.retention
-
-    @property
-    def vendors(self) -> tuple[str, ...]:
-        """Return the vendors that have sums from the start."""
-        return tuple(self._fleet.totals.vendors)
-
-    def join(self, help_: Help) -> None:
-        """Take over all eSIMs, which others have packed; no chunk has them."""
-        for some in help_.packed:
-            self._put(some)
-        self._fleet.totals.join(help_.totals)
-        self.helpers = help_.processes
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk; chunks come in the order of their keys.

@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hypercorn.asyncio import serve
 
@@ -19,7 +19,7 @@ from exporter.logs import fields
 from exporter.terms import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from quart import Quart
 
@@ -71,18 +71,12 @@ def listen(
         ) from error
 
 
-HttpServer = Literal["hypercorn", "uvicorn"]
-
-
-async def serve_until(
-    stop: asyncio.Event, listeners: Sequence[Listener], server: HttpServer = "hypercorn"
-) -> None:
+async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> None:
     """Serve until ``stop`` is set, then finish requests in flight, ``GRACE`` seconds at most."""
     asyncio.get_running_loop().set_exception_handler(_report)
-    serve_on = _serve_on_uvicorn if server == "uvicorn" else _serve_on_hypercorn
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
-            group.create_task(_serve(stop, listener, serve_on))
+            group.create_task(_serve(stop, listener))
 
 
 def allow_open_files(listeners: Sequence[Listener]) -> None:
@@ -119,25 +113,12 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-async def _serve(
-    stop: asyncio.Event,
-    listener: Listener,
-    serve_on: Callable[[asyncio.Event, Listener], Awaitable[bool]],
-) -> None:
-    if not await serve_on(stop, listener):
+async def _serve(stop: asyncio.Event, listener: Listener) -> None:
+    if not await _served(stop, listener):
         log.warning("requests cut off", extra=fields(listener=listener.name, after=GRACE))
 
 
-async def _serve_on_uvicorn(stop: asyncio.Event, listener: Listener) -> bool:
-    # Not at the top: it is an option, and loading it takes a third of a second.
-    from exporter import uvicorn_connections  # noqa: PLC0415
-
-    return await uvicorn_connections.serve(
-        listener.app, listener.socket, Terms(listener.guard, listener.gate), stop
-    )
-
-
-async def _serve_on_hypercorn(stop: asyncio.Event, listener: Listener) -> bool:
+async def _served(stop: asyncio.Event, listener: Listener) -> bool:
     config = ServerConfig(Terms(listener.guard, listener.gate))
     config.bind = [f"fd://{listener.socket.detach()}"]
     config.backlog = BACKLOG

@@ -10,7 +10,6 @@ from operator import is_
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from exporter.pieces import Run
-from exporter.plain import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,20 +97,6 @@ class Sheet(Generic[K, R]):
             (family, [runs[at] for runs in captured]) for at, family in enumerate(self.families)
         ]
 
-    def pack(self) -> Iterator[None]:
-        """Keep the text of what is rendered for scrapes without gzip, pausing after each step."""
-        for block in list(self._blocks.blocks):
-            row: Row | None = block.rendered
-            if row and row.plain is None:
-                row.pack()
-                yield
-
-    def unpack(self) -> None:
-        """Keep it no longer."""
-        for block in self._blocks.blocks:
-            if block.rendered:
-                block.rendered.plain = None
-
     def _forget(self) -> None:
         """Let go of the runs of what was split or merged."""
         firsts = self._blocks.blocks[::RUN]
@@ -151,8 +136,4 @@ class Sheet(Generic[K, R]):
 
     def _render_again(self, block: Block[K, R]) -> None:
         self._blocks.dirty.pop(block, None)
-        texts = self._render(block, self.families)
-        row = self._deflater.row(texts)
-        if block.rendered and block.rendered.plain:  # somebody asks for it as it is
-            row.plain = Plain.of([text.encode() for text in texts])
-        block.rendered = row
+        block.rendered = self._deflater.row(self._render(block, self.families))

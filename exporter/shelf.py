@@ -21,17 +21,6 @@ class Shelf(MutableSequence[bytes]):
         self._bytes = bytearray().join(records)
         self._sizes = array("I", map(len, records))
 
-    @classmethod
-    def joined(cls, records: bytes, sizes: array[int]) -> Shelf:
-        """Return the records that lie behind one another in ``records``; ``sizes`` are "I"."""
-        shelf = cls.__new__(cls)
-        shelf._bytes, shelf._sizes = bytearray(records), sizes  # noqa: SLF001  # its own
-        return shelf
-
-    def parts(self) -> tuple[bytes, array[int]]:
-        """Return what :meth:`joined` takes."""
-        return bytes(self._bytes), self._sizes
-
     def __len__(self) -> int:
         return len(self._sizes)
 

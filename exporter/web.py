@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response, request
@@ -119,8 +119,6 @@ class Telemetry:
         if accepts_gzip(request.accept_encodings):
             encoding = headers["Content-Encoding"] = "gzip"
             size, chunks = scrape.gzip_size, scrape.gzip
-        elif Group.ESIMS in groups and (state := self._intake.state):
-            state.exposition.expect_plain(monotonic())
         headers["Content-Length"] = str(size)
         self._metrics.scrape_size.labels(encoding).set(size)
         response = Response(self._stream(chunks()), 200, headers)

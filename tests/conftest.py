@@ -43,18 +43,10 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def http_server() -> str:
-    """The server of ``serve``; where a test is ``ON_BOTH_SERVERS``, one then the other."""
-    return "hypercorn"
-
-
-@pytest.fixture
-def serve(tmp_path: Path, http_server: str) -> Iterator[Serve]:
+def serve(tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(*flags: str, **options: object) -> Serving:
-            if http_server != "hypercorn":
-                flags = (f"--web.server={http_server}", *flags)
             return stack.enter_context(serving(tmp_path, *flags, **options))  # type: ignore[arg-type]
 
         yield start

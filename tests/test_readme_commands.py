@@ -53,7 +53,6 @@ NOT_RUN = {
     "make screenshots": "needs pngquant, and writes what is committed",
     "make status-screenshots": "likewise",
     "python3 -m venv .venv && . .venv/bin/activate && pip install .": "needs the network",
-    "pip install '.[uvicorn]'": "needs the network",
     "pip install '.[postgresql]'": "needs the network",
     "createuser": "needs a database server of the reader's",
     "createdb": "likewise",

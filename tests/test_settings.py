@@ -14,7 +14,6 @@ from exporter.settings import (
     Settings,
     changed_but_fixed,
     load,
-    model,
     read_iccid_hash_key,
     read_secrets,
     settings_table,
@@ -108,7 +107,6 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "web.route-prefix": "other/",
         "web.enable-lifecycle": "true",
         "web.enable-admin-api": "true",
-        "web.server": "uvicorn",
         "web.max-requests": "0",
         "web.max-connections": "8",
         "web.scrape-timeout": "1m30s",
@@ -576,10 +574,3 @@ def test_table_has_a_line_for_every_setting() -> None:
         "stays in the metrics after it was DELETED, REVOKED or EXPIRED. Applied on reload. |"
     ) in lines
     assert any(line.startswith("|  | `ESIM_EXPORTER_WEBHOOK_SECRET` |  |") for line in lines)
-
-
-def test_a_server_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "find_spec", lambda _: None)
-    assert problems("--web.server=uvicorn") == [
-        "--web.server: uvicorn is not installed: pip install 'esim-exporter[uvicorn]'"
-    ]

@@ -96,11 +96,6 @@ class WebSettings(_Group):
         description="Allow deleting eSIMs, reading, replaying and dropping rejected deliveries, "
         "and backups, by the JSON API and the status page.",
     )
-    server: Literal["hypercorn", "uvicorn"] = Field(
-        default="hypercorn",
-        description="HTTP server of all listeners. uvicorn has to be installed: "
-        "esim-exporter[uvicorn].",
-    )
     max_requests: Annotated[Count, NotNegative] = Field(
         default=40, description="Scrapes served at the same time; 0 for no limit."
     )
@@ -298,15 +293,6 @@ class Settings(BaseModel):
             )
         if signed and webhook.allow_unsigned:
             raise ValueError("--webhook.allow-unsigned: there is a secret as well, remove either")
-        return self
-
-    @model_validator(mode="after")
-    def _server_is_installed(self) -> Self:
-        parts = ("uvicorn", "httptools") if self.web.server == "uvicorn" else ()
-        if not all(map(find_spec, parts)):
-            raise ValueError(
-                "--web.server: uvicorn is not installed: pip install 'esim-exporter[uvicorn]'"
-            )
         return self
 
     @model_validator(mode="after")

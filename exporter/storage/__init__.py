@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -136,33 +136,6 @@ class Storage(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way, write the log back, and let go of the storage."""
-        ...
-
-
-class Division(NamedTuple):
-    """A file from which other processes can read the rows of a table meanwhile."""
-
-    path: Path
-    rows: int
-    """How many the table holds."""
-    versions: int
-    """Of all of them, added up."""
-
-
-@runtime_checkable
-class DivisibleStorage(Storage, Protocol):
-    """Durable rows that other processes can help to load."""
-
-    async def division(self) -> Division | None:
-        """Return what can be said of the table of eSIMs now, before a load.
-
-        Nothing is committed before that load has ended. ``None`` where others cannot read it.
-        Raises ``StorageUnavailable``.
-        """
-        ...
-
-    def load(self, but: Table | None = None) -> AsyncIterator[Chunk]:
-        """Read everything, but one table that others have read."""
         ...
 
 

@@ -21,19 +21,16 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 512
 
 
-def read(
-    connection: sqlite3.Connection, *, set_aside: bool = True, but: Table | None = None
-) -> Iterator[Chunk]:
-    """Yield all rows in the order of :class:`Table` and key, the bases last; none of ``but``.
+def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[Chunk]:
+    """Yield all rows in the order of :class:`Table` and key, the bases last.
 
     What is found damaged is reported, then moved aside, so that a row of the same key can be
     written, and the table is sealed as it is: damage is reported once. Without ``set_aside``
     nothing is changed. Raises ``sqlite3.Error``.
     """
     for table, shape in SHAPES.items():
-        if table != but:
-            rows = _esims if table is Table.ESIM else partial(_rows, table)
-            yield from _read(connection, shape, rows, set_aside=set_aside)
+        rows = _esims if table is Table.ESIM else partial(_rows, table)
+        yield from _read(connection, shape, rows, set_aside=set_aside)
     yield from _read(connection, BASES, _amounts, set_aside=set_aside)
 
 
@@ -119,17 +116,9 @@ def _read(
         _set_aside(connection, shape, tally.damaged)
 
 
-def sealed(connection: sqlite3.Connection, shape: Shape) -> tuple[int | None, int | None]:
-    """Return how many rows were committed to a table, and their versions added up.
-
-    ``None`` where that is lost. Raises ``sqlite3.Error``.
-    """
-    query = "SELECT rows, versions FROM seal WHERE name = ?"
-    return connection.execute(query, (shape.name,)).fetchone() or (None, None)
-
-
 def _compared(connection: sqlite3.Connection, shape: Shape, tally: Tally) -> Iterator[str]:
-    rows, versions = sealed(connection, shape)
+    query = "SELECT rows, versions FROM seal WHERE name = ?"
+    rows, versions = connection.execute(query, (shape.name,)).fetchone() or (None, None)
     if rows != tally.rows:
         yield f"table {shape.name} should hold {rows} rows and holds {tally.rows}"
     # The version of a damaged row may be what is damaged.

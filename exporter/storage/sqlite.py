@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import SettingsError, StorageDamaged, StorageError, StorageUnavailable
-from exporter.storage import Chunk, Division, Sizes, Table, wal
+from exporter.storage import Chunk, Sizes, wal
 from exporter.storage.closing import close_in_time
 from exporter.storage.connection import (
     LOG_LIMIT,
@@ -28,8 +28,7 @@ from exporter.storage.connection import (
     write_durably,
 )
 from exporter.storage.mark import Mark
-from exporter.storage.reading import read, sealed
-from exporter.storage.schema import SHAPES
+from exporter.storage.reading import read
 from exporter.storage.writing import write
 
 if TYPE_CHECKING:
@@ -99,13 +98,9 @@ class SqliteStorage:
             raise
         return storage
 
-    async def division(self) -> Division | None:
-        """Let others help: see :meth:`exporter.storage.DivisibleStorage.division`."""
-        return await self._run(self._division)
-
-    async def load(self, but: Table | None = None) -> AsyncIterator[Chunk]:
-        """Read everything: see :meth:`exporter.storage.DivisibleStorage.load`."""
-        await self._run(self._start_reading, but)
+    async def load(self) -> AsyncIterator[Chunk]:
+        """Read everything: see :meth:`exporter.storage.Storage.load`."""
+        await self._run(self._start_reading)
         try:
             while chunk := await self._run(self._next_chunk):
                 yield chunk
@@ -201,26 +196,15 @@ class SqliteStorage:
         self._disconnect()
         self._writer.shutdown(wait=False)
 
-    def _division(self) -> Division | None:
-        if _size(wal.beside(self._path)):
-            return None  # it may hold what the file does not
-        try:
-            rows, versions = sealed(self._connected(), SHAPES[Table.ESIM])
-        except sqlite3.Error:
-            return None  # whoever loads it says what is wrong
-        return None if rows is None or versions is None else Division(self._path, rows, versions)
-
-    def _start_reading(self, but: Table | None) -> None:
+    def _start_reading(self) -> None:
         self._stop_reading()
-        self._reader = self._chunks(self._connected(), but)
+        self._reader = self._chunks(self._connected())
 
-    def _chunks(
-        self, connection: sqlite3.Connection, but: Table | None
-    ) -> Generator[Chunk, None, None]:
+    def _chunks(self, connection: sqlite3.Connection) -> Generator[Chunk, None, None]:
         if self._notes or self._damage:
             yield Chunk(notes=self._notes, damaged=self._damage)
             self._notes = self._damage = ()
-        yield from read(connection, but=but)
+        yield from read(connection)
 
     def _next_chunk(self) -> Chunk | None:
         if self._reader is None:

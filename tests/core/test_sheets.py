@@ -26,7 +26,6 @@ STEPS = st.lists(
         st.tuples(st.just("end"), NUMBERS),
         st.tuples(st.sampled_from(["background", "scrape"]), st.sampled_from([1, 10, 40, 200])),
         st.tuples(st.just("begin"), st.just(0)),
-        st.tuples(st.just("pack"), st.sampled_from([1, 3, 100])),
     ),
     max_size=25,
 )
@@ -69,10 +68,6 @@ class Busy:
             self.running.expire()
         elif action == "begin":
             self.background = self.running.exposition.refresh()
-        elif action == "pack":
-            self.running.exposition.expect_plain(0)
-            for _ in zip(range(number), self.running.exposition.pack(0), strict=False):
-                pass
         else:
             steps = self.background if action == "background" else self.scrape
             for _ in range(number):

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
 
 from exporter.vendors import roamify
 
@@ -246,9 +245,6 @@ class Serving:
             for line in stream:
                 self.lines.append(line.rstrip("\n"))
 
-
-HTTP_SERVERS = ("hypercorn", "uvicorn")
-ON_BOTH_SERVERS = pytest.mark.parametrize("http_server", HTTP_SERVERS)
 
 LOOPBACK = ("--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0")
 SIGNED = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}

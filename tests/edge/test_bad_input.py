@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from running import (
-    HTTP_SERVERS,
     SECRET,
     SUCCESS,
     USAGE,
@@ -40,12 +39,10 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 
-@pytest.fixture(scope="module", params=HTTP_SERVERS)
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
-    flags = (f"--web.server={request.param}", "--webhook.read-timeout=1s")
-    with serving(tmp_path_factory.mktemp("wicked"), *flags) as process:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    flag = "--webhook.read-timeout=1s"
+    with serving(tmp_path_factory.mktemp("wicked"), flag) as process:
         assert process.post(USAGE).status_code == 200
         yield process
 

@@ -15,7 +15,6 @@ import httpx
 import pytest
 from running import (
     LOOPBACK,
-    ON_BOTH_SERVERS,
     SIGNED,
     SUCCESS,
     USAGE,
@@ -81,7 +80,6 @@ def test_goes_on_for_a_while_after_it_says_it_is_not_ready(serve: Serve) -> None
     assert serve().state() == text
 
 
-@ON_BOTH_SERVERS
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_requests_in_flight_at_a_stop_are_answered_and_durable_or_refused(
     number: int, serve: Serve
@@ -110,7 +108,6 @@ def test_requests_in_flight_at_a_stop_are_answered_and_durable_or_refused(
     assert all(f'esim_id="in-flight-{n}"' in text for n in range(50))
 
 
-@ON_BOTH_SERVERS
 def test_what_arrives_during_a_stop_is_answered_and_durable_or_refused(serve: Serve) -> None:
     server = serve()
     url = server.public
@@ -138,7 +135,6 @@ def deliver(url: str, name: str) -> str:
     return name if answer.code == 200 else ""
 
 
-@ON_BOTH_SERVERS
 def test_clients_that_do_nothing_do_not_hold_up_a_stop(serve: Serve) -> None:
     server = serve()
     with (
@@ -155,7 +151,6 @@ def test_clients_that_do_nothing_do_not_hold_up_a_stop(serve: Serve) -> None:
         assert server.end() == 0
 
 
-@ON_BOTH_SERVERS
 def test_a_client_that_never_ends_its_body_does_not_hold_up_a_stop(serve: Serve) -> None:
     server = serve("--webhook.read-timeout=1h")
     with connect(server.public) as connection:

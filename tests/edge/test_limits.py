@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from running import (
-    ON_BOTH_SERVERS,
     USAGE,
     WAIT,
     WEBHOOK,
@@ -22,7 +21,6 @@ from running import (
     until,
 )
 
-from exporter import uvicorn_connections
 from exporter.addresses import ListenAddress
 from exporter.application import application
 from exporter.connections import ServerConfig
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
     from conftest import Serve
 
-    from exporter.server import HttpServer
 
 HEADERS = b"X: y\r\n" * (MAX_HEAD // 5)
 
@@ -57,7 +54,6 @@ def connections(server: Serving, kind: str = "", listener: str = "public") -> fl
     return server.own()[f'http_connections{kind}{{listener="{listener}"}}']
 
 
-@ON_BOTH_SERVERS
 @pytest.mark.parametrize("listener", ["public", "internal"])
 def test_a_head_that_is_too_large_is_not_waited_for(listener: str, serve: Serve) -> None:
     server = serve()
@@ -70,7 +66,6 @@ def test_a_head_that_is_too_large_is_not_waited_for(listener: str, serve: Serve)
     assert server.post(event()).status_code == 200
 
 
-@ON_BOTH_SERVERS
 def test_a_connection_that_waits_gives_way_to_a_new_one(serve: Serve) -> None:
     server = serve("--webhook.max-connections=3")
     with ExitStack() as stack:
@@ -93,7 +88,6 @@ def test_a_connection_that_waits_gives_way_to_a_new_one(serve: Serve) -> None:
     server.client.close()
 
 
-@ON_BOTH_SERVERS
 def test_where_all_connections_are_busy_a_new_one_is_refused(serve: Serve) -> None:
     server = serve("--webhook.max-connections=2", BUSY)
     with ExitStack() as stack:
@@ -116,7 +110,6 @@ def test_where_all_connections_are_busy_a_new_one_is_refused(serve: Serve) -> No
         assert server.post(event()).status_code == 200
 
 
-@ON_BOTH_SERVERS
 def test_a_connection_that_is_over_leaves_its_place(serve: Serve) -> None:
     server = serve("--webhook.max-connections=2", BUSY)
     for _ in range(5):
@@ -127,7 +120,6 @@ def test_a_connection_that_is_over_leaves_its_place(serve: Serve) -> None:
     assert connections(server, listener="internal") == 1
 
 
-@ON_BOTH_SERVERS
 @pytest.mark.parametrize("most", ["2048", "100"])
 def test_heads_that_arrive_slowly_keep_no_delivery_out(most: str, serve: Serve) -> None:
     server = serve(f"--webhook.max-connections={most}")
@@ -142,7 +134,6 @@ def test_heads_that_arrive_slowly_keep_no_delivery_out(most: str, serve: Serve) 
         assert held <= min(SLOW + 1, int(most))
 
 
-@ON_BOTH_SERVERS
 def test_bodies_that_arrive_slowly_keep_no_delivery_out(serve: Serve) -> None:
     server = serve(BUSY)
     with ExitStack() as stack:
@@ -153,7 +144,6 @@ def test_bodies_that_arrive_slowly_keep_no_delivery_out(serve: Serve) -> None:
             assert server.post(event()).status_code == 200
 
 
-@ON_BOTH_SERVERS
 def test_a_place_that_a_slow_body_takes_is_free_again(serve: Serve) -> None:
     server = serve("--webhook.max-connections=1", "--webhook.read-timeout=100ms")
     with begun(server.public) as slow:
@@ -164,15 +154,12 @@ def test_a_place_that_a_slow_body_takes_is_free_again(serve: Serve) -> None:
 
 
 @asynccontextmanager
-async def listening(
-    server: HttpServer, monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> AsyncIterator[str]:
+async def listening(monkeypatch: pytest.MonkeyPatch, seconds: float) -> AsyncIterator[str]:
     """Serve nothing, to connections that may wait for some seconds."""
     monkeypatch.setattr(ServerConfig, "keep_alive_timeout", seconds)
-    monkeypatch.setattr(uvicorn_connections, "KEEP_ALIVE", seconds)
     listener, stop = nowhere(10), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve_until(stop, [listener], server))
+        tasks.create_task(serve_until(stop, [listener]))
         yield listener.address
         stop.set()
 
@@ -190,13 +177,12 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.01)
 
 
-@ON_BOTH_SERVERS
 @pytest.mark.parametrize("answered", [False, True], ids=["first", "next"])
 @pytest.mark.parametrize("sends", [False, True], ids=["silent", "slow"])
 async def test_a_head_has_to_arrive_in_time(
-    sends: bool, answered: bool, http_server: HttpServer, monkeypatch: pytest.MonkeyPatch
+    sends: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with asyncio.timeout(WAIT), listening(http_server, monkeypatch, 0.2) as address:
+    async with asyncio.timeout(WAIT), listening(monkeypatch, 0.2) as address:
         host, _, port = address.partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         if answered:
@@ -235,7 +221,6 @@ def test_more_files_may_be_open_than_there_are_connections(
         listener.socket.close()
 
 
-@ON_BOTH_SERVERS
 def test_a_websocket_is_refused_and_leaves_its_place(serve: Serve) -> None:
     server = serve("--webhook.max-connections=1")
     upgrade = (

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from issuing import HEALTH, Pair, Secure, client_context, issue, tls_section
 from running import (
-    ON_BOTH_SERVERS,
     SUCCESS,
     connect,
     encoded,
@@ -82,7 +81,6 @@ def serial(server: Secure, context: ssl.SSLContext) -> str:
         return str(certificate["serialNumber"])
 
 
-@ON_BOTH_SERVERS
 def test_the_internal_listener_speaks_tls_alone(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server))
 
@@ -97,7 +95,6 @@ def test_the_internal_listener_speaks_tls_alone(serve: Serve, pki: Pki) -> None:
     assert server.get(client_context(pki.authority), "/").status_code == 200
 
 
-@ON_BOTH_SERVERS
 def test_the_public_listener_speaks_tls(serve: Serve, pki: Pki) -> None:
     path = pki.folder / "webhook.yml"
     text = tls_section(pki.server) + "http_server_config: {headers: {X-Frame-Options: deny}}\n"
@@ -194,7 +191,6 @@ def test_the_curve_is_the_one_chosen(serve: Serve, pki: Pki) -> None:
         server.get(context)
 
 
-@ON_BOTH_SERVERS
 def test_only_clients_with_a_verified_certificate_are_let_in(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server, **CLIENTS))
     known = pki.client("known")
@@ -221,7 +217,6 @@ def test_a_certificate_is_verified_if_there_is_one(serve: Serve, pki: Pki) -> No
         server.get(client_context(pki.authority, stranger))
 
 
-@ON_BOTH_SERVERS
 def test_a_verified_client_needs_one_of_the_allowed_names(serve: Serve, pki: Pki) -> None:
     allowed = "[prometheus, '0:0:0:0:0:0:0:1', sre@example.org, 'spiffe://example.org/prometheus']"
     server = start(serve, pki, tls_section(pki.server, **CLIENTS, client_allowed_sans=allowed))
@@ -311,7 +306,6 @@ def test_a_file_that_would_end_tls_is_a_failed_reload(serve: Serve, pki: Pki) ->
     assert server.own(context)[RELOADED] == 1
 
 
-@ON_BOTH_SERVERS
 def test_clients_that_agree_on_nothing_keep_nobody_out_for_good(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server), "--web.max-connections=2")
     context = client_context(pki.authority)

@@ -11,7 +11,7 @@ import h11
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from running import HTTP_SERVERS, SECRET, SUCCESS, USAGE, WAIT, Serving, connect, serving
+from running import SECRET, SUCCESS, USAGE, WAIT, Serving, connect, serving
 
 from exporter.vendors import roamify
 from exporter.whole import Manner, Whole, ask, lines, whole
@@ -113,12 +113,10 @@ def test_where_there_is_any_doubt_nothing_is(old: bytes, new: bytes) -> None:
 # How it is answered
 
 
-@pytest.fixture(scope="module", params=HTTP_SERVERS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Serving]:
-    flags = (f"--web.server={request.param}", "--webhook.max-body-bytes=4096")
-    with serving(tmp_path_factory.mktemp("whole"), *flags) as process:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    flag = "--webhook.max-body-bytes=4096"
+    with serving(tmp_path_factory.mktemp("whole"), flag) as process:
         yield process
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from quart import Blueprint, Response, request
 from quart.asgi import ASGIHTTPConnection
-from running import ON_BOTH_SERVERS, WAIT
+from running import WAIT
 
 from exporter.addresses import ListenAddress
 from exporter.application import application
@@ -23,17 +23,14 @@ from exporter.whole import whole
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from exporter.server import HttpServer
-
 
 class Slow:
     """Serves an endpoint that answers with what it was sent, as soon as it may."""
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self) -> None:
         self.entered = asyncio.Semaphore(0)
         self.may = asyncio.Event()
         self.stop = asyncio.Event()
-        self._server = server
         blueprint = Blueprint("webhook_slow", __name__)
         blueprint.add_url_rule("/webhooks/slow", "slow", self._answer, methods=["POST"])
         self.app = application("slow", [blueprint], SelfMetrics({}), json_errors=True)
@@ -48,7 +45,7 @@ class Slow:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
-            tasks.create_task(serve_until(self.stop, [self.listener], self._server))
+            tasks.create_task(serve_until(self.stop, [self.listener]))
             yield
             self.may.set()
             self.stop.set()
@@ -59,8 +56,8 @@ class Slow:
 
 
 @pytest.fixture
-async def slow(http_server: HttpServer) -> Slow:
-    return Slow(http_server)
+async def slow() -> Slow:
+    return Slow()
 
 
 def delivery(body: bytes, *headers: bytes) -> bytes:
@@ -74,7 +71,6 @@ async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(int(length))
 
 
-@ON_BOTH_SERVERS
 @pytest.mark.parametrize("size", [9, 2 * MAX_HEAD], ids=["small", "large"])
 async def test_what_arrives_meanwhile_is_answered_after_it_in_order(slow: Slow, size: int) -> None:
     first, second, third = (letter * size for letter in (b"a", b"b", b"c"))
@@ -97,7 +93,6 @@ async def test_what_arrives_meanwhile_is_answered_after_it_in_order(slow: Slow, 
         writer.close()
 
 
-@ON_BOTH_SERVERS
 async def test_a_stop_waits_for_the_answer_and_ends_the_connection(slow: Slow) -> None:
     async with slow.serving():
         reader, writer = await slow.connect()
@@ -111,7 +106,6 @@ async def test_a_stop_waits_for_the_answer_and_ends_the_connection(slow: Slow) -
         writer.close()
 
 
-@ON_BOTH_SERVERS
 async def test_who_sends_no_more_is_answered(slow: Slow) -> None:
     async with slow.serving():
         reader, writer = await slow.connect()
@@ -124,7 +118,6 @@ async def test_who_sends_no_more_is_answered(slow: Slow) -> None:
         writer.close()
 
 
-@ON_BOTH_SERVERS
 async def test_who_is_gone_leaves_no_trace(slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
     async with slow.serving():
         for _ in range(3):
@@ -141,7 +134,6 @@ async def test_who_is_gone_leaves_no_trace(slow: Slow, caplog: pytest.LogCapture
     assert caplog.records == []
 
 
-@ON_BOTH_SERVERS
 @pytest.mark.parametrize("headers", [(), (b"TE: trailers",)], ids=["whole", "other"])
 async def test_an_application_that_fails_is_an_error_of_ours(
     slow: Slow, headers: tuple[bytes, ...], caplog: pytest.LogCaptureFixture
