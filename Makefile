@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 FAULTS_SHARE ?= 100
 
 # As in pyproject.toml, for what runs without pytest.
-SHARED_BY_TESTS := .:tests:tests/alerts:tests/edge:tests/grafana
+SHARED_BY_TESTS := .:tests:tests/support:tests/alerts:tests/grafana
 
 # Stamps, so that packages are installed again only when pyproject.toml changes.
 INSTALLED := $(VENV)/.installed
@@ -38,12 +38,12 @@ test: $(INSTALLED_DEV) ## check and test everything, with coverage
 	$(BIN)/python -m pytest -n $(WORKERS) --cov
 
 test-faults: $(INSTALLED_DEV) ## break things for some 40 minutes: kills, power cuts, damage, full disks, fuzzing
-	@$(BIN)/python tests/programs.py strace
+	@$(BIN)/python tests/support/programs.py strace
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo "without atheris: Hypothesis alone fuzzes the parser"
 	FAULTS_SHARE=$(FAULTS_SHARE) $(BIN)/python -m pytest -n 2 --dist=worksteal tests/faults
 
 bench: $(INSTALLED_DEV) ## measure speed, memory and scale beside peers
-	@$(BIN)/python tests/programs.py nginx prometheus-pushgateway || echo "figures whose peer is missing say so"
+	@$(BIN)/python tests/support/programs.py nginx prometheus-pushgateway || echo "figures whose peer is missing say so"
 	$(BIN)/python -m benchmarks
 
 bench-short: $(INSTALLED_DEV) ## the same on small fleets

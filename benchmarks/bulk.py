@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import payloads
-from exporter.events import Snapshot, Status, UsageEvent
-from exporter.fleet import Fleet, Policy
-from exporter.restoration import Restoration
-from exporter.storage import Changes, Table
-from exporter.storage.sqlite import SqliteStorage
+from exporter.fleet.fleet import Fleet, Policy
+from exporter.fleet.loading import FleetLoader
+from exporter.model.events import Snapshot, Status, UsageEvent
+from exporter.storage.contract import Changes, Table
+from exporter.storage.sqlite.storage import SqliteStorage
 
 _SPARSE: Final = 200
 """One eSIM of so many was last heard of an hour before the others: few enough to be alone in
@@ -92,7 +92,7 @@ async def expire(path: Path) -> dict[str, float]:
     ``seconds`` how long that took, merging and encoding included, committing not.
     """
     storage = await SqliteStorage.open(path)
-    restoration = Restoration(Policy(), (payloads.VENDOR,))
+    restoration = FleetLoader(Policy(), (payloads.VENDOR,))
     async for chunk in storage.load():
         restoration.take(chunk)
     fleet = restoration.finish()

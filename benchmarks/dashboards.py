@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from benchmarks.process import free_port
-from exporter.events import PartnerEvent, Snapshot, Status, UsageEvent
-from exporter.exposition import Exposition, Format, Group
-from exporter.families import Identity
-from exporter.fleet import Fleet, Policy
+from exporter.exposition.exposition import Exposition, Format, Group
+from exporter.exposition.families import Identity
+from exporter.fleet.fleet import Fleet, Policy
+from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # where programs.py is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))  # where programs.py is
 
 import programs
 

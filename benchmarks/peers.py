@@ -28,7 +28,7 @@ _NAMES: Final = {NGINX: ("nginx",), PUSHGATEWAY: ("prometheus-pushgateway", "pus
 """Programs by Debian's name, then by the project's own."""
 
 _UNPACKED: Final = Path(__file__).resolve().parent.parent / ".cache" / "programs"
-"""Where ``tests/programs.py`` unpacks Debian packages."""
+"""Where ``tests/support/programs.py`` unpacks Debian packages."""
 
 _NGINX_CONFIG: Final = """
 daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr error;

@@ -133,7 +133,7 @@ def _copied(bench: Bench, database: Any, esims: int) -> str:
 def _postgres() -> Iterator[Any]:
     """Run PostgreSQL with its settings as they are."""
     # The tests know where the program is, and how to run it.
-    sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+    sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
     import postgres  # noqa: PLC0415
     import programs  # noqa: PLC0415
 

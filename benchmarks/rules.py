@@ -26,15 +26,15 @@ import yaml
 
 from alerts.generator import FILES, Config, documents
 from benchmarks.process import free_port, without_settings
-from exporter.durations import parse_duration
-from exporter.events import Snapshot, Status, UsageEvent
-from exporter.fleet import Fleet, Policy
-from exporter.storage.sqlite import SqliteStorage
+from exporter.fleet.fleet import Fleet, Policy
+from exporter.model.events import Snapshot, Status, UsageEvent
+from exporter.settings.durations import parse_duration
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # where programs.py is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))  # where programs.py is
 
 import programs
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import report
-from exporter.api.endpoints import markdown_table
-from exporter.api.openapi import document_text
-from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
+from exporter.endpoints.api.endpoint_table import markdown_table
+from exporter.endpoints.api.openapi import document_text
+from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
 from exporter.observation import descriptions
 from exporter.selfmetrics import Description, SelfMetrics
-from exporter.settings import settings_table
+from exporter.settings.loading import settings_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.families import Family
+    from exporter.exposition.families import Family
 
 FOLDER = Path(__file__).resolve().parent
 README = FOLDER.parent / "README.md"

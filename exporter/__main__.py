@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from exporter import heap
-from exporter.leaving import INTERRUPTED
+from exporter.fleet import process_memory
+from exporter.storage.shutdown import INTERRUPTED
 
 
 def main() -> int:
     """Run the command and return its exit status."""
     try:
-        with heap.filling():  # of modules nothing ever goes
+        with process_memory.filling():  # of modules nothing ever goes
             from exporter.cli import main as command  # noqa: PLC0415  # for the line above
 
         return command()

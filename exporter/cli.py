@@ -13,17 +13,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import exporter
-from exporter import heap, logs, settings
+from exporter import logs
+from exporter.app.opening import check_storage, open_storage
 from exporter.errors import ExporterError, SettingsError, StorageHangs
-from exporter.leaving import INTERRUPTED, leave
+from exporter.fleet import process_memory
 from exporter.logs import fields, raised_at
-from exporter.storage.closing import close_in_time
-from exporter.storage.opening import check_storage, open_storage
+from exporter.settings import loading
+from exporter.storage.shutdown import INTERRUPTED, close_in_time, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exporter.settings import Settings
+    from exporter.settings.loading import Settings
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
 
 
 def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    load = partial(settings.load, argv, environ)
+    load = partial(loading.load, argv, environ)
     try:
         chosen = load()
         if chosen.config.check:
@@ -104,13 +105,13 @@ def _served(chosen: Settings, load: Callable[[], Settings]) -> int:
 
 
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.protection import guards  # noqa: PLC0415  # serve starts sooner without
+    from exporter.http.protection import guards  # noqa: PLC0415  # serve starts sooner without
 
     try:
-        chosen = settings.load(argv, environ, "esim-exporter check")
+        chosen = loading.load(argv, environ, "esim-exporter check")
         check_storage(chosen)
-        settings.read_secrets(chosen)
-        settings.read_iccid_hash_key(chosen)
+        loading.read_secrets(chosen)
+        loading.read_iccid_hash_key(chosen)
         guards(chosen)
     except SettingsError as error:
         return _unusable("check", error)
@@ -130,8 +131,8 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     storage, shared = await open_storage(chosen)
     try:
-        with heap.filling():
-            from exporter.app import Exporter  # noqa: PLC0415  # most of the program
+        with process_memory.filling():
+            from exporter.app.exporter import Exporter  # noqa: PLC0415  # most of the program
         await Exporter(chosen, storage, time.time, load, shared).run()
     except StorageHangs:
         raise  # to close it would hang as well
@@ -167,11 +168,11 @@ def _storage(argv: Sequence[str], _: Mapping[str, str]) -> int:
 
 
 def _demo(argv: Sequence[str], _: Mapping[str, str]) -> int:
-    from exporter import demo  # noqa: PLC0415  # likewise
+    from exporter.demo import command  # noqa: PLC0415  # likewise
 
     parser = argparse.ArgumentParser(
         "esim-exporter demo",
         description="Serve on this machine and feed it simulated events, until Ctrl-C.",
     )
-    demo.add_arguments(parser)
-    return demo.main(parser.parse_args(argv))
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(argv))

@@ -3,6 +3,9 @@
 Facts go beside the message, not into it::
 
     log.warning("event rejected", extra=fields(reason="invalid", loc="data.usage_list.0.date"))
+
+:class:`Throttle` keeps what strangers can cause from filling the log.
+
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import math
 import re
 import sys
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
@@ -89,7 +94,7 @@ class _Formatter(logging.Formatter):
         entry: dict[str, Value] = {
             "ts": _timestamp(record.created),
             "level": _level(record.levelno),
-            "component": record.name.removeprefix("exporter."),
+            "component": _component(record.name),
             "msg": _message(record),
         }
         extra = getattr(record, "fields", None)
@@ -98,6 +103,11 @@ class _Formatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             entry["exception"] = _traceback(record.exc_info[1])
         return self._write(entry)
+
+
+def _component(logger: str) -> str:
+    """Return the module's own name for a logger of this program, else the logger's whole name."""
+    return logger.rpartition(".")[2] if logger.startswith("exporter.") else logger
 
 
 def _logfmt(entry: Mapping[str, Value]) -> str:
@@ -159,3 +169,42 @@ def _traceback(error: BaseException) -> str:
         return "".join(traceback.format_exception(error)).rstrip()
     except Exception:  # noqa: BLE001 - an exception that cannot be shown must not cost the record
         return type(error).__name__
+
+
+MOST = 20
+"""Lines of one kind in a window."""
+
+WINDOW = 60.0
+"""Seconds."""
+
+
+@dataclass(slots=True)
+class _Kind:
+    since: float
+    told: int = 0
+    held_back: int = 0
+
+
+class Throttle:
+    """Lets through some of each kind in a window of time, and counts those it holds back."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """``clock`` gives seconds, and never steps."""
+        self._clock = clock
+        self._kinds: dict[str, _Kind] = {}
+
+    def admit(self, kind: str) -> int | None:
+        """Return how many of a kind were held back since the last that was let through.
+
+        ``None`` where this one is to be held back.
+        """
+        now = self._clock()
+        seen = self._kinds.setdefault(kind, _Kind(now))
+        if now - seen.since >= WINDOW:
+            seen.since, seen.told = now, 0
+        if seen.told == MOST:
+            seen.held_back += 1
+            return None
+        held_back, seen.held_back = seen.held_back, 0
+        seen.told += 1
+        return held_back

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from exporter.records import Feed
+from exporter.model.records import Feed
+from exporter.model.shards import Shard
 from exporter.selfmetrics import PREFIX, Description
-from exporter.shards import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client.metrics_core import Metric
 
-    from exporter.intake import Intake
+    from exporter.http.listeners import Listener
+    from exporter.ingest.intake import Intake
+    from exporter.ingest.state import State
     from exporter.selfmetrics import SelfMetrics
-    from exporter.server import Listener
-    from exporter.state import State
-    from exporter.storage import Sizes, Storage
+    from exporter.storage.contract import Sizes, Storage
 
 
 class _Gauge(NamedTuple):

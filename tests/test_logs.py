@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PAIR = re.compile(r'([^\s=]+)=("(?:[^"\\]|\\.)*"|\S*)')
 
-log = logging.getLogger("exporter.webhook")
+log = logging.getLogger("exporter.endpoints.webhook")
 
 
 class Colour(StrEnum):

@@ -11,18 +11,18 @@ from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from exporter.copying import copy
+from exporter.copying.copying import copy
 from exporter.errors import ExporterError, SettingsError
-from exporter.settings.fields import POSTGRESQL, storage_url
-from exporter.shards import Shard
-from exporter.storage.sqlite import from_url
-from exporter.storage.sqlite_copy import SqliteSource, SqliteTarget
+from exporter.model.shards import Shard
+from exporter.settings.field_types import POSTGRESQL, storage_url
+from exporter.storage.sqlite.copying import SqliteSource, SqliteTarget
+from exporter.storage.sqlite.storage import from_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.copying import Source, Target
     from exporter.copying.contents import Contents
+    from exporter.copying.copying import Source, Target
 
 _PROG: Final = "esim-exporter storage copy"
 
@@ -110,7 +110,7 @@ async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
 async def _open_source(url: str) -> Source:
     if not url.startswith(POSTGRESQL):
         return SqliteSource(from_url(url))
-    from exporter.storage.postgres_copy import PostgresSource  # noqa: PLC0415  # it is an option
+    from exporter.storage.postgres.copying import PostgresSource  # noqa: PLC0415  # it is an option
 
     return await PostgresSource.open(url, Shard())
 
@@ -118,7 +118,7 @@ async def _open_source(url: str) -> Source:
 async def _open_target(url: str) -> Target:
     if not url.startswith(POSTGRESQL):
         return await SqliteTarget.open(from_url(url))
-    from exporter.storage.postgres_copy import PostgresTarget  # noqa: PLC0415  # it is an option
+    from exporter.storage.postgres.copying import PostgresTarget  # noqa: PLC0415  # it is an option
 
     return await PostgresTarget.open(url, Shard())
 

@@ -8,16 +8,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.aggregates import without_slots
-from exporter.exposition import Exposition, Format, Group
-from exporter.families import Identity
-from exporter.fleet import Policy
-from exporter.restoration import Restoration
-from exporter.storage import Chunk, Table
+from exporter.exposition.exposition import Exposition, Format, Group
+from exporter.exposition.families import Identity
+from exporter.fleet.aggregates import without_slots
+from exporter.fleet.fleet import Policy
+from exporter.fleet.loading import FleetLoader
+from exporter.storage.contract import Chunk, Table
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
-    from exporter.storage import Key
+    from exporter.storage.contract import Key
 
 _SIZE = 2**256
 """Of the sums of SHA-256 digests."""
@@ -59,7 +59,7 @@ class Reading:
         """``now`` is the moment of the text, unix seconds."""
         self._now = now
         # Without a cap: all that is stored has a text.
-        self._restoration = Restoration(Policy(), (roamify.VENDOR,))
+        self._restoration = FleetLoader(Policy(), (roamify.VENDOR,))
         self._counts = Counter[Table]()
         self._bases: dict[Key, int] = {}
         self._sum = 0

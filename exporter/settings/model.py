@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from exporter.settings.fields import (
+from exporter.model.shards import SLOTS
+from exporter.settings.field_types import (
     AUTO,
     POSTGRESQL,
     SQLITE,
@@ -32,7 +33,6 @@ from exporter.settings.fields import (
     written,
 )
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
-from exporter.shards import SLOTS
 
 
 class _Group(BaseModel):

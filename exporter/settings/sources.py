@@ -76,7 +76,7 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
     Every value is taken as the text it is written as (YAML would read ``1:30`` as 90).
     Raises ``SettingsError`` when the file cannot be read or is not such a file.
     """
-    from exporter.settings.document import read_document  # noqa: PLC0415  # few have a file
+    from exporter.settings.yaml_file import read_document  # noqa: PLC0415  # few have a file
 
     known = {option.key: option for option in options}
     values: Values = {}

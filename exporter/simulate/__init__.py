@@ -6,21 +6,21 @@ or I/O. As a sender: :func:`run`, and the subcommand in :mod:`exporter.simulate.
 
 from __future__ import annotations
 
-from exporter.simulate.client import DEFAULT_URL, Options, run
 from exporter.simulate.command import add_arguments, main
-from exporter.simulate.delivery import NO_FAULTS, Delivery, Fault, Faults, Simulation
-from exporter.simulate.fleet import Fleet, Phase
+from exporter.simulate.delivery import NO_FAULTS, Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.fleet import Phase, SimulatedFleet
 from exporter.simulate.progress import Summary
+from exporter.simulate.sender import DEFAULT_URL, Options, run
 
 __all__ = [
     "DEFAULT_URL",
     "NO_FAULTS",
-    "Delivery",
     "Fault",
     "Faults",
-    "Fleet",
     "Options",
     "Phase",
+    "SimulatedDelivery",
+    "SimulatedFleet",
     "Simulation",
     "Summary",
     "add_arguments",

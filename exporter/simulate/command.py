@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from exporter.durations import parse_duration
-from exporter.simulate.client import DEFAULT_URL, Options, run
+from exporter.settings.durations import parse_duration
 from exporter.simulate.fleet import Phase
+from exporter.simulate.sender import DEFAULT_URL, Options, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from exporter.simulate.fleet import Fleet, Phase
+from exporter.simulate.fleet import Phase, SimulatedFleet
 
 RETRY_AFTER: Final = (30, 120)
 """Seconds; the vendor retries at intervals it does not state."""
@@ -38,7 +38,7 @@ UNACCEPTABLE: Final = frozenset({Fault.BAD_SIGNATURE, Fault.MALFORMED})
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class SimulatedDelivery:
     """One request to the webhook."""
 
     at: float
@@ -64,7 +64,7 @@ class Faults:
 NO_FAULTS: Final = Faults(retry=0, duplicate=0, late=0)
 
 
-class Simulation(Iterator[Delivery]):
+class Simulation(Iterator[SimulatedDelivery]):
     """Yield the deliveries of a synthetic fleet, for ever, in the order of sending.
 
     Deterministic: the same arguments give the same deliveries, and the same fleet
@@ -80,18 +80,18 @@ class Simulation(Iterator[Delivery]):
         phase: Phase = Phase.SPREAD,
         faults: Faults = Faults(),
     ) -> None:
-        self._events = Fleet(seed=seed, esims=esims, start=start, phase=phase)
+        self._events = SimulatedFleet(seed=seed, esims=esims, start=start, phase=phase)
         self._faults = faults
         self._rng = random.Random(f"delivery/{seed}")  # noqa: S311  (repeatable, not secret)
-        self._waiting: list[tuple[float, int, Delivery]] = []
+        self._waiting: list[tuple[float, int, SimulatedDelivery]] = []
         self._added = 0
         self._fetch()
 
-    def __next__(self) -> Delivery:
+    def __next__(self) -> SimulatedDelivery:
         self._next_at()
         return heapq.heappop(self._waiting)[2]
 
-    def advance(self, until: float) -> Iterator[Delivery]:
+    def advance(self, until: float) -> Iterator[SimulatedDelivery]:
         """Yield the deliveries up to ``until``, unix seconds; later calls go on from there."""
         while self._next_at() <= until:
             yield heapq.heappop(self._waiting)[2]
@@ -109,19 +109,19 @@ class Simulation(Iterator[Delivery]):
         self._fetched = at
         faults, rng = self._faults, self._rng
         if rng.random() < faults.late:
-            self._wait(Delivery(at + rng.uniform(*DELAY), body, Fault.LATE))
+            self._wait(SimulatedDelivery(at + rng.uniform(*DELAY), body, Fault.LATE))
         else:
-            self._wait(Delivery(at, body))
+            self._wait(SimulatedDelivery(at, body))
         if rng.random() < faults.duplicate:
-            self._wait(Delivery(at, body, Fault.DUPLICATE))
+            self._wait(SimulatedDelivery(at, body, Fault.DUPLICATE))
         if rng.random() < faults.retry:
-            self._wait(Delivery(at + rng.uniform(*RETRY_AFTER), body, Fault.RETRY))
+            self._wait(SimulatedDelivery(at + rng.uniform(*RETRY_AFTER), body, Fault.RETRY))
         if rng.random() < faults.bad_signature:
-            self._wait(Delivery(at, body, Fault.BAD_SIGNATURE))
+            self._wait(SimulatedDelivery(at, body, Fault.BAD_SIGNATURE))
         if rng.random() < faults.malformed:
-            self._wait(Delivery(at, self._damage(body), Fault.MALFORMED))
+            self._wait(SimulatedDelivery(at, self._damage(body), Fault.MALFORMED))
 
-    def _wait(self, delivery: Delivery) -> None:
+    def _wait(self, delivery: SimulatedDelivery) -> None:
         heapq.heappush(self._waiting, (delivery.at, self._added, delivery))
         self._added += 1
 

@@ -12,7 +12,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from exporter.events import Status
+from exporter.model.events import Status
 
 if TYPE_CHECKING:
     import random
@@ -68,7 +68,7 @@ def no_rows() -> array[int]:
 
 
 @dataclass(slots=True, eq=False)
-class Esim:
+class SimulatedEsim:
     """The state of one eSIM, changed in place as simulated time passes."""
 
     number: int

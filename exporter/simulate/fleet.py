@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
-from exporter.events import Status
+from exporter.model.events import Status
 from exporter.simulate.account import Account
 from exporter.simulate.catalogue import CATALOGUE
-from exporter.simulate.esim import DAY, REPORT_INTERVAL, THRESHOLDS, Esim
+from exporter.simulate.esim import DAY, REPORT_INTERVAL, THRESHOLDS, SimulatedEsim
 from exporter.simulate.payloads import (
     Identity,
     flat_usage_body,
@@ -66,7 +66,7 @@ class Phase(StrEnum):
     """All at once, at whole multiples of four hours."""
 
 
-class Fleet(Iterator[tuple[float, bytes]]):
+class SimulatedFleet(Iterator[tuple[float, bytes]]):
     """Yield what the vendor sends about ``esims`` eSIMs, for ever, in order of time.
 
     Yields (event time in unix seconds, body), from ``start`` on. The same arguments
@@ -92,13 +92,13 @@ class Fleet(Iterator[tuple[float, bytes]]):
     def __next__(self) -> tuple[float, bytes]:
         return next(self._timeline)
 
-    def _make(self) -> Esim:
+    def _make(self) -> SimulatedEsim:
         rng = self._rng
         package = rng.choices(CATALOGUE, [p.popularity for p in CATALOGUE])[0]
         typical = package.data or TYPICAL_UNLIMITED * package.days
         pace = typical / (package.days * DAY) * rng.choice(PACES)
         self._made += 1
-        return Esim(
+        return SimulatedEsim(
             number=self._made,
             package=package,
             pace=pace,
@@ -107,7 +107,7 @@ class Fleet(Iterator[tuple[float, bytes]]):
             allowed=package.data or 0,
         )
 
-    def _names(self, esim: Esim) -> Identity:
+    def _names(self, esim: SimulatedEsim) -> Identity:
         return identity(self._seed, esim.number)
 
     def _put_in_use(self, start: float) -> None:
@@ -128,7 +128,7 @@ class Fleet(Iterator[tuple[float, bytes]]):
         esim.reported = esim.report_at - REPORT_INTERVAL
         self._continue(start, esim)
 
-    def _life(self, esim: Esim) -> float:
+    def _life(self, esim: SimulatedEsim) -> float:
         """Return seconds from activation to the end; who does not expire ends early."""
         full = esim.package.days * DAY
         return full if esim.fate is Status.EXPIRED else full * self._rng.uniform(0.1, 0.9)
@@ -144,11 +144,11 @@ class Fleet(Iterator[tuple[float, bytes]]):
         self._enter(at, esim, Status.NEW)
         self._timeline.at(at + self._rng.uniform(60, 2 * HOUR), self._install, esim)
 
-    def _install(self, at: float, esim: Esim) -> None:
+    def _install(self, at: float, esim: SimulatedEsim) -> None:
         self._enter(at, esim, Status.INSTALLED)
         self._timeline.at(at + self._rng.uniform(300, 12 * HOUR), self._activate, esim)
 
-    def _activate(self, at: float, esim: Esim) -> None:
+    def _activate(self, at: float, esim: SimulatedEsim) -> None:
         esim.since = esim.reported = at
         esim.ends = at + self._life(esim)
         esim.report_at = self._next_report(at, REPORT_INTERVAL)
@@ -156,11 +156,11 @@ class Fleet(Iterator[tuple[float, bytes]]):
         self._send_usage(at, esim)
         self._continue(at, esim)
 
-    def _continue(self, at: float, esim: Esim) -> None:
+    def _continue(self, at: float, esim: SimulatedEsim) -> None:
         esim.plan(at, self._rng)
         self._timeline.at(esim.next_due(), self._due, esim)
 
-    def _due(self, at: float, esim: Esim) -> None:
+    def _due(self, at: float, esim: SimulatedEsim) -> None:
         if at >= esim.ends:
             self._end(at, esim)
         elif at >= esim.report_at:
@@ -170,7 +170,7 @@ class Fleet(Iterator[tuple[float, bytes]]):
             self._send_usage(at, esim)
             self._timeline.at(esim.next_due(), self._due, esim)
 
-    def _report(self, at: float, esim: Esim) -> None:
+    def _report(self, at: float, esim: SimulatedEsim) -> None:
         esim.consume(at)
         esim.talk(at, self._rng)
         if esim.package.data is not None:
@@ -181,7 +181,7 @@ class Fleet(Iterator[tuple[float, bytes]]):
             self._lose_network(at, esim, self._rng.randint(1, 3))
         self._continue(at, esim)
 
-    def _adjust(self, esim: Esim, size: int) -> None:
+    def _adjust(self, esim: SimulatedEsim, size: int) -> None:
         chance = self._rng.random()
         if chance < CORRECTION_SHARE:
             esim.used *= self._rng.uniform(0.95, 1)
@@ -189,16 +189,16 @@ class Fleet(Iterator[tuple[float, bytes]]):
             esim.allowed += size
         esim.recount()
 
-    def _lose_network(self, at: float, esim: Esim, times: int) -> None:
+    def _lose_network(self, at: float, esim: SimulatedEsim, times: int) -> None:
         self._enter(at, esim, Status.INACTIVE)
         self._timeline.at(at + self._rng.uniform(2, 3), self._find_network, esim, times - 1)
 
-    def _find_network(self, at: float, esim: Esim, times: int) -> None:
+    def _find_network(self, at: float, esim: SimulatedEsim, times: int) -> None:
         self._enter(at, esim, Status.ACTIVATED)
         if times:
             self._timeline.at(at + self._rng.uniform(2, 3), self._lose_network, esim, times)
 
-    def _end(self, at: float, esim: Esim) -> None:
+    def _end(self, at: float, esim: SimulatedEsim) -> None:
         esim.consume(at)
         if esim.fate is Status.EXPIRED and self._rng.random() < RENEWAL_SHARE:
             esim.renew()
@@ -208,11 +208,11 @@ class Fleet(Iterator[tuple[float, bytes]]):
         self._account.ended(at, self._names(esim))
         self._timeline.at(at + self._rng.uniform(60, HOUR), self._buy)
 
-    def _enter(self, at: float, esim: Esim, status: Status) -> None:
+    def _enter(self, at: float, esim: SimulatedEsim, status: Status) -> None:
         esim.status = status
         self._timeline.send(at, status_body(esim, self._names(esim), at))
 
-    def _send_usage(self, at: float, esim: Esim) -> None:
+    def _send_usage(self, at: float, esim: SimulatedEsim) -> None:
         chance = self._rng.random()
         if chance < FLAT_SHARE:
             make = flat_usage_body

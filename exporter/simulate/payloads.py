@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
-from exporter.events import UNLIMITED_AMOUNT, Status
-from exporter.simulate.esim import DAY, Esim
+from exporter.model.events import UNLIMITED_AMOUNT, Status
+from exporter.simulate.esim import DAY, SimulatedEsim
 
 Document = dict[str, Any]
 """A JSON object on its way out; its values are whatever the vendor's format says."""
@@ -58,22 +58,22 @@ def body(category: str, event_type: str, data: Document, **top: str) -> bytes:
     return _encode(head | top | {"data": data}).encode()
 
 
-def status_body(esim: Esim, names: Identity, at: float) -> bytes:
+def status_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
     """Say which status the eSIM entered."""
     return body("esim", "status", _head(esim, names, at))
 
 
-def usage_body(esim: Esim, names: Identity, at: float) -> bytes:
+def usage_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
     """Say what the eSIM may use and has used."""
     return body("esim", "usage", _usage(esim, names, at))
 
 
-def old_usage_body(esim: Esim, names: Identity, at: float) -> bytes:
+def old_usage_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
     """Say the same under the type's name in the vendor's sample code."""
     return body("esim", "esim_usage", _usage(esim, names, at))
 
 
-def flat_usage_body(esim: Esim, names: Identity, at: float) -> bytes:
+def flat_usage_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
     """Say the same in the shape of before July 2025: flat, without units and usage list."""
     data = _usage(esim, names, at)
     for name in ("data_units", "voice_units", "sms_units", "usage_list"):
@@ -81,7 +81,7 @@ def flat_usage_body(esim: Esim, names: Identity, at: float) -> bytes:
     return _encode({"event_category": "esim", "event_type": "usage"} | data).encode()
 
 
-def _head(esim: Esim, names: Identity, at: float) -> Document:
+def _head(esim: SimulatedEsim, names: Identity, at: float) -> Document:
     used = esim.status not in (Status.NEW, Status.INSTALLED)
     data: Document = {"timestamp": int(at), "iccid": names.iccid, "esim_id": names.esim_id}
     if names.reference_id is not None:
@@ -92,7 +92,7 @@ def _head(esim: Esim, names: Identity, at: float) -> Document:
     return data
 
 
-def _usage(esim: Esim, names: Identity, at: float) -> Document:
+def _usage(esim: SimulatedEsim, names: Identity, at: float) -> Document:
     return _head(esim, names, at) | {
         "package_id": esim.package.package_id,
         "package_name": esim.package.name,
@@ -107,7 +107,7 @@ def _usage(esim: Esim, names: Identity, at: float) -> Document:
     }
 
 
-def _usage_data(esim: Esim) -> Document:
+def _usage_data(esim: SimulatedEsim) -> Document:
     package = esim.package
     if package.data is None:
         return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from exporter.events import MAX_AMOUNT
+from exporter.model.events import MAX_AMOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

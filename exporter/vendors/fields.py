@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError
-from exporter.events import MAX_AMOUNT, MAX_IDENTIFIER
+from exporter.model.events import MAX_AMOUNT, MAX_IDENTIFIER
 from exporter.vendors.amounts import Number, read_number
 
 if TYPE_CHECKING:

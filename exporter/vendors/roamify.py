@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from exporter.errors import FieldError, InvalidEvent, MalformedEvent
-from exporter.events import (
+from exporter.model.events import (
     MAX_AMOUNT,
     MAX_IDENTIFIER,
     MAX_TIME,

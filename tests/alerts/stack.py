@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where programs.py is
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "edge"))  # where running.py is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # what tests share
 
 import programs
 from running import until

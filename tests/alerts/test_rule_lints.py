@@ -11,10 +11,10 @@ import pytest
 import stack
 import yaml
 
-from exporter.durations import parse_duration
-from exporter.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
+from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
 from exporter.observation import descriptions
 from exporter.selfmetrics import SelfMetrics
+from exporter.settings.durations import parse_duration
 
 ESIMS = {family.name: family.type.value for family in esim_families(Identity())}
 FLEET = {family.name: family.type.value for family in (*PACKAGE_FAMILIES, *VENDOR_FAMILIES)}

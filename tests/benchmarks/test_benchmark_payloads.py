@@ -5,9 +5,9 @@ import pytest
 from benchmarks import bulk, payloads
 from benchmarks.generator import percentile, requests
 from benchmarks.load import Load
-from exporter.exposition import Exposition, Format, Group
-from exporter.families import Identity
-from exporter.fleet import Fleet, Policy
+from exporter.exposition.exposition import Exposition, Format, Group
+from exporter.exposition.families import Identity
+from exporter.fleet.fleet import Fleet, Policy
 from exporter.vendors import roamify
 
 BASE = 1_790_000_000

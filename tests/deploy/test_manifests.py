@@ -9,7 +9,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from exporter import settings
+from exporter.settings import loading
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -96,12 +96,12 @@ def test_the_pod_s_arguments_are_settings() -> None:
     (container,) = only("StatefulSet")["spec"]["template"]["spec"]["containers"]
     serve, *flags = container["args"]
     assert serve == "serve"
-    assert settings.load(flags, {}).web.shutdown_delay == 5
+    assert loading.load(flags, {}).web.shutdown_delay == 5
 
 
 def test_it_ends_within_the_time_it_is_given() -> None:
     pod = only("StatefulSet")["spec"]["template"]["spec"]
-    delay = settings.load(pod["containers"][0]["args"][1:], {}).web.shutdown_delay
+    delay = loading.load(pod["containers"][0]["args"][1:], {}).web.shutdown_delay
     assert pod["terminationGracePeriodSeconds"] > delay + 10
 
 

@@ -11,8 +11,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from exporter import settings
-from exporter.storage.opening import shard_of
+from exporter.app.opening import shard_of
+from exporter.settings import loading
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes-replicas"
@@ -96,7 +96,7 @@ def test_replicas_keep_nothing_in_the_pod() -> None:
 
 def test_the_arguments_are_settings_and_every_shard_has_as_many_replicas() -> None:
     serve, *flags = CONTAINER["args"]
-    chosen = settings.load(flags, URL)
+    chosen = loading.load(flags, URL)
     (variable,) = CONTAINER["env"]
 
     assert serve == "serve"

@@ -9,7 +9,7 @@ import programs
 import pytest
 import yaml
 
-from exporter import settings
+from exporter.settings import loading
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "compose"
@@ -57,7 +57,7 @@ def test_replicas_share_a_database_that_is_one_of_the_services() -> None:
     assert all(
         SERVICES[name]["environment"] == SERVICES[REPLICAS[0]]["environment"] for name in REPLICAS
     )
-    url = settings.load([], environ).storage.url
+    url = loading.load([], environ).storage.url
     user = SERVICES["postgres"]["environment"]["POSTGRES_USER"]
     assert url == f"postgresql://{user}:x@postgres/{user}"
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from exporter import cli
-from exporter.storage import sqlite
+from exporter.storage.sqlite import storage
 
 COMMAND = (sys.executable, str(Path(__file__).resolve()), "serve")
 
@@ -27,12 +27,12 @@ CLOCK = "ALTERED_CLOCK"
 
 
 def alter_log_limit(limit: int) -> None:
-    module: Any = sqlite
+    module: Any = storage
     module.LOG_LIMIT = limit
 
 
 def alter_synchronous(value: str) -> None:
-    module: Any = sqlite
+    module: Any = storage
     connect = module.connect
 
     def connect_altered(path: Path) -> Any:

@@ -16,10 +16,10 @@ from running import Serving, serving, until
 from tracing import calls, ended, environment, traced
 
 from exporter.errors import StorageDamaged
-from exporter.records import Esim
-from exporter.rows import decode
-from exporter.storage import Table
-from exporter.storage.sqlite import SqliteStorage
+from exporter.model.records import Esim
+from exporter.storage.contract import Table
+from exporter.storage.sqlite.storage import SqliteStorage
+from exporter.storage.stored_records import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from measuring import Chance
     from tracing import Call
 
-    from exporter.storage import Storage
+    from exporter.storage.contract import Storage
 
 
 ESIMS = [f"esim-{number}" for number in range(24)]

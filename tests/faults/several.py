@@ -15,11 +15,11 @@ from measuring import SHARE, grouped
 from running import Serving, serving, until
 from spreading import EXPIRING, NO_ANSWER, Load
 
-from exporter.exposition import Exposition, Format, Group
-from exporter.families import Identity
-from exporter.fleet import Fleet, Policy
-from exporter.shards import Shard
-from exporter.storage.postgres import PostgresStorage
+from exporter.exposition.exposition import Exposition, Format, Group
+from exporter.exposition.families import Identity
+from exporter.fleet.fleet import Fleet, Policy
+from exporter.model.shards import Shard
+from exporter.storage.postgres.storage import PostgresStorage
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:

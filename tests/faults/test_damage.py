@@ -13,14 +13,14 @@ from measuring import SHARE, grouped, times
 from running import event, serving, until
 
 from exporter.errors import StorageError
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from measuring import Chance, Measured
 
-    from exporter.storage import Row
+    from exporter.storage.contract import Row
 
 ESIMS = 150 if SHARE else 60
 NAME = "esim-exporter.db"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from measuring import grouped, times
 from running import Serving, serving
 
-from exporter.simulate.fleet import Fleet
+from exporter.simulate.fleet import SimulatedFleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ def events(esims: int, count: int, seed: int) -> list[bytes]:
     """Return what a vendor sends of a fleet in half a day or more, the window's worth of each."""
     told: Counter[str] = Counter()
     chosen = []
-    fleet = Fleet(seed=seed, esims=esims, start=time.time() - 2 * DAY)
+    fleet = SimulatedFleet(seed=seed, esims=esims, start=time.time() - 2 * DAY)
     for _, body in islice(fleet, count):
         document = json.loads(body)
         name = document.get("data", document).get("esim_id", "")

@@ -20,7 +20,7 @@ import stack
 import yaml
 
 from alerts.generator import FILES
-from exporter.durations import parse_duration
+from exporter.settings.durations import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import simulated_exporter as simulated
 
-from exporter.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.events import Event
+    from exporter.model.events import Event
 
 HOUR: Final = simulated.HOUR
 START: Final = simulated.START

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 from sharded_events import END, HOUR, START, VENDORS, events
 
-from exporter.expiry import Retention
-from exporter.exposition import Exposition, Format, Group
-from exporter.families import Identity
-from exporter.fleet import Fleet, Policy
-from exporter.rows import decode
+from exporter.exposition.exposition import Exposition, Format, Group
+from exporter.exposition.families import Identity
+from exporter.fleet.fleet import Fleet, Policy
+from exporter.model.expiry import Retention
+from exporter.model.shards import Shard
 from exporter.selfmetrics import REJECTIONS, SelfMetrics
-from exporter.shards import Shard
-from exporter.storage import Row, Table
+from exporter.storage.contract import Row, Table
+from exporter.storage.stored_records import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from exporter.events import Event
-    from exporter.storage import Changes
+    from exporter.model.events import Event
+    from exporter.storage.contract import Changes
 
 _UNIT: Final = 120
 """Seconds between two scrapes in the last half hour, before which there is one an hour."""

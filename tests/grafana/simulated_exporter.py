@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from running import SECRET, USAGE, WEBHOOK
 
-from exporter import settings
-from exporter.app import Exporter
+from exporter.app.exporter import Exporter
 from exporter.errors import StorageUnavailable
-from exporter.simulate import Delivery, Fault, Faults, Simulation
-from exporter.storage.sqlite import SqliteStorage
+from exporter.settings import loading
+from exporter.simulate import Fault, Faults, SimulatedDelivery, Simulation
+from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from quart import Quart
 
-    from exporter.storage import Changes, Row
+    from exporter.storage.contract import Changes, Row
 
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
@@ -158,7 +158,7 @@ async def _running(folder: Path, clock: Clock) -> AsyncIterator[tuple[Exporter, 
     environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
     # One listener for all. No cap that matters, but one to be seen.
     flags = [f"--{name}.listen-address=127.0.0.1:1" for name in ("web", "webhook")]
-    chosen = settings.load([*flags, "--limits.max-esims=1000"], environ)
+    chosen = loading.load([*flags, "--limits.max-esims=1000"], environ)
     storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
     exporter = Exporter(chosen, storage, clock, lambda: chosen)
     exporter._intake._tick = 0.05  # simulated time passes faster than what this waits for
@@ -188,7 +188,7 @@ async def _settle(exporter: Exporter) -> None:
         await asyncio.sleep(0.001)
 
 
-async def _deliver(app: Quart, delivery: Delivery) -> None:
+async def _deliver(app: Quart, delivery: SimulatedDelivery) -> None:
     wrong = delivery.fault is Fault.BAD_SIGNATURE or delivery.at in WRONG_SECRET
     signature = roamify.sign(delivery.body, b"wrong" if wrong else SECRET)
     await _request(app, "POST", WEBHOOK, body=delivery.body, signature=signature)
@@ -257,7 +257,7 @@ def _stored(text: str, job: str, at: int, started: float) -> str:
     return samples.replace("{", f"{{{target},").replace(",}", "}").replace("\n", f" {at}\n")
 
 
-def _shown_deliveries() -> Iterator[Delivery]:
+def _shown_deliveries() -> Iterator[SimulatedDelivery]:
     """Yield the reports of one eSIM, whose data is topped up when nine tenths are used."""
     document = json.loads(USAGE)
     allowed, used = 20480.0, 14000.0  # MB
@@ -292,7 +292,7 @@ def _shown_deliveries() -> Iterator[Delivery]:
                 for place, amount in places.items()
             ],
         }
-        yield Delivery(at, json.dumps(document).encode())
+        yield SimulatedDelivery(at, json.dumps(document).encode())
         if used > 0.9 * allowed:
             allowed += 5120
         at += 4 * HOUR

@@ -18,17 +18,17 @@ import simulated_exporter as simulated
 from browsing import chromium
 from filled_prometheus import ROOT
 
-from exporter.addresses import ListenAddress
-from exporter.pace import STEP
-from exporter.protection import Guard
-from exporter.server import listen, serve_until
+from exporter.endpoints.status import overview
+from exporter.endpoints.status.event_rate import STEP
+from exporter.http.listeners import listen, serve_until
+from exporter.http.protection import Guard
+from exporter.settings.addresses import ListenAddress
 from exporter.simulate import Faults, Simulation
-from exporter.status import overview
 
 if TYPE_CHECKING:
     from quart import Quart
 
-    from exporter.app import Exporter
+    from exporter.app.exporter import Exporter
 
 FOLDER = ROOT / "docs" / "screenshots"
 ESIMS = 240

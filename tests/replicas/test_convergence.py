@@ -23,12 +23,12 @@ from running import event as delivery
 from running_fleet import ARRIVAL, Series, samples_of
 from working_intake import Room, at_work, load, text_of
 
-from exporter.administration import Administration
 from exporter.errors import Overloaded, StorageUnavailable
-from exporter.events import OtherEvent, Status, StatusEvent, UsageEvent
-from exporter.shards import Shard
-from exporter.storage.postgres import PostgresStorage
-from exporter.storage.sqlite import SqliteStorage
+from exporter.ingest.commands import Administration
+from exporter.model.events import OtherEvent, Status, StatusEvent, UsageEvent
+from exporter.model.shards import Shard
+from exporter.storage.postgres.storage import PostgresStorage
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from postgres import Postgres
     from running import Serving
 
-    from exporter.events import Event
-    from exporter.records import EsimKey
+    from exporter.model.events import Event
+    from exporter.model.records import EsimKey
 
 TICK = 0.01
 """Seconds between looks at what expires."""

@@ -7,7 +7,15 @@ from collections import Counter
 import pytest
 
 from exporter.errors import InvalidEvent, MalformedEvent
-from exporter.simulate import NO_FAULTS, Delivery, Fault, Faults, Fleet, Phase, Simulation
+from exporter.simulate import (
+    NO_FAULTS,
+    Fault,
+    Faults,
+    Phase,
+    SimulatedDelivery,
+    SimulatedFleet,
+    Simulation,
+)
 from exporter.vendors import roamify
 
 START = 1_700_000_000
@@ -16,7 +24,7 @@ DAY = 86400
 ALL_FAULTS = Faults(retry=0.1, duplicate=0.1, late=0.1, bad_signature=0.1, malformed=0.1)
 
 
-def day(faults: Faults, *, seed: int = 1) -> list[Delivery]:
+def day(faults: Faults, *, seed: int = 1) -> list[SimulatedDelivery]:
     simulation = Simulation(start=START, seed=seed, esims=200, faults=faults)
     return list(simulation.advance(START + DAY))
 
@@ -35,7 +43,7 @@ def test_deliveries_come_in_the_order_of_sending() -> None:
 
 
 def test_without_faults_it_is_the_fleet_as_it_is() -> None:
-    fleet = Fleet(seed=1, esims=200, start=START)
+    fleet = SimulatedFleet(seed=1, esims=200, start=START)
     events = itertools.takewhile(lambda event: event[0] <= START + DAY, fleet)
     assert [(d.at, d.body) for d in day(NO_FAULTS)] == list(events)
 

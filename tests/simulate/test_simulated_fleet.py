@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from exporter.events import UNLIMITED_AMOUNT, OtherEvent, PartnerEvent, StatusEvent, UsageEvent
-from exporter.simulate import Fleet, Phase
+from exporter.model.events import (
+    UNLIMITED_AMOUNT,
+    OtherEvent,
+    PartnerEvent,
+    StatusEvent,
+    UsageEvent,
+)
+from exporter.simulate import Phase, SimulatedFleet
 from exporter.simulate.catalogue import CATALOGUE
 from exporter.simulate.timeline import Timeline
 from exporter.vendors import roamify
@@ -33,7 +39,7 @@ class Sent(NamedTuple):
 def simulate(
     seconds: float, *, seed: int = 1, esims: int = 200, phase: Phase = Phase.SPREAD
 ) -> list[Sent]:
-    fleet = Fleet(seed=seed, esims=esims, start=START, phase=phase)
+    fleet = SimulatedFleet(seed=seed, esims=esims, start=START, phase=phase)
     sent = []
     for at, body in itertools.takewhile(lambda event: event[0] <= START + seconds, fleet):
         document = json.loads(body)
@@ -81,7 +87,7 @@ def test_another_seed_gives_other_esims() -> None:
 
 def test_rejects_a_fleet_without_esims() -> None:
     with pytest.raises(ValueError, match="at least one"):
-        Fleet(seed=1, esims=0, start=START)
+        SimulatedFleet(seed=1, esims=0, start=START)
 
 
 def test_a_timeline_without_actions_ends() -> None:

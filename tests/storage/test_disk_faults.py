@@ -16,8 +16,8 @@ import pytest
 
 import exporter
 from exporter.errors import StorageUnavailable
-from exporter.storage import Change, Changes, Table
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.contract import Change, Changes, Table
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,8 @@ WRITER = """
 import asyncio, os, sys
 from pathlib import Path
 from exporter.errors import StorageUnavailable
-from exporter.storage import Change, Changes, Table
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.contract import Change, Changes, Table
+from exporter.storage.sqlite.storage import SqliteStorage
 
 async def main(path, commits):
     storage = await SqliteStorage.open(path)
@@ -254,7 +254,7 @@ async def test_a_probe_fails_as_long_as_nothing_can_be_written(tmp_path: Path) -
 async def test_a_database_file_that_cannot_grow_is_noticed_after_the_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.storage.sqlite.LOG_LIMIT", 1 << 20)
+    monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 1 << 20)
     path = tmp_path / "a.db"
     storage = await SqliteStorage.open(path)
     # The log passes the size at which it is written back, to a file that is not let grow so far.
@@ -413,7 +413,7 @@ async def test_a_backup_that_fails_leaves_nothing_and_harms_nothing(tmp_path: Pa
 BACKUP = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.sqlite.storage import SqliteStorage
 
 async def main(path):
     storage = await SqliteStorage.open(path / "a.db")

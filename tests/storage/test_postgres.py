@@ -15,17 +15,18 @@ from running import until
 from stored import content
 
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
-from exporter.shards import SLOTS, Shard, slot_of
-from exporter.storage import Change, Changes, Chunk, Row, Sizes, Table, postgres_server
-from exporter.storage import postgres as module
-from exporter.storage.postgres import PostgresStorage
+from exporter.model.shards import SLOTS, Shard, slot_of
+from exporter.storage.contract import Change, Changes, Chunk, Row, Sizes, Table
+from exporter.storage.postgres import server
+from exporter.storage.postgres import storage as module
+from exporter.storage.postgres.storage import PostgresStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from postgres import Postgres
 
-    from exporter.storage import Key
+    from exporter.storage.contract import Key
 
 BASE = ("consumed", "v", "p")
 PASSWORD = "s3cret"
@@ -519,7 +520,7 @@ async def test_a_server_that_hangs_is_given_up_until_it_goes_on(
 async def test_a_load_from_a_server_that_hangs_is_given_up(
     postgres: Postgres, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_server, "TO_READ", 0.1)
+    monkeypatch.setattr(server, "TO_READ", 0.1)
     storage = await opened()
     monkeypatch.undo()
     postgres.pause()
@@ -660,7 +661,7 @@ async def test_a_server_that_turns_unsafe_meanwhile_is_refused_by_the_probe(
 ) -> None:
     storage = await opened()
     storage._fail(None)
-    monkeypatch.setattr(postgres_server, "OLDEST", 99)
+    monkeypatch.setattr(server, "OLDEST", 99)
     with pytest.raises(StorageUnavailable, match="99 is needed"):
         await storage.probe()
     await refused(storage)

@@ -10,10 +10,10 @@ import pytest
 from running import until
 
 from exporter.errors import StorageUnavailable
-from exporter.shards import Shard
-from exporter.storage import Change, Changes, Table
-from exporter.storage import postgres_schema as sql
-from exporter.storage.postgres import PostgresStorage
+from exporter.model.shards import Shard
+from exporter.storage.contract import Change, Changes, Table
+from exporter.storage.postgres import schema as sql
+from exporter.storage.postgres.storage import PostgresStorage
 
 if TYPE_CHECKING:
     from postgres import Postgres

@@ -13,14 +13,14 @@ import pytest
 from stored import content
 
 from exporter.errors import SettingsError, StorageUnavailable
-from exporter.storage import Change, Changes, Row, Sizes, Table
-from exporter.storage.connection import LOG_LIMIT
-from exporter.storage.sqlite import SqliteStorage, from_url
+from exporter.storage.contract import Change, Changes, Row, Sizes, Table
+from exporter.storage.sqlite.connection import LOG_LIMIT
+from exporter.storage.sqlite.storage import SqliteStorage, from_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from exporter.storage import Key
+    from exporter.storage.contract import Key
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import StorageDamaged, StorageUnavailable
-from exporter.storage import Change, Changes, Row, Table
-from exporter.storage.schema import ALL, checksum
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.contract import Change, Changes, Row, Table
+from exporter.storage.sqlite.schema import ALL, checksum
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.storage import Key
+    from exporter.storage.contract import Key
 
 ICCID = "8988303000000614227"
 PAGE = 8192

@@ -17,10 +17,10 @@ import pytest
 
 import exporter
 from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
-from exporter.storage import Change, Changes, Table
-from exporter.storage.connection import JOURNAL_MAGIC, Findings, _require_durability, connect
-from exporter.storage.schema import APPLICATION_ID
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.contract import Change, Changes, Table
+from exporter.storage.sqlite.connection import JOURNAL_MAGIC, Findings, _require_durability, connect
+from exporter.storage.sqlite.schema import APPLICATION_ID
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ OPENER = """
 import asyncio, sys
 from pathlib import Path
 from exporter.errors import StorageError
-from exporter.storage.sqlite import SqliteStorage
+from exporter.storage.sqlite.storage import SqliteStorage
 
 async def main(path):
     try:

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from stored import content
 
 from exporter.errors import StorageUnavailable
-from exporter.shards import Shard
-from exporter.storage import Change, Changes, Row, Storage, Table
-from exporter.storage.postgres import PostgresStorage
-from exporter.storage.sqlite import SqliteStorage
+from exporter.model.shards import Shard
+from exporter.storage.contract import Change, Changes, Row, Storage, Table
+from exporter.storage.postgres.storage import PostgresStorage
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from exporter.storage import Key
+    from exporter.storage.contract import Key
 
     Open = Callable[[], Awaitable[Storage]]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import StorageDamaged
-from exporter.storage import wal
+from exporter.storage.sqlite import wal
 
 if TYPE_CHECKING:
     from pathlib import Path

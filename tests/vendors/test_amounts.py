@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import from_json
 
-from exporter.events import MAX_AMOUNT
+from exporter.model.events import MAX_AMOUNT
 from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, data_units, read_number, to_base_units
 
 POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import FieldError
-from exporter.events import MAX_IDENTIFIER
+from exporter.model.events import MAX_IDENTIFIER
 from exporter.vendors.amounts import SMS_UNITS
 from exporter.vendors.fields import Fields, in_document_order
 

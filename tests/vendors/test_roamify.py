@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent
-from exporter.events import (
+from exporter.model.events import (
     MAX_AMOUNT,
     MAX_IDENTIFIER,
     MAX_TIME,

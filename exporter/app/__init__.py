@@ -1,0 +1,1 @@
+"""Build the exporter from its settings, run it, and stop it."""

@@ -1,0 +1,64 @@
+"""Which storage the settings ask for."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.errors import SettingsError
+from exporter.model.shards import Shard
+from exporter.settings.field_types import AUTO, POSTGRESQL
+from exporter.storage.sqlite.storage import SqliteStorage, from_url
+
+if TYPE_CHECKING:
+    from exporter.settings.loading import Settings
+    from exporter.storage.contract import SharedStorage, Storage
+
+
+def check_storage(settings: Settings) -> None:
+    """Raise ``SettingsError`` where the settings name no storage; nothing is opened."""
+    if not _shared(settings):
+        from_url(settings.storage.url)
+    shard_of(settings)
+
+
+async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | None]:
+    """Open the storage; return it, and once more where other processes may use it too.
+
+    Raises ``SettingsError`` and ``StorageError``.
+    """
+    url = settings.storage.url
+    if not _shared(settings):
+        return await SqliteStorage.open(from_url(url)), None
+    # Not at the top: it is an option.
+    from exporter.storage.postgres.storage import PostgresStorage  # noqa: PLC0415
+
+    storage = await PostgresStorage.open(url, shard_of(settings))
+    return storage, storage
+
+
+def shard_of(settings: Settings, host: str = "") -> Shard:
+    """Return the shard to keep, by default of this host. Raises ``SettingsError``."""
+    number, total = settings.shards.number, settings.shards.total
+    if number != AUTO:
+        return Shard(int(number), total)
+    host = host or socket.gethostname()
+    ordinal = re.search(r"-([0-9]+)(\.|$)", host)
+    if ordinal is None:
+        raise SettingsError(
+            f"--shard: {AUTO} needs a host name that ends in a number, such as esim-exporter-0"
+        )
+    return Shard(int(ordinal[1]) % total, total)
+
+
+def backup_folder(settings: Settings) -> Path:
+    """Return where backups are written to."""
+    if settings.storage.backup_folder:
+        return settings.storage.backup_folder
+    return Path() if _shared(settings) else from_url(settings.storage.url).parent
+
+
+def _shared(settings: Settings) -> bool:
+    return settings.storage.url.startswith(POSTGRESQL)

@@ -1,0 +1,1 @@
+"""What the listeners serve: webhooks, metrics, health, lifecycle, API and status pages."""

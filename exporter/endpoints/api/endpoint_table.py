@@ -1,0 +1,157 @@
+"""Every endpoint of the API, in one table: routes, parameters and documentation come from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.endpoints.api import shapes
+from exporter.endpoints.api.parameters import Parameter, choice, number, share, switch, text
+from exporter.ingest.recent_deliveries import UNVERIFIED, VERIFIED
+from exporter.model.events import Status
+from exporter.query.lists import MOST, Order, Sort
+
+ROOT = "/api/v1"
+
+MOST_EVENTS = VERIFIED + UNVERIFIED
+"""Deliveries in one answer: as many as are remembered."""
+
+MOST_REJECTED = 1000
+
+_LONGEST_CURSOR = 4096
+
+_IDS = {
+    "esim_id": "The vendor's id of the eSIM.",
+    "rejected_id": "SHA-256 of the body, in hex.",
+}
+"""What stands in paths, with what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint."""
+
+    name: str
+    method: str
+    path: str
+    """Below :data:`ROOT`, with parameters in braces."""
+    summary: str
+    data: type
+    """What the answer's data is."""
+    parameters: tuple[Parameter, ...] = ()
+    admin: bool = False
+    """Whether it is there only with ``--web.enable-admin-api``."""
+    changes: bool = False
+    """Whether it writes to the storage, which may be refused."""
+    refuses: str = ""
+    """When it answers 422."""
+
+    @property
+    def path_parameters(self) -> dict[str, str]:
+        """Return the names in the path, with what each is."""
+        return {name: text for name, text in _IDS.items() if f"{{{name}}}" in self.path}
+
+    @property
+    def route(self) -> str:
+        """Return the path as routes are written; an eSIM's id may be any text."""
+        path = self.path.replace("{esim_id}", "<identifier:esim_id>")
+        return ROOT + path.replace("{rejected_id}", "<rejected_id>")
+
+
+_VENDOR = text("vendor", "Of this vendor only.")
+_WHOSE = text("vendor", "Needed where eSIMs of several vendors have this id.")
+
+ENDPOINTS = (
+    Endpoint(
+        *("status", "GET", "/status", "The exporter as a whole"),
+        shapes.ExporterStatus,
+    ),
+    Endpoint(
+        *("esims", "GET", "/esims", "eSIMs, page by page"),
+        shapes.EsimList,
+        (
+            _VENDOR,
+            text("prefix", "What the eSIM's id starts with."),
+            text("reference_id", "With exactly this reference."),
+            choice("status", "In this status.", Status),
+            text("package_id", "With this package."),
+            share("min_data_used_share", "Of which at least this share of data is used."),
+            switch("over_limit", "Without series of their own, for --limits.max-esims, or with."),
+            choice(
+                "sort", "What to sort by; equal ones by vendor and id.", Sort, default=Sort.ESIM_ID
+            ),
+            choice("order", "In which direction.", Order, default=Order.ASCENDING),
+            text("after", "The answer's `next` of the page before.", _LONGEST_CURSOR),
+            number("limit", "eSIMs on a page.", 1, MOST, 50),
+        ),
+    ),
+    Endpoint(
+        *("esim", "GET", "/esims/{esim_id}", "One eSIM in full"),
+        shapes.EsimData,
+        (_WHOSE,),
+    ),
+    Endpoint(
+        *("delete_esim", "DELETE", "/esims/{esim_id}", "Let an eSIM leave now, as by expiry"),
+        shapes.Deleted,
+        (_WHOSE,),
+        admin=True,
+        changes=True,
+    ),
+    Endpoint(
+        *("packages", "GET", "/packages", "All packages, with sums over the fleet"),
+        shapes.PackageList,
+    ),
+    Endpoint(
+        *("events", "GET", "/events", "The deliveries that were answered last"),
+        shapes.EventList,
+        (
+            _VENDOR,
+            text("esim_id", "About this eSIM only."),
+            text("outcome", "With this outcome only."),
+            number("limit", "Deliveries at most.", 1, MOST_EVENTS, 100),
+        ),
+    ),
+    Endpoint(
+        *("rejected", "GET", "/rejected", "Rejected deliveries that are kept, without bodies"),
+        shapes.RejectedList,
+        (
+            number("offset", "How many to pass by.", 0, 10**6, 0),
+            number("limit", "Deliveries at most.", 1, MOST_REJECTED, 100),
+        ),
+    ),
+    Endpoint(
+        *("rejection", "GET", "/rejected/{rejected_id}", "A rejected delivery with its body"),
+        shapes.RejectedData,
+        admin=True,
+    ),
+    Endpoint(
+        *("drop", "DELETE", "/rejected/{rejected_id}", "Keep a rejected delivery no longer"),
+        shapes.Dropped,
+        admin=True,
+        changes=True,
+    ),
+    Endpoint(
+        *("replay", "POST", "/rejected/{rejected_id}/replay"),
+        "Take a rejected delivery as of when it first came",
+        shapes.Replayed,
+        admin=True,
+        changes=True,
+        refuses="It still cannot be taken, and stays.",
+    ),
+    Endpoint(
+        *("backup", "POST", "/admin/backup", "Write a copy of the storage to a new file"),
+        shapes.BackupData,
+        admin=True,
+        changes=True,
+    ),
+)
+
+
+def markdown_table() -> str:
+    """Return the endpoints as a Markdown table, for the README."""
+    lines = ["| Endpoint | | Parameters |", "| --- | --- | --- |"]
+    for endpoint in ENDPOINTS:
+        names = ", ".join(f"`{parameter.name}`" for parameter in endpoint.parameters)
+        mark = " (admin)" if endpoint.admin else ""
+        request = f"`{endpoint.method} {ROOT}{endpoint.path}`"
+        lines.append(f"| {request} | {endpoint.summary}{mark} | {names} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,146 @@
+"""The templates, and how a page made of one is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from quart import Blueprint, Response, request
+from werkzeug.exceptions import NotFound
+
+import exporter
+from exporter.endpoints.status import drawing, wording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.settings.loading import Settings
+
+_SECURITY: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Nothing but our own files runs or is shown, whatever an event smuggles into a page."""
+
+_TYPES: Final = {
+    "status.css": "text/css; charset=utf-8",
+    "status.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+_YEAR = 31536000
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where the pages are, as a browser sees it."""
+
+    base: str
+    """Of all paths; empty, or a path without a slash at its end."""
+
+    def page(self, path: str, **query: object) -> str:
+        """Return the address of a page with parameters; those that are empty are left out."""
+        given = {name: value for name, value in query.items() if value not in {None, ""}}
+        return f"{self.base}{path}{'?' if given else ''}{urlencode(given)}"
+
+    def esim(self, vendor: str, esim_id: str, suffix: str = "") -> str:
+        """Return the address of an eSIM's page."""
+        return f"{self.base}/esims/{quote(vendor, safe='')}/{quote(esim_id, safe='')}{suffix}"
+
+
+def links_of(settings: Settings) -> Links:
+    """Return the links under the external URL, or the route prefix where there is none."""
+    web = settings.web
+    path = urlsplit(web.external_url).path if web.external_url else web.route_prefix
+    return Links(path.rstrip("/"))
+
+
+class Pages:
+    """Renders templates. Values in them are escaped; a name that is not given is an error."""
+
+    def __init__(self, links: Links, telemetry_path: str, clock: Callable[[], float]) -> None:
+        self.links = links
+        self._clock = clock
+        self._files = {name: _read(name) for name in _TYPES}
+        environment = Environment(
+            auto_reload=False,
+            autoescape=True,
+            loader=PackageLoader("exporter.endpoints.status"),
+            lstrip_blocks=True,
+            trim_blocks=True,
+            undefined=StrictUndefined,
+        )
+        environment.filters |= {
+            "amount": wording.amount,
+            "count": wording.count,
+            "instant": wording.instant,
+            "machine_instant": wording.machine_instant,
+            "percent": wording.percent,
+            "size": wording.size,
+            "span": wording.span,
+            "visible": wording.visible,
+        }
+        environment.globals |= {
+            "age": drawing.age,
+            "band": wording.band,
+            "bar": drawing.bar,
+            "file": self._file,
+            "links": links,
+            "marks": drawing.MARKS,
+            "pace": drawing.pace,
+            "part": drawing.part,
+            "telemetry_path": telemetry_path,
+            "version": exporter.__version__,
+        }
+        self._environment = environment
+
+    async def prepare(self) -> None:
+        """Compile all templates: the first viewer's page must not wait for it.
+
+        In a thread: one takes up to 40 ms, which nothing else must wait for either.
+        """
+        for name in self._environment.list_templates():
+            await asyncio.to_thread(self._environment.get_template, name)  # and keeps it
+
+    def answer(self, template: str, code: int = 200, **context: Any) -> Response:
+        """Return a page made from a template."""
+        found = self._environment.get_template(template)
+        text = found.render(now=self._clock(), path=request.path, **context)
+        headers = {**_SECURITY, "Cache-Control": "no-store"}
+        return Response(text, code, headers, content_type="text/html; charset=utf-8")
+
+    def redirect(self, address: str) -> Response:
+        """Send a browser on to a page after a form was sent."""
+        return Response("", 303, {"Location": address, "Cache-Control": "no-store"})
+
+    def add_files(self, blueprint: Blueprint) -> None:
+        """Add the routes of style sheet, script and icon, which never change under one name."""
+
+        async def serve(digest: str, name: str) -> Response:
+            known = self._files.get(name)
+            if known is None or known[0] != digest:
+                raise NotFound
+            headers = {
+                "Cache-Control": f"private, max-age={_YEAR}, immutable",
+                "X-Content-Type-Options": "nosniff",
+            }
+            return Response(known[1], 200, headers, content_type=_TYPES[name])
+
+        blueprint.add_url_rule("/-/status/<digest>/<name>", "file", serve)
+
+    def _file(self, name: str) -> str:
+        """Return the address of a file."""
+        return self.links.page(f"/-/status/{self._files[name][0]}/{name}")
+
+
+def _read(name: str) -> tuple[str, bytes]:
+    """Return a file and a digest of it, for its address."""
+    content = (files("exporter.endpoints.status") / "static" / name).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16], content

@@ -1,0 +1,291 @@
+"""Every metric family of the groups ``esims`` and ``fleet``, in one table.
+
+A family belongs to a *level*, the kind of thing its series are about, which gives its first
+labels; some have further labels of their own. The table feeds the headers, the rendering
+and the documentation. Base units: bytes, seconds.
+
+How a change here affects cardinality: a family of level ALLOWANCE adds one series for each
+eSIM and package, a hundred thousand in a fleet of that size; one of level PACKAGE, VENDOR
+or below adds few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from exporter.model.records import STATUSES, Allowance, Balance, Esim, PartnerNotice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from exporter.fleet.aggregates import PackageTotals, VendorTotals
+
+
+class Level(Enum):
+    """What the series of a family are about, and the labels that name it."""
+
+    ALLOWANCE = ("vendor", "esim_id", "package_id")
+    ESIM = ("vendor", "esim_id")
+    PACKAGE = ("vendor", "package_id")
+    VENDOR = ("vendor",)
+
+
+class Type(StrEnum):
+    """Metric types, as spelled in both exposition formats."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric family: what it is called, and how its samples come out of a subject.
+
+    ``value`` gives the one sample of a family without labels of its own, ``None`` for no
+    series; ``samples`` gives those of one that has some. One of the two is set. The subject
+    is an :class:`Allowance`, :class:`Esim`, :class:`PackageTotals` or :class:`VendorView`,
+    by the level.
+    """
+
+    name: str
+    """As in the text format: a counter's ends in ``_total``."""
+    type: Type
+    level: Level
+    help: str
+    value: Callable[[Any], float | None] | None = None
+    own_labels: tuple[str, ...] = ()
+    samples: Callable[[Any], Iterable[tuple[Sequence[str], float]]] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the names of all labels, in the order in which they are written."""
+        return (*self.level.value, *self.own_labels)
+
+
+class VendorView(NamedTuple):
+    """What the fleet's families of one vendor are read from, at one moment."""
+
+    totals: VendorTotals
+    locations: tuple[tuple[str, int], ...]
+    balances: tuple[Balance, ...]
+    notices: tuple[PartnerNotice, ...]
+    stale: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which of an eSIM's names ``esim_info`` carries.
+
+    An ICCID identifies a person's SIM card and ends up in every notification, so it is off
+    by default; with a key, a hash of it can be joined on but not read.
+    """
+
+    labels: tuple[str, ...] = ("reference_id",)
+    """``reference_id``, ``iccid`` and ``iccid_hash``."""
+    hash_key: bytes = b""
+    """Key of the HMAC-SHA256 for ``iccid_hash``; the label holds 32 of its hex digits."""
+
+    def samples(self, esim: Esim) -> Iterable[tuple[Sequence[str], float]]:
+        """Return the sample of ``esim_info``."""
+        yield [self._value(label, esim) for label in self.labels], 1
+
+    def names(self, esim: Esim) -> dict[str, str]:
+        """Return the labels of ``esim_info`` with their values."""
+        return {label: self._value(label, esim) for label in self.labels}
+
+    def _value(self, label: str, esim: Esim) -> str:
+        if label == "reference_id":
+            return esim.reference_id
+        if label == "iccid" or not esim.iccid:
+            return esim.iccid
+        return hmac.digest(self.hash_key, esim.iccid.encode(), hashlib.sha256).hex()[:32]
+
+
+def _gauge(name: str, level: Level, help_: str, value: Callable[[Any], float | None]) -> Family:
+    return Family(name, Type.GAUGE, level, help_, value)
+
+
+def _counter(name: str, level: Level, help_: str, value: Callable[[Any], float | None]) -> Family:
+    return Family(name, Type.COUNTER, level, help_, value)
+
+
+def _location_samples(a: Allowance) -> Iterable[tuple[Sequence[str], float]]:
+    return (((location,), amount) for location, amount in a.snapshot.locations or ())
+
+
+def esim_families(identity: Identity) -> tuple[Family, ...]:
+    """Return the families of the group ``esims``, sorted by name."""
+    level = Level.ALLOWANCE
+    return (
+        _gauge(
+            *("esim_data_allowed_bytes", level),
+            "Data the package allows, as in the newest usage event; absent when unlimited.",
+            lambda a: a.snapshot.data_allowed,
+        ),
+        _counter(
+            *("esim_data_consumed_bytes_total", level),
+            "Data consumed since the first event; top-ups, renewals and corrections leave it be.",
+            lambda a: a.data and a.data.total,
+        ),
+        _gauge(
+            *("esim_data_remaining_bytes", level),
+            "Data left, as in the newest usage event; absent when unlimited.",
+            lambda a: a.snapshot.data_remaining,
+        ),
+        _gauge(
+            *("esim_data_unlimited", level),
+            "Whether the package's data is unlimited (1) or not (0).",
+            lambda a: int(a.snapshot.data_unlimited),
+        ),
+        Family(
+            *("esim_info", Type.GAUGE, Level.ESIM),
+            "Names of the eSIM in other systems; always 1.",
+            own_labels=identity.labels,
+            samples=identity.samples,
+        ),
+        _gauge(
+            *("esim_last_event_timestamp_seconds", level),
+            "Event time of the newest usage event.",
+            lambda a: a.time,
+        ),
+        Family(
+            *("esim_location_data_used_bytes", Type.GAUGE, level),
+            "Data used per location, summed over the usage list of the newest usage event.",
+            own_labels=("location",),
+            samples=_location_samples,
+        ),
+        _gauge(
+            *("esim_package_end_timestamp_seconds", level),
+            "End as the vendor gives it; may be the end of the reporting window.",
+            lambda a: a.snapshot.end,
+        ),
+        _gauge(
+            *("esim_package_start_timestamp_seconds", level),
+            "Start as the vendor gives it; may be the start of the reporting window.",
+            lambda a: a.snapshot.start,
+        ),
+        _gauge(
+            *("esim_sms_allowed", level),
+            "SMS the package allows; absent when SMS are not included.",
+            lambda a: a.snapshot.sms_allowed,
+        ),
+        _counter(
+            *("esim_sms_consumed_total", level),
+            "SMS consumed since the first event.",
+            lambda a: a.sms and a.sms.total,
+        ),
+        _gauge(
+            *("esim_sms_remaining", level),
+            "SMS left; absent when SMS are not included.",
+            lambda a: a.snapshot.sms_remaining,
+        ),
+        Family(
+            *("esim_status", Type.GAUGE, Level.ESIM),
+            "The current status of the eSIM; always 1, only the current one has a series.",
+            own_labels=("status",),
+            samples=lambda esim: (((esim.status,), 1),),
+        ),
+        _gauge(
+            *("esim_voice_allowed_seconds", level),
+            "Voice the package allows; absent when voice is not included.",
+            lambda a: a.snapshot.voice_allowed,
+        ),
+        _counter(
+            *("esim_voice_consumed_seconds_total", level),
+            "Voice consumed since the first event.",
+            lambda a: a.voice and a.voice.total,
+        ),
+        _gauge(
+            *("esim_voice_remaining_seconds", level),
+            "Voice left; absent when voice is not included.",
+            lambda a: a.snapshot.voice_remaining,
+        ),
+    )
+
+
+def _over_threshold(p: PackageTotals) -> Iterable[tuple[Sequence[str], float]]:
+    for (resource, percent), count in p.over.items():
+        yield (resource, f"{percent / 100:g}"), count
+
+
+PACKAGE_FAMILIES: tuple[Family, ...] = (
+    Family(
+        *("esim_fleet_allowances", Type.GAUGE, Level.PACKAGE),
+        "eSIMs that have the package, by status of the eSIM.",
+        own_labels=("status",),
+        samples=lambda p: (((status,), p.statuses[status]) for status in STATUSES),
+    ),
+    Family(
+        *("esim_fleet_allowances_over_threshold", Type.GAUGE, Level.PACKAGE),
+        "Allowances of eSIMs not terminal of which at least this share is used.",
+        own_labels=("resource", "threshold"),
+        samples=_over_threshold,
+    ),
+    _gauge(
+        *("esim_fleet_data_allowed_bytes", Level.PACKAGE),
+        "Data allowed, summed over limited allowances of eSIMs not terminal.",
+        lambda p: p.allowed if p.limited else None,
+    ),
+    _counter(
+        *("esim_fleet_data_consumed_bytes_total", Level.PACKAGE),
+        "Data consumed by all eSIMs that ever had the package; never falls.",
+        lambda p: p.consumed,
+    ),
+    _gauge(
+        *("esim_fleet_data_remaining_bytes", Level.PACKAGE),
+        "Data left, summed over limited allowances of eSIMs not terminal.",
+        lambda p: p.remaining if p.limited else None,
+    ),
+    Family(
+        *("esim_package_info", Type.GAUGE, Level.PACKAGE),
+        "The package's newest name; always 1, one series per package.",
+        own_labels=("package_name",),
+        samples=lambda p: (((p.name,), 1),),
+    ),
+)
+"""Families of the group ``fleet`` with series per package, sorted by name."""
+
+VENDOR_FAMILIES: tuple[Family, ...] = (
+    Family(
+        *("esim_fleet_esims", Type.GAUGE, Level.VENDOR),
+        "eSIMs by status, those over the cardinality cap included.",
+        own_labels=("status",),
+        samples=lambda v: (((status,), v.totals.statuses[status]) for status in STATUSES),
+    ),
+    _gauge(
+        *("esim_fleet_esims_stale", Level.VENDOR),
+        "ACTIVATED eSIMs of which nothing was received for longer than --fleet.stale-after.",
+        lambda v: v.stale,
+    ),
+    Family(
+        *("esim_fleet_location_data_consumed_bytes_total", Type.COUNTER, Level.VENDOR),
+        "Per location, the most ever reported by each allowance, summed; never falls.",
+        own_labels=("location",),
+        samples=lambda v: (((location,), amount) for location, amount in v.locations),
+    ),
+    Family(
+        *("esim_partner_balance", Type.GAUGE, Level.VENDOR),
+        "Balance of the account at the vendor, as in the newest partner event.",
+        own_labels=("currency",),
+        samples=lambda v: (((b.currency,), b.balance) for b in v.balances),
+    ),
+    Family(
+        *("esim_partner_balance_threshold", Type.GAUGE, Level.VENDOR),
+        "Balance below which the vendor warns, as in the newest partner event that says so.",
+        own_labels=("currency",),
+        samples=lambda v: (
+            ((b.currency,), b.threshold) for b in v.balances if b.threshold is not None
+        ),
+    ),
+    Family(
+        *("esim_partner_last_event_timestamp_seconds", Type.GAUGE, Level.VENDOR),
+        "Event time of the newest partner event of each type.",
+        own_labels=("event_type",),
+        samples=lambda v: (((n.event_type,), n.time) for n in v.notices),
+    ),
+)
+"""Families of the group ``fleet`` with few series, sorted by name."""

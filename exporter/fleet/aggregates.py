@@ -1,0 +1,282 @@
+"""Sums over the fleet, kept up to date as records change.
+
+A record is taken out with the sums it went in with, so nothing is ever counted again:
+a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from math import ceil
+from operator import add
+from typing import TYPE_CHECKING
+
+from exporter.errors import StorageDamaged
+from exporter.fleet.blocks import Blocks
+from exporter.model.events import TERMINAL, Status
+from exporter.model.records import RESOURCES, STATUSES, Package, PackageKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from exporter.model.records import Allowance, Esim
+
+    Use = tuple[Allowance, Esim]
+
+THRESHOLDS = (25, 50, 75, 90, 100)
+"""Percent of an allowance, the steps at which the vendor sends an event."""
+
+_HOUR = 3600
+
+
+class PackageTotals:
+    """Sums over all eSIMs that use one package."""
+
+    __slots__ = (
+        *("_reached", "allowed", "changed", "consumed", "key", "limited", "name"),
+        *("remaining", "statuses"),
+    )
+
+    def __init__(self, key: PackageKey) -> None:
+        self.key = key
+        self.changed = False
+        """Whether its block is known to be dirty."""
+        self.name = ""
+        self.statuses = dict.fromkeys(STATUSES, 0)
+        """Allowances per status of their eSIM."""
+        self.limited = 0
+        """Allowances of which both are known, of eSIMs that are not terminal."""
+        self.allowed = 0
+        """Bytes, over those."""
+        self.remaining = 0
+        """Bytes, over those."""
+        self.consumed = 0
+        """Bytes, expired allowances included."""
+        self._reached = tuple([[0] * (len(THRESHOLDS) + 1) for _ in RESOURCES])
+        """Of each resource how many allowances reached that many thresholds and no more; of what
+        nothing was used of, none are counted."""
+
+    @property
+    def over(self) -> dict[tuple[str, int], int]:
+        """Return allowances of eSIMs that are not terminal, by resource and percent used."""
+        return {
+            (resource, percent): sum(reached[at + 1 :])
+            for resource, reached in zip(RESOURCES, self._reached, strict=True)
+            for at, percent in enumerate(THRESHOLDS)
+        }
+
+    def add(self, uses: Iterable[Use], sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) allowances."""
+        statuses = self.statuses
+        data_reached, sms_reached, voice_reached = self._reached
+        for allowance, esim in uses:
+            status = esim.status
+            statuses[status] += sign
+            if data := allowance.data:
+                self.consumed += sign * data.total
+            if status in TERMINAL:
+                continue
+            # Spelled out for each resource: it runs for every eSIM at a start.
+            _, allowed, remaining, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
+            if allowed is not None and remaining is not None:
+                self.limited += sign
+                self.allowed += sign * allowed
+                self.remaining += sign * remaining
+                if remaining < allowed:
+                    data_reached[thresholds_reached(allowed, remaining)] += sign
+            if sms and sms_left is not None and sms_left < sms:
+                sms_reached[thresholds_reached(sms, sms_left)] += sign
+            if voice and voice_left is not None and voice_left < voice:
+                voice_reached[thresholds_reached(voice, voice_left)] += sign
+
+    def join(self, other: PackageTotals) -> None:
+        """Add the sums over other eSIMs that use the package."""
+        for status, number in other.statuses.items():
+            self.statuses[status] += number
+        self.limited += other.limited
+        self.allowed += other.allowed
+        self.remaining += other.remaining
+        self.consumed += other.consumed
+        for reached, more in zip(self._reached, other._reached, strict=True):
+            reached[:] = map(add, reached, more)
+
+
+class VendorTotals:
+    """Sums over all eSIMs of one vendor."""
+
+    def __init__(self) -> None:
+        self.statuses = dict.fromkeys(STATUSES, 0)
+        self._seconds: dict[int, int] = {}
+        """ACTIVATED eSIMs by the second in which something was last received of them."""
+        self._hours: dict[int, int] = {}
+        """The same by the hour, so that counting the stale ones takes few steps."""
+
+    def add(self, esim: Esim, sign: int) -> None:
+        """Add (``sign`` 1) or take out (-1) an eSIM."""
+        self.statuses[esim.status] += sign
+        if esim.status is Status.ACTIVATED:
+            _count(self._seconds, esim.received, sign)
+            _count(self._hours, esim.received // _HOUR, sign)
+
+    def add_many(self, esims: Sequence[Esim]) -> None:
+        """Add eSIMs, in less time each."""
+        for status, number in Counter([esim.status for esim in esims]).items():
+            self.statuses[status] += number
+        active = [esim.received for esim in esims if esim.status is Status.ACTIVATED]
+        for received, number in Counter(active).items():
+            _count(self._seconds, received, number)
+            _count(self._hours, received // _HOUR, number)
+
+    def join(self, other: VendorTotals) -> None:
+        """Add the sums over other eSIMs of the vendor."""
+        for status, number in other.statuses.items():
+            self.statuses[status] += number
+        for numbers, more in ((self._seconds, other._seconds), (self._hours, other._hours)):
+            for at, number in more.items():
+                _count(numbers, at, number)
+
+    def stale(self, now: float, after: float) -> int:
+        """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds."""
+        limit = ceil(now - after)
+        hour = limit // _HOUR
+        return sum(count for at, count in self._hours.items() if at < hour) + sum(
+            self._seconds.get(second, 0) for second in range(hour * _HOUR, limit)
+        )
+
+
+def _count(numbers: dict[int, int], at: int, sign: int) -> None:
+    if number := numbers.get(at, 0) + sign:
+        numbers[at] = number
+    else:
+        del numbers[at]
+
+
+class Aggregates:
+    """All sums over the fleet."""
+
+    def __init__(self, vendors: tuple[str, ...]) -> None:
+        self.vendors = {vendor: VendorTotals() for vendor in sorted(vendors)}
+        self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
+        self._by_key: dict[PackageKey, PackageTotals] = {}
+        self.locations: dict[tuple[str, str], int] = {}
+        """Bytes by (vendor, location): the most ever reported there by each allowance."""
+
+    def replace(self, before: Esim | None, after: Esim | None) -> None:
+        """Count ``after`` instead of ``before``."""
+        if before:
+            self._add(before, -1)
+        if after:
+            self._add(after, 1)
+
+    def add_many(self, esims: Iterable[Esim]) -> None:
+        """Count eSIMs that were not there, in less time each than :meth:`replace`."""
+        of_vendors: defaultdict[str, list[Esim]] = defaultdict(list)
+        of_packages: defaultdict[PackageKey, list[Use]] = defaultdict(list)
+        locations = self.locations
+        for esim in esims:
+            vendor = esim.vendor
+            of_vendors[vendor].append(esim)
+            for allowance in esim.allowances:
+                of_packages[vendor, allowance.package_id].append((allowance, esim))
+                for location, amount in allowance.peaks:
+                    at = (vendor, location)
+                    locations[at] = locations.get(at, 0) + amount
+        for vendor, those in of_vendors.items():
+            self._vendor(vendor).add_many(those)
+        for key, uses in of_packages.items():
+            self._package(key).add(uses, 1)
+
+    def join(self, other: Aggregates) -> None:
+        """Add the sums over other eSIMs."""
+        for vendor, totals in other.vendors.items():
+            self._vendor(vendor).join(totals)
+        for package in other.packages:
+            self._package(package.key).join(package)
+        for at, amount in other.locations.items():
+            self.locations[at] = self.locations.get(at, 0) + amount
+
+    def name(self, package: Package) -> None:
+        """Note a package and its name."""
+        self._package(package.key).name = package.name
+
+    def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
+        """Add what expired allowances had consumed: see :func:`consumed_base`."""
+        for key, amount in bases.items():
+            kind, vendor, name = _without_slot(key)
+            if kind == _CONSUMED:
+                self._package((vendor, name)).consumed += amount
+            else:
+                self.locations[vendor, name] = self.locations.get((vendor, name), 0) + amount
+
+    def _add(self, esim: Esim, sign: int) -> None:
+        vendor, locations = esim.vendor, self.locations
+        self._vendor(vendor).add(esim, sign)
+        for allowance in esim.allowances:
+            self._package((vendor, allowance.package_id)).add(((allowance, esim),), sign)
+            for location, amount in allowance.peaks:
+                at = (vendor, location)
+                locations[at] = locations.get(at, 0) + sign * amount
+
+    def _vendor(self, vendor: str) -> VendorTotals:
+        if vendor not in self.vendors:
+            self.vendors[vendor] = VendorTotals()
+        return self.vendors[vendor]
+
+    def _package(self, key: PackageKey) -> PackageTotals:
+        """Return the totals of a package, which are about to change."""
+        totals = self._by_key.get(key)
+        if totals is None:
+            totals = self._by_key[key] = PackageTotals(key)
+            self.packages.put(key, totals)
+        elif not totals.changed:
+            self.packages.touch(key)
+        totals.changed = True
+        return totals
+
+
+def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
+    """Return how many of :data:`THRESHOLDS` the used share of an allowance has reached.
+
+    In integers, so that exactly 75 % counts as 75 %. None of an allowance of nothing.
+    """
+    if not allowed or remaining is None:
+        return 0
+    return bisect_right(THRESHOLDS, (allowed - remaining) * 100 // allowed)
+
+
+def without_slots(bases: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
+    """Return bases summed over slots, as they are where the storage is not shared."""
+    sums: dict[tuple[str, ...], int] = {}
+    for key, amount in bases.items():
+        kept = _without_slot(key)
+        sums[kept] = sums.get(kept, 0) + amount
+    return sums
+
+
+def _without_slot(key: tuple[str, ...]) -> tuple[str, str, str]:
+    try:
+        kind, vendor, name, *_ = key
+    except ValueError:
+        raise StorageDamaged(
+            f"a sum of what has expired has a key of {len(key)} parts, which cannot be: restore "
+            "the storage, or remove the row"
+        ) from None
+    return (kind, vendor, name)
+
+
+_CONSUMED = "consumed"
+_LOCATION = "location"
+
+
+def consumed_base(vendor: str, package_id: str, *slot: str) -> tuple[str, ...]:
+    """Return the key of a package's consumption by expired allowances, bytes.
+
+    With the slot of their eSIMs where the storage is shared: shards count their own only.
+    """
+    return (_CONSUMED, vendor, package_id, *slot)
+
+
+def location_base(vendor: str, location: str, *slot: str) -> tuple[str, ...]:
+    """Return the key of a location's consumption by expired allowances, bytes; likewise."""
+    return (_LOCATION, vendor, location, *slot)

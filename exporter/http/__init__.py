@@ -1,0 +1,1 @@
+"""The HTTP server: listeners with their limits, TLS, passwords, CSRF, the Quart application."""

@@ -1,0 +1,265 @@
+"""TLS of a listener: its context, which can be replaced while it serves, and when it expires.
+
+Python's ``ssl`` does not tell the expiry of a server's own certificate. It has a fixed place in
+the DER encoding (RFC 5280), so that reading it takes no X.509 library.
+
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
+
+from exporter.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exporter.http.web_config import TlsServer
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+_INTEGER, _UTC_TIME, _SEQUENCE, _VERSION = 0x02, 0x17, 0x30, 0xA0
+"""Tags; a version is the element ``[0]``."""
+
+_LONG = 0x80
+"""A length byte above this says how many bytes the length takes."""
+
+_FIRST_YEAR_OF_1900S = 50
+"""Two-digit years from here on are those of the 20th century (RFC 5280, 4.1.2.5.1)."""
+
+
+def certificates_in(pem: str) -> list[str]:
+    """Return the certificates of a file, without what stands around them."""
+    return _CERTIFICATE.findall(pem)
+
+
+def earliest_expiry(pem: str) -> float:
+    """Return when the first certificate of a chain expires, in unix seconds.
+
+    Raises ``ValueError`` where there is none, or one cannot be read.
+    """
+    found = certificates_in(pem)
+    if not found:
+        raise ValueError("holds no certificate in PEM")
+    try:
+        return min(_expiry(ssl.PEM_cert_to_DER_cert(each)) for each in found)
+    except (ValueError, IndexError):
+        raise ValueError("holds a certificate that cannot be read") from None
+
+
+def _expiry(der: bytes) -> float:
+    """Walk to ``notAfter``: Certificate, tbsCertificate, then past all before the validity."""
+    rest = _content(_content(der, _SEQUENCE)[1], _SEQUENCE)[1]
+    if rest[0] == _VERSION:
+        rest = _content(rest, _VERSION)[2]
+    for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, signature algorithm, issuer
+        rest = _content(rest, tag)[2]
+    _, validity, _ = _content(rest, _SEQUENCE)
+    tag, text, _ = _content(_content(validity)[2])
+    return _time(tag, text.decode("ascii"))
+
+
+def _time(tag: int, text: str) -> float:
+    if tag == _UTC_TIME:
+        text = ("19" if int(text[:2]) >= _FIRST_YEAR_OF_1900S else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _content(der: bytes, tag: int | None = None) -> tuple[int, bytes, bytes]:
+    """Split the first element: its tag, its content, and what follows it."""
+    if tag not in {None, der[0]}:
+        raise ValueError("another element is expected here")
+    length, start = der[1], 2
+    if length > _LONG:
+        start += length - _LONG
+        length = int.from_bytes(der[2:start])
+    end = start + length
+    if end > len(der):
+        raise ValueError("the element is cut off")
+    return der[0], der[start:end], der[end:]
+
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds a client may take to agree on TLS."""
+
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+
+_CURVES = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
+}
+"""The names that Go gives to curves, and OpenSSL's."""
+
+_CIPHERS = {
+    f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
+    for key in ("ECDSA", "RSA")
+    for go, openssl in (
+        ("AES_128_CBC_SHA", "AES128-SHA"),
+        ("AES_256_CBC_SHA", "AES256-SHA"),
+        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
+        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+        ("CHACHA20_POLY1305", "CHACHA20-POLY1305"),
+    )
+}
+"""The names that Go gives to the suites of TLS 1.2 that it deems secure, and OpenSSL's."""
+
+_TLS13_CIPHERS = frozenset(
+    {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+)
+
+_OTHER_KEY = frozenset({"KEY_TYPE_MISMATCH", "KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
+"""What OpenSSL says of a key that does not belong to the certificate."""
+
+_DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: those with forward secrecy and authenticated encryption."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What new connections to a listener agree on."""
+
+    context: ssl.SSLContext
+    allowed_names: frozenset[str] | None
+    """Subject alternative names of which a client's certificate must have one."""
+    expiry: float
+    """Unix seconds; when the first certificate of the chain expires."""
+
+    def admits(self, connection: ssl.SSLObject) -> bool:
+        """Return whether a client, whose certificate was verified, has an allowed name."""
+        if self.allowed_names is None:
+            return True
+        certificate: Any = connection.getpeercert() or {}  # typed for other fields than this one
+        names = (str(value) for _, value in certificate.get("subjectAltName", ()))
+        return not self.allowed_names.isdisjoint(map(_normal, names))
+
+
+def open_tls(section: TlsServer) -> Tls:
+    """Read the files that a configuration names. Raises ``SettingsError``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    context.minimum_version = _VERSIONS[section.min_version]
+    context.maximum_version = _VERSIONS[section.max_version]
+    if not section.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_ciphers(_ciphers(section.cipher_suites))
+    if curve := _curve(section.curve_preferences):
+        context.set_ecdh_curve(curve)
+    expiry = _load_certificate(context, section.cert_file, section.key_file)
+    if section.client_ca_file:
+        _ask_for_certificate(context, section.client_ca_file)
+        if section.client_auth_type == "VerifyClientCertIfGiven":
+            context.verify_mode = ssl.CERT_OPTIONAL
+    allowed = section.client_allowed_sans
+    return Tls(context, frozenset(map(_normal, allowed)) if allowed else None, expiry)
+
+
+class LiveContext(ssl.SSLContext):
+    """Gives every new connection to the context in force, which may be another one each time.
+
+    All of it is then new, not the certificate alone: an authority that was removed from a file
+    could not be taken out of a context that is in use.
+    """
+
+    _current: Callable[[], ssl.SSLContext]
+    _max_handshakes: int
+    _handshakes: WeakSet[ssl.SSLObject]
+
+    def __new__(cls, current: Callable[[], ssl.SSLContext], max_handshakes: int) -> Self:
+        """Take ``current`` contexts; turn away clients above ``max_handshakes`` at a time."""
+        live = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        live._current = current
+        live._max_handshakes = max_handshakes
+        live._handshakes = WeakSet()
+        return live
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Begin TLS on a new connection, as the event loop asks for it."""
+        if len(self._handshakes) >= self._max_handshakes:
+            raise ConnectionAbortedError("too many clients agree on TLS at this moment")
+        connection = self._current().wrap_bio(*args, **kwargs)
+        self._handshakes.add(connection)
+        return connection
+
+    def agreed(self, connection: ssl.SSLObject) -> None:
+        """Note that a client has agreed; those that fail are forgotten with their connection."""
+        self._handshakes.discard(connection)
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> float:
+    try:
+        expiry = earliest_expiry(_text("cert_file", certificate))
+    except ValueError as error:
+        raise SettingsError(f"cert_file: {certificate}: {error}") from None
+    _text("key_file", key)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_passphrase)
+    except OSError as error:  # that of ssl included
+        reason = getattr(error, "reason", None) or "not a key in PEM, or one with a passphrase"
+        if reason in _OTHER_KEY:
+            reason = f"not the key of the certificate in {certificate}"
+        raise SettingsError(f"key_file: {key}: {reason}") from None
+    return expiry
+
+
+def _ask_for_certificate(context: ssl.SSLContext, authorities: Path) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    # As with Go, whatever is in the file is trusted, also what another authority has signed.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    found = certificates_in(_text("client_ca_file", authorities))
+    try:
+        context.load_verify_locations(cadata="\n".join(found))
+    except (ssl.SSLError, ValueError):
+        raise SettingsError(f"client_ca_file: {authorities}: not certificates in PEM") from None
+
+
+def _no_passphrase() -> str:
+    """Fail, where OpenSSL would ask the terminal."""
+    return ""
+
+
+def _text(key: str, path: Path) -> str:
+    try:
+        return path.read_text("latin-1")  # comments between certificates may be in any encoding
+    except OSError as error:
+        raise SettingsError(f"{key}: {path}: {error.strerror or error}") from None
+
+
+def _ciphers(names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in _TLS13_CIPHERS:
+            raise SettingsError(
+                f"cipher_suites: {name}: the suites of TLS 1.3 are always on, remove it"
+            )
+        if name not in _CIPHERS:
+            raise SettingsError(f"cipher_suites: {name}: no such suite, or not a secure one")
+    return ":".join(_CIPHERS[name] for name in names) or _DEFAULT_CIPHERS
+
+
+def _curve(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if name not in _CURVES:
+            raise SettingsError(
+                f"curve_preferences: {name}: no such curve, there are {', '.join(_CURVES)}"
+            )
+    if len(names) > 1:
+        raise SettingsError("curve_preferences: Python's ssl takes one curve, name one or none")
+    return _CURVES[names[0]] if names else None
+
+
+def _normal(name: str) -> str:
+    """Write an IP address in one way; other names stay as they are."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name

@@ -1,0 +1,1 @@
+"""From a verified delivery to durable, visible state: batch, merge, commit, publish, answer."""

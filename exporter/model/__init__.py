@@ -1,0 +1,1 @@
+"""Values and pure rules: events, records, consumption, merging, expiry, shards."""

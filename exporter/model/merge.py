@@ -1,0 +1,228 @@
+"""How one event changes one record: pure functions, values in and values out.
+
+Every field is merged by a rule that does not depend on the order of arrival: registers
+and snapshots keep what was said last by event time, ties go to the greater value, samples
+are a set, and peaks a maximum.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from exporter.model.consumption import Arrival, Consumption, insert, revived
+from exporter.model.events import TERMINAL, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.records import Allowance, Balance, Esim, Locations, Package, Remains, Tombstone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_PACKAGE_ID = attrgetter("package_id")
+
+
+class Result(StrEnum):
+    """What became of a verified event."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    """All of it was known."""
+    STALE = "stale"
+    """Something newer is known; it had no effect."""
+    LATE = "late"
+    """It came too late to refine the counters; it had no effect."""
+    IGNORED = "ignored"
+    """It carries no eSIM metrics."""
+
+
+def merge_usage(
+    esim: Esim, tombstone: Tombstone | None, event: UsageEvent, received: int
+) -> tuple[Esim, Result]:
+    """Return the eSIM after a usage event, the very same object where nothing changed.
+
+    ``tombstone`` is that of the event's allowance, if it has expired; the caller has
+    checked that the event is newer.
+    """
+    known = esim.allowance(event.package_id)
+    allowance, arrivals = merge_allowance(known, tombstone, event, received)
+    changed = _registers_said(esim, event)
+    if allowance is not known:
+        others = [a for a in esim.allowances if a is not known]
+        changed["allowances"] = tuple(sorted([*others, allowance], key=_PACKAGE_ID))
+    if changed:
+        received = max(received, esim.received)
+        return esim._replace(received=received, **changed), Result.ACCEPTED
+    if Arrival.LATE in arrivals:
+        return esim, Result.LATE
+    same = (event.time, event.snapshot) == (allowance.time, allowance.snapshot)
+    if Arrival.DUPLICATE in arrivals or same:
+        return esim, Result.DUPLICATE
+    return esim, Result.STALE
+
+
+def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, Result]:
+    """Return the eSIM after a status event, the very same object where nothing changed."""
+    changed = _registers_said(esim, event)
+    if changed:
+        received = max(received, esim.received)
+        return esim._replace(received=received, **changed), Result.ACCEPTED
+    return esim, Result.DUPLICATE if event.time == esim.status_time else Result.STALE
+
+
+def merge_allowance(
+    known: Allowance | None, tombstone: Tombstone | None, event: UsageEvent, received: int
+) -> tuple[Allowance, list[Arrival]]:
+    """Return the allowance after a usage event and what became of its samples."""
+    before = known or _first(tombstone, event, received)
+    snapshot = event.snapshot
+    arrivals: list[Arrival] = []
+    counters: list[Consumption | None] = []
+    for counter, used in zip((before.data, before.sms, before.voice), _used(snapshot), strict=True):
+        if used is None:
+            counters.append(counter)
+            continue
+        advanced, arrival = insert(counter, event.time, used)
+        counters.append(advanced if arrival is Arrival.INSERTED else counter)
+        arrivals.append(arrival)
+    newer = event.time > before.time or (
+        event.time == before.time and _order(snapshot) > _order(before.snapshot)
+    )
+    peaks = merge_peaks(before.peaks, snapshot.locations or ())
+    if known and not newer and peaks is known.peaks and Arrival.INSERTED not in arrivals:
+        return known, arrivals
+    data, sms, voice = counters
+    return (
+        Allowance(
+            package_id=event.package_id,
+            time=max(event.time, before.time),
+            snapshot=snapshot if newer else before.snapshot,
+            received=max(received, before.received),  # one that is replayed came long ago
+            data=data,
+            sms=sms,
+            voice=voice,
+            peaks=peaks,
+        ),
+        arrivals,
+    )
+
+
+def merge_peaks(known: Locations, reported: Iterable[tuple[str, int]]) -> Locations:
+    """Return the most ever reported for each location, ``known`` itself where nothing rose."""
+    peaks = dict(known)
+    rose = False
+    for location, amount in reported:
+        if amount > peaks.get(location, -1):
+            peaks[location] = amount
+            rose = True
+    return tuple(sorted(peaks.items())) if rose else known
+
+
+def merge_package(package: Package, event: UsageEvent) -> Package:
+    """Return the package after a usage event; the newest name that is one wins."""
+    name = event.package_name
+    if name and (event.time, name) > (package.name_time, package.name):
+        return package._replace(name_time=event.time, name=name)
+    return package
+
+
+def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
+    """Return the account after a partner event, ``known`` itself where nothing changed."""
+    if known is None:
+        known = Balance(event.vendor, event.currency, event.time, event.balance)
+        balance = known
+    elif (event.time, event.balance) > (known.time, known.balance):
+        balance = known._replace(time=event.time, balance=event.balance)
+    else:
+        balance = known
+    if event.threshold is not None and (event.time, event.threshold) > (
+        known.threshold_time,
+        -1.0 if known.threshold is None else known.threshold,
+    ):
+        balance = balance._replace(threshold_time=event.time, threshold=event.threshold)
+    return balance
+
+
+def bury(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
+    """Return what stays of an allowance that expires."""
+    data, sms, voice = (
+        counter and Remains(counter.total, counter.last_used)
+        for counter in (allowance.data, allowance.sms, allowance.voice)
+    )
+    return Tombstone(
+        vendor=esim.vendor,
+        esim_id=esim.esim_id,
+        package_id=allowance.package_id,
+        time=max(allowance.time, esim.status_time),
+        expired=expired,
+        status=esim.status,
+        data=data,
+        sms=sms,
+        voice=voice,
+        peaks=allowance.peaks,
+    )
+
+
+def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> Allowance:
+    """Return the allowance before its first event, or before the first of its next life."""
+    if tombstone is None:
+        return Allowance(event.package_id, -1, event.snapshot, received)
+    data, sms, voice = (
+        None if remains is None else revived(remains.total, tombstone.time, remains.last_used)
+        for remains in (tombstone.data, tombstone.sms, tombstone.voice)
+    )
+    return Allowance(
+        event.package_id,
+        time=-1,
+        snapshot=event.snapshot,
+        received=received,
+        data=data,
+        sms=sms,
+        voice=voice,
+        peaks=tombstone.peaks,
+    )
+
+
+def _registers_said(esim: Esim, event: UsageEvent | StatusEvent) -> dict[str, Any]:
+    """Return the fields of an eSIM's registers of which an event says something newer."""
+    said: dict[str, Any] = {}
+    time, status = event.time, event.status
+    if status and _status_order(time, status) > _status_order(esim.status_time, esim.status):
+        said |= {"status_time": time, "status": status}
+    reference = event.reference_id
+    if reference and (time, reference) > (esim.reference_time, esim.reference_id):
+        said |= {"reference_time": time, "reference_id": reference}
+    iccid = event.iccid
+    if iccid and (time, iccid) > (esim.iccid_time, esim.iccid):
+        said |= {"iccid_time": time, "iccid": iccid}
+    return said
+
+
+def _status_order(time: int, status: Status) -> tuple[int, bool, str]:
+    return (time, status in TERMINAL, status.value)
+
+
+def _used(s: Snapshot) -> tuple[int | None, int | None, int | None]:
+    """Return what a snapshot says was used of data (bytes), SMS and voice (seconds)."""
+    if s.data_unlimited:
+        data = None if s.locations is None else sum(amount for _, amount in s.locations)
+    else:
+        data = _spent(s.data_allowed, s.data_remaining)
+    return (
+        data,
+        _spent(s.sms_allowed, s.sms_remaining),
+        _spent(s.voice_allowed, s.voice_remaining),
+    )
+
+
+def _spent(allowed: int | None, remaining: int | None) -> int | None:
+    return None if allowed is None or remaining is None else max(0, allowed - remaining)
+
+
+def _order(s: Snapshot) -> tuple[Any, ...]:
+    """Return what two snapshots of one second are compared by; nothing before something."""
+    amounts = (
+        *(s.data_allowed, s.data_remaining, s.sms_allowed, s.sms_remaining),
+        *(s.voice_allowed, s.voice_remaining, s.start, s.end, s.locations),
+    )
+    return (s.data_unlimited, *((v is not None, v if v is not None else 0) for v in amounts))

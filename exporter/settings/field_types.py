@@ -1,0 +1,160 @@
+"""The types of values that settings have: how each is written, checked and kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from exporter.settings.addresses import ListenAddress
+from exporter.settings.durations import parse_duration
+from exporter.settings.options import Confidential, Kind
+
+SQLITE = "sqlite:///"
+POSTGRESQL = ("postgresql://", "postgres://")
+
+AUTO = "auto"
+"""The shard that the number at the end of the host name says."""
+"""What the URL of the embedded storage starts with."""
+
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]+)?")
+"""A host of a URL with its port, neither of which must be there."""
+
+_TAKEN = frozenset(
+    {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
+)
+"""First segments of paths that have other endpoints, on either listener."""
+
+_ESIM_LABELS = ("reference_id", "iccid", "iccid_hash")
+
+
+def written(text: str) -> Any:
+    """Give a default the way a user would write it; it is read like any other value."""
+    return text
+
+
+def prefix_of_external_url(validated: dict[str, str]) -> str:
+    """Return the route prefix that belongs to the external URL validated before."""
+    return urlsplit(validated.get("external_url", "")).path
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _address(value: object) -> ListenAddress:
+    return value if isinstance(value, ListenAddress) else ListenAddress.parse(str(value))
+
+
+def _address_or_none(value: object) -> ListenAddress | None:
+    return None if value in {None, ""} else _address(value)
+
+
+def _path_or_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _number(value: object) -> object:
+    return int(value) if value in {"1024", "1000"} else value
+
+
+def _external_url(text: str) -> str:
+    """Return the URL without the slash at its end."""
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be a URL such as https://metrics.example.org/esim")
+    if parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be a URL without user, query and fragment")
+    return text.rstrip("/")
+
+
+def _route_prefix(text: str) -> str:
+    """Return ``/``, or a path with a slash at its start and none at its end."""
+    prefix = f"/{text.strip('/')}"
+    if prefix != "/" and not _PATH.fullmatch(prefix):
+        raise ValueError(f"not a path: {text!r}")
+    return prefix
+
+
+def _telemetry_path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise ValueError(f"not a path: {text!r} (write it like /metrics)")
+    if text.split("/")[1] in _TAKEN:
+        raise ValueError(f"{text!r} is taken: /{text.split('/')[1]} has other endpoints")
+    return text
+
+
+def storage_url(url: str) -> str:
+    """Return the URL of a storage. Raises ``ValueError``, which does not repeat it."""
+    if url.startswith(POSTGRESQL):
+        authority, *rest = re.split("[/?#]", url.partition("://")[2], maxsplit=1)
+        listed = authority.rpartition("@")[2].split(",")
+        # A password that is cut off would be taken for a host, and told.
+        cut_off = "@" not in authority and "@" in "".join(rest)
+        if cut_off or not all(map(_HOST.fullmatch, listed)):
+            raise ValueError(
+                "must be postgresql://user:password@host/name; in a password, write %40 for @, "
+                "%3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
+            )
+        return url
+    if url.removeprefix(SQLITE) in {url, "", ":memory:"}:
+        raise ValueError(f"must be {SQLITE} and the path of a file, or begin with {POSTGRESQL[0]}")
+    return url
+
+
+def _shard(text: str) -> str:
+    if text != AUTO and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"must be a number from 0 on, or {AUTO}")
+    return text
+
+
+def _esim_labels(value: object) -> object:
+    """Split at commas, and put labels in one order, whatever order they were given in."""
+    labels = value.split(",") if isinstance(value, str) else value
+    if not isinstance(labels, (list, tuple)):
+        return value
+    names = {str(label).strip() for label in labels} - {""}
+    if unknown := sorted(names.difference(_ESIM_LABELS)):
+        raise ValueError(f"no such label: {unknown[0]!r} (there are {', '.join(_ESIM_LABELS)})")
+    if {"iccid", "iccid_hash"} <= names:
+        raise ValueError("iccid and iccid_hash exclude each other")
+    return tuple(label for label in _ESIM_LABELS if label in names)
+
+
+Count = Annotated[int, Kind("number")]
+Bytes = Annotated[int, Kind("bytes")]
+NotNegative = Field(ge=0)
+Positive = Field(gt=0)
+
+Duration = Annotated[float, BeforeValidator(_duration), Kind("duration")]
+"""Seconds."""
+
+Address = Annotated[ListenAddress, BeforeValidator(_address), Kind("address")]
+OptionalAddress = Annotated[
+    ListenAddress | None, BeforeValidator(_address_or_none), Kind("address")
+]
+OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("file")]
+OptionalFolder = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("folder")]
+
+TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
+ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]
+RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
+ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
+StorageUrl = Annotated[str, AfterValidator(storage_url), Kind("url"), Confidential.VALUE]
+EsimLabels = Annotated[
+    tuple[Literal["reference_id", "iccid", "iccid_hash"], ...],
+    BeforeValidator(_esim_labels),
+    Kind("list"),
+]
+UnitBase = Annotated[Literal[1024, 1000], BeforeValidator(_number)]

@@ -1,0 +1,147 @@
+"""The settings of ``esim-exporter serve``, from flags, environment, a YAML file, and defaults.
+
+The earlier of these wins. Only :func:`load` looks at them; a model that is made directly
+takes what it is given.
+"""
+
+from __future__ import annotations
+
+import codecs
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from exporter import __version__
+from exporter.errors import SettingsError
+from exporter.settings.model import Settings
+from exporter.settings.options import Option, help_text, markdown_table, options_of
+from exporter.settings.sources import Given, Values, read_environment, read_file, read_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "OPTIONS",
+    "Settings",
+    "changed_but_fixed",
+    "load",
+    "read_iccid_hash_key",
+    "read_secrets",
+    "settings_table",
+]
+
+OPTIONS = options_of(Settings)
+"""Every setting, in the order of the help page."""
+
+_BY_PATH: dict[tuple[object, ...], Option] = {option.path: option for option in OPTIONS}
+
+
+def load(
+    argv: Sequence[str], environ: Mapping[str, str], prog: str = "esim-exporter serve"
+) -> Settings:
+    """Read the settings: flags, then environment, then the YAML file, then defaults.
+
+    ``--help`` and ``--version`` print and raise ``SystemExit(0)``. Raises ``SettingsError``
+    with one line a problem, which names the flag, variable or key and never shows a secret.
+    """
+    flags, problems = read_flags(
+        OPTIONS, argv, help_text=help_text(Settings, prog), version=_version()
+    )
+    variables, unknown = read_environment(OPTIONS, environ)
+    problems += unknown
+    given = variables | flags
+    if named := given.get(_BY_PATH["config", "file"]):
+        from_file, misplaced = read_file(OPTIONS, Path(str(named.value)))
+        problems += misplaced
+        given = from_file | given
+    try:
+        settings = Settings.model_validate(_nested(given))
+    except ValidationError as error:
+        problems += _explained(error, given)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def read_secrets(settings: Settings) -> tuple[bytes, ...]:
+    """Return the webhook secrets, those of the file first; none where unsigned is allowed.
+
+    Reads the file afresh at each call. Raises ``SettingsError`` naming a file that cannot be
+    read or holds no secret.
+    """
+    secrets: list[bytes] = []
+    if path := settings.webhook.secret_file:
+        lines = map(bytes.strip, _contents("--webhook.secret-file", path).splitlines())
+        secrets += (line for line in lines if line and not line.startswith(b"#"))
+        if not secrets:
+            raise SettingsError(f"--webhook.secret-file: {path}: holds no secret")
+    secrets += settings.webhook.environment_secrets()
+    return tuple(dict.fromkeys(secrets))
+
+
+def read_iccid_hash_key(settings: Settings) -> bytes | None:
+    """Return the key that ICCIDs are hashed with, ``None`` where none is set.
+
+    Raises ``SettingsError`` naming a file that cannot be read or is empty.
+    """
+    path = settings.metrics.iccid_hash_key_file
+    if path is None:
+        return None
+    key = _contents("--metrics.iccid-hash-key-file", path).strip()
+    if not key:
+        raise SettingsError(f"--metrics.iccid-hash-key-file: {path}: holds no key")
+    return key
+
+
+def changed_but_fixed(old: Settings, new: Settings) -> list[str]:
+    """Name the flags of settings that differ and that only a restart applies."""
+    return [
+        option.flag
+        for option in OPTIONS
+        if not option.reloadable and option.value(old) != option.value(new)
+    ]
+
+
+def settings_table() -> str:
+    """Return all settings as a Markdown table, for the README."""
+    return markdown_table(OPTIONS)
+
+
+def _version() -> str:
+    return f"esim-exporter, version {__version__} (Python {platform.python_version()})\n"
+
+
+def _nested(given: Values) -> dict[str, dict[str, object]]:
+    nested: dict[str, dict[str, object]] = {}
+    for option, value in given.items():
+        group, field = option.path
+        nested.setdefault(group, {})[field] = value.value
+    return nested
+
+
+def _explained(error: ValidationError, given: Values) -> list[str]:
+    """Turn pydantic's errors to lines that say what is wrong and in which place."""
+    lines = []
+    for detail in error.errors(include_url=False, include_input=False):
+        if detail["type"] == "default_factory_not_called":
+            continue  # Follows from another setting, whose error is here as well.
+        message = str(detail.get("ctx", {}).get("error", "")) or detail["msg"]
+        option = _BY_PATH.get(detail["loc"][:2])
+        # A rule between settings has no place of its own; its message names the flags.
+        lines.append(_line(given[option], option, message) if option in given else message)
+    return lines
+
+
+def _line(given: Given, option: Option, message: str) -> str:
+    shown = repr(given.value)
+    told = option.confidential or shown in message
+    return f"{given.where}: {message.removeprefix('Input ')}{'' if told else f', not {shown}'}"
+
+
+def _contents(flag: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise SettingsError(f"{flag}: {path}: {error.strerror or error}") from None

@@ -1,0 +1,205 @@
+"""Sends a simulation to a webhook as the vendor would: signed, paced, and again after 503."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, TextIO
+
+from exporter.simulate.delivery import UNACCEPTABLE, Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.fleet import Phase
+from exporter.simulate.progress import Progress, Summary
+from exporter.simulate.time_scaling import FasterTime
+from exporter.simulate.webhook_client import Target, WebhookClient
+from exporter.vendors import roamify
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+DEFAULT_URL: Final = "http://127.0.0.1:10878/webhooks/roamify"
+
+ANSWER_TIMEOUT: Final = 10.0
+"""Seconds; more than the vendor waits, so that a slow receiver shows in the latency."""
+
+FIRST_BACKOFF: Final = 0.1
+LONGEST_BACKOFF: Final = 5.0
+"""Seconds before a delivery is sent again; doubled each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to send, where to, and how fast."""
+
+    secret: bytes = field(repr=False)
+    url: str = DEFAULT_URL
+    esims: int = 100
+    seed: int = 1
+    phase: Phase = Phase.SPREAD
+    faults: Faults = field(default_factory=Faults)
+    speed: float | None = None
+    """Simulated seconds per second, as long as the simulated clock lies in the past; by
+    default 1 or, with a ``rate``, as many as that needs."""
+    rate: float | None = None
+    """At most so many events per second."""
+    start: float = 86400
+    """How far in the past the simulated clock starts, seconds."""
+    faster: float = 1
+    """So many seconds of the fleet's life pass in one of the simulated clock."""
+    duration: float | None = None
+    """Real seconds after which to stop; by default never."""
+    connections: int = 4
+
+
+class _Stopped(Exception):
+    """The duration is over."""
+
+
+async def run(
+    options: Options,
+    *,
+    now: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    stream: TextIO | None = None,
+) -> Summary:
+    """Send until the duration is over or the task is cancelled, and say what was done.
+
+    A cancelled run returns normally. ``now`` gives unix seconds, ``clock`` monotonic ones;
+    progress is written to ``stream``, by default stderr. No event is sent before its time
+    has come. Raises ``ValueError`` for an unusable URL
+    and for fewer than one eSIM.
+    """
+    stream = sys.stderr if stream is None else stream
+    return await _Run(options, now=now, clock=clock, sleep=sleep, stream=stream).finish()
+
+
+class _Run:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        stream: TextIO,
+    ) -> None:
+        self._options, self._now, self._clock, self._sleep = options, now, clock, sleep
+        self._target = Target.parse(options.url)
+        self._began = clock()
+        self._start = now() - options.start
+        simulation = Simulation(
+            start=self._start,
+            seed=options.seed,
+            esims=options.esims,
+            phase=options.phase,
+            faults=options.faults,
+        )
+        self._deliveries: Iterator[SimulatedDelivery] = simulation
+        if options.faster != 1:
+            self._deliveries = FasterTime(simulation, origin=self._start, faster=options.faster)
+        default_speed = 1 if options.rate is None else math.inf
+        self._speed = default_speed if options.speed is None else options.speed
+        self._duration = math.inf if options.duration is None else options.duration
+        self._slot = self._began
+        self._progress = Progress(stream, started=self._began, simulated=self._start)
+
+    async def finish(self) -> Summary:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._options.connections):
+                    tasks.create_task(self._work())
+        except asyncio.CancelledError:
+            pass  # the way to end a run without a duration
+        return self._progress.finish(self._clock())
+
+    async def _work(self) -> None:
+        """Send one delivery after the other through a connection of its own."""
+        connection = WebhookClient(self._target, timeout=ANSWER_TIMEOUT)
+        try:
+            while True:
+                delivery = next(self._deliveries)
+                slot = self._take_slot()
+                while (seconds := self._until(delivery, slot)) > 0:
+                    await self._pause(seconds)
+                await self._deliver(connection, delivery)
+        except _Stopped:
+            pass
+        finally:
+            connection.close()
+
+    def _take_slot(self) -> float:
+        """Return when the rate allows the next event, on the monotonic clock."""
+        if self._options.rate is None:
+            return self._began
+        slot = max(self._slot, self._clock())
+        self._slot = slot + 1 / self._options.rate
+        return slot
+
+    def _until(self, delivery: SimulatedDelivery, slot: float) -> float:
+        """Return the seconds until a delivery is due: by speed, by rate, and in real time."""
+        return max(
+            (delivery.at - self._start) / self._speed - self._elapsed(),
+            slot - self._clock(),
+            delivery.at - self._now(),
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until the next progress line or the end."""
+        self._tick()
+        left = self._duration - self._elapsed()
+        await self._sleep(min(seconds, left, self._progress.next_line(self._clock())))
+
+    async def _back_off(self, seconds: float) -> None:
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0:
+            await self._pause(left)
+
+    def _tick(self) -> None:
+        """Show progress; raises ``_Stopped`` when the duration is over."""
+        self._progress.show(self._clock())
+        if self._elapsed() >= self._duration:
+            raise _Stopped
+
+    def _elapsed(self) -> float:
+        return self._clock() - self._began
+
+    async def _deliver(self, connection: WebhookClient, delivery: SimulatedDelivery) -> None:
+        """Send a delivery until it is answered with other than 503."""
+        headers = {
+            "Content-Type": "application/json",
+            roamify.SIGNATURE_HEADER: self._signature(delivery),
+        }
+        backoff = FIRST_BACKOFF
+        while (code := await self._post(connection, delivery.body, headers)) in (
+            None,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ):
+            await self._back_off(backoff)
+            self._progress.resent += 1
+            backoff = min(2 * backoff, LONGEST_BACKOFF)
+        self._progress.sent += 1
+        self._progress.simulated = max(self._progress.simulated, delivery.at)
+        bad = delivery.fault in UNACCEPTABLE
+        self._progress.refused += code != HTTPStatus.OK and not bad
+        self._progress.accepted += code == HTTPStatus.OK and bad
+
+    async def _post(
+        self, connection: WebhookClient, body: bytes, headers: dict[str, str]
+    ) -> int | None:
+        self._tick()
+        before = self._clock()
+        try:
+            code = await connection.post(body, headers)
+        except ConnectionError as error:
+            self._progress.failed(str(error))
+            return None
+        self._progress.answered(code, self._clock() - before)
+        return code
+
+    def _signature(self, delivery: SimulatedDelivery) -> str:
+        bad = delivery.fault is Fault.BAD_SIGNATURE
+        return roamify.sign(delivery.body, self._options.secret + b"?" * bad)

@@ -1,0 +1,1 @@
+"""Durable storage in PostgreSQL, shared by several replicas."""

@@ -1,0 +1,96 @@
+"""Noticing that files were changed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from running import WAIT
+
+from exporter.app import file_watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Watched:
+    """Files that are watched, and how often a change was noticed."""
+
+    def __init__(self, *files: Path) -> None:
+        self.files = list(files)
+        self.noticed: asyncio.Queue[None] = asyncio.Queue()
+        self.looks: asyncio.Queue[None] = asyncio.Queue()
+        self.then: list[Path] | None = None
+        """The files from the next change on."""
+
+    def look(self) -> list[Path]:
+        self.looks.put_nowait(None)
+        return self.files
+
+    def changed(self) -> None:
+        self.files = self.then or self.files
+        self.noticed.put_nowait(None)
+
+    async def looked_twice(self) -> None:
+        """Wait until every file was looked at after this call."""
+        while not self.looks.empty():
+            self.looks.get_nowait()
+        for _ in range(3):
+            await self.looks.get()
+
+
+@asynccontextmanager
+async def watching(*files: Path) -> AsyncIterator[Watched]:
+    watched = Watched(*files)
+    task = asyncio.create_task(file_watch.watch(watched.look, watched.changed))
+    async with asyncio.timeout(WAIT):
+        await watched.looks.get()
+        yield watched
+    task.cancel()
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_watch, "_PAUSE", 0.001)
+
+
+async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_path: Path) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_text("1")
+    async with watching(path) as watched:
+        await watched.looked_twice()
+        assert watched.noticed.empty()
+        path.write_text("22")
+        await watched.noticed.get()
+        other.write_text("33")
+        other.rename(path)
+        await watched.noticed.get()
+        path.unlink()
+        await watched.noticed.get()
+        path.write_text("4")
+        await watched.noticed.get()
+        await watched.looked_twice()
+        assert watched.noticed.empty()
+
+
+async def test_the_files_may_be_others_after_a_change(tmp_path: Path) -> None:
+    old, new, missing = (tmp_path / name for name in ("old", "new", "missing"))
+    old.write_text("1")
+    new.write_text("1")
+    async with watching(old) as watched:
+        watched.then = [new, missing]
+        old.write_text("22")
+        await watched.noticed.get()
+        await watched.looked_twice()
+        assert watched.noticed.empty()  # that they are others is no change
+
+        old.write_text("333")
+        await watched.looked_twice()
+        assert watched.noticed.empty()
+        missing.write_text("1")
+        await watched.noticed.get()
+        new.write_text("22")
+        await watched.noticed.get()

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import exporter
+from exporter.app.revision import STAMP, UNKNOWN, revision
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@example.com")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [*GIT, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    package = tmp_path / "exporter"
+    package.mkdir()
+    return package
+
+
+@pytest.fixture
+def checkout(package: Path) -> Path:
+    """A package in a repository with a commit."""
+    git(package.parent, "init", "--initial-branch=main")
+    git(package.parent, "commit", "--allow-empty", "--message=first")
+    return package
+
+
+def test_the_stamp_of_a_build_says_it(checkout: Path) -> None:
+    (checkout / STAMP).write_text(f"{COMMIT}\n")
+    assert revision(checkout) == COMMIT
+
+
+def test_a_checkout_is_at_its_commit(checkout: Path) -> None:
+    assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
+
+
+def test_so_is_one_with_packed_references(checkout: Path) -> None:
+    git(checkout, "pack-refs", "--all")
+    assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
+
+
+def test_so_is_one_that_is_on_no_branch(checkout: Path) -> None:
+    git(checkout, "checkout", "--detach")
+    assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
+
+
+def test_so_is_a_further_work_tree(checkout: Path, tmp_path: Path) -> None:
+    git(checkout, "worktree", "add", str(tmp_path / "other"))
+    git(tmp_path / "other", "commit", "--allow-empty", "--message=second")
+    found = revision(tmp_path / "other" / "exporter")
+    assert found == git(tmp_path / "other", "rev-parse", "HEAD")
+    assert found != revision(checkout)
+
+
+def test_elsewhere_it_is_unknown(package: Path) -> None:
+    assert revision(package) == UNKNOWN
+
+
+def test_without_a_commit_it_is_unknown(package: Path) -> None:
+    git(package.parent, "init", "--initial-branch=main")
+    (package.parent / ".git" / "packed-refs").touch()
+    assert revision(package) == UNKNOWN
+
+
+@pytest.mark.parametrize("content", [b"unknown", b"\xff"])
+def test_a_stamp_that_says_nothing_is_unknown(content: bytes, package: Path) -> None:
+    (package / STAMP).write_bytes(content)
+    assert revision(package) == UNKNOWN
+
+
+def test_the_exporter_says_its_own() -> None:
+    assert exporter.__revision__ == revision(Path(exporter.__file__).parent)

@@ -1,0 +1,286 @@
+"""The commands of the documentation: those of README.md are run as they are written.
+
+A shell runs them one after the other in a folder of its own, with the programs of the tests'
+environment. What it lacks of the reader's machine is given from outside: a file of curl's leads
+the documented ports to those the system chose.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bcrypt
+import programs
+import pytest
+from issuing import issue
+from running import WAIT, Serving, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "alerts/README.md",
+    "deploy/README.md",
+    "grafana/README.md",
+)
+
+OURS = "tests/edge/test_cli.py runs it"
+CHECKED = "tests/alerts/test_alert_files.py runs it on the same files"
+COPIED = "tests/storage/test_storage_copy.py runs it"
+NOT_RUN = {
+    "make run": "tests/edge/test_demo.py runs what it starts",
+    "make test": "runs this",
+    "make test-faults": "takes half an hour",
+    "make bench": "takes the machine for itself",
+    "make help": "prints what is in the Makefile",
+    "make lint": "a part of make test",
+    "make docs": "make lint runs it with --check",
+    "make alerts": "make lint runs it with --check",
+    "make dashboards": "make lint runs it with --check",
+    "make screenshots": "needs pngquant, and writes what is committed",
+    "make status-screenshots": "likewise",
+    "python3 -m venv .venv && . .venv/bin/activate && pip install .": "needs the network",
+    "pip install '.[postgresql]'": "needs the network",
+    "createuser": "needs a database server of the reader's",
+    "createdb": "likewise",
+    'esim-exporter storage copy sqlite:///esim-exporter.db "$ESIM_EXPORTER_STORAGE_URL"': COPIED,
+    "esim-exporter check": OURS,
+    "esim-exporter serve --config.check": OURS,
+    "esim-exporter --version": OURS,
+    "promtool check rules": CHECKED,
+    "promtool test rules": CHECKED,
+    "python -m benchmarks": "takes the machine for itself",
+    "python -m benchmarks.dashboards": "takes minutes; test_dashboards_benchmark.py runs it small",
+    ".venv/bin/python -m benchmarks.rules": "takes minutes; test_rules_benchmark.py runs it small",
+    "docker": "needs a daemon",
+    "kubectl": "needs a cluster",
+    "apt-get install": "needs root",
+    "debootstrap": "needs root",
+    "buildah": "needs root and a base",
+    "c=$(buildah": "needs root and a base",
+    "export BUILDAH_ISOLATION=chroot": "for buildah",
+    "export POSTGRES_PASSWORD=letters-and-digits": "for docker",
+}
+"""Commands, or how they begin, that no test here runs, and why."""
+
+PROMETHEUS = ("scrape_configs:", "rule_files:", "alerting:")
+"""How blocks begin that are parts of Prometheus's configuration."""
+
+WEB = "tls_server_config:"
+"""How the block begins that is a web configuration."""
+
+PRINTED = "esim_data_remaining_bytes{"
+"""How a block begins that a command before it prints."""
+
+MONITORING = re.compile(r"(promtool|amtool) ")
+SPAN = re.compile(
+    r"`((?:make|pip|python3?|esim-exporter|promtool|amtool|curl|docker|kubectl) [^`]+)`"
+)
+ASSIGNMENT = re.compile(r"(export )?\w+=")
+
+
+def blocks(page: str) -> list[str]:
+    """Return the indented code blocks of a page, those within lists too."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"(?<=\n\n)(?: {4,}\S.*\n(?:\n(?= {4}))?)+", text)
+    return [textwrap.dedent(block).rstrip("\n") for block in found]
+
+
+def commands(page: str) -> list[str]:
+    """Return the commands of a page: of all blocks but those known as something else."""
+    shell = [b for b in blocks(page) if not b.startswith((*PROMETHEUS, WEB, PRINTED))]
+    return [command for block in shell for command in re.split(r"(?<!\\)\n", block)]
+
+
+def within_sentences(page: str) -> list[str]:
+    """Return the commands that the sentences of a page name."""
+    spans = SPAN.findall((ROOT / page).read_text(encoding="utf-8"))
+    return [" ".join(span.split()) for span in spans]
+
+
+def block_of_readme(first: str) -> str:
+    """Return the one block of README.md that begins so."""
+    (found,) = (block for block in blocks("README.md") if block.startswith(first))
+    return found
+
+
+def named(command: str) -> list[str]:
+    """Return the names in the list that fit a command: by whole words, the longest first."""
+    fitting = [name for name in NOT_RUN if f"{command} ".startswith(f"{name} ")]
+    return sorted(fitting, key=len, reverse=True)
+
+
+def left_out(command: str) -> bool:
+    """Tell whether a command is not run. What the project itself offers is named in full."""
+    ours = re.match(r"(make|esim-exporter|pip|python3) ", command)
+    return command in NOT_RUN if ours else bool(named(command))
+
+
+RUN = [command for command in commands("README.md") if not left_out(command)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where the reader stands: what commands name of the tree, and what README says."""
+    for name in ("alerts", "tests/payloads"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "rules").mkdir()
+    for path in (tmp_path / "alerts").glob("*.rules.yml"):
+        shutil.copy(path, tmp_path / "rules")
+    parts = [block for block in blocks("README.md") if block.startswith(PROMETHEUS)]
+    (tmp_path / "prometheus.yml").write_text("\n".join(parts))
+    return tmp_path
+
+
+class Reader:
+    """Types commands, and keeps what was exported and assigned."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = [str(Path(sys.executable).parent), os.environ["PATH"]]
+        self.printed = ""
+        self._assigned: list[str] = []
+
+    @property
+    def environ(self) -> dict[str, str]:
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
+        return ours | {"PATH": ":".join(self.path), "CURL_HOME": str(self.folder)}
+
+    def run(self, command: str) -> None:
+        """Run a command, which must succeed."""
+        done = subprocess.run(
+            ["sh", "-ec", self._script(command)],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=WAIT,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        self.printed += done.stdout
+        if ASSIGNMENT.match(command):
+            self._assigned.append(command)
+
+    def interrupt(self, command: str, enough: Callable[[], bool]) -> None:
+        """Run a command that goes on for ever, and press Ctrl-C."""
+        typed = ["sh", "-ec", self._script(f"exec {command}")]
+        process = subprocess.Popen(typed, cwd=self.folder, env=self.environ)
+        try:
+            until(enough)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(WAIT) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+    @contextmanager
+    def serve(self, command: str) -> Iterator[Serving]:
+        """Leave the exporter running, with what README says that its commands need."""
+        script = self._script(f'exec {command} "$@"')
+        typed = ("sh", "-ec", script, "sh")
+        admin = "--web.enable-admin-api"
+        with serving(self.folder, admin, environ=self.environ, command=typed) as running:
+            reached = {10877: running.internal, 10878: running.public}
+            lines = [
+                f'connect-to = "localhost:{port}:{url.removeprefix("http://")}"\n'
+                for port, url in reached.items()
+            ]
+            (self.folder / ".curlrc").write_text("".join(['noproxy = "*"\n', "fail\n", *lines]))
+            yield running
+
+    def _script(self, command: str) -> str:
+        return "\n".join([*self._assigned, command])
+
+
+def test_what_readme_says_works_as_written(folder: Path) -> None:
+    reader = Reader(folder)
+    secure(folder)
+    mine = [command for command in RUN if not MONITORING.match(command)]
+    start = mine.index("esim-exporter serve")
+    for command in mine[:start]:
+        reader.run(command)
+    with reader.serve(mine[start]) as running:
+        for command in mine[start + 1 :]:
+            if command.startswith("esim-exporter simulate "):
+                reader.interrupt(
+                    f"{command} --url={running.webhook}", lambda: running.own()["esims"] > 100
+                )
+            else:
+                reader.run(command)
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (answer,) = re.findall(r"^The answer is `(.+?)`", text, re.MULTILINE)
+    assert answer in reader.printed
+    assert block_of_readme(PRINTED) in reader.printed
+    (copy,) = re.findall(r'"path": ?"([^"]+)"', reader.printed)
+    assert Path(copy).parent == folder
+    assert Path(copy).stat().st_size > 0
+
+
+def secure(folder: Path) -> None:
+    """Write the web configuration of README.md, with what it leaves to the reader."""
+    issue(folder, "server")
+    issue(folder, "clients")
+    hashed = bcrypt.hashpw(b"password", bcrypt.gensalt(4)).decode()
+    text = block_of_readme(WEB)
+    assert "$2y$10$..." in text
+    (folder / "web.yml").write_text(text.replace("$2y$10$...", hashed))
+
+
+def test_prometheus_and_alertmanager_take_what_readme_shows(folder: Path) -> None:
+    reader = Reader(folder)
+    reader.path[:0] = [str(programs.require(name).parent) for name in ("promtool", "amtool")]
+    mine = [command for command in RUN if MONITORING.match(command)]
+    for command in mine:
+        reader.run(command)
+
+    assert len(mine) == 2
+    assert "4 rule files found" in reader.printed
+
+
+def test_prometheus_takes_each_part_of_its_configuration(folder: Path) -> None:
+    promtool = programs.require("promtool")
+    for part in (b for page in PAGES for b in blocks(page) if b.startswith(PROMETHEUS)):
+        (folder / "prometheus.yml").write_text(part)
+        done = subprocess.run(
+            [promtool, "check", "config", folder / "prometheus.yml"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, part + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES[1:])
+def test_every_command_of_the_other_pages_is_run_or_named_with_a_reason(page: str) -> None:
+    assert [c for c in commands(page) if c not in RUN and not left_out(c)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_within_a_sentence_is_run_or_named_with_a_reason(page: str) -> None:
+    assert [c for c in within_sentences(page) if c not in RUN and not left_out(c)] == []
+
+
+def test_no_command_is_in_a_block_of_another_kind() -> None:
+    assert [page for page in PAGES if "```" in (ROOT / page).read_text(encoding="utf-8")] == []
+
+
+def test_every_name_in_the_list_is_of_a_command() -> None:
+    written = [c for page in PAGES for c in (*commands(page), *within_sentences(page))]
+    assert set(NOT_RUN) - {named(command)[0] for command in written if named(command)} == set()

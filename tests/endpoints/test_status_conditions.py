@@ -1,0 +1,180 @@
+"""The status page without a state, without events, with a full disk, and after a replay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from running import LOOPBACK, USAGE
+
+from exporter.app.exporter import Exporter
+from exporter.endpoints.status import forms
+from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
+from exporter.ingest.batch import Delivery
+from exporter.settings import loading
+from exporter.storage.sqlite.storage import SqliteStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from quart.typing import TestClientProtocol
+
+    from exporter.storage.contract import Changes, Row
+
+PAGE = {"Accept": "text/html"}
+
+
+class FailingStorage(SqliteStorage):
+    """A real storage, on a disk that is full when asked to be."""
+
+    full = False
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        if self.full:
+            raise StorageUnavailable("no space left on device")
+        return await super().commit(changes)
+
+    async def probe(self) -> bool:
+        if self.full:
+            raise StorageUnavailable("no space left on device")
+        return await super().probe()
+
+
+class Site:
+    """An exporter as wired by itself, but for the sockets, and a client of its pages."""
+
+    def __init__(self, storage: FailingStorage, flags: tuple[str, ...]) -> None:
+        chosen = loading.load((*LOOPBACK, "--webhook.allow-unsigned", *flags), {})
+        self.storage = storage
+        self.exporter = Exporter(chosen, storage, time.time, lambda: chosen)
+        listeners = self.exporter._listeners()
+        for listener in listeners:
+            listener.socket.close()
+        (app,) = (listener.app for listener in listeners if listener.name == "internal")
+        self.client: TestClientProtocol = app.test_client()
+
+    async def load(self) -> asyncio.Task[None]:
+        """Begin to take deliveries."""
+        intake = self.exporter._intake
+        task = asyncio.create_task(intake.run())
+        while intake.state is None:  # noqa: ASYNC110  # the exporter need not tell
+            await asyncio.sleep(0.001)
+        return task
+
+    async def get(self, path: str, code: int = 200) -> str:
+        response = await self.client.get(path, headers=PAGE)
+        assert response.status_code == code
+        return await response.get_data(as_text=True)
+
+    async def send(self, path: str, **form: str) -> tuple[int, str]:
+        response = await self.client.post(path, headers=PAGE, form=form)
+        return response.status_code, await response.get_data(as_text=True)
+
+
+@asynccontextmanager
+async def site(folder: Path, *flags: str) -> AsyncIterator[Site]:
+    storage = await FailingStorage.open(folder / "exporter.db")
+    assert isinstance(storage, FailingStorage)
+    made = Site(storage, flags or ("--web.enable-admin-api",))
+    yield made
+    made.exporter._intake.stop()
+    await storage.close()
+
+
+async def test_until_the_state_is_loaded_the_pages_say_so(tmp_path: Path) -> None:
+    async with site(tmp_path) as made:
+        overview = await made.get("/")
+        assert "The state is still being loaded; webhooks get 503." in overview
+        assert "Fleet by package" not in overview
+        assert all(f'<div id="{part}" data-live>' in overview for part in ("fleet", "accounts"))
+        for path in ("/esims", "/esims/roamify/e", "/packages", "/rejected", "/search"):
+            assert "try again in a moment" in await made.get(path, 503)
+        await made.get("/rejected/0", 404)
+        code, text = await made.send("/esims/roamify/e", do="delete")
+        assert code == 503
+        assert "nothing was changed" in text
+        made.exporter._health.stopping = True
+        assert "The exporter is stopping." in await made.get("/")
+
+
+async def test_before_the_first_event_the_pages_say_what_to_wait_for(tmp_path: Path) -> None:
+    async with site(tmp_path, "--limits.max-esims=0") as made:
+        task = await made.load()
+        text = await made.get("/")
+        assert "No verified delivery has arrived yet." in text
+        assert "No usage event has arrived yet." in text
+        assert "no limit on series" in text
+        assert "No eSIM was seen yet." in await made.get("/esims")
+        assert "None since the exporter started." in await made.get("/deliveries")
+        made.exporter._intake.stop()
+        await task
+
+
+async def test_an_iccid_is_shown_where_the_metrics_have_it(tmp_path: Path) -> None:
+    for labels, shown in (("reference_id", False), ("iccid", True)):
+        async with site(tmp_path, f"--metrics.esim-labels={labels}") as made:
+            task = await made.load()
+            event = made.exporter._vendor.parse(USAGE, time.time())
+            await made.exporter._intake.submit(Delivery("roamify", USAGE, time.time(), event))
+            iccid = json.loads(USAGE)["data"]["iccid"]
+            page = await made.get("/esims/roamify/c2a9cdae-430e-4251-bf65-a84df4562ed9")
+            assert (iccid in page) is shown
+            made.exporter._intake.stop()
+            await task
+
+
+async def test_a_storage_that_fails_is_the_first_thing_to_see(tmp_path: Path) -> None:
+    async with site(tmp_path) as made:
+        task = await made.load()
+        made.storage.full = True
+        code, _ = await made.send("/esims/roamify/e", do="delete")
+        assert code == 404  # nothing to write
+        delivery = Delivery("roamify", b"{}", time.time(), refused())
+        with pytest.raises(StorageUnavailable):
+            await made.exporter._intake.submit(delivery)
+        text = await made.get("/")
+        assert "The storage cannot commit" in text
+        assert "failing" in text
+        made.exporter._intake.stop()
+        await task
+
+
+def refused() -> InvalidEvent:
+    return InvalidEvent((FieldError(("data",), "is of tomorrow"),) * 7)
+
+
+async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
+    async with site(tmp_path) as made:
+        task = await made.load()
+        delivery = Delivery("roamify", USAGE, time.time(), refused())
+        with pytest.raises(InvalidEvent):
+            await made.exporter._intake.submit(delivery)
+        (kept,) = made.exporter._intake.state.rejections  # type: ignore[union-attr]  # it is loaded
+        assert "and 2 more" in await made.get("/rejected")
+        assert "c2a9cdae-430e-4251-bf65-a84df4562ed9" in await made.get(f"/rejected/{kept.digest}")
+        code, _ = await made.send(f"/rejected/{kept.digest}", do="replay")
+        assert code == 303
+        assert "None is kept." in await made.get("/rejected?done=accepted")
+        assert "The delivery was replayed: accepted." in await made.get("/rejected?done=accepted")
+        await made.get("/esims/roamify/c2a9cdae-430e-4251-bf65-a84df4562ed9")
+        made.exporter._intake.stop()
+        await task
+
+
+async def test_a_form_that_does_not_arrive_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "_PATIENCE", 0.01)
+    async with site(tmp_path) as made:
+        task = await made.load()
+        async with made.client.request("/search", method="POST", headers=PAGE) as connection:
+            await connection.send(b"text=")
+            await connection.receive()
+            assert (await connection.as_response()).status_code == 408
+        made.exporter._intake.stop()
+        await task

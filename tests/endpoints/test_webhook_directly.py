@@ -1,0 +1,219 @@
+"""The short way of a delivery answers byte for byte as the route does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from memory_storage import MemoryStorage
+
+from exporter.endpoints import webhook
+from exporter.endpoints.webhook import Access, Webhook
+from exporter.exposition.exposition import Exposition
+from exporter.exposition.families import Identity
+from exporter.fleet.fleet import Policy
+from exporter.fleet.loading import FleetLoader
+from exporter.http.application import application
+from exporter.http.whole_requests import WHOLE_BODY
+from exporter.ingest.intake import Intake
+from exporter.ingest.recent_deliveries import Deliveries
+from exporter.ingest.rejected import Rejections
+from exporter.ingest.state import State
+from exporter.selfmetrics import SelfMetrics
+from exporter.vendors import roamify
+from exporter.vendors.vendor import Vendor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+NOW = 1_700_000_100.0
+SECRET = b"a secret"
+Message = dict[str, Any]
+Exchange = tuple[list[Message], dict[str, float]]
+
+USAGE = {
+    "event_type": "usage",
+    "timestamp": 1_700_000_000,
+    "esim_id": "e",
+    "package_id": "p",
+    "usage_data": {"allowed_data": 10, "remaining_data": 5},
+}
+
+
+class Client:
+    """One request to an ASGI application, message by message."""
+
+    def __init__(
+        self, *chunks: bytes, headers: dict[str, str], complete: bool = True, at_once: bool = False
+    ) -> None:
+        self.sent: list[Message] = []
+        self._extensions = {WHOLE_BODY: {"body": b"".join(chunks)}} if at_once else {}
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        for chunk in chunks:
+            self._inbox.put_nowait({"type": "http.request", "body": chunk, "more_body": True})
+        if complete:
+            self._inbox.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    def hang_up(self) -> None:
+        self._inbox.put_nowait({"type": "http.disconnect"})
+
+    async def ask(self, app: Any, method: str = "POST") -> list[Message]:
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "asgi": {"spec_version": "2.1", "version": "3.0"},
+            "method": method,
+            "scheme": "http",
+            "path": "/webhooks/roamify",
+            "raw_path": b"/webhooks/roamify",
+            "query_string": b"",
+            "root_path": "",
+            "headers": self._headers,
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+            "extensions": self._extensions,
+        }
+        await app(scope, self._inbox.get, self._send)
+        return self.sent
+
+    async def _send(self, message: Message) -> None:
+        self.sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.hang_up()  # as servers tell that the exchange is over
+
+
+@asynccontextmanager
+async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage, SelfMetrics]]:
+    """An application over an empty fleet, with or without the short way."""
+    storage = MemoryStorage()
+    metrics = SelfMetrics({roamify.VENDOR: roamify.EVENT_TYPES})
+
+    async def load() -> State:
+        fleet = FleetLoader(Policy(), (roamify.VENDOR,)).finish()
+        return State(fleet, Exposition(fleet, Identity(), 60), Rejections(9))
+
+    intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, tick=60)
+    vendor = Vendor(
+        roamify.VENDOR,
+        roamify.SIGNATURE_HEADER,
+        roamify.EVENT_TYPES,
+        roamify.verify,
+        partial(roamify.parse, unit_base=1024),
+    )
+    access, deliveries = Access((SECRET,), 2000, 0.05), Deliveries(lambda: NOW)
+    endpoint = Webhook(vendor, access, intake, metrics, lambda: NOW, deliveries=deliveries)
+    app = application("test", [endpoint.blueprint()], metrics, json_errors=True)
+    if short_way:
+        webhook.answer_directly(app, endpoint, metrics)
+    run = asyncio.create_task(intake.run())
+    while intake.state is None:  # noqa: ASYNC110  # it is loaded in a step or two
+        await asyncio.sleep(0)
+    yield app, storage, metrics
+    intake.stop()
+    await run
+
+
+def signed(body: bytes, **more: str) -> dict[str, str]:
+    return {
+        "X-Roamify-Signature": roamify.sign(body, SECRET),
+        "Content-Length": str(len(body)),
+        **more,
+    }
+
+
+def counted(metrics: SelfMetrics) -> dict[str, float]:
+    """What is counted of requests and deliveries."""
+    names = ("http_requests_total", "events_total", "rejected_total", "signatures_total")
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name.endswith(names) and sample.value
+    }
+
+
+async def exchanged(client: Client, *, short_way: bool, broken: bool = False) -> Exchange:
+    async with gateway(short_way=short_way) as (app, storage, metrics):
+        storage.broken = broken
+        sent = await asyncio.wait_for(client.ask(app), 20)
+        return sent, counted(metrics)
+
+
+def told(sent: list[Message]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """What a client reads: status, headers, body."""
+    start, *rest = sent
+    assert not rest[-1].get("more_body")
+    return start["status"], sorted(start["headers"]), b"".join(m.get("body", b"") for m in rest)
+
+
+BODY = json.dumps(USAGE).encode()
+CASES: dict[str, tuple[tuple[bytes, ...], dict[str, str], int]] = {
+    "accepted": ((BODY,), signed(BODY), 200),
+    "in pieces": ((BODY[:9], b"", BODY[9:]), signed(BODY), 200),
+    "unknown type": ((b'{"event_type":"new"}',), signed(b'{"event_type":"new"}'), 200),
+    "no signature": ((BODY,), {"Content-Length": str(len(BODY))}, 401),
+    "forged": ((BODY,), signed(b"another"), 401),
+    "no body": ((), signed(b""), 400),
+    "not JSON": ((b"{",), signed(b"{"), 400),
+    "does not fit": ((b"{}",), signed(b"{}"), 422),
+    "too large, as it says": ((b"x" * 2001,), signed(b"x" * 2001), 413),
+    "too large, without saying": ((b"x" * 2001,), {}, 413),
+    "length that is no number": ((BODY,), signed(BODY, **{"Content-Length": "+7"}), 200),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> None:
+    chunks, headers, code = CASES[case]
+    short = await exchanged(Client(*chunks, headers=headers, at_once=at_once), short_way=True)
+    ordinary = await exchanged(Client(*chunks, headers=headers), short_way=False)
+    assert told(short[0]) == told(ordinary[0])
+    assert told(short[0])[0] == code
+    assert short[1] == ordinary[1]
+
+
+async def test_both_ways_refuse_alike_what_cannot_be_stored() -> None:
+    answers = [
+        told((await exchanged(Client(BODY, headers=signed(BODY)), short_way=way, broken=True))[0])
+        for way in (True, False)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 503
+    assert (b"retry-after", b"5") in answers[0][1]
+
+
+@pytest.mark.parametrize("short_way", [True, False])
+async def test_a_slow_body_is_answered_and_then_read_on(
+    short_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "LINGER", 0.05)
+    client = Client(BODY[:9], headers=signed(BODY), complete=False)
+    sent, counts = await exchanged(client, short_way=short_way)
+    assert told(sent)[0] == 408
+    assert [value for name, value in counts.items() if "timeout" in name] == [1]
+
+
+async def test_a_client_that_hangs_up_while_it_sends_is_not_answered() -> None:
+    client = Client(BODY[:9], headers=signed(BODY), complete=False)
+    client.hang_up()
+    sent, counts = await exchanged(client, short_way=True)
+    assert (sent, counts) == ([], {})
+
+
+async def test_a_client_that_hangs_up_after_it_was_refused_ends_the_request() -> None:
+    client = Client(b"x" * 2001, headers={}, complete=False)
+    client.hang_up()
+    sent, _ = await exchanged(client, short_way=True)
+    assert told(sent)[0] == 413
+
+
+async def test_other_requests_go_the_ordinary_way() -> None:
+    async with gateway(short_way=True) as (app, _, _):
+        for method, code in (("GET", 200), ("HEAD", 200), ("PUT", 405)):
+            assert told(await Client(headers={}).ask(app, method))[0] == code

@@ -1,0 +1,137 @@
+"""Rendering in small steps, by several at a time, while events go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from generated_events import MB, START
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running_fleet import STATE, RunningFleet, samples_of
+
+from exporter.exposition import sheets
+from exporter.exposition.exposition import Format
+from exporter.fleet import blocks
+from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.exposition.pieces import Scrape
+
+NUMBERS = st.integers(0, 20)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("use"), NUMBERS),
+        st.tuples(st.just("end"), NUMBERS),
+        st.tuples(st.sampled_from(["background", "scrape"]), st.sampled_from([1, 10, 40, 200])),
+        st.tuples(st.just("begin"), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Blocks and runs of a few, so that a few eSIMs split and merge them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in (("FULL", 2), ("MOST", 3), ("FEWEST", 2)):
+            patch.setattr(blocks, name, size)
+        patch.setattr(sheets, "RUN", 2)
+        yield
+
+
+class Busy:
+    """A fleet that is rendered in the background and for a scrape at the same time."""
+
+    def __init__(self) -> None:
+        self.running = RunningFleet()
+        self.time = 0
+        self.background: Iterator[None] = iter(())
+        self.scrape: Iterator[None] = iter(())
+        for number in range(0, 20, 2):
+            self.do(("use", number))
+        self.running.text()
+
+    def do(self, step: tuple[str, int]) -> None:
+        action, number = step
+        if action == "use":
+            self.time += 1
+            snapshot = Snapshot(data_allowed=MB, data_remaining=0)
+            event = UsageEvent("roamify", START + self.time, f"e{number:02}", "p", snapshot)
+            self.running.take(event)
+        elif action == "end":
+            self.time += 1
+            event_ = StatusEvent("roamify", START + self.time, f"e{number:02}", Status.DELETED)
+            self.running.take(event_)
+            self.running.now += 2 * 86400  # the terminal one leaves
+            self.running.expire()
+        elif action == "begin":
+            self.background = self.running.exposition.refresh()
+        else:
+            steps = self.background if action == "background" else self.scrape
+            for _ in range(number):
+                next(steps, None)
+
+    def shown(self) -> dict[str, int]:
+        """Return the newest event time of each eSIM, by its id."""
+        fleet = self.running.fleet
+        return {e.esim_id: a.time for e in fleet.esims for a in e.allowances}
+
+
+def times_of(scrape: Scrape) -> dict[str, float]:
+    """Return the newest event time of each eSIM that a scrape shows, by its id."""
+    samples = samples_of(b"".join(scrape.identity()).decode())
+    return {
+        dict(labels)["esim_id"]: time
+        for (name, labels), time in samples.items()
+        if name == "esim_last_event_timestamp_seconds"
+    }
+
+
+@settings(max_examples=100)
+@given(before=STEPS, during=STEPS, after=STEPS)
+def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
+    before: list[tuple[str, int]], during: list[tuple[str, int]], after: list[tuple[str, int]]
+) -> None:
+    busy = Busy()
+    for step in before:
+        busy.do(step)
+    begun = busy.shown()
+    busy.scrape = busy.running.exposition.refresh()
+    for step in during:
+        busy.do(step)
+    for _ in busy.scrape:
+        pass
+    ended = busy.shown().keys()
+    scrape = busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
+    for step in after:  # what is captured stays
+        busy.do(step)
+
+    times = times_of(scrape)  # no series twice
+    used = {f"e{number:02}" for action, number in during if action == "use"}
+    left = any(action == "end" for action, _ in during)
+    stayed = (begun.keys() & ended) - (used if left else set())  # others may have left and come
+    assert stayed <= times.keys() <= begun.keys() | used
+    assert all(begun.get(e, 0) <= time <= busy.time + START for e, time in times.items())
+    assert busy.running.text() == busy.running.restarted().text()
+
+
+@pytest.mark.parametrize("already", range(0, 60, 6))
+def test_what_began_earlier_takes_nothing_newer_back(already: int) -> None:
+    for between in range(0, 60, 6):
+        busy = Busy()
+        busy.do(("use", 0))
+        busy.do(("begin", 0))
+        busy.do(("background", already))
+        busy.do(("use", 0))
+        busy.do(("use", 18))
+        newest = busy.shown()
+        busy.scrape = busy.running.exposition.refresh()
+        busy.do(("scrape", between))
+        busy.do(("background", 1000))
+        for _ in busy.scrape:
+            pass
+        scrape = busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
+        assert times_of(scrape) == newest

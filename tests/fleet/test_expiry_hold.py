@@ -1,0 +1,150 @@
+"""Silent eSIMs are kept for a while after time in which nobody could be heard."""
+
+from __future__ import annotations
+
+import pytest
+from generated_events import START
+from running_fleet import ARRIVAL, RunningFleet
+
+from exporter.fleet.fleet import Policy
+from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.expiry import LEAP, Hold, Retention
+
+DAY = 86_400
+GRACE = 9 * 3600
+STEP = LEAP / 2
+
+
+def usage(esim_id: str) -> UsageEvent:
+    return UsageEvent("roamify", START, esim_id, "p", Snapshot(data_allowed=10, data_remaining=5))
+
+
+def waiting(hold: Hold, now: float, seconds: float) -> float:
+    """Look often while time passes; return the time then."""
+    end = now + seconds
+    while now < end:
+        now = min(end, now + STEP)
+        assert hold.look(now, GRACE, None) == 0
+    return now
+
+
+def test_holds_for_the_grace_after_a_start_and_no_longer() -> None:
+    hold = Hold()
+    assert not hold.on
+    assert hold.look(ARRIVAL, GRACE, None) == 0
+    assert hold.on
+    now = waiting(hold, ARRIVAL, GRACE - 1)
+    assert hold.on
+    waiting(hold, now, 1)
+    assert not hold.on
+
+
+def test_says_how_long_nobody_listened_before_the_start() -> None:
+    assert Hold().look(ARRIVAL, GRACE, ARRIVAL - 31 * DAY) == 31 * DAY
+    assert Hold().look(ARRIVAL, GRACE, ARRIVAL - LEAP) == 0
+
+
+@pytest.mark.parametrize("leap", [LEAP + 1, 3600, 31 * DAY])
+def test_holds_again_after_a_leap(leap: float) -> None:
+    hold = Hold()
+    hold.look(ARRIVAL, GRACE, None)
+    now = waiting(hold, ARRIVAL, GRACE)
+
+    assert hold.look(now + leap, GRACE, None) == leap
+
+    assert hold.on
+    waiting(hold, now + leap, GRACE)
+    assert not hold.on
+
+
+def test_holds_as_long_as_it_was_to_where_the_clock_is_set_back() -> None:
+    hold = Hold()
+    hold.look(ARRIVAL + 31 * DAY, GRACE, None)
+    assert hold.look(ARRIVAL, GRACE, None) == 0
+    assert hold.on
+    waiting(hold, ARRIVAL, GRACE)
+    assert not hold.on
+
+
+def held(*esims: str, grace: float = GRACE) -> RunningFleet:
+    """Return a fleet that was started again a month after it heard of these eSIMs."""
+    running = RunningFleet(Policy(Retention(), grace=grace))
+    running.take(*map(usage, esims))
+    draft = running.fleet.draft(running.now)
+    draft.hear("roamify")
+    running.publish(draft)
+    running.load()
+    running.now = ARRIVAL + 31 * DAY
+    return running
+
+
+def release(running: RunningFleet) -> None:
+    while running.fleet.held:
+        running.now += STEP
+        assert running.fleet.look(running.now) == 0
+
+
+def names(running: RunningFleet) -> list[str]:
+    return [esim.esim_id for esim in running.fleet.esims]
+
+
+def test_what_was_silent_over_a_month_of_downtime_leaves_unless_it_reports_in_the_grace() -> None:
+    running = held("a", "b")
+    assert running.fleet.look(running.now) == 31 * DAY
+    running.expire()
+    assert names(running) == ["a", "b"]
+    assert not running.fleet.any_due(running.now)
+
+    running.take(UsageEvent("roamify", START + 1, "b", "p", Snapshot(data_allowed=9)))
+    release(running)
+    running.expire()
+
+    assert names(running) == ["b"]
+
+
+def test_terminal_esims_leave_while_silent_ones_are_kept() -> None:
+    running = held("a", "b", grace=2 * DAY)
+    running.fleet.look(running.now)
+    running.take(StatusEvent("roamify", START + 1, "a", Status.EXPIRED))
+    for _ in range(int(DAY / STEP)):
+        running.now += STEP
+        running.fleet.look(running.now)
+    running.expire()
+    assert running.fleet.held
+    assert names(running) == ["b"]
+
+
+def test_tombstones_are_kept_while_it_holds() -> None:
+    running = held("a")
+    running.expire()
+    assert running.fleet.tombstones
+    running.now += 91 * DAY
+    running.fleet.look(running.now)
+    running.expire()
+    assert running.fleet.tombstones
+
+    release(running)
+    running.expire()
+    assert not running.fleet.tombstones
+
+
+def test_without_a_grace_nothing_is_held() -> None:
+    running = RunningFleet()
+    running.take(usage("a"))
+    running.fleet.look(running.now)
+    assert not running.fleet.held
+    running.now += 31 * DAY
+    assert running.fleet.look(running.now) == 31 * DAY
+    running.expire()
+    assert names(running) == []
+
+
+def test_another_policy_is_held_as_the_one_before() -> None:
+    running = held("a")
+    running.fleet.look(running.now)
+    running.fleet.apply(Policy(Retention(silent=60), grace=GRACE))
+    running.expire()
+    assert names(running) == ["a"]
+    release(running)
+    running.expire()
+    assert names(running) == []

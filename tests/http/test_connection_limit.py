@@ -1,0 +1,234 @@
+"""Limits of both listeners: overload is refused, and senders that take their time starve nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from running import (
+    USAGE,
+    WAIT,
+    WEBHOOK,
+    Serving,
+    connect,
+    encoded,
+    event,
+    read_answer,
+    request_head,
+    until,
+)
+
+from exporter.http.application import application
+from exporter.http.connection_limit import MAX_HEAD
+from exporter.http.connections import ServerConfig
+from exporter.http.listeners import Listener, allow_open_files, listen, serve_until
+from exporter.http.protection import Guard
+from exporter.selfmetrics import SelfMetrics
+from exporter.settings.addresses import ListenAddress
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+    from conftest import Serve
+
+
+HEADERS = b"X: y\r\n" * (MAX_HEAD // 5)
+
+SLOW = 500
+BUSY = "--webhook.read-timeout=1m"
+"""Lets a delivery that was begun go on for as long as a test takes."""
+
+
+def begun(url: str) -> socket.socket:
+    """Send the head of a delivery and a part of its body."""
+    connection = connect(url)
+    connection.sendall(request_head(USAGE) + USAGE[:10])
+    return connection
+
+
+def connections(server: Serving, kind: str = "", listener: str = "public") -> float:
+    return server.own()[f'http_connections{kind}{{listener="{listener}"}}']
+
+
+@pytest.mark.parametrize("listener", ["public", "internal"])
+def test_a_head_that_is_too_large_is_not_waited_for(listener: str, serve: Serve) -> None:
+    server = serve()
+    start = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    size = MAX_HEAD + 1000
+    for head in (b"GET /".ljust(size, b"x"), start + b"X: ".ljust(size, b"x"), start + HEADERS):
+        with connect(server.url(listener)) as connection:
+            connection.sendall(head)
+            assert read_answer(connection).code == 431
+    assert server.post(event()).status_code == 200
+
+
+def test_a_connection_that_waits_gives_way_to_a_new_one(serve: Serve) -> None:
+    server = serve("--webhook.max-connections=3")
+    with ExitStack() as stack:
+        used, silent, slow = (stack.enter_context(connect(server.public)) for _ in range(3))
+        until(lambda: connections(server) == 3)
+        slow.sendall(request_head(USAGE)[:20])
+        used.sendall(request_head(USAGE) + USAGE)
+        assert read_answer(used).code == 200  # the longest since it did something is silent now
+
+        assert server.post(event()).status_code == 200
+        assert silent.recv(1) == b""
+        used.sendall(request_head(USAGE) + USAGE)
+        assert read_answer(used).code == 200
+        with connect(server.public) as another:
+            assert slow.recv(1) == b""
+            another.sendall(request_head(USAGE) + USAGE)
+            assert read_answer(another).code == 200
+        assert connections(server, "_displaced_total") == 2
+        assert connections(server, "_refused_total") == 0
+    server.client.close()
+
+
+def test_where_all_connections_are_busy_a_new_one_is_refused(serve: Serve) -> None:
+    server = serve("--webhook.max-connections=2", BUSY)
+    with ExitStack() as stack:
+        busy = [stack.enter_context(begun(server.public)) for _ in range(2)]
+        until(lambda: connections(server) == 2)
+        body = encoded(event())
+
+        def refused() -> bool:
+            with connect(server.public) as connection:
+                connection.sendall(request_head(body) + body)
+                answer = read_answer(connection)
+            assert (answer.code, answer.headers["Connection"]) == (503, "close")
+            return answer.headers["Retry-After"] == "5"
+
+        assert refused()
+        assert connections(server, "_refused_total") == 1
+        assert server.get("/-/ready").status_code == 200  # another listener has its own places
+        busy[0].sendall(USAGE[10:])
+        assert read_answer(busy[0]).code == 200
+        assert server.post(event()).status_code == 200
+
+
+def test_a_connection_that_is_over_leaves_its_place(serve: Serve) -> None:
+    server = serve("--webhook.max-connections=2", BUSY)
+    for _ in range(5):
+        with begun(server.public), begun(server.public):
+            until(lambda: connections(server) == 2)
+        until(lambda: connections(server) == 0)
+    assert connections(server, "_refused_total") == 0
+    assert connections(server, listener="internal") == 1
+
+
+@pytest.mark.parametrize("most", ["2048", "100"])
+def test_heads_that_arrive_slowly_keep_no_delivery_out(most: str, serve: Serve) -> None:
+    server = serve(f"--webhook.max-connections={most}")
+    head = request_head(USAGE)
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect(server.public)) for _ in range(SLOW)]
+        for number, connection in enumerate(slow):
+            connection.sendall(head[: number % len(head)])
+        for _ in range(20):
+            assert server.post(event()).status_code == 200
+        held = connections(server)
+        assert held <= min(SLOW + 1, int(most))
+
+
+def test_bodies_that_arrive_slowly_keep_no_delivery_out(serve: Serve) -> None:
+    server = serve(BUSY)
+    with ExitStack() as stack:
+        for _ in range(SLOW):
+            stack.enter_context(begun(server.public))
+        until(lambda: connections(server) == SLOW)
+        for _ in range(20):
+            assert server.post(event()).status_code == 200
+
+
+def test_a_place_that_a_slow_body_takes_is_free_again(serve: Serve) -> None:
+    server = serve("--webhook.max-connections=1", "--webhook.read-timeout=100ms")
+    with begun(server.public) as slow:
+        answer = read_answer(slow)
+        assert answer.code == 408
+    assert until(lambda: server.post(event()).status_code == 200)
+    assert server.rejected("timeout") == 1
+
+
+@asynccontextmanager
+async def listening(monkeypatch: pytest.MonkeyPatch, seconds: float) -> AsyncIterator[str]:
+    """Serve nothing, to connections that may wait for some seconds."""
+    monkeypatch.setattr(ServerConfig, "keep_alive_timeout", seconds)
+    listener, stop = nowhere(10), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve_until(stop, [listener]))
+        yield listener.address
+        stop.set()
+
+
+def nowhere(most: int) -> Listener:
+    app = application("nowhere", [], SelfMetrics({}), json_errors=False)
+    return listen("nowhere", app, ListenAddress("127.0.0.1", 0), Guard(), most)
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """Send the head of a request that has no end."""
+    writer.write(b"GET / HTTP/1.1\r\n")
+    while True:
+        writer.write(b"X: y\r\n")
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["first", "next"])
+@pytest.mark.parametrize("sends", [False, True], ids=["silent", "slow"])
+async def test_a_head_has_to_arrive_in_time(
+    sends: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with asyncio.timeout(WAIT), listening(monkeypatch, 0.2) as address:
+        host, _, port = address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        if answered:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readuntil(b"Not Found\n")).startswith(b"HTTP/1.1 404")
+        sending = asyncio.create_task(drip(writer)) if sends else None
+
+        with suppress(ConnectionError):  # what is sent too late is answered by a reset
+            assert await reader.read() == b""
+
+        if sending:
+            sending.cancel()
+        writer.close()
+
+
+def test_more_files_may_be_open_than_there_are_connections(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    listener = nowhere(200)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        allow_open_files([listener])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * listener.gate.most
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allow_open_files([listener])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
+        assert caplog.records == []
+
+        listener.gate.most = hard
+        allow_open_files([listener])
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
+        assert [r.message for r in caplog.records] == ["fewer open files than connections allowed"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        listener.socket.close()
+
+
+def test_a_websocket_is_refused_and_leaves_its_place(serve: Serve) -> None:
+    server = serve("--webhook.max-connections=1")
+    upgrade = (
+        f"GET {WEBHOOK} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    for _ in range(2):
+        with connect(server.public) as connection:
+            connection.sendall(upgrade.encode())
+            assert read_answer(connection, "GET").code != 101
+        until(lambda: connections(server) == 0)

@@ -1,0 +1,373 @@
+"""Changes that people ask for, among deliveries, on storage that works and fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from expected_samples import DAY
+from generated_events import START
+from memory_storage import MemoryStorage
+from running_fleet import ARRIVAL, RunningFleet
+from working_intake import Room, at_work, load, text_of
+
+from exporter.errors import FieldError, InvalidEvent, MalformedEvent, Missing, StorageUnavailable
+from exporter.fleet import drafts
+from exporter.fleet.fleet import Policy
+from exporter.ingest.commands import Administration
+from exporter.ingest.rejected import Rejection, Rejections, digest_of
+from exporter.model.events import Event, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.expiry import Retention
+from exporter.model.merge import Result
+from exporter.storage.contract import Changes, Table
+from exporter.storage.sqlite.storage import SqliteStorage
+
+KEY = ("roamify", "e")
+BODY = b'{"used": 40}'
+DIGEST = digest_of(BODY)
+CONSUMED = 'esim_fleet_data_consumed_bytes_total{vendor="roamify",package_id="p"} '
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    return MemoryStorage()
+
+
+def usage(time: int = 0, used: int = 10, esim_id: str = "e", **values: Any) -> UsageEvent:
+    snapshot = Snapshot(data_allowed=100, data_remaining=100 - used, **values)
+    return UsageEvent("roamify", START + time, esim_id, "p", snapshot)
+
+
+def parse(body: bytes, _: float) -> Event:
+    """Read a body as a vendor's module after an upgrade would."""
+    if not body.startswith(b"{"):
+        raise MalformedEvent("the body is not JSON")
+    document = json.loads(body)
+    if "used" not in document:
+        raise InvalidEvent((FieldError(("used",), "is required"),))
+    return usage(document.get("time", 0), document["used"], locations=document.get("locations"))
+
+
+def administration(room: Room, folder: Path = Path("nowhere")) -> Administration:
+    return Administration(room.intake, {"roamify": parse}, folder, lambda: room.now)
+
+
+async def reject(room: Room, body: bytes = BODY) -> str:
+    """Let a delivery be rejected; return its digest."""
+    wrong = InvalidEvent((FieldError(("used",), "is of an unknown kind"),))
+    assert await room.outcomes(room.submit(wrong, body)) == [InvalidEvent]
+    return digest_of(body)
+
+
+async def durable(room: Room) -> bool:
+    """Return whether what is shown is what would be loaded."""
+    stored = await load(room.storage)
+    same_rejected = list(stored.rejections) == list(room.state.rejections)
+    return same_rejected and text_of(stored, room.now) == room.text()
+
+
+# Deleting an eSIM
+
+
+async def test_a_deleted_esim_leaves_and_the_fleets_counters_stay(
+    storage: MemoryStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(storage) as room:
+        await room.submit(usage(used=40))
+        esim = await administration(room).delete_esim(KEY)
+
+        assert esim.allowances[0].package_id == "p"
+        assert 'esim_id="e"' not in room.text()
+        assert f"{CONSUMED}40\n" in room.text()
+        assert await durable(room)
+        assert room.metric("expired_total") == 0
+        assert "eSIM deleted" in caplog.messages
+
+
+async def test_a_newer_event_brings_a_deleted_esim_back_and_its_counters_go_on(
+    storage: MemoryStorage,
+) -> None:
+    async with at_work(storage) as room:
+        await room.submit(usage(5, used=40))
+        await administration(room).delete_esim(KEY)
+
+        assert await room.submit(usage(5, used=40)) is Result.STALE
+        assert await room.submit(usage(4, used=90)) is Result.STALE
+        assert 'esim_id="e"' not in room.text()
+        assert await room.submit(usage(6, used=50)) is Result.ACCEPTED
+        assert 'consumed_bytes_total{vendor="roamify",esim_id="e",package_id="p"} 50' in room.text()
+        assert f"{CONSUMED}50\n" in room.text()
+        assert await durable(room)
+
+
+def test_deleting_is_expiring_now() -> None:
+    texts, rows = [], []
+    for deletes in (True, False):
+        running = RunningFleet()
+        running.take(usage(used=40), usage(used=20, esim_id="other"))
+        running.take(StatusEvent("roamify", START + 1, "e", Status.REVOKED))
+        if deletes:
+            draft = running.fleet.draft(running.now)
+            draft.remove(KEY)
+            running.publish(draft)
+        else:
+            running.load(Policy(Retention(terminal=0)))
+            running.expire()
+        texts.append(running.text())
+        rows.append(running.storage.rows)
+
+    assert texts[0] == texts[1]
+    assert rows[0] == rows[1]
+
+
+async def test_a_deletion_has_its_place_among_the_deliveries_of_a_batch(
+    storage: MemoryStorage,
+) -> None:
+    async with at_work(storage) as room:
+        deliveries = [room.submit(usage(1, used=40))]
+        await asyncio.sleep(0)
+        deletion = asyncio.create_task(administration(room).delete_esim(KEY))
+        await asyncio.sleep(0)
+        deliveries += [room.submit(usage(1, used=40)), room.submit(usage(2, used=50))]
+
+        assert await room.outcomes(*deliveries) == [
+            *(Result.ACCEPTED, Result.STALE, Result.ACCEPTED)
+        ]
+        await deletion
+        assert f"{CONSUMED}50\n" in room.text()
+        assert await durable(room)
+
+
+async def test_what_is_not_there_cannot_be_deleted(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        with pytest.raises(Missing):
+            await administration(room).delete_esim(KEY)
+        assert storage.calls.count("commit") == 0
+
+
+async def test_a_deletion_that_cannot_be_committed_has_not_been(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        await room.submit(usage())
+        await reject(room)
+        before = room.text()
+        storage.broken = True
+        for asked in (
+            administration(room).delete_esim(KEY),
+            administration(room).drop(DIGEST),
+            administration(room).replay(DIGEST),
+        ):
+            with pytest.raises(StorageUnavailable):
+                await asked
+        assert room.text() == before
+        assert len(room.state.rejections) == 1
+
+
+# Rejected deliveries
+
+
+async def test_a_replayed_delivery_counts_from_when_it_first_came(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+        room.now += DAY
+        await reject(room)
+        commits = storage.calls.count("commit")
+        room.now += DAY
+
+        assert await administration(room).replay(DIGEST) is Result.ACCEPTED
+        assert storage.calls.count("commit") == commits + 1
+        assert len(room.state.rejections) == 0
+        esim = room.state.fleet.esim(KEY)
+        assert esim
+        assert esim.received == esim.allowances[0].received == ARRIVAL
+        assert f"{CONSUMED}40\n" in room.text()
+        assert await durable(room)
+
+
+async def test_a_replay_does_not_make_an_esim_seem_silent(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        digest = await reject(room, b'{"used": 40, "time": 9}')
+        room.now += DAY
+        await room.submit(usage(used=10))
+        await administration(room).replay(digest)
+
+        esim = room.state.fleet.esim(KEY)
+        assert esim
+        assert esim.received == esim.allowances[0].received == ARRIVAL + DAY
+
+
+async def test_what_else_is_in_the_batch_of_a_replay_was_received_now(
+    storage: MemoryStorage,
+) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+        room.now += DAY
+        replay = asyncio.create_task(administration(room).replay(DIGEST))
+        await asyncio.sleep(0)
+        await room.submit(usage(esim_id="other"))
+        await replay
+
+        other = room.state.fleet.esim(("roamify", "other"))
+        assert other
+        assert other.received == ARRIVAL + DAY
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"<xml>", MalformedEvent),
+        (b"{}", InvalidEvent),
+        (b'{"used": 1, "locations": [["A", 1], ["B", 1]]}', InvalidEvent),
+    ],
+)
+async def test_what_still_cannot_be_taken_stays(
+    body: bytes, error: type[Exception], storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "MAX_LOCATIONS", 1)
+    async with at_work(storage) as room:
+        digest = await reject(room, body)
+        before = list(room.state.rejections)
+
+        with pytest.raises(error):
+            await administration(room).replay(digest)
+        assert list(room.state.rejections) == before
+        assert len(room.state.fleet.esims) == 0
+        assert await durable(room)
+
+
+async def test_what_nobody_can_read_any_more_stays(
+    storage: MemoryStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+        nobody = Administration(room.intake, {}, Path("nowhere"), lambda: room.now)
+
+        with pytest.raises(InvalidEvent, match="cannot process"):
+            await nobody.replay(DIGEST)
+        assert len(room.state.rejections) == 1
+    assert "event could not be merged" in caplog.messages
+
+
+async def test_a_dropped_delivery_is_gone(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+
+        assert (await administration(room).drop(DIGEST)).body == BODY
+        assert len(room.state.rejections) == 0
+        assert await durable(room)
+        assert room.metric("rejected_dropped_total") == 0
+        for asked in (administration(room).drop(DIGEST), administration(room).replay(DIGEST)):
+            with pytest.raises(Missing):
+                await asked
+
+
+async def test_a_body_that_comes_again_after_it_was_dropped_is_kept_anew(
+    storage: MemoryStorage,
+) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+        room.now += 5
+        drop = asyncio.create_task(administration(room).drop(DIGEST))
+        await asyncio.sleep(0)
+        await reject(room)
+        await drop
+
+        (kept,) = room.state.rejections
+        assert (kept.first_received, kept.deliveries) == (ARRIVAL + 5, 1)
+        assert await durable(room)
+
+
+def rejection(body: bytes) -> Rejection:
+    return Rejection("roamify", "invalid", (), body, 0, 0)
+
+
+def test_what_is_dropped_in_its_own_batch_is_never_stored() -> None:
+    storage, rejections = MemoryStorage(), Rejections(9)
+    draft = rejections.draft()
+    draft.add(rejection(b"x"))
+    draft.add(rejection(b"y"))
+    draft.remove(digest_of(b"x"))
+
+    assert draft.get(digest_of(b"x")) is None
+    assert draft.get(digest_of(b"y"))
+    assert storage.apply(Changes(draft.changes())) == ()
+    rejections.publish(draft)
+    assert [kept.body for kept in rejections] == [b"y"]
+    assert [key for table, key in storage.rows if table is Table.REJECTED] == [(digest_of(b"y"),)]
+
+
+def test_what_is_dropped_makes_room() -> None:
+    rejections = Rejections(2)
+    draft = rejections.draft()
+    draft.add(rejection(b"x"))
+    draft.add(rejection(b"y"))
+    draft.changes()
+    rejections.publish(draft)
+    draft = rejections.draft()
+    draft.remove(digest_of(b"y"))
+    draft.add(rejection(b"z"))
+    draft.changes()
+    rejections.publish(draft)
+
+    assert [kept.body for kept in rejections] == [b"x", b"z"]
+    assert rejections.dropped == 0
+
+
+# Backups
+
+
+async def test_a_backup_opens_and_gives_the_same_text(tmp_path: Path) -> None:
+    storage = await SqliteStorage.open(tmp_path / "state.db")
+    async with at_work(storage) as room:
+        await room.submit(usage(used=40))
+        await reject(room)
+        room.now = 1_795_564_180.25
+        before = room.text()
+        backup = await administration(room, tmp_path).back_up()
+        await room.submit(usage(1, used=50))
+
+        assert backup.path == tmp_path / "esim-exporter-20261124T234940.250000Z.db"
+        assert backup.size == size_of(backup.path) > 0
+        with pytest.raises(StorageUnavailable, match="File exists"):
+            await administration(room, tmp_path).back_up()
+        with pytest.raises(StorageUnavailable, match="No such file"):
+            await administration(room, tmp_path / "nowhere").back_up()
+        assert not room.intake.failed
+    await storage.close()
+    copy = await SqliteStorage.open(backup.path)
+    async with at_work(copy) as restored:
+        restored.now = room.now
+        assert restored.text() == before
+        assert [kept.body for kept in restored.state.rejections] == [BODY]
+    await copy.close()
+
+
+async def test_there_is_no_backup_before_the_state_is_loaded_and_after_the_stop(
+    tmp_path: Path, storage: MemoryStorage
+) -> None:
+    room = Room(storage)
+    with pytest.raises(StorageUnavailable, match="not loaded"):
+        await administration(room, tmp_path).back_up()
+    async with at_work(storage) as room:
+        room.intake.stop()
+        with pytest.raises(StorageUnavailable, match="not loaded"):
+            await administration(room, tmp_path).back_up()
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_nobody_need_wait_for_a_backup(fails: bool, tmp_path: Path) -> None:
+    storage = await SqliteStorage.open(tmp_path / "state.db")
+    async with at_work(storage) as room:
+        path = tmp_path / ("nowhere" if fails else "") / "copy.db"
+        asking = asyncio.create_task(room.intake.backup(path))
+        await asyncio.sleep(0)
+        asking.cancel()
+        assert await room.submit(usage()) is Result.ACCEPTED
+    assert bool(size_of(path)) is not fails
+    await storage.close()

@@ -1,0 +1,434 @@
+"""Questions to a fleet, held against looking at all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from base64 import urlsafe_b64encode
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from generated_events import START
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running_fleet import ARRIVAL, RunningFleet
+
+from exporter.exposition.families import Identity
+from exporter.fleet.compact_store import CompactEsims
+from exporter.fleet.fleet import Policy
+from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.query import scan
+from exporter.query.lists import FleetQueries, Order, Sort, Sorting, UnknownCursor, Wanted
+from exporter.query.summaries import EsimSummary, summarise
+
+if TYPE_CHECKING:
+    from exporter.fleet.fleet import Fleet
+    from exporter.model.records import EsimKey
+
+ESIMS = 300
+"""Several blocks of each vendor, with series and without."""
+
+TRACKED = 200
+BEYOND_FLOATS = urlsafe_b64encode(b'["esim_id", "asc", 1%s, "k"]' % (b"0" * 400)).decode()
+"""A cursor with a number that no float holds."""
+
+PACKAGES = ("p1", "p2", 'é"\\')
+STATUSES = (Status.ACTIVATED, Status.DELETED, Status.NEW)
+
+
+def usage(esim_id: str = "e", time: int = 0, used: int = 10, **values: Any) -> UsageEvent:
+    amounts = Snapshot(data_allowed=100, data_remaining=100 - used)
+    event = UsageEvent("roamify", START + time, esim_id, "p1", amounts)
+    return event._replace(**values)
+
+
+def filled() -> RunningFleet:
+    """Return a fleet over its cap, of two vendors, with what eSIMs may have and not have."""
+    running = RunningFleet(Policy(max_esims=TRACKED))
+    chance = random.Random(7)
+    for number in chance.sample(range(ESIMS), ESIMS):
+        esim_id = f"{number // 10:03}-{number % 10}"
+        vendor = chance.choice(("roamify", "other-vendor"))
+        running.take(StatusEvent(vendor, START, esim_id, chance.choice(STATUSES)))
+        for package_id in chance.sample(PACKAGES, chance.choice((0, 1, 1, 2))):
+            limit = chance.choice((None, 0, 100, 100, 100))
+            left = None if limit is None else chance.randint(0, 120)
+            amounts = Snapshot(limit is None, limit, left)
+            time = START + chance.randint(0, 20)
+            reference = chance.choice((None, "r1", "r2"))
+            event = UsageEvent(vendor, time, esim_id, package_id, amounts, None, reference)
+            running.take(event)
+    return running
+
+
+@cache
+def fleet() -> Fleet:
+    return filled().fleet
+
+
+QUERIES = FleetQueries(Identity())
+
+
+def listed(wanted: Wanted, sorting: Sorting) -> list[EsimSummary]:
+    """Return a list by looking at all of the fleet."""
+    found = [
+        summary
+        for summary in map(summarise, [*fleet().esims, *fleet().over])
+        if wanted.vendor in {None, summary.vendor}
+        and summary.esim_id.startswith(wanted.prefix)
+        and wanted.status in {None, summary.status}
+        and wanted.reference_id in {None, summary.reference_id}
+        and (wanted.package_id is None or wanted.package_id in summary.packages)
+        and wanted.over_limit in {None, not summary.tracked}
+        and (
+            wanted.min_data_used_share is None
+            or (
+                summary.data_used_share is not None
+                and summary.data_used_share >= wanted.min_data_used_share
+            )
+        )
+    ]
+    ascending = sorting.order is Order.ASCENDING
+    if sorting.by is Sort.ESIM_ID:
+        return sorted(found, key=lambda s: s[:2], reverse=not ascending)
+    if sorting.by is Sort.LAST_EVENT:
+        return sorted(found, key=lambda s: (s.last_event, s[:2]), reverse=not ascending)
+    limited = [s for s in found if s.data_used_share is not None]
+    unlimited = [s for s in found if s.data_used_share is None]
+    return [
+        *sorted(limited, key=lambda s: (s.data_used_share, s[:2]), reverse=not ascending),
+        *sorted(unlimited, key=lambda s: s[:2], reverse=not ascending),
+    ]
+
+
+async def walked(wanted: Wanted, sorting: Sorting, limit: int) -> list[EsimSummary]:
+    """Return a list by walking through its pages."""
+    found: list[EsimSummary] = []
+    after = None
+    while True:
+        page = await QUERIES.esims(fleet(), wanted, sorting, after=after, limit=limit)
+        assert len(page.esims) == limit or page.next is None
+        found += page.esims
+        assert len(found) <= ESIMS
+        if page.next is None:
+            return found
+        after = page.next
+
+
+def some(*values: object) -> st.SearchStrategy[object]:
+    return st.sampled_from((None, None, *values))
+
+
+wishes = st.builds(
+    Wanted,
+    vendor=some("roamify", "other-vendor", "nobody"),
+    prefix=st.sampled_from(("", "", "0", "012", "012-3", "029-9", "x", "\N{SNOWMAN}")),
+    status=some(*STATUSES, Status.OTHER),
+    package_id=some(*PACKAGES, "p"),
+    reference_id=some("r1", "r"),
+    min_data_used_share=some(0.0, 0.5, 0.75, 1.0),
+    over_limit=some(True, False),
+)
+sortings = st.builds(Sorting, st.sampled_from(Sort), st.sampled_from(Order))
+
+
+@given(wanted=wishes, sorting=sortings, limit=st.sampled_from((1, 7, 50, 500)))
+@settings(max_examples=100)
+def test_pages_are_the_list_cut_up(wanted: Wanted, sorting: Sorting, limit: int) -> None:
+    whole = listed(wanted, sorting)
+    limit = max(limit, len(whole) // 20)  # not too many pages
+
+    assert asyncio.run(walked(wanted, sorting, limit)) == whole
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("sort", Sort)
+async def test_every_esim_has_its_place_in_every_order(sort: Sort, order: Order) -> None:
+    whole = await walked(Wanted(), Sorting(sort, order), 60)
+
+    assert len(whole) == ESIMS
+    assert whole == listed(Wanted(), Sorting(sort, order))
+
+
+async def test_a_list_is_by_id_and_has_fifty_on_a_page_unless_told() -> None:
+    page = await QUERIES.esims(fleet())
+
+    assert list(page.esims) == listed(Wanted(), Sorting())[:50]
+
+
+async def test_a_page_looks_at_little_more_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+    run = CompactEsims.run
+
+    def watched(esims: CompactEsims, start: bytes) -> list[tuple[bytes, bytes]]:
+        looked_at.append(start)
+        return run(esims, start)
+
+    monkeypatch.setattr(CompactEsims, "run", watched)
+    first = await QUERIES.esims(fleet(), limit=20)
+    assert first.next
+    await QUERIES.esims(fleet(), after=first.next, limit=20)
+
+    assert len(looked_at) <= 8
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["x", "AAAA", "bnVsbA==", "e30=", "WzEsMiwzLDRd", "\N{SNOWMAN}", "W10=", BEYOND_FLOATS],
+)
+async def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(UnknownCursor, match="no such page"):
+        await QUERIES.esims(fleet(), after=cursor)
+
+
+async def test_the_cursor_of_another_list_is_refused() -> None:
+    cursor = (await QUERIES.esims(fleet(), limit=1)).next
+
+    with pytest.raises(UnknownCursor, match="another way"):
+        await QUERIES.esims(fleet(), None, Sorting(Sort.LAST_EVENT), after=cursor)
+
+
+@pytest.mark.parametrize("sort", Sort)
+async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
+    sort: Sort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "SLICE", 0)
+    running = filled()
+    staying = {esim.key for esim in running.fleet.esims} | {e.key for e in running.fleet.over}
+    chance = random.Random(1)
+    query = asyncio.create_task(
+        QUERIES.esims(running.fleet, None, Sorting(sort, Order.DESCENDING), limit=2000)
+    )
+    while not query.done():
+        await asyncio.sleep(0)
+        running.take(usage(f"{chance.randrange(30):03}-new-{chance.random()}"))
+        leaving = chance.choice(sorted(staying))
+        staying.discard(leaving)
+        draft = running.fleet.draft(running.now)
+        draft.remove(leaving)
+        running.publish(draft)
+    keys: list[EsimKey] = [(esim.vendor, esim.esim_id) for esim in (await query).esims]
+
+    assert len(running.fleet.esims) + len(running.fleet.over) > len(staying) + 3  # it did change
+    assert staying <= set(keys)
+    assert len(keys) == len(set(keys))
+
+
+async def test_long_questions_take_turns_and_short_ones_wait_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = FleetQueries(Identity())
+    async with asked._turn:
+        assert (await asked.esims(fleet())).esims
+        monkeypatch.setattr(scan, "SLICE", 0)
+        waiting: list[asyncio.Task[Any]] = [
+            asyncio.create_task(asked.esims(fleet(), None, Sorting(Sort.LAST_EVENT))),
+            asyncio.create_task(asked.search(fleet(), "nothing")),
+        ]
+        await asyncio.wait(waiting, timeout=0.01)
+        assert not any(task.done() for task in waiting)
+        waiting.pop().cancel()
+    assert (await waiting[0]).esims
+    assert not asked._turn.locked()
+
+
+# Search
+
+
+def searchable() -> RunningFleet:
+    running = RunningFleet()
+    running.take(
+        usage("one", reference_id="ref-1", iccid="8901"),
+        usage("two", reference_id="one", iccid="8902"),
+        usage("one", vendor="other-vendor", reference_id="8901"),
+        usage("four", reference_id="ref"),
+    )
+    return running
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("ref-1", {("roamify", "one")}),
+        ("8902", {("roamify", "two")}),
+        ("four", {("roamify", "four")}),
+        ("8901", {("roamify", "one"), ("other-vendor", "one")}),
+        ("one", {("roamify", "one"), ("other-vendor", "one"), ("roamify", "two")}),
+        ("re", set()),
+        ("890", set()),
+        ("p1", set()),
+        ("", set()),
+    ],
+)
+async def test_search_finds_what_is_exactly_the_id_reference_or_iccid(
+    text: str, found: set[EsimKey]
+) -> None:
+    esims = await QUERIES.search(searchable().fleet, text)
+
+    assert {(esim.vendor, esim.esim_id) for esim in esims} == found
+    assert len(esims) == len(found)
+
+
+async def test_search_returns_as_many_as_are_asked_for() -> None:
+    running = RunningFleet()
+    running.take(*[usage(f"e{number}", reference_id="same") for number in range(200)])
+
+    assert len(await QUERIES.search(running.fleet, "same")) == 20
+    assert len(await QUERIES.search(running.fleet, "same", 300)) == 200
+
+
+async def test_an_esim_whose_counters_outgrew_64_bits_is_found() -> None:
+    running = RunningFleet()
+    empty = Snapshot(data_allowed=MAX_AMOUNT, data_remaining=0)
+    full = Snapshot(data_allowed=MAX_AMOUNT, data_remaining=MAX_AMOUNT)
+    for time in range(6):
+        running.take(usage("big", time, snapshot=full if time % 2 else empty, reference_id="r"))
+
+    assert [esim.esim_id for esim in await QUERIES.search(running.fleet, "r")] == ["big"]
+    detail = QUERIES.esim(running.fleet, ("roamify", "big"))
+    assert detail
+    assert detail.allowances[0].data
+    assert detail.allowances[0].data.consumed == 3 * MAX_AMOUNT
+
+
+# One eSIM
+
+
+def test_one_esim_in_full() -> None:
+    running = RunningFleet()
+    amounts = Snapshot(
+        data_allowed=100,
+        data_remaining=25,
+        sms_allowed=10,
+        sms_remaining=12,
+        start=START,
+        end=START + 60,
+        locations=(("France", 75),),
+    )
+    running.take(
+        usage(time=0, used=10, status=Status.ACTIVATED, iccid="8901", reference_id="ref"),
+        usage(time=5, used=40, package_name="Package"),
+    )
+    running.now += 7
+    running.take(usage(time=9, snapshot=amounts))
+    detail = QUERIES.esim(running.fleet, ("roamify", "e"))
+
+    assert detail
+    assert detail.summary == EsimSummary(
+        vendor="roamify",
+        esim_id="e",
+        reference_id="ref",
+        status=Status.ACTIVATED,
+        tracked=True,
+        packages=("p1",),
+        data_used_share=0.75,
+        last_event=START + 9,
+        received=ARRIVAL + 7,
+    )
+    assert detail.status_time == START
+    assert detail.names == {"reference_id": "ref"}
+    assert detail.expires == ARRIVAL + 7 + 30 * 86400
+    (allowance,) = detail.allowances
+    assert (allowance.package_id, allowance.package_name) == ("p1", "Package")
+    assert (allowance.start, allowance.end) == (START, START + 60)
+    assert allowance.locations == (("France", 75),)
+    assert allowance.expires == detail.expires
+    assert allowance.data
+    assert allowance.data[:3] == (100, 25, 75)
+    assert allowance.data.used_share == 0.75
+    assert allowance.data.history == ((START, 10), (START + 5, 40), (START + 9, 75))
+    assert allowance.sms
+    assert allowance.sms.used_share == 0
+    assert allowance.voice is None
+
+
+def test_the_history_begins_with_the_anchor_once_there_is_one() -> None:
+    running = RunningFleet()
+    for time in range(20):
+        running.take(usage(time=time, used=time))
+    detail = QUERIES.esim(running.fleet, ("roamify", "e"))
+
+    assert detail
+    assert detail.allowances[0].data
+    assert [used for _, used in detail.allowances[0].data.history] == list(range(3, 20))
+
+
+def test_an_esim_without_status_limit_or_name_says_so() -> None:
+    running = RunningFleet()
+    running.take(usage(snapshot=Snapshot(data_unlimited=True, locations=(("France", 5),))))
+    detail = QUERIES.esim(running.fleet, ("roamify", "e"))
+
+    assert detail
+    assert detail.status_time is None
+    assert detail.summary.data_used_share is None
+    (allowance,) = detail.allowances
+    assert allowance.data_unlimited
+    assert allowance.package_name == ""
+    assert allowance.data
+    assert (allowance.data.allowed, allowance.data.consumed) == (None, 5)
+    assert allowance.data.used_share is None
+
+
+def test_an_amount_without_a_counter_is_told() -> None:
+    running = RunningFleet()
+    running.take(usage(snapshot=Snapshot(data_allowed=5)))
+    detail = QUERIES.esim(running.fleet, ("roamify", "e"))
+
+    assert detail
+    assert detail.allowances[0].data == (5, None, 0, ())
+
+
+def test_there_is_no_esim_of_another_vendor() -> None:
+    running = searchable()
+
+    assert QUERIES.esim(running.fleet, ("other-vendor", "four")) is None
+    assert QUERIES.vendors_of(running.fleet, "four") == ["roamify"]
+    assert QUERIES.vendors_of(running.fleet, "one") == ["other-vendor", "roamify"]
+    assert QUERIES.vendors_of(running.fleet, "five") == []
+
+
+async def test_an_iccid_is_nowhere_unless_a_label_shows_it() -> None:
+    running = searchable()
+    key = ("roamify", "one")
+    hashed = FleetQueries(Identity(("iccid_hash",), b"key")).esim(running.fleet, key)
+    shown = FleetQueries(Identity(("iccid",))).esim(running.fleet, key)
+
+    assert "8901" not in repr(QUERIES.esim(running.fleet, key))
+    assert "8901" not in repr(hashed)
+    assert hashed
+    assert len(hashed.names["iccid_hash"]) == 32
+    assert shown
+    assert shown.names == {"iccid": "8901"}
+    assert "8902" not in repr(await QUERIES.search(running.fleet, "8902"))
+    assert "8902" not in repr(await QUERIES.esims(running.fleet))
+
+
+# Packages
+
+
+async def test_packages_are_summed_as_in_the_metrics() -> None:
+    running = RunningFleet()
+    running.take(
+        usage("a", used=80, package_name="First", status=Status.ACTIVATED),
+        usage("b", used=100),
+        usage("c", package_id="p0", snapshot=Snapshot(data_unlimited=True)),
+    )
+    p0, p1 = [package async for package in QUERIES.packages(running.fleet)]
+
+    assert (p0.package_id, p0.data_allowed, p0.data_used_share) == ("p0", None, None)
+    assert (p1.package_id, p1.package_name) == ("p1", "First")
+    assert (p1.data_allowed, p1.data_remaining, p1.data_consumed) == (200, 20, 180)
+    assert p1.data_used_share == 0.9
+    assert p1.statuses[Status.ACTIVATED] == 1
+    assert (p1.over["data", 75], p1.over["data", 90]) == (2, 1)
+
+
+async def test_a_summary_is_of_its_moment() -> None:
+    running = RunningFleet()
+    running.take(usage(status=Status.NEW))
+    before = [package async for package in QUERIES.packages(running.fleet)]
+    running.take(usage(time=1, used=50, status=Status.ACTIVATED))
+
+    assert before[0].statuses[Status.NEW] == 1
+    assert before[0].over["data", 50] == 0

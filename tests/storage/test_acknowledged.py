@@ -1,0 +1,236 @@
+"""The note about the end of the log: what was acknowledged and is not there is told."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.errors import StorageUnavailable
+from exporter.storage.contract import Change, Changes, Table
+from exporter.storage.sqlite import acknowledged, wal
+from exporter.storage.sqlite.storage import SqliteStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+FRAME = wal.FRAME.size + 8192
+COMMITS = 6
+
+
+def esim(number: int, version: int = 0) -> Changes:
+    return Changes((Change(Table.ESIM, ("v", f"{number}"), version, b"%d" % number * 1000),))
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> AsyncIterator[Path]:
+    """Return a database as a process leaves it that is killed after some commits."""
+    live = tmp_path / "live" / "a.db"
+    live.parent.mkdir()
+    storage = await SqliteStorage.open(live)
+    for number in range(COMMITS):
+        assert await storage.commit(esim(number)) == ()
+    shutil.copytree(live.parent, tmp_path / "killed")
+    yield tmp_path / "killed" / "a.db"
+    await storage.close()
+
+
+async def found(path: Path) -> tuple[int, list[str], list[str]]:
+    """Start and end; return the number of rows, the damage, and the notes."""
+    storage = await SqliteStorage.open(path)
+    chunks = [chunk async for chunk in storage.load()]
+    await storage.close()
+    damaged = [line for chunk in chunks for line in chunk.damaged]
+    notes = [line for chunk in chunks for line in chunk.notes]
+    return sum(len(chunk.rows) for chunk in chunks), damaged, notes
+
+
+def cut(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+def frames(log: Path) -> int:
+    return (log.stat().st_size - wal.HEADER.size) // FRAME
+
+
+async def test_a_log_that_is_whole_lacks_nothing(path: Path) -> None:
+    assert await found(path) == (COMMITS, [], [])
+
+
+@pytest.mark.parametrize("odd", [0, 100])
+async def test_a_log_that_was_cut_off_is_told_and_kept(path: Path, odd: int) -> None:
+    log = wal.beside(path)
+    whole = frames(log)
+    cut(log, log.stat().st_size - 4 * FRAME + odd)
+    left = log.read_bytes()
+
+    rows, damaged, notes = await found(path)
+
+    assert 0 < rows < COMMITS
+    (told,) = damaged
+    assert told.startswith(f"{log} holds {whole - 4} of {whole} acknowledged frames: the rest is ")
+    assert told.endswith("lost, what is left of the log is kept as a.db-wal-damaged-1")
+    assert notes == []
+    copy = log.with_name("a.db-wal-damaged-1")
+    assert copy.read_bytes() == left
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert await found(path) == (rows, [], [])
+
+
+async def test_a_flipped_bit_in_what_was_acknowledged_last_is_damage(path: Path) -> None:
+    log = wal.beside(path)
+    data = bytearray(log.read_bytes())
+    data[-100] ^= 1
+    log.write_bytes(data)
+
+    rows, damaged, _ = await found(path)
+
+    assert rows == COMMITS - 1
+    assert len(damaged) == 1
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_log_that_is_gone_is_told(path: Path, there: bool) -> None:
+    log = wal.beside(path)
+    log.write_bytes(b"") if there else log.unlink()
+
+    rows, damaged, _ = await found(path)
+
+    assert rows == 0
+    assert len(damaged) == 1
+    assert "holds 0 of" in damaged[0]
+    assert (await found(path))[1] == []
+
+
+async def test_copies_of_damaged_logs_do_not_replace_each_other(path: Path) -> None:
+    log = wal.beside(path)
+    log.with_name("a.db-wal-damaged-1").write_bytes(b"earlier")
+    cut(log, log.stat().st_size - FRAME)
+
+    await found(path)
+
+    assert log.with_name("a.db-wal-damaged-1").read_bytes() == b"earlier"
+    assert log.with_name("a.db-wal-damaged-2").exists()
+
+
+async def test_does_not_start_where_the_copy_cannot_be_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = wal.beside(path)
+    cut(log, log.stat().st_size - FRAME)
+    left = log.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", full)
+        with pytest.raises(StorageUnavailable, match="No space left on device"):
+            await SqliteStorage.open(path)
+    assert log.read_bytes() == left
+
+    assert len((await found(path))[1]) == 1
+
+
+@pytest.mark.parametrize("note", [None, b"", b"\0" * 16, b"\xff" * 16])
+async def test_without_a_note_that_makes_sense_nothing_is_claimed(
+    path: Path, note: bytes | None
+) -> None:
+    end, log = acknowledged.beside(path), wal.beside(path)
+    end.unlink() if note is None else end.write_bytes(note)
+    cut(log, log.stat().st_size - 4 * FRAME)
+
+    rows, damaged, _ = await found(path)
+
+    assert (rows < COMMITS, damaged) == (True, [])
+
+
+async def test_a_note_about_an_earlier_log_claims_nothing(path: Path) -> None:
+    salts = wal.beside(path).read_bytes()[16:24]
+    follower = acknowledged.AcknowledgedEnd(path)
+    follower.take_back()
+    other = bytes(byte ^ 0xFF for byte in salts)
+    with acknowledged.beside(path).open("r+b", buffering=0) as file:
+        acknowledged._write(file, other, 1000)
+
+    assert await found(path) == (COMMITS, [], [])
+
+
+async def test_a_clean_end_leaves_no_note(path: Path) -> None:
+    await found(path)
+    assert [file.name for file in sorted(path.parent.iterdir())] == ["a.db"]
+
+
+async def test_a_note_follows_a_log_that_begins_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 10 * FRAME)
+    path = tmp_path / "a.db"
+    storage = await SqliteStorage.open(path)
+    salts = set()
+    for number in range(40):
+        await storage.commit(esim(number))
+        claimed, count = acknowledged._claimed(path)
+        salts.add(claimed)
+        header = struct.unpack(">8I", wal.beside(path).read_bytes()[:32])
+        assert claimed == struct.pack(">2I", *header[4:6])
+        assert wal.check(wal.beside(path)).frames == count
+    assert len(salts) > 1
+    await storage.close()
+
+
+async def test_goes_on_where_the_note_cannot_be_written(path: Path) -> None:
+    storage = await SqliteStorage.open(path)
+    assert storage._mark._note
+    read_only = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(read_only, storage._mark._note.fileno())
+    os.close(read_only)
+
+    assert await storage.commit(esim(0, 1)) == ()
+
+    assert acknowledged._claimed(path) == (bytes(8), 0)
+    await storage.close()
+
+
+async def test_does_not_start_where_the_note_cannot_be_read(path: Path) -> None:
+    acknowledged.beside(path).unlink()
+    acknowledged.beside(path).mkdir()
+    with pytest.raises(StorageUnavailable, match="Is a directory"):
+        await SqliteStorage.open(path)
+    acknowledged.beside(path).rmdir()
+    assert await found(path) == (COMMITS, [], [])
+
+
+async def test_commits_nothing_where_the_note_cannot_be_taken_back(path: Path) -> None:
+    await found(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        storage = await SqliteStorage.open(path)
+        with pytest.raises(StorageUnavailable, match="File too large"):
+            await storage.commit(esim(0, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert await storage.probe() is True
+    assert await storage.commit(esim(0, 1)) == ()
+    await storage.close()
+
+
+def test_follows_nothing_in_a_log_without_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    follower = acknowledged.AcknowledgedEnd(path)
+    follower.advance()
+    follower.take_back()
+    wal.beside(path).write_bytes(b"")
+    follower.follow()
+    follower.advance()
+    wal.beside(path).write_bytes(bytes(32))
+    follower.advance()
+    assert acknowledged._claimed(path) == (bytes(8), 0)
+    follower.close()

@@ -1,0 +1,103 @@
+"""A storage in memory that keeps the promises of the interface, and breaks on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from exporter.errors import StorageError, StorageUnavailable
+from exporter.storage.contract import Changes, Chunk, Key, Row, Sizes, Table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+class MemoryStorage:
+    def __init__(self) -> None:
+        self.rows: dict[tuple[Table, Key], Row] = {}
+        self.bases: dict[Key, int] = {}
+        self.calls: list[str] = []
+        self.gate = asyncio.Event()
+        """Commits wait for it."""
+        self.gate.set()
+        self.entered = asyncio.Event()
+        """A commit was begun."""
+        self.probed = asyncio.Event()
+        """A probe was answered."""
+        self.broken = False
+        """Commits and probes fail."""
+        self.commits_all_the_same = False
+        """A commit that fails has written what it had to: its outcome is unknown."""
+        self.load_faults: list[StorageError] = []
+        """Raised by the next loads."""
+        self.probe_says_reload = False
+        self._failed = False
+
+    def apply(self, changes: Changes) -> tuple[Row, ...]:
+        """Write the changes, or return the rows that are not as expected."""
+        found = {(c.table, c.key): self.rows.get((c.table, c.key)) for c in changes.rows}
+        if len(found) != len(changes.rows):
+            raise ValueError("a key is changed twice")
+        conflicts = [
+            row or Row(change.table, change.key, 0, b"")
+            for change, row in zip(changes.rows, found.values(), strict=True)
+            if (row.version if row else 0) != change.expected
+        ]
+        if conflicts:
+            return tuple(conflicts)
+        for change in changes.rows:
+            at = (change.table, change.key)
+            if change.data is None:
+                del self.rows[at]
+            else:
+                self.rows[at] = Row(*at, change.expected + 1, change.data)
+        for key, amount in changes.bases.items():
+            self.bases[key] = self.bases.get(key, 0) + amount
+        return ()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return what is stored: in the order of the tables and keys, three rows at a time."""
+        order = list(Table)
+        at = sorted(self.rows, key=lambda at: (order.index(at[0]), at[1]))
+        for start in range(0, len(at), 3):
+            yield Chunk(tuple(self.rows[key] for key in at[start : start + 3]))
+        yield Chunk(bases=dict(sorted(self.bases.items())))
+
+    async def load(self) -> AsyncIterator[Chunk]:
+        self.calls.append("load")
+        if self.load_faults:
+            raise self.load_faults.pop(0)
+        for chunk in self.chunks():
+            yield chunk
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        if self._failed:
+            raise AssertionError("a commit was tried before a probe succeeded")
+        self.calls.append("commit")
+        self.entered.set()
+        await self.gate.wait()
+        if self.broken:
+            self._failed = True
+            if self.commits_all_the_same:
+                self.apply(changes)
+            raise StorageUnavailable("the disk is full")
+        return self.apply(changes)
+
+    async def probe(self) -> bool:
+        self.calls.append("probe")
+        self.probed.set()
+        if self.broken:
+            raise StorageUnavailable("the disk is still full")
+        self._failed = False
+        reload, self.probe_says_reload = self.probe_says_reload, False
+        return reload
+
+    async def backup(self, path: Path) -> None:
+        raise NotImplementedError
+
+    def sizes(self) -> Sizes:
+        return Sizes(0, 0)
+
+    async def close(self) -> None:
+        self.calls.append("close")
