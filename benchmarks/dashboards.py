@@ -24,14 +24,15 @@ import httpx
 
 from benchmarks.process import free_port
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))  # where programs.py is
+# For programs.py.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 import programs
 
@@ -93,7 +94,7 @@ def _write(path: Path, esims: int, now: int, hours: int) -> None:
     draft.merge(PartnerEvent(VENDOR, "low_balance", now, "USD", 80.0, 100.0))
     draft.changes()
     fleet.publish(draft)
-    exposition = Exposition(fleet, Identity(), stale_after=9 * 3600)
+    exposition = Exposition(fleet, InfoLabels(), stale_after=9 * 3600)
     of_fleet = [*_samples(exposition, Group.FLEET, now), *_of_exporter(now), *_of_packages()]
     kept = re.compile(r"esim_(status|last_event_timestamp_seconds)\{")
     of_esims = [each for each in _samples(exposition, Group.ESIMS, now) if kept.match(each[0])]

@@ -34,7 +34,8 @@ from exporter.storage.sqlite.storage import SqliteStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))  # where programs.py is
+# For programs.py.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 import programs
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from benchmarks import report
 from exporter.endpoints.api.endpoint_table import markdown_table
 from exporter.endpoints.api.openapi import document_text
-from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, Identity, esim_families
+from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
+from exporter.exposition.info_labels import InfoLabels
 from exporter.observation import descriptions
 from exporter.selfmetrics import Description, SelfMetrics
 from exporter.settings.loading import settings_table
@@ -35,7 +36,7 @@ def tables() -> dict[str, str]:
     return {
         "settings": settings_table(),
         "api": markdown_table(),
-        "esims": _metrics_table(map(_described, esim_families(Identity()))),
+        "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
         "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
         "exporter": _metrics_table(own),
         "performance": report.readme(report.read(PERFORMANCE)),

@@ -24,7 +24,7 @@ from exporter.endpoints.web import Health, Lifecycle, Telemetry, WebOptions
 from exporter.endpoints.webhook import Access, Webhook, answer_directly
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.exposition.exposition import Exposition
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet import process_memory
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
@@ -97,7 +97,7 @@ class Exporter:
             verify=roamify.verify,
             parse=partial(roamify.parse, unit_base=settings.roamify.unit_base),
         )
-        self._identity = Identity(
+        self._identity = InfoLabels(
             settings.metrics.esim_labels, read_iccid_hash_key(settings) or b""
         )
         self._metrics = SelfMetrics({self._vendor.name: self._vendor.event_types})

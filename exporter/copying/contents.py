@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.aggregates import without_slots
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
@@ -95,7 +95,7 @@ class Reading:
         self._sum = (self._sum + int.from_bytes(digest, "big")) % _SIZE
 
     async def _text(self) -> str:
-        exposition = Exposition(self._restoration.finish(), Identity(), _STALE_AFTER)
+        exposition = Exposition(self._restoration.finish(), InfoLabels(), _STALE_AFTER)
         for _ in exposition.refresh():
             await asyncio.sleep(0)  # whoever wants to stop it can
         scrape = exposition.scrape((Group.ESIMS, Group.FLEET), Format.TEXT, self._now)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
-    Identity,
     VendorView,
     esim_families,
 )
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from exporter.exposition.families import Family
+    from exporter.exposition.info_labels import InfoLabels
     from exporter.fleet.fleet import Fleet
 
 
@@ -49,7 +49,7 @@ class Format(StrEnum):
 class Exposition:
     """The text of a fleet, kept up to date by :meth:`refresh`."""
 
-    def __init__(self, fleet: Fleet, identity: Identity, stale_after: float) -> None:
+    def __init__(self, fleet: Fleet, identity: InfoLabels, stale_after: float) -> None:
         self._fleet = fleet
         self._deflater = Deflater()
         self.stale_after = stale_after

@@ -11,17 +11,16 @@ or below adds few.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter.model.records import STATUSES, Allowance, Balance, Esim, PartnerNotice
+from exporter.model.records import STATUSES, Allowance, Balance, PartnerNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from exporter.exposition.info_labels import InfoLabels
     from exporter.fleet.aggregates import PackageTotals, VendorTotals
 
 
@@ -76,35 +75,6 @@ class VendorView(NamedTuple):
     stale: int
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which of an eSIM's names ``esim_info`` carries.
-
-    An ICCID identifies a person's SIM card and ends up in every notification, so it is off
-    by default; with a key, a hash of it can be joined on but not read.
-    """
-
-    labels: tuple[str, ...] = ("reference_id",)
-    """``reference_id``, ``iccid`` and ``iccid_hash``."""
-    hash_key: bytes = b""
-    """Key of the HMAC-SHA256 for ``iccid_hash``; the label holds 32 of its hex digits."""
-
-    def samples(self, esim: Esim) -> Iterable[tuple[Sequence[str], float]]:
-        """Return the sample of ``esim_info``."""
-        yield [self._value(label, esim) for label in self.labels], 1
-
-    def names(self, esim: Esim) -> dict[str, str]:
-        """Return the labels of ``esim_info`` with their values."""
-        return {label: self._value(label, esim) for label in self.labels}
-
-    def _value(self, label: str, esim: Esim) -> str:
-        if label == "reference_id":
-            return esim.reference_id
-        if label == "iccid" or not esim.iccid:
-            return esim.iccid
-        return hmac.digest(self.hash_key, esim.iccid.encode(), hashlib.sha256).hex()[:32]
-
-
 def _gauge(name: str, level: Level, help_: str, value: Callable[[Any], float | None]) -> Family:
     return Family(name, Type.GAUGE, level, help_, value)
 
@@ -117,7 +87,7 @@ def _location_samples(a: Allowance) -> Iterable[tuple[Sequence[str], float]]:
     return (((location,), amount) for location, amount in a.snapshot.locations or ())
 
 
-def esim_families(identity: Identity) -> tuple[Family, ...]:
+def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
     """Return the families of the group ``esims``, sorted by name."""
     level = Level.ALLOWANCE
     return (
@@ -144,8 +114,8 @@ def esim_families(identity: Identity) -> tuple[Family, ...]:
         Family(
             *("esim_info", Type.GAUGE, Level.ESIM),
             "Names of the eSIM in other systems; always 1.",
-            own_labels=identity.labels,
-            samples=identity.samples,
+            own_labels=info_labels.labels,
+            samples=info_labels.samples,
         ),
         _gauge(
             *("esim_last_event_timestamp_seconds", level),

@@ -11,6 +11,9 @@ from exporter.model.events import TERMINAL
 if TYPE_CHECKING:
     from exporter.model.records import Allowance, Esim
 
+DEFAULT_TERMINAL_HOURS = 24
+DEFAULT_SILENT_DAYS = 30
+
 LEAP = 1800.0
 """Seconds between one look at the clock and the next above which time has passed unseen; far
 above what a busy machine delays a look, and below the hour by which clocks are set wrong."""
@@ -24,9 +27,9 @@ class Retention:
     time, so that an old sample posted by hand is visible.
     """
 
-    terminal: float = 24 * 3600
+    terminal: float = DEFAULT_TERMINAL_HOURS * 3600
     """After an eSIM became DELETED, REVOKED or EXPIRED."""
-    silent: float = 30 * 86400
+    silent: float = DEFAULT_SILENT_DAYS * 86400
     """After the last event that changed something."""
     tombstones: float = 90 * 86400
     """After expiry: how long late events are recognised and counters go on."""

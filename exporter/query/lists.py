@@ -34,7 +34,7 @@ from exporter.query.summaries import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from exporter.exposition.families import Identity
+    from exporter.exposition.info_labels import InfoLabels
     from exporter.fleet.fleet import Fleet
     from exporter.model.events import Status
     from exporter.model.records import Esim, EsimKey
@@ -117,7 +117,7 @@ class Page(NamedTuple):
 class FleetQueries:
     """Answers questions to a fleet, which is given with each: it is replaced when reloaded."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: InfoLabels) -> None:
         """``identity`` says how an eSIM's ICCID may be shown."""
         self._identity = identity
         self._turn = asyncio.Lock()

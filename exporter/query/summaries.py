@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.exposition.families import Identity
+    from exporter.exposition.info_labels import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.fleet import Fleet
     from exporter.model.consumption import Consumption
@@ -156,7 +156,7 @@ def summarise(esim: Esim) -> EsimSummary:
     )
 
 
-def describe(esim: Esim, fleet: Fleet, identity: Identity) -> EsimDetail:
+def describe(esim: Esim, fleet: Fleet, identity: InfoLabels) -> EsimDetail:
     """Return an eSIM in full, its ICCID only as ``identity`` shows it in the metrics."""
     return EsimDetail(
         summary=summarise(esim),

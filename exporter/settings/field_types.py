@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from exporter.exposition.info_labels import INFO_LABELS, InfoLabel
 from exporter.settings.addresses import ListenAddress
 from exporter.settings.durations import parse_duration
 from exporter.settings.options import Confidential, Kind
@@ -29,8 +30,6 @@ _TAKEN = frozenset(
     {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
 )
 """First segments of paths that have other endpoints, on either listener."""
-
-_ESIM_LABELS = ("reference_id", "iccid", "iccid_hash")
 
 
 def written(text: str) -> Any:
@@ -125,11 +124,11 @@ def _esim_labels(value: object) -> object:
     if not isinstance(labels, (list, tuple)):
         return value
     names = {str(label).strip() for label in labels} - {""}
-    if unknown := sorted(names.difference(_ESIM_LABELS)):
-        raise ValueError(f"no such label: {unknown[0]!r} (there are {', '.join(_ESIM_LABELS)})")
+    if unknown := sorted(names.difference(INFO_LABELS)):
+        raise ValueError(f"no such label: {unknown[0]!r} (there are {', '.join(INFO_LABELS)})")
     if {"iccid", "iccid_hash"} <= names:
         raise ValueError("iccid and iccid_hash exclude each other")
-    return tuple(label for label in _ESIM_LABELS if label in names)
+    return tuple(label for label in INFO_LABELS if label in names)
 
 
 Count = Annotated[int, Kind("number")]
@@ -153,7 +152,7 @@ RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
 StorageUrl = Annotated[str, AfterValidator(storage_url), Kind("url"), Confidential.VALUE]
 EsimLabels = Annotated[
-    tuple[Literal["reference_id", "iccid", "iccid_hash"], ...],
+    tuple[InfoLabel, ...],
     BeforeValidator(_esim_labels),
     Kind("list"),
 ]

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from exporter.exposition.info_labels import DEFAULT_INFO_LABELS
+from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_TERMINAL_HOURS
 from exporter.model.shards import SLOTS
 from exporter.settings.field_types import (
     AUTO,
@@ -199,12 +201,12 @@ class RetentionSettings(_Group):
     """Retention."""
 
     terminal: Annotated[Duration, Positive, Reload.APPLIED] = Field(
-        default=written("24h"),
+        default=written(f"{DEFAULT_TERMINAL_HOURS}h"),
         description="How long an eSIM stays in the metrics after it was DELETED, REVOKED or "
         "EXPIRED.",
     )
     silent: Annotated[Duration, Positive, Reload.APPLIED] = Field(
-        default=written("30d"),
+        default=written(f"{DEFAULT_SILENT_DAYS}d"),
         description="How long an eSIM stays in the metrics after its last event.",
     )
 
@@ -227,7 +229,7 @@ class MetricsSettings(_Group):
     """Metrics."""
 
     esim_labels: EsimLabels = Field(
-        default=("reference_id",),
+        default=DEFAULT_INFO_LABELS,
         description="Labels of esim_info: reference_id, and iccid or iccid_hash.",
     )
     iccid_hash_key_file: OptionalPath = Field(

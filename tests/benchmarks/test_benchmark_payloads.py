@@ -6,7 +6,7 @@ from benchmarks import bulk, payloads
 from benchmarks.generator import percentile, requests
 from benchmarks.load import Load
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.vendors import roamify
 
@@ -26,7 +26,7 @@ def test_peers_hold_the_series_that_the_exporter_makes_of_the_event(number: int,
     draft.merge(roamify.parse(payloads.usage_body(number, step, BASE), NOW))
     draft.changes()
     fleet.publish(draft)
-    exposition = Exposition(fleet, Identity(), stale_after=1)
+    exposition = Exposition(fleet, InfoLabels(), stale_after=1)
     for _ in exposition.refresh():
         pass
     scrape = exposition.scrape({Group.ESIMS}, Format.TEXT, NOW)

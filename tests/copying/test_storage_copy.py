@@ -25,7 +25,7 @@ from exporter.copying import command
 from exporter.copying.copying import copy
 from exporter.errors import FieldError, StorageError, StorageUnavailable
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.ingest.rejected import Rejection, Rejections
@@ -101,7 +101,7 @@ async def held(storage: Storage) -> Held:
         kept = tuple(row for row in chunk.rows if row.table is not Table.REJECTED)
         restoration.take(Chunk(kept, chunk.bases))
     await storage.close()
-    exposition = Exposition(restoration.finish(), Identity(), 3600)
+    exposition = Exposition(restoration.finish(), InfoLabels(), 3600)
     list(exposition.refresh())
     scrape = exposition.scrape((Group.ESIMS, Group.FLEET), Format.TEXT, NOW)
     return Held(rows, bases, b"".join(scrape.identity()).decode())

@@ -16,7 +16,7 @@ from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
 from exporter.endpoints.api.exporter_status import ApiSources
 from exporter.endpoints.api.routes import Api
 from exporter.endpoints.webhook import Access, Webhook
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.http.application import application
 from exporter.ingest.commands import Administration
 from exporter.ingest.recent_deliveries import Deliveries
@@ -41,7 +41,7 @@ def client_of(room: Room) -> TestClientProtocol:
     parts = ApiSources(
         intake=room.intake,
         storage=room.storage,
-        queries=FleetQueries(Identity()),
+        queries=FleetQueries(InfoLabels()),
         deliveries=Deliveries(clock),
         clock=clock,
         started=room.now,

@@ -14,7 +14,7 @@ from memory_storage import MemoryStorage
 from exporter.endpoints import webhook
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.exposition import Exposition
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.application import application
@@ -95,7 +95,7 @@ async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage,
 
     async def load() -> State:
         fleet = FleetLoader(Policy(), (roamify.VENDOR,)).finish()
-        return State(fleet, Exposition(fleet, Identity(), 60), Rejections(9))
+        return State(fleet, Exposition(fleet, InfoLabels(), 60), Rejections(9))
 
     intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, tick=60)
     vendor = Vendor(

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.exposition.exposition import Format, Group, own_text
-from exporter.exposition.families import PACKAGE_FAMILIES, Identity, esim_families
+from exporter.exposition.families import PACKAGE_FAMILIES, esim_families
+from exporter.exposition.info_labels import InfoLabels
 from exporter.exposition.pieces import CHUNK, PLAIN_CHUNK, Deflater
 from exporter.exposition.rendering import escape
 from exporter.fleet.fleet import Policy
@@ -278,7 +279,7 @@ def test_a_block_that_was_merged_away_meanwhile_is_not_rendered() -> None:
     running.take(*[usage(f"{number:03}", 1) for number in range(3)])
     running.expire()
     # The block of packages, and the runs of all families: the eSIMs' other blocks are gone.
-    assert len(list(refresh)) == 1 + len(esim_families(Identity())) + len(PACKAGE_FAMILIES)
+    assert len(list(refresh)) == 1 + len(esim_families(InfoLabels())) + len(PACKAGE_FAMILIES)
     assert len([name for name, _ in running.samples() if name == "esim_status"]) == 3
 
 
@@ -289,7 +290,7 @@ def test_only_what_changed_is_rendered() -> None:
     running.take(usage("000", 1), usage("001", 1))
     assert running.exposition.pending == 2  # a block of eSIMs and one of packages
     steps = len(list(running.exposition.refresh({Group.ESIMS})))
-    assert steps == 1 + len(esim_families(Identity()))  # the block, then the runs
+    assert steps == 1 + len(esim_families(InfoLabels()))  # the block, then the runs
     assert running.exposition.pending == 1
 
 

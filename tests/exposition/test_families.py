@@ -14,10 +14,10 @@ from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
     Family,
-    Identity,
     Type,
     esim_families,
 )
+from exporter.exposition.info_labels import InfoLabels
 from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 from exporter.model.records import Esim
 
@@ -94,7 +94,7 @@ def everything() -> RunningFleet:
 
 @pytest.mark.parametrize(
     ("table", "families"),
-    [(ESIMS, esim_families(Identity())), (FLEET, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))],
+    [(ESIMS, esim_families(InfoLabels())), (FLEET, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))],
     ids=["esims", "fleet"],
 )
 def test_families_are_those_documented(table: str, families: tuple[Family, ...]) -> None:
@@ -120,7 +120,9 @@ def test_every_documented_family_is_shown_with_its_type_and_labels(
     assert labels == {name: family.labels for name, family in expected.items()}
 
 
-@pytest.mark.parametrize("families", [esim_families(Identity()), PACKAGE_FAMILIES, VENDOR_FAMILIES])
+@pytest.mark.parametrize(
+    "families", [esim_families(InfoLabels()), PACKAGE_FAMILIES, VENDOR_FAMILIES]
+)
 def test_families_are_sorted_and_say_what_they_are(families: tuple[Family, ...]) -> None:
     names = [family.name for family in families]
     assert names == sorted(names)
@@ -135,7 +137,7 @@ def esim(**values: str) -> Esim:
     return Esim("roamify", "e", received=0, admitted=1)._replace(**values)  # type: ignore[arg-type]  # names only
 
 
-def info(identity: Identity, of: Esim) -> list[str]:
+def info(identity: InfoLabels, of: Esim) -> list[str]:
     ((values, value),) = identity.samples(of)
     assert value == 1
     return list(values)
@@ -143,22 +145,22 @@ def info(identity: Identity, of: Esim) -> list[str]:
 
 def test_an_iccid_is_shown_only_where_asked_for() -> None:
     of = esim(reference_id="r", iccid="8901")
-    assert info(Identity(), of) == ["r"]
-    assert info(Identity(("iccid", "reference_id")), of) == ["8901", "r"]
-    assert info(Identity(()), of) == []
+    assert info(InfoLabels(), of) == ["r"]
+    assert info(InfoLabels(("iccid", "reference_id")), of) == ["8901", "r"]
+    assert info(InfoLabels(()), of) == []
 
 
 def test_a_hash_of_the_iccid_depends_on_the_key_and_hides_it() -> None:
     of = esim(iccid="8901")
     (one,), (same,), (other,) = (
-        info(Identity(("iccid_hash",), key), of) for key in (b"k", b"k", b"l")
+        info(InfoLabels(("iccid_hash",), key), of) for key in (b"k", b"k", b"l")
     )
     assert one == same != other
     assert re.fullmatch("[0-9a-f]{32}", one)
 
 
 def test_an_esim_without_iccid_has_no_hash_of_one() -> None:
-    assert info(Identity(("iccid_hash", "iccid"), b"k"), esim()) == ["", ""]
+    assert info(InfoLabels(("iccid_hash", "iccid"), b"k"), esim()) == ["", ""]
 
 
 def test_a_gauge_is_absent_where_the_amount_is() -> None:

@@ -16,7 +16,7 @@ from running import Serving, serving, until
 from spreading import EXPIRING, NO_ANSWER, Load
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.shards import Shard
 from exporter.storage.postgres.storage import PostgresStorage
@@ -168,7 +168,7 @@ def merged(reports: Iterable[Report]) -> str:
         draft.changes()
         fleet.publish(draft)
     groups = (Group.ESIMS, Group.FLEET)
-    exposition = Exposition(fleet, Identity(), STALE_AFTER)
+    exposition = Exposition(fleet, InfoLabels(), STALE_AFTER)
     for _ in exposition.refresh(groups):
         pass
     return b"".join(exposition.scrape(groups, Format.TEXT, now, "").identity()).decode()

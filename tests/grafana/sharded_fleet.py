@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sharded_events import END, HOUR, START, VENDORS, events
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.expiry import Retention
 from exporter.model.shards import Shard
@@ -71,7 +71,7 @@ class Shown:
         """Without a shard it is that of a process which is alone on its storage."""
         self.shard = shard
         self.fleet = Fleet(_POLICY, VENDORS, shard)
-        self._exposition = Exposition(self.fleet, Identity(), _STALE_AFTER)
+        self._exposition = Exposition(self.fleet, InfoLabels(), _STALE_AFTER)
 
     def commit(self, batch: list[Event], now: float) -> Iterator[Changes]:
         """Merge events, then expire what is due; yields what the storage would be given."""

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_fleet import ARRIVAL, RunningFleet
 
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.compact_store import CompactEsims
 from exporter.fleet.fleet import Policy
 from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
@@ -67,7 +67,7 @@ def fleet() -> Fleet:
     return filled().fleet
 
 
-QUERIES = FleetQueries(Identity())
+QUERIES = FleetQueries(InfoLabels())
 
 
 def listed(wanted: Wanted, sorting: Sorting) -> list[EsimSummary]:
@@ -218,7 +218,7 @@ async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
 async def test_long_questions_take_turns_and_short_ones_wait_for_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = FleetQueries(Identity())
+    asked = FleetQueries(InfoLabels())
     async with asked._turn:
         assert (await asked.esims(fleet())).esims
         monkeypatch.setattr(scan, "SLICE", 0)
@@ -391,8 +391,8 @@ def test_there_is_no_esim_of_another_vendor() -> None:
 async def test_an_iccid_is_nowhere_unless_a_label_shows_it() -> None:
     running = searchable()
     key = ("roamify", "one")
-    hashed = FleetQueries(Identity(("iccid_hash",), b"key")).esim(running.fleet, key)
-    shown = FleetQueries(Identity(("iccid",))).esim(running.fleet, key)
+    hashed = FleetQueries(InfoLabels(("iccid_hash",), b"key")).esim(running.fleet, key)
+    shown = FleetQueries(InfoLabels(("iccid",))).esim(running.fleet, key)
 
     assert "8901" not in repr(QUERIES.esim(running.fleet, key))
     assert "8901" not in repr(hashed)

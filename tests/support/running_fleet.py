@@ -10,7 +10,7 @@ from generated_events import SECONDS, START, VENDORS
 from memory_storage import MemoryStorage
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 
@@ -43,7 +43,7 @@ class RunningFleet:
     def __init__(
         self,
         policy: Policy | None = None,
-        identity: Identity | None = None,
+        identity: InfoLabels | None = None,
         storage: MemoryStorage | None = None,
         shard: Shard | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class RunningFleet:
         self.storage = storage or MemoryStorage()
         self.now: float = ARRIVAL
         self.policy = policy or Policy()
-        self.identity = identity or Identity()
+        self.identity = identity or InfoLabels()
         self.load()
 
     def load(self, policy: Policy | None = None) -> None:

@@ -11,7 +11,7 @@ from memory_storage import MemoryStorage
 from running_fleet import ARRIVAL, STALE_AFTER, STATE
 
 from exporter.exposition.exposition import Exposition, Format
-from exporter.exposition.families import Identity
+from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.ingest.batch import Delivery
@@ -93,7 +93,7 @@ async def load(storage: Storage, policy: Policy | None = None, shard: Shard | No
     fleet = restoration.finish()
     rejections = Rejections(3)
     rejections.restore(rejected)
-    return State(fleet, Exposition(fleet, Identity(), STALE_AFTER), rejections)
+    return State(fleet, Exposition(fleet, InfoLabels(), STALE_AFTER), rejections)
 
 
 def text_of(state: State, now: float) -> str:
