@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -45,8 +44,7 @@ from exporter.selfmetrics import SelfMetrics
 from exporter.settings.loading import changed_but_fixed, read_iccid_hash_key, read_secrets
 from exporter.storage.contract import Table
 from exporter.storage.shutdown import LONGEST_CLOSE
-from exporter.vendors import roamify
-from exporter.vendors.vendor import Vendor
+from exporter.vendors.registry import with_unit_bases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,13 +88,7 @@ class Exporter:
         self._shard = shard_of(settings) if shared else None
         self._clock = clock
         self._load_settings = load_settings
-        self._vendor = Vendor(
-            name=roamify.VENDOR,
-            signature_header=roamify.SIGNATURE_HEADER,
-            event_types=roamify.EVENT_TYPES,
-            verify=roamify.verify,
-            parse=partial(roamify.parse, unit_base=settings.roamify.unit_base),
-        )
+        (self._vendor,) = with_unit_bases(settings.unit_bases)
         self._identity = InfoLabels(
             settings.metrics.esim_labels, read_iccid_hash_key(settings) or b""
         )

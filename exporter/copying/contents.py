@@ -14,7 +14,7 @@ from exporter.fleet.aggregates import without_slots
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.storage.contract import Chunk, Table
-from exporter.vendors import roamify
+from exporter.vendors import registry
 
 if TYPE_CHECKING:
     from exporter.storage.contract import Key
@@ -59,7 +59,7 @@ class Reading:
         """``now`` is the moment of the text, unix seconds."""
         self._now = now
         # Without a cap: all that is stored has a text.
-        self._restoration = FleetLoader(Policy(), (roamify.VENDOR,))
+        self._restoration = FleetLoader(Policy(), registry.NAMES)
         self._counts = Counter[Table]()
         self._bases: dict[Key, int] = {}
         self._sum = 0

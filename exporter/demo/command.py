@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.demo import monitoring, processes, receiver, welcome
-from exporter.vendors import roamify
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     """Start one after the other; ``stack`` ends them in the opposite order."""
     web = f"http://127.0.0.1:{args.web_port}"
-    webhook = f"http://127.0.0.1:{args.webhook_port}/webhooks/{roamify.VENDOR}"
+    webhook = f"http://127.0.0.1:{args.webhook_port}/webhooks/{SIMULATED.name}"
     secret = secrets.token_hex(32)
     (folder / "secret").write_text(secret)
     exporter = stack.enter_context(

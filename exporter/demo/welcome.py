@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from exporter.demo.monitoring import FASTER
-from exporter.vendors import roamify
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ def text(web: str, webhook: str, watching: Watching, folder: Path, secret: str) 
     event = folder / "event.json"
     body = json.dumps(_sample_event(int(time.time()))).encode()
     event.write_bytes(body)
-    signature = roamify.sign(body, secret.encode())
+    signature = SIMULATED.sign(body, secret.encode())
     prometheus = watching.prometheus
     alerts = f"{prometheus}/alerts" if prometheus else f"{_MISSING} prometheus"
     pages = watching.alertmanager or f"{_MISSING} prometheus-alertmanager"
@@ -43,7 +43,7 @@ The fleet, as Prometheus sees it:
 
 Send a signed event yourself, and look at what becomes of it:
 
-  curl -s {webhook} -H '{roamify.SIGNATURE_HEADER}: {signature}' --data-binary @{event}
+  curl -s {webhook} -H '{SIMULATED.signature_header}: {signature}' --data-binary @{event}
   curl -s {web}/metrics | grep demo-esim
 
 Ctrl-C ends everything; what it stored, below {folder}, is then removed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -35,6 +35,9 @@ from exporter.settings.field_types import (
     written,
 )
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class _Group(BaseModel):
@@ -327,6 +330,11 @@ class Settings(BaseModel):
                 "--web.config.file applies; remove it"
             )
         return self
+
+    @property
+    def unit_bases(self) -> Mapping[str, int]:
+        """Return the bytes in each vendor's kB, by the vendor's name."""
+        return {"roamify": self.roamify.unit_base}
 
     @property
     def merged(self) -> bool:

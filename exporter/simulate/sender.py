@@ -15,12 +15,12 @@ from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Progress, Summary
 from exporter.simulate.time_scaling import FasterTime
 from exporter.simulate.webhook_client import Target, WebhookClient
-from exporter.vendors import roamify
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-DEFAULT_URL: Final = "http://127.0.0.1:10878/webhooks/roamify"
+DEFAULT_URL: Final = f"http://127.0.0.1:10878/webhooks/{SIMULATED.name}"
 
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds; more than the vendor waits, so that a slow receiver shows in the latency."""
@@ -171,7 +171,7 @@ class _Run:
         """Send a delivery until it is answered with other than 503."""
         headers = {
             "Content-Type": "application/json",
-            roamify.SIGNATURE_HEADER: self._signature(delivery),
+            SIMULATED.signature_header: self._signature(delivery),
         }
         backoff = FIRST_BACKOFF
         while (code := await self._post(connection, delivery.body, headers)) in (
@@ -202,4 +202,4 @@ class _Run:
 
     def _signature(self, delivery: SimulatedDelivery) -> str:
         bad = delivery.fault is Fault.BAD_SIGNATURE
-        return roamify.sign(delivery.body, self._options.secret + b"?" * bad)
+        return SIMULATED.sign(delivery.body, self._options.secret + b"?" * bad)

@@ -1,1 +1,1 @@
-"""One module per vendor: how a delivery is verified, and its wire format translated to events."""
+"""A registry of vendors, and one module a vendor: signature and wire format, to events."""

@@ -30,6 +30,7 @@ from exporter.model.events import (
 )
 from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, Number, data_units, to_base_units
 from exporter.vendors.fields import TOO_LONG, Fields, in_document_order
+from exporter.vendors.vendor import Vendor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -312,3 +313,6 @@ def _row(row: Any, index: int, fields: Fields, size: int) -> tuple[str, int]:
     if amount < 0:
         values.fail("data_used", "must not be negative")
     return location, _base_units(values, "data_used", amount, size) or 0
+
+
+ROAMIFY = Vendor(VENDOR, SIGNATURE_HEADER, EVENT_TYPES, verify, parse, sign)

@@ -1,9 +1,10 @@
-"""One module a vendor: its signature, and its wire format translated to events."""
+"""What every vendor module offers to the rest of the program."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -11,15 +12,31 @@ if TYPE_CHECKING:
     from exporter.model.events import Event
 
 
+class Parse(Protocol):
+    """Translates the body of a delivery to an event."""
+
+    def __call__(self, body: bytes, now: float, unit_base: int = 1024) -> Event:
+        """Return the event; ``now`` is the time of receipt in unix seconds.
+
+        ``unit_base`` says whether the vendor's MB is 1024 or 1000 kB. Raises ``EventError``.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """What the rest of the exporter knows of a vendor. All of it is pure."""
+    """One vendor. All of its functions are pure."""
 
     name: str
+    """Label ``vendor`` of all series, and last part of the webhook's path."""
     signature_header: str
     event_types: tuple[str, ...]
     """Every ``event_type`` label there is, sorted."""
     verify: Callable[[bytes, str | None, Sequence[bytes]], int | None]
-    """Takes body, signature and secrets; returns the place of the secret that signed."""
-    parse: Callable[[bytes, float], Event]
-    """Takes body and time (unix seconds); raises ``EventError``."""
+    """Takes body, signature and secrets; returns the index of the secret that signed."""
+    parse: Parse
+    sign: Callable[[bytes, bytes], str]
+    """Takes body and secret; returns the signature. Only the simulator and tests sign."""
+
+    def with_unit_base(self, unit_base: int) -> Vendor:
+        """Return this vendor with its kB counted as 1024 or as 1000 bytes."""
+        return replace(self, parse=partial(self.parse, unit_base=unit_base))

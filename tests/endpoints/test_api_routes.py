@@ -23,7 +23,6 @@ from exporter.ingest.recent_deliveries import Deliveries
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.query.lists import FleetQueries
 from exporter.vendors import roamify
-from exporter.vendors.vendor import Vendor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,13 +121,7 @@ async def test_a_delivery_that_could_not_be_stored_is_told_with_its_esim() -> No
     storage = MemoryStorage()
     async with at_work(storage) as room:
         deliveries = Deliveries(lambda: room.now)
-        vendor = Vendor(
-            roamify.VENDOR,
-            roamify.SIGNATURE_HEADER,
-            roamify.EVENT_TYPES,
-            roamify.verify,
-            roamify.parse,
-        )
+        vendor = roamify.ROAMIFY
         webhook = Webhook(
             vendor,
             Access((), 65536, 5),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +24,6 @@ from exporter.ingest.rejected import Rejections
 from exporter.ingest.state import State
 from exporter.selfmetrics import SelfMetrics
 from exporter.vendors import roamify
-from exporter.vendors.vendor import Vendor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -98,13 +96,7 @@ async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage,
         return State(fleet, Exposition(fleet, InfoLabels(), 60), Rejections(9))
 
     intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, tick=60)
-    vendor = Vendor(
-        roamify.VENDOR,
-        roamify.SIGNATURE_HEADER,
-        roamify.EVENT_TYPES,
-        roamify.verify,
-        partial(roamify.parse, unit_base=1024),
-    )
+    vendor = roamify.ROAMIFY
     access, deliveries = Access((SECRET,), 2000, 0.05), Deliveries(lambda: NOW)
     endpoint = Webhook(vendor, access, intake, metrics, lambda: NOW, deliveries=deliveries)
     app = application("test", [endpoint.blueprint()], metrics, json_errors=True)

@@ -1,0 +1,24 @@
+"""Every vendor that the exporter knows. A new vendor module adds its entry here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.vendors.roamify import ROAMIFY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.vendors.vendor import Vendor
+
+VENDORS: tuple[Vendor, ...] = (ROAMIFY,)
+
+NAMES: tuple[str, ...] = tuple(vendor.name for vendor in VENDORS)
+
+SIMULATED: Vendor = ROAMIFY
+"""The vendor whose deliveries ``simulate`` and ``demo`` send."""
+
+
+def with_unit_bases(unit_bases: Mapping[str, int]) -> tuple[Vendor, ...]:
+    """Return all vendors, each with the bytes of its kB (1024 or 1000) given by its name."""
+    return tuple(vendor.with_unit_base(unit_bases[vendor.name]) for vendor in VENDORS)
