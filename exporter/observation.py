@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from exporter.http.listeners import Listener
+    from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.intake import Intake
-    from exporter.ingest.state import State
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage.contract import Sizes, Storage
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class _Gauge(NamedTuple):
     name: str
     help: str
-    value: Callable[[State], float]
+    value: Callable[[CommittedState], float]
 
 
 _STATE = (
@@ -38,7 +38,7 @@ _STATE = (
         "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
         lambda s: s.fleet.held,
     ),
-    _Gauge("rejected_events", "Rejected deliveries that are kept.", lambda s: len(s.rejections)),
+    _Gauge("rejected_events", "Rejected deliveries that are kept.", lambda s: len(s.rejected)),
     _Gauge(
         "storage_damaged_rows",
         "Damage found in the storage when it was last loaded; see the log.",
@@ -135,7 +135,7 @@ def descriptions() -> tuple[Description, ...]:
     )
 
 
-def _of_state(state: State) -> Iterable[Metric]:
+def _of_state(state: CommittedState) -> Iterable[Metric]:
     for name, help_, value in _STATE:
         yield GaugeMetricFamily(PREFIX + name, help_, value=value(state))
     received = GaugeMetricFamily(PREFIX + _RECEIVED[0], _RECEIVED[1], labels=["vendor"])

@@ -14,8 +14,8 @@ from exporter.logs import fields, raised_at
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.intake import Intake
-    from exporter.ingest.state import State
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
 
 async def keep_rendered(intake: Intake) -> None:
     """Render what changes, so that a scrape finds little to do, and tidy up the memory."""
-    settled: ref[State] | None = None
+    settled: ref[CommittedState] | None = None
     while True:
         if state := intake.state:
             if state.exposition.pending:
@@ -52,7 +52,7 @@ async def keep_rendered(intake: Intake) -> None:
         await asyncio.sleep(_PAUSE)
 
 
-async def _do(steps: Iterator[None], state: State, intake: Intake) -> None:
+async def _do(steps: Iterator[None], state: CommittedState, intake: Intake) -> None:
     """Work for a state for as long as it is there, resting after each step in proportion."""
     began = perf_counter()
     for _ in steps:

@@ -31,11 +31,11 @@ from exporter.http.application import application
 from exporter.http.csrf import origin_of
 from exporter.http.listeners import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.http.protection import Guard, guards
-from exporter.ingest.commands import Administration
+from exporter.ingest.commands import AdminCommands
+from exporter.ingest.committed_state import CommittedState
 from exporter.ingest.intake import Intake
-from exporter.ingest.recent_deliveries import Deliveries
-from exporter.ingest.rejected import Rejections
-from exporter.ingest.state import State
+from exporter.ingest.recent_deliveries import RecentDeliveries
+from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.logs import fields
 from exporter.model.expiry import Retention
 from exporter.observation import observe, observe_listeners
@@ -104,13 +104,13 @@ class Exporter:
         )
         self._internal_guard, self._public_guard = guards(settings)
         access = self._access(settings)
-        self._deliveries = Deliveries(clock)
+        self._deliveries = RecentDeliveries(clock)
         self._webhook = Webhook(
             self._vendor, access, self._intake, self._metrics, clock, deliveries=self._deliveries
         )
         self._health = Health(self._intake)
         queries = FleetQueries(self._identity)
-        administration = Administration(
+        administration = AdminCommands(
             self._intake,
             {self._vendor.name: self._vendor.parse},
             backup_folder(settings),
@@ -239,7 +239,7 @@ class Exporter:
         if not intake.cancelled():
             intake.result()
 
-    async def _load(self) -> State:
+    async def _load(self) -> CommittedState:
         """Read the state from storage."""
         policy = self._policy()
         restoration = FleetLoader(policy, (self._vendor.name,), self._shard)
@@ -257,7 +257,7 @@ class Exporter:
             fleet = restoration.finish()
         if self._policy() != policy:  # reloaded meanwhile
             fleet.apply(self._policy())
-        rejections = Rejections(self._settings.limits.max_rejected)
+        rejections = RejectedDeliveries(self._settings.limits.max_rejected)
         rejections.restore(rejected)
         exposition = Exposition(fleet, self._identity, self._current.fleet.stale_after)
         loaded = fields(
@@ -266,7 +266,7 @@ class Exporter:
             rejected=len(rejections),
         )
         log.info("state loaded", extra=loaded)
-        return State(fleet, exposition, rejections, damage)
+        return CommittedState(fleet, exposition, rejections, damage)
 
     def _files(self) -> list[Path]:
         """Return the files whose change is a reason to reload."""

@@ -133,7 +133,7 @@ class Telemetry:
         if state is None:
             return own_text(text, format_)
         for _ in state.exposition.refresh(groups):
-            await self._intake.make_way()
+            await self._intake.yield_to_deliveries()
         return state.exposition.scrape(groups, format_, self._clock(), text)
 
     async def _stream(self, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

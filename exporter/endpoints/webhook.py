@@ -29,7 +29,7 @@ from exporter.errors import (
     StorageUnavailable,
 )
 from exporter.http.whole_requests import WHOLE_BODY
-from exporter.ingest.batch import Delivery
+from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
 from exporter.model.events import OtherEvent, event_type_of
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from exporter.ingest.intake import Intake
-    from exporter.ingest.recent_deliveries import Deliveries
+    from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.model.events import Event
     from exporter.selfmetrics import SelfMetrics
     from exporter.vendors.vendor import Vendor
@@ -147,7 +147,7 @@ class Webhook:
         metrics: SelfMetrics,
         clock: Callable[[], float],
         *,
-        deliveries: Deliveries,
+        deliveries: RecentDeliveries,
     ) -> None:
         self.access = access
         self.vendor = vendor
@@ -239,7 +239,7 @@ class Webhook:
         return body
 
     async def _take(self, body: bytes, now: float, content: Event | EventError) -> str:
-        result = await self._intake.submit(Delivery(self.vendor.name, body, now, content))
+        result = await self._intake.submit(VerifiedDelivery(self.vendor.name, body, now, content))
         assert not isinstance(content, EventError)  # those are raised by submit
         event_type = event_type_of(content)
         self._events(self.vendor.name, event_type, result.value).inc()

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent, Missing
 from exporter.fleet.drafts import NotFetched
-from exporter.ingest.rejected import Rejection
+from exporter.ingest.rejected_deliveries import RejectedDelivery
 from exporter.logs import fields, raised_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from exporter.fleet.drafts import Draft
-    from exporter.ingest.rejected import RejectionsDraft
+    from exporter.ingest.rejected_deliveries import RejectedDeliveriesDraft
     from exporter.model.events import Event
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class VerifiedDelivery:
     """A verified delivery: the event that was read from it, or why none could be."""
 
     vendor: str
@@ -45,7 +45,7 @@ T_co = TypeVar("T_co", covariant=True)
 class Command(Protocol[T_co]):
     """A change that a person asks for, in its place among the deliveries of a batch."""
 
-    def apply(self, draft: Draft, rejections: RejectionsDraft) -> T_co:
+    def apply(self, draft: Draft, rejections: RejectedDeliveriesDraft) -> T_co:
         """Make the change and return what is said of it once it is on disk.
 
         Raises ``EventError`` or ``Missing``, having changed nothing.
@@ -53,30 +53,30 @@ class Command(Protocol[T_co]):
         ...
 
 
-Work = Delivery | Command[Any]
+Work = VerifiedDelivery | Command[Any]
 
 
 def events_of(batch: Iterable[Work]) -> Iterator[Event]:
     """Yield the events of deliveries from which one could be read."""
     for work in batch:
-        if isinstance(work, Delivery) and not isinstance(work.content, EventError):
+        if isinstance(work, VerifiedDelivery) and not isinstance(work.content, EventError):
             yield work.content
 
 
-def merge(work: Work, draft: Draft, rejections: RejectionsDraft) -> object:
+def merge(work: Work, draft: Draft, rejections: RejectedDeliveriesDraft) -> object:
     """Return what became of it, or the exception that says why nothing did.
 
     A delivery that cannot be taken is kept among the rejections. Raises ``NotFetched``.
     """
     try:
-        if not isinstance(work, Delivery):
+        if not isinstance(work, VerifiedDelivery):
             return work.apply(draft, rejections)
         draft.hear(work.vendor)
         return draft.merge(work.event)
     except NotFetched:
         raise
     except EventError as error:
-        if isinstance(work, Delivery):
+        if isinstance(work, VerifiedDelivery):
             rejections.add(_rejection(work, error))
         return error
     except Missing as error:
@@ -86,13 +86,13 @@ def merge(work: Work, draft: Draft, rejections: RejectionsDraft) -> object:
         said = fields(error=type(error).__name__, at=raised_at(error))
         log.error("event could not be merged", extra=said)  # noqa: TRY400
         invalid = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
-        if isinstance(work, Delivery):
+        if isinstance(work, VerifiedDelivery):
             rejections.add(_rejection(work, invalid))
         return invalid
 
 
-def _rejection(delivery: Delivery, error: EventError) -> Rejection:
-    return Rejection(
+def _rejection(delivery: VerifiedDelivery, error: EventError) -> RejectedDelivery:
+    return RejectedDelivery(
         vendor=delivery.vendor,
         reason="malformed" if isinstance(error, MalformedEvent) else "invalid",
         errors=error.errors if isinstance(error, InvalidEvent) else (FieldError((), str(error)),),

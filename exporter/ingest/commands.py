@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.drafts import Draft
     from exporter.ingest.intake import Intake
-    from exporter.ingest.rejected import Rejection, RejectionsDraft
+    from exporter.ingest.rejected_deliveries import RejectedDeliveriesDraft, RejectedDelivery
     from exporter.model.events import Event
     from exporter.model.merge import Result
     from exporter.model.records import Esim, EsimKey
@@ -40,7 +40,7 @@ class Backup:
     """Bytes."""
 
 
-class Administration:
+class AdminCommands:
     """Changes state and storage. All methods raise ``StorageUnavailable`` and ``Overloaded``."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Administration:
         log.warning("rejected delivery replayed", extra=fields(id=digest, result=result))
         return result
 
-    async def drop(self, digest: str) -> Rejection:
+    async def drop(self, digest: str) -> RejectedDelivery:
         """Keep a rejected delivery no longer; return it. Raises ``Missing``."""
         rejection = await self._intake.submit(_Drop(digest))
         log.warning("rejected delivery dropped", extra=fields(id=digest))
@@ -95,7 +95,7 @@ class Administration:
 class _DeleteEsim:
     key: EsimKey
 
-    def apply(self, draft: Draft, _: RejectionsDraft) -> Esim:
+    def apply(self, draft: Draft, _: RejectedDeliveriesDraft) -> Esim:
         esim = draft.remove(self.key)
         if esim is None:
             raise Missing(NO_ESIM)
@@ -107,7 +107,7 @@ class _Replay:
     digest: str
     parsers: Mapping[str, Callable[[bytes, float], Event]]
 
-    def apply(self, draft: Draft, rejections: RejectionsDraft) -> Result:
+    def apply(self, draft: Draft, rejections: RejectedDeliveriesDraft) -> Result:
         rejection = rejections.get(self.digest)
         if rejection is None:
             raise Missing(NO_REJECTION)
@@ -122,7 +122,7 @@ class _Replay:
 class _Drop:
     digest: str
 
-    def apply(self, _: Draft, rejections: RejectionsDraft) -> Rejection:
+    def apply(self, _: Draft, rejections: RejectedDeliveriesDraft) -> RejectedDelivery:
         rejection = rejections.remove(self.digest)
         if rejection is None:
             raise Missing(NO_REJECTION)

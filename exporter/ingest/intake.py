@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.fleet.drafts import Draft, Fetched
-    from exporter.ingest.batch import Command, Delivery
-    from exporter.ingest.rejected import RejectionsDraft
-    from exporter.ingest.state import State
+    from exporter.ingest.batch import Command, VerifiedDelivery
+    from exporter.ingest.committed_state import CommittedState
+    from exporter.ingest.rejected_deliveries import RejectedDeliveriesDraft
     from exporter.model.merge import Result
     from exporter.model.records import Record
     from exporter.selfmetrics import SelfMetrics
@@ -72,7 +72,7 @@ class Intake:
     def __init__(
         self,
         storage: Storage,
-        load: Callable[[], Awaitable[State]],
+        load: Callable[[], Awaitable[CommittedState]],
         metrics: SelfMetrics,
         clock: Callable[[], float],
         *,
@@ -84,7 +84,7 @@ class Intake:
 
         ``shared`` is the storage where other processes use it too.
         """
-        self.state: State | None = None
+        self.state: CommittedState | None = None
         """``None`` until loaded."""
         self._storage = storage
         self._load = load
@@ -116,12 +116,12 @@ class Intake:
         return self._committing or bool(self._pending)
 
     @overload
-    async def submit(self, work: Delivery) -> Result: ...
+    async def submit(self, work: VerifiedDelivery) -> Result: ...
 
     @overload
     async def submit(self, work: Command[T]) -> T: ...
 
-    async def submit(self, work: Delivery | Command[T]) -> Result | T:
+    async def submit(self, work: VerifiedDelivery | Command[T]) -> Result | T:
         """Return what became of a delivery or a command once that is on disk.
 
         Raises ``InvalidEvent`` or ``MalformedEvent``, after a delivery was kept among the
@@ -158,7 +158,7 @@ class Intake:
         self._wake.set()
         await future
 
-    async def make_way(self) -> None:
+    async def yield_to_deliveries(self) -> None:
         """Let deliveries go first, for those who work long; and a commit that is under way.
 
         It is in a thread of its own, which is given the interpreter when nobody here wants it.
@@ -272,16 +272,16 @@ class Intake:
             if not await self._commit(changes):
                 continue
             state.fleet.publish(draft)
-            state.rejections.publish(rejections)
+            state.rejected.publish(rejections)
             if self.replica and rejections.added:
-                state.rejections.sort()
+                state.rejected.sort()
             self._metrics.rejected_dropped.inc(rejections.dropped)
             return answers
         raise StorageUnavailable("others change the same rows all the time")
 
     async def _merged(
-        self, state: State, batch: list[Work], wanted: set[tuple[Table, Key]]
-    ) -> tuple[Draft, RejectionsDraft, list[object]]:
+        self, state: CommittedState, batch: list[Work], wanted: set[tuple[Table, Key]]
+    ) -> tuple[Draft, RejectedDeliveriesDraft, list[object]]:
         """Merge a batch, with rows of other shards as they are now.
 
         What a command turns out to need is added to ``wanted``, to be fetched at once the next
@@ -293,7 +293,7 @@ class Intake:
             if more := wanted - fetched.keys():
                 fetched |= await self._fetch(more)
             draft = state.fleet.draft(self._clock(), fetched)
-            rejections = state.rejections.draft()
+            rejections = state.rejected.draft()
             try:
                 return draft, rejections, [merge(work, draft, rejections) for work in batch]
             except NotFetched as missing:
@@ -378,7 +378,7 @@ class Intake:
         assert self.replica
         assert state, "nothing is followed before there is a state"
         try:
-            followed = await self.replica.follow(state.fleet, state.rejections)
+            followed = await self.replica.follow(state.fleet, state.rejected)
         except StorageDamaged:
             self._outdated = True  # what could not be read is not told again
             raise

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from exporter.model.events import Event
 
-VERIFIED = 1000
+MAX_VERIFIED = 1000
 """Verified deliveries that are remembered."""
 
-UNVERIFIED = 200
+MAX_UNVERIFIED = 200
 """Others that are remembered."""
 
 _UNVERIFIED_REASONS = frozenset({"signature", "too_large", "timeout"})
@@ -50,13 +50,13 @@ class AnsweredDelivery(NamedTuple):
     """Seconds until its answer."""
 
 
-class Deliveries:
+class RecentDeliveries:
     """Remembers the last deliveries."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._verified: deque[AnsweredDelivery] = deque(maxlen=VERIFIED)
-        self._unverified: deque[AnsweredDelivery] = deque(maxlen=UNVERIFIED)
+        self._verified: deque[AnsweredDelivery] = deque(maxlen=MAX_VERIFIED)
+        self._unverified: deque[AnsweredDelivery] = deque(maxlen=MAX_UNVERIFIED)
 
     def note(
         self,

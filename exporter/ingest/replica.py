@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.drafts import Fetched
     from exporter.fleet.fleet import Fleet
-    from exporter.ingest.rejected import Rejections
+    from exporter.ingest.rejected_deliveries import RejectedDeliveries
     from exporter.model.events import Event
     from exporter.model.records import Record
     from exporter.storage.contract import Key, Row, SharedStorage
@@ -62,7 +62,7 @@ class Replica:
         self._hinted = True
         self._wake()
 
-    async def follow(self, fleet: Fleet, rejections: Rejections) -> bool:
+    async def follow(self, fleet: Fleet, rejections: RejectedDeliveries) -> bool:
         """Take over what others committed; return ``False`` where all must be loaded afresh.
 
         Raises ``StorageUnavailable``, and ``StorageDamaged`` for rows of a newer version.

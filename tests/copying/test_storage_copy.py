@@ -28,7 +28,7 @@ from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.fleet.loading import FleetLoader
-from exporter.ingest.rejected import Rejection, Rejections
+from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery
 from exporter.model.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.expiry import Retention
 from exporter.model.shards import Shard
@@ -77,8 +77,10 @@ async def fill(storage: Storage, shard: Shard | None = None) -> None:
     for esim_id in EXPIRED:
         draft.merge(StatusEvent(VENDOR, NOW, esim_id, Status.DELETED))
     draft.merge(PartnerEvent(VENDOR, "low_balance", NOW, "EUR", 12.5, 20.0))
-    rejections = Rejections(10).draft()
-    rejections.add(Rejection(VENDOR, "invalid", (FieldError(("a",), "bad"),), b"{}", NOW, NOW))
+    rejections = RejectedDeliveries(10).draft()
+    rejections.add(
+        RejectedDelivery(VENDOR, "invalid", (FieldError(("a",), "bad"),), b"{}", NOW, NOW)
+    )
     await commit(draft, *rejections.changes())
     await commit(fleet.expire(NOW + 100))
 

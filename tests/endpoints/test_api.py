@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from exporter.endpoints.api.answers import ERROR_TYPES
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT, markdown_table
-from exporter.ingest.rejected import Rejection, Rejections, digest_of
+from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.storage.contract import Changes
 from exporter.storage.sqlite.storage import SqliteStorage
 
@@ -70,8 +70,8 @@ def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 async def keep(path: Path, body: bytes) -> None:
     storage = await SqliteStorage.open(path)
-    draft = Rejections(9).draft()
-    draft.add(Rejection("roamify", "invalid", (), body, UPGRADE, UPGRADE))
+    draft = RejectedDeliveries(9).draft()
+    draft.add(RejectedDelivery("roamify", "invalid", (), body, UPGRADE, UPGRADE))
     await storage.commit(Changes(draft.changes()))
     await storage.close()
 

@@ -18,8 +18,8 @@ from exporter.endpoints.api.routes import Api
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.info_labels import InfoLabels
 from exporter.http.application import application
-from exporter.ingest.commands import Administration
-from exporter.ingest.recent_deliveries import Deliveries
+from exporter.ingest.commands import AdminCommands
+from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.query.lists import FleetQueries
 from exporter.vendors import roamify
@@ -41,11 +41,11 @@ def client_of(room: Room) -> TestClientProtocol:
         intake=room.intake,
         storage=room.storage,
         queries=FleetQueries(InfoLabels()),
-        deliveries=Deliveries(clock),
+        deliveries=RecentDeliveries(clock),
         clock=clock,
         started=room.now,
     )
-    api = Api(parts, Administration(room.intake, {}, Path("nowhere"), clock))
+    api = Api(parts, AdminCommands(room.intake, {}, Path("nowhere"), clock))
     app = application("test", [api.blueprint("")], room.metrics, json_errors=False, api=ROOT)
     return app.test_client()
 
@@ -120,7 +120,7 @@ async def test_a_delivery_that_could_not_be_stored_is_told_with_its_esim() -> No
 
     storage = MemoryStorage()
     async with at_work(storage) as room:
-        deliveries = Deliveries(lambda: room.now)
+        deliveries = RecentDeliveries(lambda: room.now)
         vendor = roamify.ROAMIFY
         webhook = Webhook(
             vendor,

@@ -14,7 +14,7 @@ from running import LOOPBACK, USAGE
 from exporter.app.exporter import Exporter
 from exporter.endpoints.status import forms
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
-from exporter.ingest.batch import Delivery
+from exporter.ingest.batch import VerifiedDelivery
 from exporter.settings import loading
 from exporter.storage.sqlite.storage import SqliteStorage
 
@@ -120,7 +120,9 @@ async def test_an_iccid_is_shown_where_the_metrics_have_it(tmp_path: Path) -> No
         async with site(tmp_path, f"--metrics.esim-labels={labels}") as made:
             task = await made.load()
             event = made.exporter._vendor.parse(USAGE, time.time())
-            await made.exporter._intake.submit(Delivery("roamify", USAGE, time.time(), event))
+            await made.exporter._intake.submit(
+                VerifiedDelivery("roamify", USAGE, time.time(), event)
+            )
             iccid = json.loads(USAGE)["data"]["iccid"]
             page = await made.get("/esims/roamify/c2a9cdae-430e-4251-bf65-a84df4562ed9")
             assert (iccid in page) is shown
@@ -134,7 +136,7 @@ async def test_a_storage_that_fails_is_the_first_thing_to_see(tmp_path: Path) ->
         made.storage.full = True
         code, _ = await made.send("/esims/roamify/e", do="delete")
         assert code == 404  # nothing to write
-        delivery = Delivery("roamify", b"{}", time.time(), refused())
+        delivery = VerifiedDelivery("roamify", b"{}", time.time(), refused())
         with pytest.raises(StorageUnavailable):
             await made.exporter._intake.submit(delivery)
         text = await made.get("/")
@@ -151,10 +153,10 @@ def refused() -> InvalidEvent:
 async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
     async with site(tmp_path) as made:
         task = await made.load()
-        delivery = Delivery("roamify", USAGE, time.time(), refused())
+        delivery = VerifiedDelivery("roamify", USAGE, time.time(), refused())
         with pytest.raises(InvalidEvent):
             await made.exporter._intake.submit(delivery)
-        (kept,) = made.exporter._intake.state.rejections  # type: ignore[union-attr]  # it is loaded
+        (kept,) = made.exporter._intake.state.rejected  # type: ignore[union-attr]  # it is loaded
         assert "and 2 more" in await made.get("/rejected")
         assert "c2a9cdae-430e-4251-bf65-a84df4562ed9" in await made.get(f"/rejected/{kept.digest}")
         code, _ = await made.send(f"/rejected/{kept.digest}", do="replay")

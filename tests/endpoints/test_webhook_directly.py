@@ -18,10 +18,10 @@ from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.application import application
 from exporter.http.whole_requests import WHOLE_BODY
+from exporter.ingest.committed_state import CommittedState
 from exporter.ingest.intake import Intake
-from exporter.ingest.recent_deliveries import Deliveries
-from exporter.ingest.rejected import Rejections
-from exporter.ingest.state import State
+from exporter.ingest.recent_deliveries import RecentDeliveries
+from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.selfmetrics import SelfMetrics
 from exporter.vendors import roamify
 
@@ -91,13 +91,13 @@ async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage,
     storage = MemoryStorage()
     metrics = SelfMetrics({roamify.VENDOR: roamify.EVENT_TYPES})
 
-    async def load() -> State:
+    async def load() -> CommittedState:
         fleet = FleetLoader(Policy(), (roamify.VENDOR,)).finish()
-        return State(fleet, Exposition(fleet, InfoLabels(), 60), Rejections(9))
+        return CommittedState(fleet, Exposition(fleet, InfoLabels(), 60), RejectedDeliveries(9))
 
     intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, tick=60)
     vendor = roamify.ROAMIFY
-    access, deliveries = Access((SECRET,), 2000, 0.05), Deliveries(lambda: NOW)
+    access, deliveries = Access((SECRET,), 2000, 0.05), RecentDeliveries(lambda: NOW)
     endpoint = Webhook(vendor, access, intake, metrics, lambda: NOW, deliveries=deliveries)
     app = application("test", [endpoint.blueprint()], metrics, json_errors=True)
     if short_way:

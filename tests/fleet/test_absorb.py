@@ -15,7 +15,7 @@ from exporter.exposition.exposition import Group
 from exporter.fleet import admission
 from exporter.fleet.drafts import NotFetched
 from exporter.fleet.fleet import Fleet, Policy
-from exporter.ingest.rejected import Rejection, Rejections
+from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery
 from exporter.ingest.replica import Replica, needed
 from exporter.model.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
@@ -34,7 +34,7 @@ class Member(RunningFleet):
     def __init__(self, storage: SharedMemory, policy: Policy | None = None) -> None:
         super().__init__(policy, storage=storage, shard=storage.shard)
         self.shared = storage
-        self.rejections = Rejections(2)
+        self.rejections = RejectedDeliveries(2)
         self._replica = Replica(storage, lambda: None)
 
     async def follow(self) -> None:
@@ -364,11 +364,11 @@ async def test_shards_are_told_apart_in_the_fleets_series_only() -> None:
         assert "shard" not in member.text(Group.ESIMS)
 
 
-# Rejections
+# Rejected deliveries
 
 
-def rejection(body: bytes, received: int) -> Rejection:
-    return Rejection("roamify", "invalid", (), body, received, received)
+def rejection(body: bytes, received: int) -> RejectedDelivery:
+    return RejectedDelivery("roamify", "invalid", (), body, received, received)
 
 
 def reject(member: Member, body: bytes, received: int) -> None:
@@ -413,7 +413,7 @@ async def test_a_rejection_that_others_count_again_or_drop_changes_or_leaves() -
 
 def test_a_rejection_of_a_newer_version_is_not_taken_over() -> None:
     with pytest.raises(StorageDamaged):
-        Rejections(2).absorb([Row(Table.REJECTED, ("d",), 1, b"[2]")])
+        RejectedDeliveries(2).absorb([Row(Table.REJECTED, ("d",), 1, b"[2]")])
 
 
 def test_a_clock_behind_that_of_another_replica_changes_nothing() -> None:

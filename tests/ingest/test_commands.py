@@ -17,8 +17,8 @@ from working_intake import Room, at_work, load, text_of
 from exporter.errors import FieldError, InvalidEvent, MalformedEvent, Missing, StorageUnavailable
 from exporter.fleet import drafts
 from exporter.fleet.fleet import Policy
-from exporter.ingest.commands import Administration
-from exporter.ingest.rejected import Rejection, Rejections, digest_of
+from exporter.ingest.commands import AdminCommands
+from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.model.events import Event, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.expiry import Retention
 from exporter.model.merge import Result
@@ -51,8 +51,8 @@ def parse(body: bytes, _: float) -> Event:
     return usage(document.get("time", 0), document["used"], locations=document.get("locations"))
 
 
-def administration(room: Room, folder: Path = Path("nowhere")) -> Administration:
-    return Administration(room.intake, {"roamify": parse}, folder, lambda: room.now)
+def administration(room: Room, folder: Path = Path("nowhere")) -> AdminCommands:
+    return AdminCommands(room.intake, {"roamify": parse}, folder, lambda: room.now)
 
 
 async def reject(room: Room, body: bytes = BODY) -> str:
@@ -65,7 +65,7 @@ async def reject(room: Room, body: bytes = BODY) -> str:
 async def durable(room: Room) -> bool:
     """Return whether what is shown is what would be loaded."""
     stored = await load(room.storage)
-    same_rejected = list(stored.rejections) == list(room.state.rejections)
+    same_rejected = list(stored.rejected) == list(room.state.rejected)
     return same_rejected and text_of(stored, room.now) == room.text()
 
 
@@ -162,7 +162,7 @@ async def test_a_deletion_that_cannot_be_committed_has_not_been(storage: MemoryS
             with pytest.raises(StorageUnavailable):
                 await asked
         assert room.text() == before
-        assert len(room.state.rejections) == 1
+        assert len(room.state.rejected) == 1
 
 
 # Rejected deliveries
@@ -178,7 +178,7 @@ async def test_a_replayed_delivery_counts_from_when_it_first_came(storage: Memor
 
         assert await administration(room).replay(DIGEST) is Result.ACCEPTED
         assert storage.calls.count("commit") == commits + 1
-        assert len(room.state.rejections) == 0
+        assert len(room.state.rejected) == 0
         esim = room.state.fleet.esim(KEY)
         assert esim
         assert esim.received == esim.allowances[0].received == ARRIVAL
@@ -228,11 +228,11 @@ async def test_what_still_cannot_be_taken_stays(
     monkeypatch.setattr(drafts, "MAX_LOCATIONS", 1)
     async with at_work(storage) as room:
         digest = await reject(room, body)
-        before = list(room.state.rejections)
+        before = list(room.state.rejected)
 
         with pytest.raises(error):
             await administration(room).replay(digest)
-        assert list(room.state.rejections) == before
+        assert list(room.state.rejected) == before
         assert len(room.state.fleet.esims) == 0
         assert await durable(room)
 
@@ -242,11 +242,11 @@ async def test_what_nobody_can_read_any_more_stays(
 ) -> None:
     async with at_work(storage) as room:
         await reject(room)
-        nobody = Administration(room.intake, {}, Path("nowhere"), lambda: room.now)
+        nobody = AdminCommands(room.intake, {}, Path("nowhere"), lambda: room.now)
 
         with pytest.raises(InvalidEvent, match="cannot process"):
             await nobody.replay(DIGEST)
-        assert len(room.state.rejections) == 1
+        assert len(room.state.rejected) == 1
     assert "event could not be merged" in caplog.messages
 
 
@@ -255,7 +255,7 @@ async def test_a_dropped_delivery_is_gone(storage: MemoryStorage) -> None:
         await reject(room)
 
         assert (await administration(room).drop(DIGEST)).body == BODY
-        assert len(room.state.rejections) == 0
+        assert len(room.state.rejected) == 0
         assert await durable(room)
         assert room.metric("rejected_dropped_total") == 0
         for asked in (administration(room).drop(DIGEST), administration(room).replay(DIGEST)):
@@ -274,17 +274,17 @@ async def test_a_body_that_comes_again_after_it_was_dropped_is_kept_anew(
         await reject(room)
         await drop
 
-        (kept,) = room.state.rejections
+        (kept,) = room.state.rejected
         assert (kept.first_received, kept.deliveries) == (ARRIVAL + 5, 1)
         assert await durable(room)
 
 
-def rejection(body: bytes) -> Rejection:
-    return Rejection("roamify", "invalid", (), body, 0, 0)
+def rejection(body: bytes) -> RejectedDelivery:
+    return RejectedDelivery("roamify", "invalid", (), body, 0, 0)
 
 
 def test_what_is_dropped_in_its_own_batch_is_never_stored() -> None:
-    storage, rejections = MemoryStorage(), Rejections(9)
+    storage, rejections = MemoryStorage(), RejectedDeliveries(9)
     draft = rejections.draft()
     draft.add(rejection(b"x"))
     draft.add(rejection(b"y"))
@@ -299,7 +299,7 @@ def test_what_is_dropped_in_its_own_batch_is_never_stored() -> None:
 
 
 def test_what_is_dropped_makes_room() -> None:
-    rejections = Rejections(2)
+    rejections = RejectedDeliveries(2)
     draft = rejections.draft()
     draft.add(rejection(b"x"))
     draft.add(rejection(b"y"))
@@ -340,7 +340,7 @@ async def test_a_backup_opens_and_gives_the_same_text(tmp_path: Path) -> None:
     async with at_work(copy) as restored:
         restored.now = room.now
         assert restored.text() == before
-        assert [kept.body for kept in restored.state.rejections] == [BODY]
+        assert [kept.body for kept in restored.state.rejected] == [BODY]
     await copy.close()
 
 

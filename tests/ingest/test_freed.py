@@ -11,8 +11,8 @@ from generated_events import START
 from running_fleet import RunningFleet
 
 from exporter.exposition.exposition import Format, Group
-from exporter.ingest.rejected import Rejections
-from exporter.ingest.state import State
+from exporter.ingest.committed_state import CommittedState
+from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.model.shards import Shard
 
@@ -34,7 +34,7 @@ def test_nothing_of_a_state_refers_to_itself(shard: Shard | None) -> None:
     for number in range(3):
         snapshot = Snapshot(data_allowed=100, data_remaining=90 - number)
         running.take(UsageEvent("roamify", START + number, "e", f"p{number}", snapshot))
-    state = State(running.fleet, running.exposition, Rejections(1))
+    state = CommittedState(running.fleet, running.exposition, RejectedDeliveries(1))
     for _ in state.exposition.refresh():
         pass
     state.exposition.scrape(tuple(Group), Format.TEXT, running.now)

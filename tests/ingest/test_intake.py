@@ -116,7 +116,7 @@ async def test_an_event_that_cannot_be_processed_is_kept_and_stops_no_other(
         beyond = usage(time=2**32)  # no parser lets it through: samples cannot hold its time
         answers = await room.outcomes(room.submit(beyond, b"beyond"), room.submit(usage()))
         assert answers == [InvalidEvent, Result.ACCEPTED]
-        assert [each.body for each in room.state.rejections] == [b"beyond"]
+        assert [each.body for each in room.state.rejected] == [b"beyond"]
     assert "event could not be merged" in caplog.text
 
 
@@ -144,13 +144,13 @@ async def test_a_rejected_delivery_does_not_hurt_the_others(storage: MemoryStora
         assert await room.outcomes(*tasks) == [
             *(Result.ACCEPTED, InvalidEvent, MalformedEvent, Result.ACCEPTED)
         ]
-        kept = [(r.reason, r.errors, r.body, r.first_received) for r in room.state.rejections]
+        kept = [(r.reason, r.errors, r.body, r.first_received) for r in room.state.rejected]
         assert kept == [
             ("invalid", (FieldError(("a",), "is wrong"),), b"{}", ARRIVAL),
             ("malformed", (FieldError((), "not JSON"),), b"{", ARRIVAL),
         ]
         again = await load(storage)
-        assert {r.body for r in again.rejections} == {b"{", b"{}"}
+        assert {r.body for r in again.rejected} == {b"{", b"{}"}
 
 
 async def test_an_event_that_cannot_be_merged_is_kept_too(
@@ -161,7 +161,7 @@ async def test_an_event_that_cannot_be_merged_is_kept_too(
         too_much = usage("a", locations=(("A", 1), ("B", 1)))
         tasks = [room.submit(too_much, b"body"), room.submit(usage("b"))]
         assert await room.outcomes(*tasks) == [InvalidEvent, Result.ACCEPTED]
-        assert [r.body for r in room.state.rejections] == [b"body"]
+        assert [r.body for r in room.state.rejected] == [b"body"]
         assert 'esim_id="a"' not in room.text()
 
 
@@ -169,7 +169,7 @@ async def test_rejections_that_make_room_are_counted(storage: MemoryStorage) -> 
     async with at_work(storage) as room:
         tasks = [room.submit(invalid(), b"%d" % number) for number in range(5)]
         assert await room.outcomes(*tasks) == [InvalidEvent] * 5
-        assert len(room.state.rejections) == 3
+        assert len(room.state.rejected) == 3
         assert room.metric("rejected_dropped_total") == 2
 
 
@@ -187,7 +187,7 @@ async def test_a_failed_commit_refuses_its_batch_and_leaves_no_trace(
         assert await room.outcomes(*tasks) == [StorageUnavailable] * 3
         assert room.intake.failed
         assert room.text() == before
-        assert len(room.state.rejections) == 0
+        assert len(room.state.rejected) == 0
         assert room.metric("storage_commit_errors_total") == 1
         assert text_of(await load(storage), room.now) == before
 
@@ -336,7 +336,7 @@ async def test_nobody_need_wait_for_an_answer(
         assert task.cancelled()
         storage.gate.set()
         await room.submit(OtherEvent("roamify", "order"))
-        assert len(room.state.fleet.esims) + len(room.state.rejections) == 1
+        assert len(room.state.fleet.esims) + len(room.state.rejected) == 1
         assert text_of(await load(storage), room.now) == room.text()
 
 
@@ -491,7 +491,7 @@ async def test_survives_a_restart_on_sqlite(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(path)
     async with at_work(storage, tick=0.001) as room:
         assert room.text() == before
-        assert [r.body for r in room.state.rejections] == [b"\xff\x00"]
+        assert [r.body for r in room.state.rejected] == [b"\xff\x00"]
         assert await room.submit(usage("b")) is Result.DUPLICATE
         room.now += 30 * DAY
         await until(lambda: room.state.fleet.expired == 2)

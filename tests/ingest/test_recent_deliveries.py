@@ -3,7 +3,7 @@ from __future__ import annotations
 from generated_events import START
 
 from exporter.errors import FieldError, InvalidEvent
-from exporter.ingest.recent_deliveries import UNVERIFIED, VERIFIED, Deliveries
+from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED, RecentDeliveries
 from exporter.model.events import (
     Event,
     OtherEvent,
@@ -22,7 +22,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.deliveries = Deliveries(lambda: self.now)
+        self.deliveries = RecentDeliveries(lambda: self.now)
 
     def note(
         self, content: Event | InvalidEvent | None, code: int = 200, outcome: str = "accepted"
@@ -74,14 +74,14 @@ def test_the_newest_come_first_as_many_as_are_wanted() -> None:
 
 def test_both_kinds_are_bounded_and_strangers_push_out_strangers_only() -> None:
     noted = Noted()
-    for _ in range(VERIFIED + 5):
+    for _ in range(MAX_VERIFIED + 5):
         noted.note(USAGE)
-    for _ in range(UNVERIFIED + 5):
+    for _ in range(MAX_UNVERIFIED + 5):
         noted.note(None, 401, "signature")
 
-    assert len(noted.deliveries) == VERIFIED + UNVERIFIED
+    assert len(noted.deliveries) == MAX_VERIFIED + MAX_UNVERIFIED
     times = noted.times()
-    assert len(times) == VERIFIED + UNVERIFIED
+    assert len(times) == MAX_VERIFIED + MAX_UNVERIFIED
     assert times == sorted(times, reverse=True)
     assert times[-1] == 105.75
-    assert times[UNVERIFIED - 1] - times[UNVERIFIED] == 6
+    assert times[MAX_UNVERIFIED - 1] - times[MAX_UNVERIFIED] == 6

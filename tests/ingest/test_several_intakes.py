@@ -15,7 +15,7 @@ from working_intake import Room, at_work, until
 
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest import intake as module
-from exporter.ingest.commands import Administration
+from exporter.ingest.commands import AdminCommands
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
 from exporter.model.shards import Shard
@@ -198,7 +198,7 @@ async def test_a_commit_of_unknown_outcome_is_followed_up() -> None:
     async with several() as (one, other):
         await one.submit(usage("gone", used=30))
         shared(one).broken = shared(one).commits_all_the_same = True
-        administration = Administration(one.intake, {}, NOWHERE, lambda: one.now)
+        administration = AdminCommands(one.intake, {}, NOWHERE, lambda: one.now)
         with pytest.raises(StorageUnavailable):
             await administration.delete_esim(("roamify", "gone"))
         shared(one).broken = False
@@ -217,20 +217,20 @@ async def test_rejections_are_in_the_same_order_in_all() -> None:
         wrong = InvalidEvent((FieldError(("a",), "is wrong"),))
         bodies = [str(number).encode() for number in range(20)]
         await one.outcomes(*(one.submit(wrong, body) for body in bodies))
-        kept = [*one.state.rejections]
+        kept = [*one.state.rejected]
         assert kept == sorted(kept, key=lambda each: (each.last_received, each.digest))
-        await until(lambda: [*other.state.rejections] == kept)
+        await until(lambda: [*other.state.rejected] == kept)
 
 
 async def test_what_one_rejects_all_keep_and_any_may_drop() -> None:
     async with several() as (one, other):
         wrong = InvalidEvent((FieldError(("a",), "is wrong"),))
         assert await one.outcomes(one.submit(wrong, b"body")) == [InvalidEvent]
-        await until(lambda: len(other.state.rejections) == 1)
-        (kept,) = other.state.rejections
-        administration = Administration(other.intake, {}, NOWHERE, lambda: other.now)
+        await until(lambda: len(other.state.rejected) == 1)
+        (kept,) = other.state.rejected
+        administration = AdminCommands(other.intake, {}, NOWHERE, lambda: other.now)
         await administration.drop(kept.digest)
-        await until(lambda: len(one.state.rejections) == 0)
+        await until(lambda: len(one.state.rejected) == 0)
 
 
 # Expiry
@@ -339,7 +339,7 @@ async def test_an_esim_of_another_shard_with_many_packages_can_be_deleted() -> N
         for number in range(30):
             await keeper.submit(usage(package_id=f"p{number}"))
         await until(lambda: 'package_id="p29"' in visitor.text())
-        administration = Administration(visitor.intake, {}, NOWHERE, lambda: visitor.now)
+        administration = AdminCommands(visitor.intake, {}, NOWHERE, lambda: visitor.now)
         esim = await administration.delete_esim(("roamify", "e"))
         assert len(esim.allowances) == 30
         await until(lambda: 'esim_id="e"' not in keeper.text())

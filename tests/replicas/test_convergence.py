@@ -24,7 +24,7 @@ from running_fleet import ARRIVAL, Series, samples_of
 from working_intake import Room, at_work, load, text_of
 
 from exporter.errors import Overloaded, StorageUnavailable
-from exporter.ingest.commands import Administration
+from exporter.ingest.commands import AdminCommands
 from exporter.model.events import OtherEvent, Status, StatusEvent, UsageEvent
 from exporter.model.shards import Shard
 from exporter.storage.postgres.storage import PostgresStorage
@@ -183,7 +183,7 @@ class History:
 
 
 async def delete(room: Room, key: EsimKey) -> None:
-    await Administration(room.intake, {}, Path("nowhere"), lambda: room.now).delete_esim(key)
+    await AdminCommands(room.intake, {}, Path("nowhere"), lambda: room.now).delete_esim(key)
 
 
 histories = st.builds(History, large_sets(), large_sets(), st.integers(0, 2**32))

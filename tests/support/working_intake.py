@@ -14,10 +14,10 @@ from exporter.exposition.exposition import Exposition, Format
 from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
-from exporter.ingest.batch import Delivery
+from exporter.ingest.batch import VerifiedDelivery
+from exporter.ingest.committed_state import CommittedState
 from exporter.ingest.intake import Intake
-from exporter.ingest.rejected import Rejections
-from exporter.ingest.state import State
+from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.model.merge import Result
 from exporter.model.shards import Shard
 from exporter.selfmetrics import SelfMetrics
@@ -57,12 +57,12 @@ class Room:
             shared=shared,
         )
 
-    async def _load(self) -> State:
+    async def _load(self) -> CommittedState:
         self.loads += 1
         return await load(self.storage, self._policy, self._shard)
 
     @property
-    def state(self) -> State:
+    def state(self) -> CommittedState:
         assert self.intake.state
         return self.intake.state
 
@@ -73,7 +73,7 @@ class Room:
         return self.metrics.registry.get_sample_value(f"esim_exporter_{name}")
 
     def submit(self, content: Event | EventError, body: bytes = b"x") -> asyncio.Task[Result]:
-        delivery = Delivery("roamify", body, self.now, content)
+        delivery = VerifiedDelivery("roamify", body, self.now, content)
         return asyncio.create_task(self.intake.submit(delivery))
 
     async def outcomes(self, *tasks: asyncio.Task[Result]) -> list[Result | type[BaseException]]:
@@ -84,19 +84,21 @@ class Room:
         await until(lambda: not self.intake.failed)
 
 
-async def load(storage: Storage, policy: Policy | None = None, shard: Shard | None = None) -> State:
+async def load(
+    storage: Storage, policy: Policy | None = None, shard: Shard | None = None
+) -> CommittedState:
     restoration = FleetLoader(policy or Policy(), VENDORS, shard)
     rejected: list[Row] = []
     async for chunk in storage.load():
         rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
         restoration.take(chunk)
     fleet = restoration.finish()
-    rejections = Rejections(3)
+    rejections = RejectedDeliveries(3)
     rejections.restore(rejected)
-    return State(fleet, Exposition(fleet, InfoLabels(), STALE_AFTER), rejections)
+    return CommittedState(fleet, Exposition(fleet, InfoLabels(), STALE_AFTER), rejections)
 
 
-def text_of(state: State, now: float) -> str:
+def text_of(state: CommittedState, now: float) -> str:
     for _ in state.exposition.refresh():
         pass
     return b"".join(state.exposition.scrape(STATE, Format.TEXT, now).identity()).decode()

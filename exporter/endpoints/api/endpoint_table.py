@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from exporter.endpoints.api import shapes
 from exporter.endpoints.api.parameters import Parameter, choice, number, share, switch, text
-from exporter.ingest.recent_deliveries import UNVERIFIED, VERIFIED
+from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.events import Status
 from exporter.query.lists import MOST, Order, Sort
 
 ROOT = "/api/v1"
 
-MOST_EVENTS = VERIFIED + UNVERIFIED
+MOST_EVENTS = MAX_VERIFIED + MAX_UNVERIFIED
 """Deliveries in one answer: as many as are remembered."""
 
 MOST_REJECTED = 1000

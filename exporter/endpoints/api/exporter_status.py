@@ -14,9 +14,9 @@ from exporter.model.shards import Shard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.intake import Intake
-    from exporter.ingest.recent_deliveries import Deliveries
-    from exporter.ingest.state import State
+    from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.query.lists import FleetQueries
     from exporter.storage.contract import Storage
 
@@ -28,13 +28,13 @@ class ApiSources:
     intake: Intake
     storage: Storage
     queries: FleetQueries
-    deliveries: Deliveries
+    deliveries: RecentDeliveries
     clock: Callable[[], float]
     started: float
     """Unix seconds."""
 
 
-def exporter_status(parts: ApiSources, state: State) -> shapes.ExporterStatus:
+def exporter_status(parts: ApiSources, state: CommittedState) -> shapes.ExporterStatus:
     """Return the exporter at this moment."""
     sizes, now = parts.storage.sizes(), parts.clock()
     shard = state.fleet.shard or Shard()
@@ -55,12 +55,12 @@ def exporter_status(parts: ApiSources, state: State) -> shapes.ExporterStatus:
         esims_over_limit=len(state.fleet.over),
         esims_limit=state.fleet.policy.max_esims,
         tombstones=len(state.fleet.tombstones),
-        rejected=len(state.rejections),
+        rejected=len(state.rejected),
         vendors=_vendors(state, now),
     )
 
 
-def _vendors(state: State, now: float) -> list[shapes.VendorStatus]:
+def _vendors(state: CommittedState, now: float) -> list[shapes.VendorStatus]:
     feeds = {r.vendor: r for r in state.fleet.registers.values() if isinstance(r, Feed)}
     return [
         shapes.VendorStatus(

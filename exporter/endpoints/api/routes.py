@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from exporter.endpoints.api.endpoint_table import Endpoint
     from exporter.endpoints.api.exporter_status import ApiSources
-    from exporter.ingest.commands import Administration
+    from exporter.ingest.commands import AdminCommands
+    from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.recent_deliveries import AnsweredDelivery
-    from exporter.ingest.state import State
     from exporter.model.events import Status
     from exporter.model.records import EsimKey
     from exporter.query.lists import Order, Sort
@@ -40,7 +40,7 @@ _LOADING = "the state is still being loaded"
 class Api:
     """The JSON API."""
 
-    def __init__(self, parts: ApiSources, administration: Administration | None) -> None:
+    def __init__(self, parts: ApiSources, administration: AdminCommands | None) -> None:
         """Without ``administration`` its endpoints refuse, and say how to allow them."""
         self._parts = parts
         self._administration = administration
@@ -147,13 +147,13 @@ class Api:
         return shapes.EventList([shapes.EventItem.of(delivery) for delivery in deliveries])
 
     async def _rejected(self, *, offset: int, limit: int) -> shapes.RejectedList:
-        rejections = self._state().rejections
+        rejections = self._state().rejected
         newest = islice(reversed(list(rejections)), offset, offset + limit)
         items = [shapes.RejectedItem.of(rejection) for rejection in newest]
         return shapes.RejectedList(items, len(rejections))
 
     async def _rejection(self, rejected_id: str) -> shapes.RejectedData:
-        rejection = self._state().rejections.get(rejected_id)
+        rejection = self._state().rejected.get(rejected_id)
         if rejection is None:
             raise NotFound(NO_REJECTION)
         return shapes.RejectedData.of(rejection)
@@ -170,12 +170,12 @@ class Api:
         backup = await self._admin().back_up()
         return shapes.BackupData(str(backup.path), backup.size)
 
-    def _admin(self) -> Administration:
+    def _admin(self) -> AdminCommands:
         if self._administration is None:
             raise Forbidden(_DISABLED)
         return self._administration
 
-    def _state(self) -> State:
+    def _state(self) -> CommittedState:
         state = self._parts.intake.state
         if state is None:
             raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)

@@ -15,7 +15,7 @@ from exporter.model.events import Status  # noqa: TC001  # the types are read fo
 
 if TYPE_CHECKING:
     from exporter.ingest.recent_deliveries import AnsweredDelivery
-    from exporter.ingest.rejected import Rejection
+    from exporter.ingest.rejected_deliveries import RejectedDelivery
     from exporter.query.summaries import (
         AllowanceDetail,
         EsimDetail,
@@ -384,7 +384,7 @@ class RejectedItem:
     body_bytes: int
 
     @classmethod
-    def of(cls, rejection: Rejection) -> RejectedItem:
+    def of(cls, rejection: RejectedDelivery) -> RejectedItem:
         """Return a rejected delivery without its body."""
         return cls(
             id=rejection.digest,
@@ -422,7 +422,7 @@ class RejectedData:
     """How the body is written; base64 where it is not UTF-8."""
 
     @classmethod
-    def of(cls, rejection: Rejection) -> RejectedData:
+    def of(cls, rejection: RejectedDelivery) -> RejectedData:
         """Return a rejected delivery with its body."""
         item = RejectedItem.of(rejection)
         try:

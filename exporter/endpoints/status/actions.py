@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from quart import Blueprint, Response
 
     from exporter.endpoints.status.view import Pages
-    from exporter.ingest.commands import Administration
+    from exporter.ingest.commands import AdminCommands
     from exporter.ingest.intake import Intake
-    from exporter.ingest.rejected import Rejection
+    from exporter.ingest.rejected_deliveries import RejectedDelivery
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ _OFF = "Set --web.enable-admin-api to allow this."
 class Actions:
     """Pages and forms of the administration, which is ``None`` where it is not allowed."""
 
-    def __init__(self, pages: Pages, intake: Intake, administration: Administration | None) -> None:
+    def __init__(self, pages: Pages, intake: Intake, administration: AdminCommands | None) -> None:
         self._pages = pages
         self._intake = intake
         self._administration = administration
@@ -79,7 +79,7 @@ class Actions:
             return self._show(self._kept(digest), str(error))
         return self._pages.redirect(self._pages.links.page("/rejected", done=result.value))
 
-    def _show(self, rejection: Rejection, problem: str = "") -> Response:
+    def _show(self, rejection: RejectedDelivery, problem: str = "") -> Response:
         lines = rejection.body.decode(errors="replace").expandtabs(4).split("\n")
         return self._pages.answer(
             "rejection.html",
@@ -90,14 +90,14 @@ class Actions:
             problem=problem,
         )
 
-    def _allowed(self) -> Administration:
+    def _allowed(self) -> AdminCommands:
         if self._administration is None:
             raise Forbidden(_OFF)
         return self._administration
 
-    def _kept(self, digest: str) -> Rejection:
+    def _kept(self, digest: str) -> RejectedDelivery:
         state = self._intake.state
-        rejection = state.rejections.get(digest) if state else None
+        rejection = state.rejected.get(digest) if state else None
         if rejection is None:
             raise NotFound
         return rejection

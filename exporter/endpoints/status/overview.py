@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.endpoints.web import Health
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.intake import Intake
-    from exporter.ingest.recent_deliveries import Deliveries
+    from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.query.lists import FleetQueries
     from exporter.selfmetrics import SelfMetrics
     from exporter.settings.loading import Settings
@@ -45,7 +45,7 @@ class StatusSources:
     storage: Storage
     metrics: SelfMetrics
     queries: FleetQueries
-    deliveries: Deliveries
+    deliveries: RecentDeliveries
     settings: Callable[[], Settings]
     """As last reloaded."""
     certificates: Callable[[], Sequence[tuple[str, float]]]
@@ -111,7 +111,7 @@ def condition(parts: StatusSources, now: float) -> Condition:
         stale_after=after,
         expiry_held=state.fleet.held,
         over_limit=len(state.fleet.over),
-        rejected=len(state.rejections),
+        rejected=len(state.rejected),
         balances=balances(state.fleet),
     )
 

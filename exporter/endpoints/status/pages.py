@@ -17,7 +17,7 @@ from exporter.endpoints.status.event_rate import STEP, EventRate
 from exporter.endpoints.status.forms import chosen, page_number, read_form
 from exporter.endpoints.status.notes import notes
 from exporter.http.application import RETRY_AFTER
-from exporter.ingest.recent_deliveries import UNVERIFIED, VERIFIED
+from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
 from exporter.query.lists import Order, Sort, Sorting, UnknownCursor, Wanted
 from exporter.query.package_ranking import RANKINGS, ranked
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.overview import StatusSources
     from exporter.endpoints.status.view import Pages
     from exporter.fleet.fleet import Fleet
-    from exporter.ingest.state import State
+    from exporter.ingest.committed_state import CommittedState
     from exporter.query.summaries import EsimSummary
 
-KEPT = VERIFIED + UNVERIFIED
+KEPT = MAX_VERIFIED + MAX_UNVERIFIED
 """Deliveries that are remembered, at most."""
 
 _SHORT = 15
@@ -250,7 +250,7 @@ class StatusPages:
         )
 
     async def _rejected(self) -> Response:
-        rejections = [*self._state().rejections]
+        rejections = [*self._state().rejected]
         rejections.reverse()
         return self._pages.answer(
             "rejected.html",
@@ -261,7 +261,7 @@ class StatusPages:
             **self._window(rejections, "/rejected"),
         )
 
-    def _state(self) -> State:
+    def _state(self) -> CommittedState:
         """Return the state. Raises what is answered with 503 until it is loaded."""
         state = self._parts.intake.state
         if state is None:

@@ -27,7 +27,7 @@ MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class RejectedDelivery:
     """A delivery that could not be taken."""
 
     vendor: str
@@ -53,30 +53,30 @@ def digest_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-class Rejections:
+class RejectedDeliveries:
     """The committed rejections, the one last received longest ago first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: dict[str, Rejection] = {}
+        self._kept: dict[str, RejectedDelivery] = {}
         self.dropped = 0
-        """Rejections that made room since the process started."""
+        """Rejected deliveries that made room since the process started."""
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def __iter__(self) -> Iterator[Rejection]:
+    def __iter__(self) -> Iterator[RejectedDelivery]:
         return iter(self._kept.values())
 
-    def get(self, digest: str) -> Rejection | None:
+    def get(self, digest: str) -> RejectedDelivery | None:
         """Return the rejection of a body, or ``None``."""
         return self._kept.get(digest)
 
-    def draft(self) -> RejectionsDraft:
+    def draft(self) -> RejectedDeliveriesDraft:
         """Return an empty draft."""
-        return RejectionsDraft(self._kept, self._limit)
+        return RejectedDeliveriesDraft(self._kept, self._limit)
 
-    def publish(self, draft: RejectionsDraft) -> None:
+    def publish(self, draft: RejectedDeliveriesDraft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
         for digest in draft.removed:
             self._kept.pop(digest, None)
@@ -106,24 +106,24 @@ class Rejections:
         self._kept = {rejection.digest: rejection for rejection in kept}
 
 
-class RejectionsDraft:
-    """Rejections beside the committed ones: dropped without a trace, or published."""
+class RejectedDeliveriesDraft:
+    """Rejected deliveries beside the committed ones: dropped without a trace, or published."""
 
-    def __init__(self, kept: dict[str, Rejection], limit: int) -> None:
-        self.added: dict[str, Rejection] = {}
-        self.removed: dict[str, Rejection] = {}
+    def __init__(self, kept: dict[str, RejectedDelivery], limit: int) -> None:
+        self.added: dict[str, RejectedDelivery] = {}
+        self.removed: dict[str, RejectedDelivery] = {}
         self.dropped = 0
         """How many of those removed made room."""
         self._kept = kept
         self._limit = limit
 
-    def get(self, digest: str) -> Rejection | None:
+    def get(self, digest: str) -> RejectedDelivery | None:
         """Return the rejection of a body as the draft has it, or ``None``."""
         if digest in self.added:
             return self.added[digest]
         return None if digest in self.removed else self._kept.get(digest)
 
-    def add(self, rejection: Rejection) -> None:
+    def add(self, rejection: RejectedDelivery) -> None:
         """Keep a delivery; one whose body is known already is counted."""
         digest = rejection.digest
         if known := self.get(digest):
@@ -138,7 +138,7 @@ class RejectionsDraft:
         self.added.pop(digest, None)  # its place is the last again
         self.added[digest] = rejection
 
-    def remove(self, digest: str) -> Rejection | None:
+    def remove(self, digest: str) -> RejectedDelivery | None:
         """Let a rejection go and return it, or ``None`` when there is none."""
         rejection = self.get(digest)
         if rejection:
@@ -179,7 +179,7 @@ class RejectionsDraft:
             size -= len(rejection.body)
 
 
-def _encode(rejection: Rejection) -> bytes:
+def _encode(rejection: RejectedDelivery) -> bytes:
     return to_json(
         [
             LAYOUT,
@@ -194,11 +194,11 @@ def _encode(rejection: Rejection) -> bytes:
     )
 
 
-def _decode(row: Row) -> Rejection:
+def _decode(row: Row) -> RejectedDelivery:
     try:
         layout, *fields = from_json(row.data)
         vendor, reason, errors, body, first_received, last_received, deliveries = fields
-        rejection = Rejection(
+        rejection = RejectedDelivery(
             vendor=vendor,
             reason=reason,
             errors=tuple(FieldError(tuple(loc), msg) for loc, msg in errors),

@@ -10,32 +10,34 @@ from hypothesis import strategies as st
 from memory_storage import MemoryStorage
 
 from exporter.errors import FieldError, StorageDamaged
-from exporter.ingest import rejected as module
-from exporter.ingest.rejected import Rejection, Rejections, digest_of
+from exporter.ingest import rejected_deliveries as module
+from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.storage.contract import Changes, Row, Table
 
 
-def rejection(body: bytes, received: int = 0) -> Rejection:
-    return Rejection("roamify", "invalid", (FieldError(("a", 0), "bad"),), body, received, received)
+def rejection(body: bytes, received: int = 0) -> RejectedDelivery:
+    return RejectedDelivery(
+        "roamify", "invalid", (FieldError(("a", 0), "bad"),), body, received, received
+    )
 
 
 class Kept:
-    """Rejections with the rows that are stored of them."""
+    """Rejected deliveries with the rows that are stored of them."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.rejections = Rejections(limit)
+        self.rejections = RejectedDeliveries(limit)
         self.storage = MemoryStorage()
 
-    def add(self, *batch: Rejection) -> None:
+    def add(self, *batch: RejectedDelivery) -> None:
         draft = self.rejections.draft()
         for each in batch:
             draft.add(each)
         assert self.storage.apply(Changes(draft.changes())) == ()
         self.rejections.publish(draft)
 
-    def restarted(self) -> Rejections:
-        other = Rejections(self.limit)
+    def restarted(self) -> RejectedDeliveries:
+        other = RejectedDeliveries(self.limit)
         other.restore(self.storage.rows.values())
         return other
 
@@ -159,4 +161,4 @@ def test_a_digest_does_not_give_the_body_away() -> None:
 )
 def test_a_row_of_a_newer_version_is_refused(data: bytes) -> None:
     with pytest.raises(StorageDamaged, match=r"table rejected was written by a version"):
-        Rejections(5).restore([Row(Table.REJECTED, ("d",), 1, data)])
+        RejectedDeliveries(5).restore([Row(Table.REJECTED, ("d",), 1, data)])
