@@ -14,12 +14,14 @@ from exporter.app.file_watch import watch
 from exporter.app.opening import backup_folder, shard_of
 from exporter.endpoints.api.endpoint_table import ROOT
 from exporter.endpoints.api.exporter_status import ApiSources as ApiParts
-from exporter.endpoints.api.routes import Api
-from exporter.endpoints.status.actions import Actions
+from exporter.endpoints.api.handlers import Api
+from exporter.endpoints.health import Health
+from exporter.endpoints.lifecycle import Lifecycle
+from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
+from exporter.endpoints.status.admin_actions import Actions
 from exporter.endpoints.status.overview import StatusSources
+from exporter.endpoints.status.page_rendering import Links, Pages
 from exporter.endpoints.status.pages import StatusPages
-from exporter.endpoints.status.view import Pages, links_of
-from exporter.endpoints.web import Health, Lifecycle, Telemetry, WebOptions
 from exporter.endpoints.webhook import Access, Webhook, answer_directly
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.exposition.exposition import Exposition
@@ -41,6 +43,7 @@ from exporter.model.expiry import Retention
 from exporter.observation import observe, observe_listeners
 from exporter.query.lists import FleetQueries
 from exporter.selfmetrics import SelfMetrics
+from exporter.settings.in_force import settings_in_force
 from exporter.settings.loading import changed_but_fixed, read_iccid_hash_key, read_secrets
 from exporter.storage.contract import Table
 from exporter.storage.shutdown import LONGEST_CLOSE
@@ -128,7 +131,8 @@ class Exporter:
             ),
             administration if admin else None,
         )
-        pages = Pages(links_of(settings), settings.web.telemetry_path, clock)
+        links = Links.of(settings.web.external_url, settings.web.route_prefix)
+        pages = Pages(links, settings.web.telemetry_path, clock)
         self._status = StatusPages(
             pages,
             StatusSources(
@@ -138,7 +142,8 @@ class Exporter:
                 metrics=self._metrics,
                 queries=queries,
                 deliveries=self._deliveries,
-                settings=lambda: self._current,
+                allow_unsigned=settings.webhook.allow_unsigned,
+                settings=lambda: settings_in_force(settings, self._current),
                 certificates=self._certificates,
             ),
             clock,
@@ -276,12 +281,16 @@ class Exporter:
 
     def _listeners(self) -> list[Listener]:
         web, public = self._settings.web, self._settings.webhook.listen_address
-        pages = self._status.blueprint(self._options.prefix)
+        prefix = web.route_prefix.rstrip("/")
+        limits = ScrapeLimits(web.max_requests, web.scrape_timeout)
+        metrics = MetricsEndpoint(limits, self._intake, self._metrics, self._clock)
+        lifecycle = Lifecycle(self.reload, self.stop, enabled=web.enable_lifecycle)
+        pages = self._status.blueprint(prefix)
         internal = [
-            Telemetry(self._options, self._intake, self._metrics, self._clock).blueprint(),
-            self._health.blueprint(self._options.prefix),
-            Lifecycle(self._options, self.reload, self.stop).blueprint(),
-            self._api.blueprint(self._options.prefix),
+            metrics.blueprint(prefix, web.telemetry_path),
+            self._health.blueprint(prefix),
+            lifecycle.blueprint(prefix),
+            self._api.blueprint(prefix),
             pages,
         ]
         webhook = self._webhook.blueprint()
@@ -298,7 +307,7 @@ class Exporter:
                 json_errors=receives,
                 auth=guard.auth,
                 error_page=self._status.explain if pages in parts else None,
-                api=f"{self._options.prefix}{ROOT}" if pages in parts else None,
+                api=f"{prefix}{ROOT}" if pages in parts else None,
                 origin=origin_of(web.external_url),
             )
             if receives:
@@ -326,17 +335,6 @@ class Exporter:
         guarded = (("internal", self._internal_guard), ("public", self._public_guard))
         tls = ((name, guard.protection.tls) for name, guard in guarded)
         return [(name, each.expiry) for name, each in tls if each]
-
-    @property
-    def _options(self) -> WebOptions:
-        web = self._settings.web
-        return WebOptions(
-            prefix=web.route_prefix.rstrip("/"),
-            telemetry_path=web.telemetry_path,
-            enable_lifecycle=web.enable_lifecycle,
-            max_requests=web.max_requests,
-            scrape_timeout=web.scrape_timeout,
-        )
 
     def _access(self, settings: Settings) -> Access:
         """Return what deliveries must satisfy; whether they are signed at all stays as started."""

@@ -11,7 +11,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.routing import BaseConverter
 
-from exporter.endpoints.api.answers import explained
+from exporter.endpoints.api.envelope import explained
 from exporter.errors import Overloaded
 from exporter.http.csrf import SAFE, from_another_site
 

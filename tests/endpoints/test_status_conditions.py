@@ -12,7 +12,7 @@ import pytest
 from running import LOOPBACK, USAGE
 
 from exporter.app.exporter import Exporter
-from exporter.endpoints.status import forms
+from exporter.endpoints.status import request_input
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.settings import loading
@@ -171,7 +171,7 @@ async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
 async def test_a_form_that_does_not_arrive_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forms, "_PATIENCE", 0.01)
+    monkeypatch.setattr(request_input, "_PATIENCE", 0.01)
     async with site(tmp_path) as made:
         task = await made.load()
         async with made.client.request("/search", method="POST", headers=PAGE) as connection:

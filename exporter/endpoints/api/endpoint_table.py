@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from exporter.endpoints.api import shapes
-from exporter.endpoints.api.parameters import Parameter, choice, number, share, switch, text
+from exporter.endpoints.api.query_parameters import Parameter, choice, number, share, switch, text
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.events import Status
 from exporter.query.lists import MOST, Order, Sort

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 import exporter
-from exporter.endpoints.api.answers import ERROR_TYPES
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
+from exporter.endpoints.api.envelope import ERROR_TYPES
 
 if TYPE_CHECKING:
     from exporter.endpoints.api.endpoint_table import Endpoint
-    from exporter.endpoints.api.parameters import Parameter
+    from exporter.endpoints.api.query_parameters import Parameter
 
 _ERRORS = {
     400: "A parameter is unknown or wrong; the error names it.",

@@ -5,30 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
-from exporter.endpoints.status.drawing import age, pace
-from exporter.endpoints.status.notes import SILENT, Condition
-from exporter.endpoints.status.wording import count, size, span
+from exporter.endpoints.status.banners import SILENT, Condition
+from exporter.endpoints.status.formatting import count, size, span
+from exporter.endpoints.status.html_fragments import age, pace
 from exporter.model.events import Status
 from exporter.model.records import STATUSES, Balance, Feed
-from exporter.settings.durations import format_duration
-from exporter.settings.loading import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client import Counter, Gauge
 
+    from exporter.endpoints.health import Health
     from exporter.endpoints.status.event_rate import EventRate
-    from exporter.endpoints.web import Health
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.query.lists import FleetQueries
     from exporter.selfmetrics import SelfMetrics
-    from exporter.settings.loading import Settings
-    from exporter.settings.options import Option
     from exporter.storage.contract import Storage
 
 
@@ -46,8 +40,10 @@ class StatusSources:
     metrics: SelfMetrics
     queries: FleetQueries
     deliveries: RecentDeliveries
-    settings: Callable[[], Settings]
-    """As last reloaded."""
+    allow_unsigned: bool
+    """Whether deliveries without a signature are accepted."""
+    settings: Callable[[], Sequence[tuple[str, str]]]
+    """Returns the flags with their values in force; secrets are not shown."""
     certificates: Callable[[], Sequence[tuple[str, float]]]
     """Listeners with the time (unix seconds) their certificate expires."""
 
@@ -89,19 +85,19 @@ def statuses(fleet: Fleet) -> list[tuple[Status, int]]:
 
 def condition(parts: StatusSources, now: float) -> Condition:
     """Return the state of things at ``now`` (unix seconds)."""
-    settings, state = parts.settings(), parts.intake.state
+    state = parts.intake.state
     process: dict[str, Any] = {
         "now": now,
         "loaded": state is not None,
         "stopping": parts.health.stopping,
         "storage_failed": parts.intake.failed,
         "reload_failed": not total(parts.metrics.reload_successful),
-        "unsigned": settings.webhook.allow_unsigned,
+        "unsigned": parts.allow_unsigned,
         "certificates": parts.certificates(),
     }
     if state is None:
         return Condition(**process)
-    vendors, after = state.fleet.totals.vendors.values(), settings.fleet.stale_after
+    vendors, after = state.fleet.totals.vendors.values(), state.exposition.stale_after
     return Condition(
         **process,
         damage=state.damage,
@@ -122,7 +118,7 @@ def figures(parts: StatusSources, c: Condition, events: EventRate, up: float) ->
     yield _pace(events, total(parts.metrics.events), up)
     yield _refused(total(parts.metrics.rejected), c)
     if state := parts.intake.state:
-        yield _esims(state.fleet, parts.settings().limits.max_esims)
+        yield _esims(state.fleet)
     sizes, replica = parts.storage.sizes(), parts.intake.replica
     yield Figure(
         "Storage",
@@ -135,24 +131,6 @@ def figures(parts: StatusSources, c: Condition, events: EventRate, up: float) ->
     ready = c.loaded and not c.stopping
     words = "ready" if ready else "stopping" if c.stopping else "loading"
     yield Figure("State", words, "good" if ready else "critical", f"up for {span(up)}")
-
-
-def settings_table(settings: Settings) -> list[tuple[str, str]]:
-    """Return flags with the values in force; what may hold a secret only says that it is set."""
-    return [(option.flag, _written(option, option.value(settings))) for option in OPTIONS]
-
-
-def _written(option: Option, value: Any) -> str:
-    if option.confidential:
-        given = value.get_secret_value() if isinstance(value, SecretStr) else value
-        return "set, not shown" if given else ""
-    if option.kind == "duration":
-        return format_duration(value)
-    if option.switch:
-        return str(value).lower()
-    if option.many:
-        return ", ".join(value)
-    return "" if value is None else str(value)
 
 
 def _feed(c: Condition) -> Figure:
@@ -182,7 +160,8 @@ def _refused(refused: float, c: Condition) -> Figure:
     )
 
 
-def _esims(fleet: Fleet, limit: int) -> Figure:
+def _esims(fleet: Fleet) -> Figure:
+    limit = fleet.policy.max_esims
     tracked, over = len(fleet.esims), len(fleet.over)
     of = f"at most {count(limit)} have series" if limit else "no limit on series"
     full = limit and tracked >= _NEARLY_FULL * limit

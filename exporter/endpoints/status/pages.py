@@ -12,10 +12,10 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, NotFound, ServiceUnavailable
 
 from exporter.endpoints.status import overview
-from exporter.endpoints.status.actions import DONE
+from exporter.endpoints.status.admin_actions import DONE
+from exporter.endpoints.status.banners import notes
 from exporter.endpoints.status.event_rate import STEP, EventRate
-from exporter.endpoints.status.forms import chosen, page_number, read_form
-from exporter.endpoints.status.notes import notes
+from exporter.endpoints.status.request_input import chosen, page_number, read_form
 from exporter.http.application import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from werkzeug.exceptions import HTTPException
 
-    from exporter.endpoints.status.actions import Actions
+    from exporter.endpoints.status.admin_actions import Actions
     from exporter.endpoints.status.overview import StatusSources
-    from exporter.endpoints.status.view import Pages
+    from exporter.endpoints.status.page_rendering import Pages
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.committed_state import CommittedState
     from exporter.query.summaries import EsimSummary
@@ -149,7 +149,7 @@ class StatusPages:
             packages=[package_summary(totals) for totals in packages[:_SHORT]],
             more_packages=len(packages) if len(packages) > _SHORT else 0,
             balances=condition.balances,
-            settings=overview.settings_table(self._parts.settings()),
+            settings=self._parts.settings(),
         )
 
     async def _packages(self) -> Response:

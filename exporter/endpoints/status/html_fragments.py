@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from exporter.endpoints.status.wording import band, instant, machine_instant, percent, span
+from exporter.endpoints.status.formatting import band, instant, machine_instant, percent, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

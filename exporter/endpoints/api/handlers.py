@@ -11,11 +11,11 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
 
 from exporter.endpoints.api import shapes
-from exporter.endpoints.api.answers import failure, success
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
+from exporter.endpoints.api.envelope import failure, success
 from exporter.endpoints.api.exporter_status import exporter_status
 from exporter.endpoints.api.openapi import document_text
-from exporter.endpoints.api.parameters import read_all
+from exporter.endpoints.api.query_parameters import read_all
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
 from exporter.http.application import RETRY_AFTER
 from exporter.ingest.commands import NO_ESIM, NO_REJECTION

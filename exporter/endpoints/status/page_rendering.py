@@ -14,12 +14,10 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 import exporter
-from exporter.endpoints.status import drawing, wording
+from exporter.endpoints.status import formatting, html_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from exporter.settings.loading import Settings
 
 _SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -43,7 +41,13 @@ class Links:
     """Where the pages are, as a browser sees it."""
 
     base: str
-    """Of all paths; empty, or a path without a slash at its end."""
+    """What all paths begin with: empty, or a path without a slash at its end."""
+
+    @classmethod
+    def of(cls, external_url: str | None, route_prefix: str) -> Links:
+        """Return the links below the external URL, or below the route prefix if there is none."""
+        path = urlsplit(external_url).path if external_url else route_prefix
+        return cls(path.rstrip("/"))
 
     def page(self, path: str, **query: object) -> str:
         """Return the address of a page with parameters; those that are empty are left out."""
@@ -53,13 +57,6 @@ class Links:
     def esim(self, vendor: str, esim_id: str, suffix: str = "") -> str:
         """Return the address of an eSIM's page."""
         return f"{self.base}/esims/{quote(vendor, safe='')}/{quote(esim_id, safe='')}{suffix}"
-
-
-def links_of(settings: Settings) -> Links:
-    """Return the links under the external URL, or the route prefix where there is none."""
-    web = settings.web
-    path = urlsplit(web.external_url).path if web.external_url else web.route_prefix
-    return Links(path.rstrip("/"))
 
 
 class Pages:
@@ -78,24 +75,24 @@ class Pages:
             undefined=StrictUndefined,
         )
         environment.filters |= {
-            "amount": wording.amount,
-            "count": wording.count,
-            "instant": wording.instant,
-            "machine_instant": wording.machine_instant,
-            "percent": wording.percent,
-            "size": wording.size,
-            "span": wording.span,
-            "visible": wording.visible,
+            "amount": formatting.amount,
+            "count": formatting.count,
+            "instant": formatting.instant,
+            "machine_instant": formatting.machine_instant,
+            "percent": formatting.percent,
+            "size": formatting.size,
+            "span": formatting.span,
+            "visible": formatting.visible,
         }
         environment.globals |= {
-            "age": drawing.age,
-            "band": wording.band,
-            "bar": drawing.bar,
+            "age": html_fragments.age,
+            "band": formatting.band,
+            "bar": html_fragments.bar,
             "file": self._file,
             "links": links,
-            "marks": drawing.MARKS,
-            "pace": drawing.pace,
-            "part": drawing.part,
+            "marks": html_fragments.MARKS,
+            "pace": html_fragments.pace,
+            "part": html_fragments.part,
             "telemetry_path": telemetry_path,
             "version": exporter.__version__,
         }

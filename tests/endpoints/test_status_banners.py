@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.endpoints.status.notes import SILENT, Condition, Severity, notes
+from exporter.endpoints.status.banners import SILENT, Condition, Severity, notes
 from exporter.model.records import Balance
 
 NOW = 1_800_000_000.0

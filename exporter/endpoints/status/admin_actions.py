@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
 
-from exporter.endpoints.status.forms import read_form
-from exporter.endpoints.status.wording import visible
+from exporter.endpoints.status.formatting import visible
+from exporter.endpoints.status.request_input import read_form
 from exporter.errors import EventError, Missing, Overloaded, StorageUnavailable
 from exporter.http.application import RETRY_AFTER
 from exporter.model.merge import Result
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from quart import Blueprint, Response
 
-    from exporter.endpoints.status.view import Pages
+    from exporter.endpoints.status.page_rendering import Pages
     from exporter.ingest.commands import AdminCommands
     from exporter.ingest.intake import Intake
     from exporter.ingest.rejected_deliveries import RejectedDelivery

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from exporter.endpoints.status.wording import count, span
+from exporter.endpoints.status.formatting import count, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

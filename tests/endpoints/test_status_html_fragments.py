@@ -3,12 +3,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from exporter.endpoints.status import drawing
-from exporter.endpoints.status.wording import band
+from exporter.endpoints.status import html_fragments
+from exporter.endpoints.status.formatting import band
 from exporter.model.records import STATUSES
 from grafana.generator import palette
 
-STYLE = (Path(drawing.__file__).parent / "static/status.css").read_text()
+STYLE = (Path(html_fragments.__file__).parent / "static/status.css").read_text()
 
 LIGHT_HUES = {
     "semi-dark-green": "#37872d",
@@ -52,9 +52,9 @@ def test_used_shares_have_the_colours_of_the_dashboards() -> None:
 
 
 def test_statuses_have_the_colours_of_the_dashboards() -> None:
-    assert drawing.MARKS.keys() == {*STATUSES}
+    assert html_fragments.MARKS.keys() == {*STATUSES}
     for dark, hues in ((False, LIGHT_HUES), (True, DARK_HUES)):
-        for status, mark in drawing.MARKS.items():
+        for status, mark in html_fragments.MARKS.items():
             assert colours(dark)[mark] == hues[palette.STATUSES[status]]
 
 
@@ -80,25 +80,25 @@ def test_text_can_be_read_on_its_ground() -> None:
 
 
 def test_a_bar_says_what_it_shows() -> None:
-    bar = drawing.bar(0.8, 'Data <of "all">')
+    bar = html_fragments.bar(0.8, 'Data <of "all">')
     assert 'aria-label="Data &lt;of &#34;all&#34;&gt;: 80 % used"' in bar
     assert 'class="bar notice"' in bar
     assert 'width="80.0"' in bar
-    assert 'aria-label="Data: no limit"' in drawing.bar(None, "Data")
+    assert 'aria-label="Data: no limit"' in html_fragments.bar(None, "Data")
 
 
 def test_a_bar_stays_within_its_track() -> None:
-    assert 'class="fill" width="100.0"' in drawing.bar(3.5, "Data")
-    assert 'class="fill" width="0.0"' in drawing.part(-1)
+    assert 'class="fill" width="100.0"' in html_fragments.bar(3.5, "Data")
+    assert 'class="fill" width="0.0"' in html_fragments.part(-1)
 
 
 def test_times_to_come_are_told_as_such() -> None:
-    assert ">5 min ago<" in drawing.age(1000, 1300)
-    assert ">in 2 h<" in drawing.age(1000 + 7200, 1000)
+    assert ">5 min ago<" in html_fragments.age(1000, 1300)
+    assert ">in 2 h<" in html_fragments.age(1000 + 7200, 1000)
 
 
 def test_the_busiest_minute_is_the_highest() -> None:
-    drawn = drawing.pace((None, 0, 5, 10))
+    drawn = html_fragments.pace((None, 0, 5, 10))
     assert "10 in the busiest" in drawn
     assert re.findall(r'x="(\d+)" y="([\d.]+)"', drawn) == [("8", "10.0"), ("12", "0.0")]
-    assert "<rect" not in drawing.pace((None, 0))
+    assert "<rect" not in html_fragments.pace((None, 0))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.endpoints.status.wording import amount, band, instant, percent, size, span, visible
+from exporter.endpoints.status.formatting import amount, band, instant, percent, size, span, visible
 
 
 @pytest.mark.parametrize(
