@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import exporter
 from exporter import logs
-from exporter.app.opening import check_storage, open_storage
+from exporter.app.opening import open_storage, shard_of
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.fleet import process_memory
 from exporter.logs import fields, raised_at
@@ -77,7 +77,7 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         chosen = load()
         if chosen.config.check:
             return _check(argv, environ)
-        check_storage(chosen)
+        shard_of(chosen)  # raises where the host name holds no number
     except SettingsError as error:
         return _unusable("serve", error)
     logs.configure(chosen.log.level, chosen.log.format)
@@ -109,7 +109,7 @@ def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
     try:
         chosen = loading.load(argv, environ, "esim-exporter check")
-        check_storage(chosen)
+        shard_of(chosen)  # raises where the host name holds no number
         loading.read_secrets(chosen)
         loading.read_iccid_hash_key(chosen)
         guards(chosen)

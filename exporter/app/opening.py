@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import SettingsError
 from exporter.model.shards import Shard
-from exporter.settings.field_types import AUTO, POSTGRESQL
-from exporter.storage.sqlite.storage import SqliteStorage, from_url
+from exporter.settings.field_types import AUTO
+from exporter.storage.sqlite.storage import SqliteStorage
+from exporter.storage.urls import SqliteFile, parse_storage_url
 
 if TYPE_CHECKING:
     from exporter.settings.loading import Settings
     from exporter.storage.contract import SharedStorage, Storage
-
-
-def check_storage(settings: Settings) -> None:
-    """Raise ``SettingsError`` where the settings name no storage; nothing is opened."""
-    if not _shared(settings):
-        from_url(settings.storage.url)
-    shard_of(settings)
 
 
 async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | None]:
@@ -29,13 +23,13 @@ async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | Non
 
     Raises ``SettingsError`` and ``StorageError``.
     """
-    url = settings.storage.url
-    if not _shared(settings):
-        return await SqliteStorage.open(from_url(url)), None
+    location = parse_storage_url(settings.storage.url)
+    if isinstance(location, SqliteFile):
+        return await SqliteStorage.open(location.path), None
     # Not at the top: it is an option.
     from exporter.storage.postgres.storage import PostgresStorage  # noqa: PLC0415
 
-    storage = await PostgresStorage.open(url, shard_of(settings))
+    storage = await PostgresStorage.open(location.url, shard_of(settings))
     return storage, storage
 
 
@@ -57,8 +51,5 @@ def backup_folder(settings: Settings) -> Path:
     """Return where backups are written to."""
     if settings.storage.backup_folder:
         return settings.storage.backup_folder
-    return Path() if _shared(settings) else from_url(settings.storage.url).parent
-
-
-def _shared(settings: Settings) -> bool:
-    return settings.storage.url.startswith(POSTGRESQL)
+    location = parse_storage_url(settings.storage.url)
+    return location.path.parent if isinstance(location, SqliteFile) else Path()

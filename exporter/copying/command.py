@@ -8,15 +8,13 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from exporter.copying.copying import copy
 from exporter.errors import ExporterError, SettingsError
 from exporter.model.shards import Shard
-from exporter.settings.field_types import POSTGRESQL, storage_url
 from exporter.storage.sqlite.copying import SqliteSource, SqliteTarget
-from exporter.storage.sqlite.storage import from_url
+from exporter.storage.urls import PostgresDatabase, SqliteFile, parse_storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,14 +86,14 @@ async def _run(args: argparse.Namespace, terminal: _Terminal) -> Contents:
 
 
 async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
-    _check("FROM", args.source)
-    _check("TO", args.target)
-    if args.source.startswith(POSTGRESQL):
+    source_location = _location("FROM", args.source)
+    target_location = _location("TO", args.target)
+    if isinstance(source_location, PostgresDatabase):
         terminal.say("stop all replicas on the source: what they commit from now on is not copied")
     async with AsyncExitStack() as stack:
-        source = await _open_source(args.source)
+        source = await _open_source(source_location)
         stack.push_async_callback(source.close)
-        target = await _open_target(args.target)
+        target = await _open_target(target_location)
         stack.push_async_callback(target.close)
         return await copy(
             source,
@@ -107,32 +105,28 @@ async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
         )
 
 
-async def _open_source(url: str) -> Source:
-    if not url.startswith(POSTGRESQL):
-        return SqliteSource(from_url(url))
+async def _open_source(location: SqliteFile | PostgresDatabase) -> Source:
+    if isinstance(location, SqliteFile):
+        return SqliteSource(location.path)
     from exporter.storage.postgres.copying import PostgresSource  # noqa: PLC0415  # it is an option
 
-    return await PostgresSource.open(url, Shard())
+    return await PostgresSource.open(location.url, Shard())
 
 
-async def _open_target(url: str) -> Target:
-    if not url.startswith(POSTGRESQL):
-        return await SqliteTarget.open(from_url(url))
+async def _open_target(location: SqliteFile | PostgresDatabase) -> Target:
+    if isinstance(location, SqliteFile):
+        return await SqliteTarget.open(location.path)
     from exporter.storage.postgres.copying import PostgresTarget  # noqa: PLC0415  # it is an option
 
-    return await PostgresTarget.open(url, Shard())
+    return await PostgresTarget.open(location.url, Shard())
 
 
-def _check(name: str, url: str) -> None:
-    """Raise ``SettingsError`` for what is no URL of a storage that can be opened."""
+def _location(name: str, url: str) -> SqliteFile | PostgresDatabase:
+    """Return the storage that an argument names. Raises ``SettingsError``."""
     try:
-        storage_url(url)
+        return parse_storage_url(url)
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
-    if url.startswith(POSTGRESQL) and not find_spec("asyncpg"):
-        raise SettingsError(
-            f"{name}: PostgreSQL is not installed: pip install 'esim-exporter[postgresql]'"
-        )
 
 
 class _Terminal:

@@ -13,18 +13,12 @@ from exporter.exposition.info_labels import INFO_LABELS, InfoLabel
 from exporter.settings.addresses import ListenAddress
 from exporter.settings.durations import parse_duration
 from exporter.settings.options import Confidential, Kind
-
-SQLITE = "sqlite:///"
-POSTGRESQL = ("postgresql://", "postgres://")
+from exporter.storage.urls import parse_storage_url
 
 AUTO = "auto"
 """The shard that the number at the end of the host name says."""
-"""What the URL of the embedded storage starts with."""
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
-
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]+)?")
-"""A host of a URL with its port, neither of which must be there."""
 
 _TAKEN = frozenset(
     {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
@@ -94,21 +88,8 @@ def _telemetry_path(text: str) -> str:
     return text
 
 
-def storage_url(url: str) -> str:
-    """Return the URL of a storage. Raises ``ValueError``, which does not repeat it."""
-    if url.startswith(POSTGRESQL):
-        authority, *rest = re.split("[/?#]", url.partition("://")[2], maxsplit=1)
-        listed = authority.rpartition("@")[2].split(",")
-        # A password that is cut off would be taken for a host, and told.
-        cut_off = "@" not in authority and "@" in "".join(rest)
-        if cut_off or not all(map(_HOST.fullmatch, listed)):
-            raise ValueError(
-                "must be postgresql://user:password@host/name; in a password, write %40 for @, "
-                "%3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
-            )
-        return url
-    if url.removeprefix(SQLITE) in {url, "", ":memory:"}:
-        raise ValueError(f"must be {SQLITE} and the path of a file, or begin with {POSTGRESQL[0]}")
+def _storage_url(url: str) -> str:
+    parse_storage_url(url)
     return url
 
 
@@ -150,7 +131,7 @@ TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
 ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
-StorageUrl = Annotated[str, AfterValidator(storage_url), Kind("url"), Confidential.VALUE]
+StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Confidential.VALUE]
 EsimLabels = Annotated[
     tuple[InfoLabel, ...],
     BeforeValidator(_esim_labels),

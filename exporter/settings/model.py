@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -13,8 +12,6 @@ from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_TERMINAL_HOURS
 from exporter.model.shards import SLOTS
 from exporter.settings.field_types import (
     AUTO,
-    POSTGRESQL,
-    SQLITE,
     Address,
     Bytes,
     Count,
@@ -35,6 +32,7 @@ from exporter.settings.field_types import (
     written,
 )
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
+from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -301,14 +299,9 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _database_is_shared_and_installed(self) -> Self:
-        shared = self.storage.url.startswith(POSTGRESQL)
-        if shared and not find_spec("asyncpg"):
-            raise ValueError(
-                "--storage.url: PostgreSQL is not installed: "
-                "pip install 'esim-exporter[postgresql]'"
-            )
-        if self.shards.total > 1 and not shared:
+    def _shards_share_a_database(self) -> Self:
+        alone = isinstance(parse_storage_url(self.storage.url), SqliteFile)
+        if self.shards.total > 1 and alone:
             raise ValueError("--total-shards: needs --storage.url=postgresql://...")
         number, total = self.shards.number, self.shards.total
         if number != AUTO and int(number) >= total:

@@ -21,7 +21,6 @@ from postgres import running as postgres_running
 from running import USAGE, WAIT, until
 
 from exporter.cli import main
-from exporter.copying import command
 from exporter.copying.copying import copy
 from exporter.errors import FieldError, StorageError, StorageUnavailable
 from exporter.exposition.exposition import Exposition, Format, Group
@@ -32,6 +31,7 @@ from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDeli
 from exporter.model.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.expiry import Retention
 from exporter.model.shards import Shard
+from exporter.storage import urls
 from exporter.storage.contract import Change, Changes, Chunk, Row, Table
 from exporter.storage.postgres.copying import PostgresSource, PostgresTarget
 from exporter.storage.postgres.storage import PostgresStorage
@@ -583,7 +583,7 @@ def test_what_is_wrong_with_a_url_is_told_in_one_line(
 def test_a_driver_that_is_not_installed_is_named(
     copier: Copier, file: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    monkeypatch.setattr(urls, "find_spec", lambda _: None)
 
     told = copier.refused(file("a.db"), "postgresql://db/esim", status=2)
 

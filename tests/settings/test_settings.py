@@ -359,7 +359,10 @@ def test_a_secret_need_not_be_text() -> None:
 
 def test_a_storage_url_is_not_repeated() -> None:
     assert problems("--storage.url=mysql://esim:hunter2@db/esim") == [
-        "--storage.url: must be sqlite:/// and the path of a file, or begin with postgresql://"
+        (
+            "--storage.url: must be sqlite:///file.db (relative to the working directory), "
+            "sqlite:////folder/file.db (absolute), or begin with postgresql://"
+        )
     ]
 
 

@@ -6,19 +6,19 @@ import asyncio
 import os
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from stored import content
 
-from exporter.errors import SettingsError, StorageUnavailable
+from exporter.errors import StorageUnavailable
 from exporter.storage.contract import Change, Changes, Row, Sizes, Table
 from exporter.storage.sqlite.connection import LOG_LIMIT
-from exporter.storage.sqlite.storage import SqliteStorage, from_url
+from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from exporter.storage.contract import Key
 
@@ -158,39 +158,6 @@ async def test_a_backup_overwrites_nothing(storage: SqliteStorage, tmp_path: Pat
             await storage.backup(place)
     assert there.read_text() == "precious"
     assert await storage.commit(Changes((esim("e", 0),))) == ()
-
-
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("sqlite:///esim-exporter.db", "esim-exporter.db"),
-        ("sqlite:///var/a b.db", "var/a b.db"),
-        ("sqlite:////var/lib/esim.db", "/var/lib/esim.db"),
-    ],
-)
-def test_a_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None:
-    assert from_url(url) == Path(path)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "a.db",
-        "sqlite://a.db",
-        "sqlite:///",
-        "sqlite:////",
-        "sqlite:///folder/",
-        "sqlite:///:memory:",
-        "sqlite:///a.db?mode=ro",
-        "sqlite:///a.db#x",
-        "sqlite:///a\0.db",
-        "postgresql://host/db",
-    ],
-)
-def test_any_other_url_is_refused_with_what_is_accepted(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"must be sqlite:///file\.db"):
-        from_url(url)
 
 
 @pytest.mark.parametrize("gone", ["a.db", "a.db-wal"])

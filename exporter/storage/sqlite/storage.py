@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter.errors import SettingsError, StorageDamaged, StorageError, StorageUnavailable
+from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
 from exporter.storage.contract import Chunk, Sizes
 from exporter.storage.shutdown import close_in_time
 from exporter.storage.sqlite import wal
@@ -39,28 +39,12 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Changes, Row
 
 T = TypeVar("T")
-SCHEME = "sqlite:///"
 
 _MANY = 8
 _STANDSTILL = 0.002
 """Seconds that the event loop stands still, at most, while so many rows are given to SQLite, before
 they are written to the disk. Else it and the thread would hand the interpreter to each other with
 each row, which takes longer than the row."""
-
-
-def from_url(url: str) -> Path:
-    """Return the file that a ``--storage.url`` names.
-
-    Three slashes lead a path relative to the working directory, four an absolute one. Raises
-    ``SettingsError`` for anything else, parameters and ``:memory:`` included.
-    """
-    name = url.removeprefix(SCHEME)
-    if name in {url, "", ":memory:"} or name.endswith("/") or {"?", "#", "\0"} & set(name):
-        raise SettingsError(
-            "--storage.url must be sqlite:///file.db (relative to the working directory) "
-            "or sqlite:////folder/file.db"
-        )
-    return Path(name)
 
 
 class SqliteStorage:
