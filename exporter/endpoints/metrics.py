@@ -23,7 +23,7 @@ from exporter.http.application import RETRY_AFTER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from exporter.exposition.pieces import Scrape
+    from exporter.exposition.deflated_text import ScrapeBody
     from exporter.ingest.intake import Intake
     from exporter.selfmetrics import SelfMetrics
 
@@ -97,7 +97,7 @@ class MetricsEndpoint:
         response.timeout = self._limits.timeout
         return response
 
-    async def _scrape(self, groups: frozenset[Group], format_: Format) -> Scrape:
+    async def _scrape(self, groups: frozenset[Group], format_: Format) -> ScrapeBody:
         text = ""
         if Group.EXPORTER in groups:
             text = self._metrics.text(openmetrics_format=format_ is Format.OPENMETRICS)

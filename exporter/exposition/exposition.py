@@ -1,9 +1,7 @@
-"""The exposition: text made when something changes, joined when somebody asks.
+"""The exposition of a fleet: rendered when records change, captured for each scrape.
 
-Of each block of records and each family one *piece* is kept, its lines deflated, and
-nothing else of the text.
-
-Formats: Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata lines only.
+There are two formats, Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata
+lines and in the end of the text only, so both share the samples.
 """
 
 from __future__ import annotations
@@ -11,15 +9,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from exporter.exposition.deflated_text import DeflatedText, Deflater, FamilyTexts, ScrapeBody
 from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
     VendorView,
     esim_families,
 )
-from exporter.exposition.pieces import Deflater, Run, Scrape
 from exporter.exposition.rendering import metadata, render_esims, render_packages, render_vendors
-from exporter.exposition.sheets import FamilyTexts
 from exporter.fleet.compact_store import unpacked
 from exporter.model.records import Balance, PartnerNotice
 
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Group(StrEnum):
-    """What a scrape may choose from with ``collect[]`` and ``exclude[]``."""
+    """Groups of families. A scrape chooses them with ``collect[]`` and ``exclude[]``."""
 
     ESIMS = "esims"
     FLEET = "fleet"
@@ -40,7 +37,7 @@ class Group(StrEnum):
 
 
 class Format(StrEnum):
-    """Exposition formats by content type."""
+    """The exposition formats, named by their content types."""
 
     TEXT = "text/plain; version=0.0.4; charset=utf-8"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -49,16 +46,16 @@ class Format(StrEnum):
 class Exposition:
     """The text of a fleet, kept up to date by :meth:`refresh`."""
 
-    def __init__(self, fleet: Fleet, identity: InfoLabels, stale_after: float) -> None:
+    def __init__(self, fleet: Fleet, info_labels: InfoLabels, stale_after: float) -> None:
         self._fleet = fleet
         self._deflater = Deflater()
         self.stale_after = stale_after
         """Seconds after which an ACTIVATED eSIM counts as stale."""
         shard = fleet.shard
-        label = f',shard="{shard.number}"' if shard and not shard.whole else ""
-        self._shard = label
-        """Label of the group ``fleet`` where it is that of one shard of several."""
-        families = esim_families(identity)
+        shard_label = f',shard="{shard.number}"' if shard and not shard.whole else ""
+        self._shard_label = shard_label
+        """Further label of the group ``fleet`` where this process has one shard of several."""
+        families = esim_families(info_labels)
         self._esims = FamilyTexts(
             fleet.esims.blocks,
             families,
@@ -68,11 +65,11 @@ class Exposition:
         self._packages = FamilyTexts(
             fleet.totals.packages,
             PACKAGE_FAMILIES,
-            # Of the label alone: what refers to itself is not freed when it is replaced.
-            lambda block, families: render_packages(block.records, families, label),
+            # Not self._shard_label: an exposition that refers to itself is not freed at once.
+            lambda block, families: render_packages(block.records, families, shard_label),
             self._deflater,
         )
-        self._metadata: dict[tuple[str, Format], Run] = {}
+        self._metadata: dict[tuple[str, Format], DeflatedText] = {}
 
     @property
     def pending(self) -> int:
@@ -88,53 +85,55 @@ class Exposition:
 
     def scrape(
         self, groups: Collection[Group], format_: Format, now: float, exporter: str = ""
-    ) -> Scrape:
+    ) -> ScrapeBody:
         """Capture these groups at ``now`` (unix seconds).
 
-        ``exporter`` is the text of the group of that name in the same format.
+        ``exporter`` is the text of the group ``exporter`` in the same format.
         """
-        runs: list[Run] = []
+        texts: list[DeflatedText] = []
         if Group.ESIMS in groups:
-            runs += self._join(self._esims.capture(), format_)
+            texts += self._under_headers(self._esims.capture(), format_)
         if Group.FLEET in groups:
-            fleet = [*self._packages.capture(), *self._vendor_columns(now)]
-            runs += self._join(sorted(fleet, key=lambda column: column[0].name), format_)
-        runs.append(closing(exporter if Group.EXPORTER in groups else "", format_, self._deflater))
-        return Scrape(runs)
+            fleet = [*self._packages.capture(), *self._vendor_families(now)]
+            texts += self._under_headers(sorted(fleet, key=lambda entry: entry[0].name), format_)
+        texts.append(ending(exporter if Group.EXPORTER in groups else "", format_, self._deflater))
+        return ScrapeBody(texts)
 
-    def _vendor_columns(self, now: float) -> Iterator[tuple[Family, list[Run]]]:
+    def _vendor_families(self, now: float) -> Iterator[tuple[Family, list[DeflatedText]]]:
         views = vendor_views(self._fleet, now, self.stale_after)
-        texts = render_vendors(views, VENDOR_FAMILIES, self._shard)
+        texts = render_vendors(views, VENDOR_FAMILIES, self._shard_label)
         for family, text in zip(VENDOR_FAMILIES, texts, strict=True):
-            yield family, [self._deflater.run(text)]
+            yield family, [self._deflater.deflate(text)]
 
-    def _join(self, columns: Iterable[tuple[Family, list[Run]]], format_: Format) -> list[Run]:
-        runs: list[Run] = []
-        for family, column in columns:
-            runs.append(self._header(family, format_))
-            runs += column
-        return runs
+    def _under_headers(
+        self, families: Iterable[tuple[Family, list[DeflatedText]]], format_: Format
+    ) -> list[DeflatedText]:
+        texts: list[DeflatedText] = []
+        for family, its_texts in families:
+            texts.append(self._header(family, format_))
+            texts += its_texts
+        return texts
 
-    def _header(self, family: Family, format_: Format) -> Run:
+    def _header(self, family: Family, format_: Format) -> DeflatedText:
         key = (family.name, format_)
         if key not in self._metadata:
             text = metadata(family, openmetrics=format_ is Format.OPENMETRICS)
-            self._metadata[key] = self._deflater.run(text)
+            self._metadata[key] = self._deflater.deflate(text)
         return self._metadata[key]
 
 
-def own_text(text: str, format_: Format) -> Scrape:
-    """Return an exposition of the exporter's own text alone."""
-    return Scrape([closing(text, format_, Deflater())])
+def own_text(text: str, format_: Format) -> ScrapeBody:
+    """Return an exposition that holds only the exporter's own text."""
+    return ScrapeBody([ending(text, format_, Deflater())])
 
 
-def closing(exporter: str, format_: Format, deflater: Deflater) -> Run:
-    """Return what ends an exposition: the exporter's own text and, in OpenMetrics, the EOF."""
-    return deflater.run(exporter + ("# EOF\n" if format_ is Format.OPENMETRICS else ""))
+def ending(exporter: str, format_: Format, deflater: Deflater) -> DeflatedText:
+    """Return the end of an exposition: the exporter's own text and, in OpenMetrics, the EOF."""
+    return deflater.deflate(exporter + ("# EOF\n" if format_ is Format.OPENMETRICS else ""))
 
 
 def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:
-    """Return what the vendors' families are read from, sorted by vendor."""
+    """Return what the families of each vendor are read from, sorted by vendor."""
     registers = fleet.registers.values()
     balances = sorted((r for r in registers if isinstance(r, Balance)), key=lambda b: b.key)
     notices = sorted((r for r in registers if isinstance(r, PartnerNotice)), key=lambda n: n.key)

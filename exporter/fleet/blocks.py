@@ -51,7 +51,7 @@ class Blocks(Generic[K, R]):
         self._blocks: list[Block[K, R]] = []
         self._firsts: list[K] = []
         self._count = 0
-        self.shape = 0
+        self.layout = 0
         """Rises whenever records may have come to lie in other blocks."""
         self._looked = 0
         """Place of the block that was found due last."""
@@ -65,7 +65,7 @@ class Blocks(Generic[K, R]):
             self._firsts.append(block.keys[0])
             self._count += len(block.keys)
             self.dirty[block] = None
-        self.shape += 1
+        self.layout += 1
 
     def __len__(self) -> int:
         return self._count
@@ -107,7 +107,7 @@ class Blocks(Generic[K, R]):
         if not self._blocks:
             self._blocks.append(Block([], self._kept(()), inf))
             self._firsts.append(key)
-            self.shape += 1
+            self.layout += 1
         index = self._index(key)
         block = self._blocks[index]
         at = bisect_left(block.keys, key)
@@ -162,7 +162,7 @@ class Blocks(Generic[K, R]):
         return max(0, bisect_right(self._firsts, key) - 1)
 
     def _split(self, index: int) -> None:
-        self.shape += 1
+        self.layout += 1
         block = self._blocks[index]
         half = len(block.keys) // 2
         upper = Block(block.keys[half:], block.records[half:], block.due)
@@ -187,7 +187,7 @@ class Blocks(Generic[K, R]):
         self._drop(lower + 1)
 
     def _drop(self, index: int) -> None:
-        self.shape += 1
+        self.layout += 1
         self.dirty.pop(self._blocks[index], None)
         del self._blocks[index]
         del self._firsts[index]

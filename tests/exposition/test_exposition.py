@@ -16,10 +16,10 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
+from exporter.exposition.deflated_text import GZIP_CHUNK, IDENTITY_CHUNK, Deflater
 from exporter.exposition.exposition import Format, Group, own_text
 from exporter.exposition.families import PACKAGE_FAMILIES, esim_families
 from exporter.exposition.info_labels import InfoLabels
-from exporter.exposition.pieces import CHUNK, PLAIN_CHUNK, Deflater
 from exporter.exposition.rendering import escape
 from exporter.fleet.fleet import Policy
 from exporter.model.events import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from exporter.exposition.pieces import Scrape
+    from exporter.exposition.deflated_text import ScrapeBody
     from exporter.model.events import Event
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -64,7 +64,7 @@ def parsed(text: str, format_: Format = Format.TEXT) -> Parsed:
     return samples
 
 
-def gunzipped(scrape: Scrape) -> bytes:
+def gunzipped(scrape: ScrapeBody) -> bytes:
     """Return the text of a scrape that is exactly one gzip member."""
     member = b"".join(scrape.gzip())
     assert len(member) == scrape.gzip_size
@@ -227,8 +227,8 @@ def test_a_large_scrape_is_one_gzip_member_in_large_chunks() -> None:
         assert gunzipped(scrape) == b"".join(chunks)
         assert sum(map(len, chunks)) == scrape.size
         assert len(chunks) > 5
-        assert all(len(chunk) >= PLAIN_CHUNK for chunk in chunks[:-1])
-        assert all(len(chunk) >= CHUNK for chunk in [*scrape.gzip()][:-1])
+        assert all(len(chunk) >= IDENTITY_CHUNK for chunk in chunks[:-1])
+        assert all(len(chunk) >= GZIP_CHUNK for chunk in [*scrape.gzip()][:-1])
 
 
 @given(of=event_sets)
@@ -337,7 +337,7 @@ def test_stale_is_counted_at_the_moment_of_the_scrape() -> None:
 
 def test_a_piece_stands_alone() -> None:
     deflater = Deflater()
-    pieces = [deflater.piece(text) for text in ("abc " * 50, "", "abc " * 50)]
+    pieces = [deflater.deflate(text) for text in ("abc " * 50, "", "abc " * 50)]
     for piece in pieces:
         text = zlib.decompressobj(wbits=-15).decompress(piece.deflated)
         assert (len(text), zlib.crc32(text)) == (piece.size, piece.crc)

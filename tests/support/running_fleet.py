@@ -17,7 +17,7 @@ from exporter.fleet.loading import FleetLoader
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from exporter.exposition.pieces import Scrape
+    from exporter.exposition.deflated_text import ScrapeBody
     from exporter.fleet.drafts import Draft
     from exporter.model.events import Event
     from exporter.model.merge import Result
@@ -102,7 +102,7 @@ class RunningFleet:
 
     def scrape(
         self, groups: Collection[Group] = STATE, format_: Format = Format.TEXT, exporter: str = ""
-    ) -> Scrape:
+    ) -> ScrapeBody:
         for _ in self.exposition.refresh(groups):
             pass
         return self.exposition.scrape(groups, format_, self.now, exporter)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_fleet import STATE, RunningFleet, samples_of
 
-from exporter.exposition import sheets
+from exporter.exposition import deflated_text
 from exporter.exposition.exposition import Format
 from exporter.fleet import blocks
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
@@ -18,7 +18,7 @@ from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.exposition.pieces import Scrape
+    from exporter.exposition.deflated_text import ScrapeBody
 
 NUMBERS = st.integers(0, 20)
 STEPS = st.lists(
@@ -38,7 +38,7 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("FULL", 2), ("MOST", 3), ("FEWEST", 2)):
             patch.setattr(blocks, name, size)
-        patch.setattr(sheets, "RUN", 2)
+        patch.setattr(deflated_text, "BLOCKS_JOINED", 2)
         yield
 
 
@@ -80,7 +80,7 @@ class Busy:
         return {e.esim_id: a.time for e in fleet.esims for a in e.allowances}
 
 
-def times_of(scrape: Scrape) -> dict[str, float]:
+def times_of(scrape: ScrapeBody) -> dict[str, float]:
     """Return the newest event time of each eSIM that a scrape shows, by its id."""
     samples = samples_of(b"".join(scrape.identity()).decode())
     return {
