@@ -41,7 +41,7 @@ from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.logs import fields
 from exporter.model.expiry import Retention
 from exporter.observation import observe, observe_listeners
-from exporter.query.lists import FleetQueries
+from exporter.query.fleet_queries import FleetQueries
 from exporter.selfmetrics import SelfMetrics
 from exporter.settings.in_force import settings_in_force
 from exporter.settings.loading import changed_but_fixed, read_iccid_hash_key, read_secrets

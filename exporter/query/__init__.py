@@ -1,1 +1,1 @@
-"""Read-only questions that people ask about the fleet."""
+"""Read-only questions of people about the fleet, for the API and the status page."""

@@ -1,7 +1,7 @@
-"""Packages in the order in which a page lists them.
+"""The orders in which people can list packages.
 
-There may be thousands, each with events at any moment: they are ranked by their sums as they
-are, with pauses in which webhooks go first, and only those on the page are summarised.
+There may be thousands of packages. They are ranked by their running sums, with pauses in which
+webhooks are served. Only the packages on the page are then summarised.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from exporter.fleet.fleet import Fleet
     from exporter.model.records import PackageKey
 
-_AT_ONCE = 500
-"""Packages looked at between two pauses."""
+_BATCH = 500
+"""Packages ranked between two pauses."""
 
 
 class Ranking(NamedTuple):
     """One way to order packages."""
 
     label: str
-    """As people choose it."""
+    """Its name in the list of choices."""
     key: Callable[[PackageTotals], float | str]
-    """The least comes first."""
+    """Packages are sorted by this, the least first."""
 
 
 def _share(totals: PackageTotals) -> float:
@@ -44,13 +44,13 @@ RANKINGS = {
 
 
 async def ranked(fleet: Fleet, ranking: Ranking, text: str = "") -> list[PackageTotals]:
-    """Return the packages that hold ``text`` in name or id, whatever its case, in order."""
+    """Return the packages with ``text`` in name or id, ignoring case, in the order asked for."""
     packages, wanted = list(fleet.totals.packages), text.casefold()
     found: list[tuple[float | str, PackageKey, PackageTotals]] = []
-    for at in range(0, len(packages), _AT_ONCE):
+    for at in range(0, len(packages), _BATCH):
         found += [
             (ranking.key(totals), totals.key, totals)
-            for totals in packages[at : at + _AT_ONCE]
+            for totals in packages[at : at + _BATCH]
             if not wanted or wanted in f"{totals.key[1]}\0{totals.name}".casefold()
         ]
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Looking at many packed eSIMs without keeping webhooks waiting."""
+"""Scans many packed eSIMs without keeping webhooks waiting."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exporter.fleet.fleet import Fleet
-    from exporter.query.lists import Wanted
+    from exporter.query.filters import EsimFilter
 
-SLICE = 0.002
-"""Seconds of work before a rest."""
+WORK_BEFORE_REST = 0.002
+"""Seconds that a scan works before it rests."""
 
 NEXT_KEY = b"\0"
-"""Behind a key, gives what comes right after it: no identifier holds a NUL."""
+"""Appended to a key, gives the key right after it. No identifier holds a NUL."""
 
 
 class ScanTurn:
-    """Lets a question that takes long rest as long as it works, and wait for its turn.
+    """Makes a long scan rest as long as it works, and lets one long scan run at a time.
 
-    Giving way to what is ready would not do: the thread that commits needs the interpreter many
-    times a commit, and gets it at once only while this one waits.
+    The rest is a real sleep. The thread that commits needs the interpreter lock many times a
+    commit, and gets it at once only while the event loop sleeps.
     """
 
     def __init__(self, turn: asyncio.Lock) -> None:
@@ -41,9 +41,9 @@ class ScanTurn:
             self._turn.release()
 
     async def rest(self) -> None:
-        """Go on at once, or after a rest where a slice of time was worked."""
+        """Rest if the scan has worked for ``WORK_BEFORE_REST``; the first rest takes the turn."""
         worked = self._now() - self._since
-        if worked < SLICE:
+        if worked < WORK_BEFORE_REST:
             return
         if not self._has_turn:
             self._has_turn = await self._turn.acquire()
@@ -52,34 +52,36 @@ class ScanTurn:
 
 
 def batches(
-    fleet: Fleet, wanted: Wanted, marks: tuple[bytes, ...], start: bytes = b""
+    fleet: Fleet, conditions: EsimFilter, record_parts: tuple[bytes, ...], start: bytes = b""
 ) -> Iterator[Iterator[tuple[bytes, bytes]]]:
-    """Yield keys from ``start`` on with records that may hold the marks, some at a time.
+    """Yield packed keys and records in batches, by key, beginning with the key ``start``.
 
-    The fleet may change between two of them: each begins behind the last key before.
+    Leaves out records that cannot contain all of ``record_parts``, and eSIMs whose vendor, id or
+    cap does not meet the conditions. The fleet may change between two batches: each batch begins
+    right after the last key of the batch before.
     """
-    for first in _starts(fleet, wanted):
-        start = max(first, start)
-        while run := _run(fleet, wanted, start):
-            inside = [entry for entry in run if entry[0].startswith(first)]
-            yield (entry for entry in inside if may_hold(entry[1], marks))
+    for prefix in _key_prefixes(fleet, conditions):
+        start = max(prefix, start)
+        while run := _next_run(fleet, conditions, start):
+            inside = [entry for entry in run if entry[0].startswith(prefix)]
+            yield (entry for entry in inside if may_hold(entry[1], record_parts))
             if len(inside) < len(run):
                 break
             start = run[-1][0] + NEXT_KEY
 
 
-def _starts(fleet: Fleet, wanted: Wanted) -> list[bytes]:
-    """Return what the wanted keys start with, sorted."""
-    vendors = fleet.totals.vendors if wanted.vendor is None else [wanted.vendor]
-    return [key_of((vendor, wanted.prefix)) for vendor in sorted(vendors)]
+def _key_prefixes(fleet: Fleet, conditions: EsimFilter) -> list[bytes]:
+    """Return the beginnings of keys that meet the conditions, sorted: one for each vendor."""
+    vendors = fleet.totals.vendors if conditions.vendor is None else [conditions.vendor]
+    return [key_of((vendor, conditions.prefix)) for vendor in sorted(vendors)]
 
 
-def _run(fleet: Fleet, wanted: Wanted, start: bytes) -> list[tuple[bytes, bytes]]:
-    """Return the next keys from ``start`` on with their records; none at the end."""
+def _next_run(fleet: Fleet, conditions: EsimFilter, start: bytes) -> list[tuple[bytes, bytes]]:
+    """Return some keys from ``start`` on with their records, sorted; none at the end."""
     runs = [
         run
         for esims, over in ((fleet.esims, False), (fleet.over, True))
-        if wanted.over_limit in {None, over} and (run := esims.run(start))
+        if conditions.over_limit in {None, over} and (run := esims.run(start))
     ]
     if len(runs) < 2:  # noqa: PLR2004  # nothing to merge
         return runs[0] if runs else []

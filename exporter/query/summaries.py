@@ -1,7 +1,7 @@
-"""What people are shown of eSIMs and packages: values made from records when somebody asks.
+"""eSIMs and packages as people see them: values made from records when somebody asks.
 
-Amounts are integers in base units (bytes, messages, seconds), times whole unix seconds in
-UTC. No value holds an ICCID but ``EsimDetail.names``, where ``--metrics.esim-labels`` put it.
+Amounts are integers in base units (bytes, messages, seconds). Times are whole unix seconds in
+UTC. Only ``EsimDetail.names`` may hold an ICCID, if ``--metrics.esim-labels`` asks for it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class EsimSummary(NamedTuple):
     vendor: str
     esim_id: str
     reference_id: str
-    """Empty where none was ever said."""
+    """Empty if no event gave one."""
     status: Status
     tracked: bool
-    """Whether it has series of its own; ``False`` over ``--limits.max-esims``."""
+    """Whether it has its own series; ``False`` over the cap ``--limits.max-esims``."""
     packages: tuple[str, ...]
     """Its package ids, sorted."""
     data_used_share: float | None
-    """Of the allowance of which the greatest share of data is used; ``None`` without limit."""
+    """The greatest used share among its allowances, 0 to 1; ``None`` without a data limit."""
     last_event: int
     """Event time of the newest event."""
     received: int
@@ -40,26 +40,27 @@ class EsimSummary(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one event said was used."""
+    """The amount used according to one event."""
 
     time: int
     used: int
 
 
 class Resource(NamedTuple):
-    """One resource of an allowance."""
+    """Data, SMS or voice of an allowance."""
 
     allowed: int | None
-    """``None`` where it is unlimited or not said, as for the next."""
+    """``None`` if unlimited, or if no event gave an amount."""
     remaining: int | None
+    """``None`` if unlimited, or if no event gave an amount."""
     consumed: int
-    """Since the first event, as the counter has it."""
+    """Consumed since the first event: the value of the counter in the metrics."""
     history: tuple[Sample, ...]
-    """The newest events that are kept, oldest first."""
+    """The newest events, oldest first."""
 
     @property
     def used_share(self) -> float | None:
-        """Return the share that is used, 0 to 1; ``None`` without a limit."""
+        """Return the used share, 0 to 1; ``None`` without a limit."""
         return used_share(self.allowed, self.remaining)
 
 
@@ -70,19 +71,21 @@ class AllowanceDetail(NamedTuple):
     package_name: str
     data_unlimited: bool
     data: Resource | None
-    """Bytes; ``None`` where the event had no amount, as for the next two."""
+    """Bytes; ``None`` if no event gave an amount."""
     sms: Resource | None
+    """Messages; ``None`` if no event gave an amount."""
     voice: Resource | None
-    """Seconds."""
+    """Seconds; ``None`` if no event gave an amount."""
     start: int | None
-    """As the vendor gives it; may be the reporting window, as the next."""
+    """As the vendor gives it: the start of the package or of the reporting window."""
     end: int | None
+    """As the vendor gives it: the end of the package or of the reporting window."""
     locations: Locations
-    """Bytes used per location, by the newest usage event."""
+    """Bytes used per location, from the newest usage event."""
     last_event: int
     received: int
     expires: int
-    """When it leaves the metrics if nothing more is received."""
+    """When it leaves the metrics if no further event arrives."""
 
 
 class EsimDetail(NamedTuple):
@@ -90,45 +93,46 @@ class EsimDetail(NamedTuple):
 
     summary: EsimSummary
     status_time: int | None
-    """Event time of the status; ``None`` where none was ever said."""
+    """Event time of the status; ``None`` if no event gave a status."""
     names: Mapping[str, str]
-    """The labels of ``esim_info`` with their values: an ICCID only if it is one of them."""
+    """The labels of ``esim_info`` with their values."""
     expires: int
-    """When something of it next leaves the metrics if nothing more is received."""
+    """When it, or its first allowance, leaves the metrics if no further event arrives."""
     allowances: tuple[AllowanceDetail, ...]
 
 
 class PackageSummary(NamedTuple):
-    """A package with the sums over its allowances, as in the metrics of the fleet."""
+    """A package with the sums over its allowances, equal to those in the metrics."""
 
     vendor: str
     package_id: str
     package_name: str
     statuses: Mapping[Status, int]
-    """Allowances by the status of their eSIM."""
+    """Number of allowances by the status of their eSIM."""
     data_allowed: int | None
-    """Over limited allowances of eSIMs not terminal, ``None`` without any, as the next."""
+    """Bytes, over limited allowances of eSIMs that are not terminal; ``None`` without any."""
     data_remaining: int | None
+    """Bytes, over the same allowances; ``None`` without any."""
     data_consumed: int
-    """Never falls."""
+    """Bytes, over all allowances, expired ones too. Never falls."""
     over: Mapping[tuple[str, int], int]
-    """Allowances that used at least so much, by resource and percent."""
+    """Number of allowances whose used share reached a threshold, by resource and percent."""
 
     @property
     def data_used_share(self) -> float | None:
-        """Return the share of all data that is used, 0 to 1; ``None`` without a limit."""
+        """Return the used share of all data, 0 to 1; ``None`` without a limit."""
         return used_share(self.data_allowed, self.data_remaining)
 
 
 def used_share(allowed: int | None, remaining: int | None) -> float | None:
-    """Return the share of an allowance that is used, 0 to 1; ``None`` of none, or of nothing."""
+    """Return the used share of an allowance, 0 to 1; ``None`` if an amount is missing or 0."""
     if not allowed or remaining is None:
         return None
     return max(0, allowed - remaining) / allowed
 
 
 def data_used_share(esim: Esim) -> float | None:
-    """Return the greatest share of data that is used of an allowance, ``None`` without limit."""
+    """Return the greatest used share of data among the allowances; ``None`` without a limit."""
     shares = [
         used_share(a.snapshot.data_allowed, a.snapshot.data_remaining) for a in esim.allowances
     ]
@@ -142,7 +146,7 @@ def last_event(esim: Esim) -> int:
 
 
 def summarise(esim: Esim) -> EsimSummary:
-    """Return an eSIM as it is listed."""
+    """Return the short form of an eSIM, for lists."""
     return EsimSummary(
         vendor=esim.vendor,
         esim_id=esim.esim_id,
@@ -156,19 +160,19 @@ def summarise(esim: Esim) -> EsimSummary:
     )
 
 
-def describe(esim: Esim, fleet: Fleet, identity: InfoLabels) -> EsimDetail:
-    """Return an eSIM in full, its ICCID only as ``identity`` shows it in the metrics."""
+def describe(esim: Esim, fleet: Fleet, info_labels: InfoLabels) -> EsimDetail:
+    """Return an eSIM in full. ``info_labels`` decides whether and how its ICCID is shown."""
     return EsimDetail(
         summary=summarise(esim),
         status_time=esim.status_time or None,
-        names=identity.names(esim),
+        names=info_labels.names(esim),
         expires=int(fleet.policy.retention.deadline(esim)),
         allowances=tuple(_allowance(a, esim, fleet) for a in esim.allowances),
     )
 
 
 def package_summary(totals: PackageTotals) -> PackageSummary:
-    """Return a package with its sums at this moment."""
+    """Return a package with its present sums."""
     vendor, package_id = totals.key
     return PackageSummary(
         vendor=vendor,

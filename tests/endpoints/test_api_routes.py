@@ -21,7 +21,7 @@ from exporter.http.application import application
 from exporter.ingest.commands import AdminCommands
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.model.events import Snapshot, UsageEvent
-from exporter.query.lists import FleetQueries
+from exporter.query.fleet_queries import FleetQueries
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from exporter.endpoints.api import shapes
 from exporter.endpoints.api.query_parameters import Parameter, choice, number, share, switch, text
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.events import Status
-from exporter.query.lists import MOST, Order, Sort
+from exporter.query.fleet_queries import MAX_PAGE_SIZE
+from exporter.query.sorting import SortKey, SortOrder
 
 ROOT = "/api/v1"
 
@@ -77,11 +78,14 @@ ENDPOINTS = (
             share("min_data_used_share", "Of which at least this share of data is used."),
             switch("over_limit", "Without series of their own, for --limits.max-esims, or with."),
             choice(
-                "sort", "What to sort by; equal ones by vendor and id.", Sort, default=Sort.ESIM_ID
+                "sort",
+                "What to sort by; equal ones by vendor and id.",
+                SortKey,
+                default=SortKey.ESIM_ID,
             ),
-            choice("order", "In which direction.", Order, default=Order.ASCENDING),
+            choice("order", "In which direction.", SortOrder, default=SortOrder.ASCENDING),
             text("after", "The answer's `next` of the page before.", _LONGEST_CURSOR),
-            number("limit", "eSIMs on a page.", 1, MOST, 50),
+            number("limit", "eSIMs on a page.", 1, MAX_PAGE_SIZE, 50),
         ),
     ),
     Endpoint(

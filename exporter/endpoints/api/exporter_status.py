@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import RecentDeliveries
-    from exporter.query.lists import FleetQueries
+    from exporter.query.fleet_queries import FleetQueries
     from exporter.storage.contract import Storage
 
 

@@ -19,7 +19,9 @@ from exporter.endpoints.api.query_parameters import read_all
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
 from exporter.http.application import RETRY_AFTER
 from exporter.ingest.commands import NO_ESIM, NO_REJECTION
-from exporter.query.lists import Sorting, UnknownCursor, Wanted
+from exporter.query.cursors import UnknownCursor
+from exporter.query.filters import EsimFilter
+from exporter.query.sorting import Sorting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from exporter.ingest.recent_deliveries import AnsweredDelivery
     from exporter.model.events import Status
     from exporter.model.records import EsimKey
-    from exporter.query.lists import Order, Sort
+    from exporter.query.sorting import SortKey, SortOrder
 
 _DISABLED = "administration is off: set --web.enable-admin-api to allow this"
 _LOADING = "the state is still being loaded"
@@ -96,12 +98,12 @@ class Api:
         package_id: str | None,
         min_data_used_share: float | None,
         over_limit: bool | None,
-        sort: Sort,
-        order: Order,
+        sort: SortKey,
+        order: SortOrder,
         after: str | None,
         limit: int,
     ) -> shapes.EsimList:
-        wanted = Wanted(
+        wanted = EsimFilter(
             vendor=vendor,
             prefix=prefix or "",
             status=status,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import RecentDeliveries
-    from exporter.query.lists import FleetQueries
+    from exporter.query.fleet_queries import FleetQueries
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage.contract import Storage
 

@@ -19,8 +19,10 @@ from exporter.endpoints.status.request_input import chosen, page_number, read_fo
 from exporter.http.application import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
-from exporter.query.lists import Order, Sort, Sorting, UnknownCursor, Wanted
+from exporter.query.cursors import UnknownCursor
+from exporter.query.filters import EsimFilter
 from exporter.query.package_ranking import RANKINGS, ranked
+from exporter.query.sorting import Sorting, SortKey, SortOrder
 from exporter.query.summaries import package_summary
 
 if TYPE_CHECKING:
@@ -56,10 +58,10 @@ _SORTS = {
     "esim_id": ("eSIM id", Sorting()),
     "data_used_share": (
         "data used, most first",
-        Sorting(Sort.DATA_USED_SHARE, Order.DESCENDING),
+        Sorting(SortKey.DATA_USED_SHARE, SortOrder.DESCENDING),
     ),
-    "newest": ("last event, newest first", Sorting(Sort.LAST_EVENT, Order.DESCENDING)),
-    "last_event": ("last event, oldest first", Sorting(Sort.LAST_EVENT)),
+    "newest": ("last event, newest first", Sorting(SortKey.LAST_EVENT, SortOrder.DESCENDING)),
+    "last_event": ("last event, oldest first", Sorting(SortKey.LAST_EVENT)),
 }
 
 _STATUSES = {"": None, **{status.value: status for status in STATUSES}}
@@ -171,7 +173,7 @@ class StatusPages:
         fleet = self._state().fleet
         asked = {name: request.args.get(name, "") for name in _ASKED}
         asked["sort"] = chosen("sort", _SORTS, "esim_id")
-        wanted = Wanted(
+        wanted = EsimFilter(
             prefix=asked["prefix"],
             status=_STATUSES[chosen("status", _STATUSES, "")],
             package_id=asked["package_id"] or None,
@@ -194,7 +196,7 @@ class StatusPages:
             asked={**asked, "after": after},
             done=_done(),
             esims=found.esims,
-            filtered=wanted != Wanted(),
+            filtered=wanted != EsimFilter(),
             total=_known_total(fleet, wanted),
             all_statuses=STATUSES,
             package_ids=self._package_ids(fleet),
@@ -291,10 +293,10 @@ def _done() -> str:
     return DONE.get(request.args.get("done", ""), "")
 
 
-def _known_total(fleet: Fleet, wanted: Wanted) -> int | None:
+def _known_total(fleet: Fleet, wanted: EsimFilter) -> int | None:
     """Return how many eSIMs fit, where that is known without looking at all of them."""
-    if wanted == Wanted():
+    if wanted == EsimFilter():
         return len(fleet.esims) + len(fleet.over)
-    if wanted.status and wanted == Wanted(status=wanted.status):
+    if wanted.status and wanted == EsimFilter(status=wanted.status):
         return sum(vendor.statuses[wanted.status] for vendor in fleet.totals.vendors.values())
     return None

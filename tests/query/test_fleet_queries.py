@@ -19,7 +19,10 @@ from exporter.fleet.compact_store import CompactEsims
 from exporter.fleet.fleet import Policy
 from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.query import scan
-from exporter.query.lists import FleetQueries, Order, Sort, Sorting, UnknownCursor, Wanted
+from exporter.query.cursors import UnknownCursor
+from exporter.query.filters import EsimFilter
+from exporter.query.fleet_queries import FleetQueries
+from exporter.query.sorting import Sorting, SortKey, SortOrder
 from exporter.query.summaries import EsimSummary, summarise
 
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ def fleet() -> Fleet:
 QUERIES = FleetQueries(InfoLabels())
 
 
-def listed(wanted: Wanted, sorting: Sorting) -> list[EsimSummary]:
+def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimSummary]:
     """Return a list by looking at all of the fleet."""
     found = [
         summary
@@ -89,10 +92,10 @@ def listed(wanted: Wanted, sorting: Sorting) -> list[EsimSummary]:
             )
         )
     ]
-    ascending = sorting.order is Order.ASCENDING
-    if sorting.by is Sort.ESIM_ID:
+    ascending = sorting.order is SortOrder.ASCENDING
+    if sorting.by is SortKey.ESIM_ID:
         return sorted(found, key=lambda s: s[:2], reverse=not ascending)
-    if sorting.by is Sort.LAST_EVENT:
+    if sorting.by is SortKey.LAST_EVENT:
         return sorted(found, key=lambda s: (s.last_event, s[:2]), reverse=not ascending)
     limited = [s for s in found if s.data_used_share is not None]
     unlimited = [s for s in found if s.data_used_share is None]
@@ -102,7 +105,7 @@ def listed(wanted: Wanted, sorting: Sorting) -> list[EsimSummary]:
     ]
 
 
-async def walked(wanted: Wanted, sorting: Sorting, limit: int) -> list[EsimSummary]:
+async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimSummary]:
     """Return a list by walking through its pages."""
     found: list[EsimSummary] = []
     after = None
@@ -121,7 +124,7 @@ def some(*values: object) -> st.SearchStrategy[object]:
 
 
 wishes = st.builds(
-    Wanted,
+    EsimFilter,
     vendor=some("roamify", "other-vendor", "nobody"),
     prefix=st.sampled_from(("", "", "0", "012", "012-3", "029-9", "x", "\N{SNOWMAN}")),
     status=some(*STATUSES, Status.OTHER),
@@ -130,31 +133,31 @@ wishes = st.builds(
     min_data_used_share=some(0.0, 0.5, 0.75, 1.0),
     over_limit=some(True, False),
 )
-sortings = st.builds(Sorting, st.sampled_from(Sort), st.sampled_from(Order))
+sortings = st.builds(Sorting, st.sampled_from(SortKey), st.sampled_from(SortOrder))
 
 
 @given(wanted=wishes, sorting=sortings, limit=st.sampled_from((1, 7, 50, 500)))
 @settings(max_examples=100)
-def test_pages_are_the_list_cut_up(wanted: Wanted, sorting: Sorting, limit: int) -> None:
+def test_pages_are_the_list_cut_up(wanted: EsimFilter, sorting: Sorting, limit: int) -> None:
     whole = listed(wanted, sorting)
     limit = max(limit, len(whole) // 20)  # not too many pages
 
     assert asyncio.run(walked(wanted, sorting, limit)) == whole
 
 
-@pytest.mark.parametrize("order", Order)
-@pytest.mark.parametrize("sort", Sort)
-async def test_every_esim_has_its_place_in_every_order(sort: Sort, order: Order) -> None:
-    whole = await walked(Wanted(), Sorting(sort, order), 60)
+@pytest.mark.parametrize("order", SortOrder)
+@pytest.mark.parametrize("sort", SortKey)
+async def test_every_esim_has_its_place_in_every_order(sort: SortKey, order: SortOrder) -> None:
+    whole = await walked(EsimFilter(), Sorting(sort, order), 60)
 
     assert len(whole) == ESIMS
-    assert whole == listed(Wanted(), Sorting(sort, order))
+    assert whole == listed(EsimFilter(), Sorting(sort, order))
 
 
 async def test_a_list_is_by_id_and_has_fifty_on_a_page_unless_told() -> None:
     page = await QUERIES.esims(fleet())
 
-    assert list(page.esims) == listed(Wanted(), Sorting())[:50]
+    assert list(page.esims) == listed(EsimFilter(), Sorting())[:50]
 
 
 async def test_a_page_looks_at_little_more_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,19 +189,19 @@ async def test_the_cursor_of_another_list_is_refused() -> None:
     cursor = (await QUERIES.esims(fleet(), limit=1)).next
 
     with pytest.raises(UnknownCursor, match="another way"):
-        await QUERIES.esims(fleet(), None, Sorting(Sort.LAST_EVENT), after=cursor)
+        await QUERIES.esims(fleet(), None, Sorting(SortKey.LAST_EVENT), after=cursor)
 
 
-@pytest.mark.parametrize("sort", Sort)
+@pytest.mark.parametrize("sort", SortKey)
 async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
-    sort: Sort, monkeypatch: pytest.MonkeyPatch
+    sort: SortKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "SLICE", 0)
+    monkeypatch.setattr(scan, "WORK_BEFORE_REST", 0)
     running = filled()
     staying = {esim.key for esim in running.fleet.esims} | {e.key for e in running.fleet.over}
     chance = random.Random(1)
     query = asyncio.create_task(
-        QUERIES.esims(running.fleet, None, Sorting(sort, Order.DESCENDING), limit=2000)
+        QUERIES.esims(running.fleet, None, Sorting(sort, SortOrder.DESCENDING), limit=2000)
     )
     while not query.done():
         await asyncio.sleep(0)
@@ -221,9 +224,9 @@ async def test_long_questions_take_turns_and_short_ones_wait_for_none(
     asked = FleetQueries(InfoLabels())
     async with asked._turn:
         assert (await asked.esims(fleet())).esims
-        monkeypatch.setattr(scan, "SLICE", 0)
+        monkeypatch.setattr(scan, "WORK_BEFORE_REST", 0)
         waiting: list[asyncio.Task[Any]] = [
-            asyncio.create_task(asked.esims(fleet(), None, Sorting(Sort.LAST_EVENT))),
+            asyncio.create_task(asked.esims(fleet(), None, Sorting(SortKey.LAST_EVENT))),
             asyncio.create_task(asked.search(fleet(), "nothing")),
         ]
         await asyncio.wait(waiting, timeout=0.01)

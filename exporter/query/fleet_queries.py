@@ -1,0 +1,158 @@
+"""Answers questions about the fleet: lists of eSIMs, one eSIM, search, packages.
+
+eSIMs are packed in memory, and unpacking a hundred thousand of them takes a second. Three rules
+keep webhooks fast while somebody asks:
+
+- A list sorted by id unpacks little more than its page.
+- A question about every eSIM skips records that cannot match, without unpacking them.
+- Long questions rest as long as they work, and run one at a time. Short questions do not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice, starmap
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter.fleet.compact_store import key_of, unpack
+from exporter.query.cursors import ListPosition
+from exporter.query.filters import EsimFilter
+from exporter.query.scan import NEXT_KEY, ScanTurn, batches
+from exporter.query.sorting import Sorting, SortOrder, sort_value
+from exporter.query.summaries import (
+    EsimDetail,
+    EsimSummary,
+    PackageSummary,
+    describe,
+    package_summary,
+    summarise,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from exporter.exposition.info_labels import InfoLabels
+    from exporter.fleet.fleet import Fleet
+    from exporter.model.records import Esim, EsimKey
+
+MAX_PAGE_SIZE = 500
+"""eSIMs on a page of the API."""
+
+
+class Page(NamedTuple):
+    """A part of a list."""
+
+    esims: tuple[EsimSummary, ...]
+    next: str | None
+    """Cursor of the next page; ``None`` on the last page."""
+
+
+class FleetQueries:
+    """Answers questions about a fleet.
+
+    Each method takes the fleet, because a reload of the state replaces it.
+    """
+
+    def __init__(self, info_labels: InfoLabels) -> None:
+        """``info_labels`` says which names of an eSIM may be shown, and how its ICCID is."""
+        self._info_labels = info_labels
+        self._turn = asyncio.Lock()
+
+    async def esims(
+        self,
+        fleet: Fleet,
+        conditions: EsimFilter | None = None,
+        sorting: Sorting | None = None,
+        *,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """Return up to ``limit`` eSIMs that follow the cursor ``after``, sorted by id by default.
+
+        The fleet may change between pages. An eSIM that keeps its position in the list is then
+        still on exactly one page. Raises ``UnknownCursor``.
+        """
+        sorting = sorting or Sorting()
+        position = ListPosition.from_cursor(after, sorting) if after else None
+        request = _ListRequest(conditions or EsimFilter(), sorting, position, limit + 1)
+        find = _first_by_key if sorting == Sorting() else _first_by_value
+        async with ScanTurn(self._turn) as turn:
+            found = await find(fleet, request, turn)
+        page, following = found[:limit], None
+        if len(found) > limit:
+            last = page[-1]
+            position = ListPosition(sort_value(last, sorting), key_of(last.key))
+            following = position.to_cursor(sorting)
+        return Page(tuple(map(summarise, page)), following)
+
+    def esim(self, fleet: Fleet, key: EsimKey) -> EsimDetail | None:
+        """Return one eSIM in full, or ``None``."""
+        esim = fleet.esim(key)
+        return esim and describe(esim, fleet, self._info_labels)
+
+    def vendors_of(self, fleet: Fleet, esim_id: str) -> list[str]:
+        """Return the vendors that have an eSIM with this id, sorted."""
+        return [v for v in sorted(fleet.totals.vendors) if fleet.esim((v, esim_id))]
+
+    async def search(self, fleet: Fleet, text: str, most: int = 20) -> tuple[EsimSummary, ...]:
+        """Return up to ``most`` eSIMs whose id, reference or ICCID is exactly ``text``."""
+        if not text:
+            return ()
+        exact = [fleet.esim((vendor, text)) for vendor in self.vendors_of(fleet, text)]
+        found = {esim.key: esim for esim in exact if esim}
+        async with ScanTurn(self._turn) as turn:
+            for batch in batches(fleet, EsimFilter(), (text.encode(),)):
+                esims = starmap(unpack, batch)
+                found |= {e.key: e for e in esims if text in {e.reference_id, e.iccid}}
+                if len(found) >= most:
+                    break
+                await turn.rest()
+        return tuple(map(summarise, list(found.values())[:most]))
+
+    async def packages(self, fleet: Fleet) -> AsyncIterator[PackageSummary]:
+        """Yield all packages, sorted by vendor and id. There may be thousands."""
+        async with ScanTurn(self._turn) as turn:
+            for totals in list(fleet.totals.packages):
+                yield package_summary(totals)
+                await turn.rest()
+
+
+class _ListRequest(NamedTuple):
+    """One page of one list."""
+
+    conditions: EsimFilter
+    sorting: Sorting
+    after: ListPosition | None
+    most: int
+
+
+async def _first_by_key(fleet: Fleet, request: _ListRequest, turn: ScanTurn) -> list[Esim]:
+    """Return the first eSIMs by key. Stops as soon as the page is full."""
+    conditions, _, after, most = request
+    found: list[Esim] = []
+    start = after.key + NEXT_KEY if after else b""
+    for batch in batches(fleet, conditions, conditions.record_parts, start):
+        found += islice(filter(conditions.matches, starmap(unpack, batch)), most - len(found))
+        if len(found) == most:
+            break
+        await turn.rest()
+    return found
+
+
+async def _first_by_value(fleet: Fleet, request: _ListRequest, turn: ScanTurn) -> list[Esim]:
+    """Return the first eSIMs by another value. Looks at every eSIM, but holds few at a time."""
+    conditions, sorting, after, most = request
+    descending = sorting.order is SortOrder.DESCENDING
+    best: list[tuple[ListPosition, bytes]] = []
+    for batch in batches(fleet, conditions, conditions.record_parts):
+        for key, record in batch:
+            esim = unpack(key, record)
+            position = ListPosition(sort_value(esim, sorting), key)
+            follows = after is None or (position < after if descending else position > after)
+            if follows and conditions.matches(esim):
+                best.append((position, record))
+        if len(best) > 2 * most:
+            best = sorted(best, reverse=descending)[:most]
+        await turn.rest()
+    best = sorted(best, reverse=descending)[:most]
+    return [unpack(position.key, record) for position, record in best]
