@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import programs
 import pytest
 import stack
 import yaml
+from looping import for_every
 
 from alerts.generator import FILES, README, Config, documents, groups
 from alerts.generator.__main__ import main
@@ -79,16 +81,20 @@ def test_promtool_finds_the_rules_behave_as_written(path: Path) -> None:
     run("promtool", "test", "rules", path)
 
 
-def rule_checks() -> list[dict[str, Any]]:
+@functools.cache
+def rule_tests() -> list[dict[str, Any]]:
     return [
-        check
+        test
         for path in RULE_TESTS
-        for test in yaml.safe_load(path.read_text())["tests"]
-        for check in test["alert_rule_test"]
+        for test in yaml.load(path.read_text(), yaml.CSafeLoader)["tests"]
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+def rule_checks() -> list[dict[str, Any]]:
+    return [check for test in rule_tests() for check in test["alert_rule_test"]]
+
+
+@for_every("name", NAMES, str)
 def test_every_alert_has_a_test_in_which_it_fires_with_all_its_annotations(name: str) -> None:
     fired = [a for c in rule_checks() if c["alertname"] == name for a in c["exp_alerts"]]
     wanted = {"summary", "description", "runbook_url", "dashboard_url"}
@@ -108,13 +114,12 @@ def test_every_rule_has_a_test_in_which_it_fires() -> None:
             assert any(labels.items() <= each.items() for each in fired), labels
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "Watchdog"])
+@for_every("name", [name for name in NAMES if name != "Watchdog"], str)
 def test_every_alert_has_a_test_in_which_something_like_it_is_silent(name: str) -> None:
     """What must not fire is in the input of a test that names the exact alerts that do."""
     texts = [
         test["name"]
-        for path in RULE_TESTS
-        for test in yaml.safe_load(path.read_text())["tests"]
+        for test in rule_tests()
         if any(check["alertname"] == name for check in test["alert_rule_test"])
     ]
     assert any("silen" in text or "resolve" in text for text in texts) or any(
@@ -122,7 +127,7 @@ def test_every_alert_has_a_test_in_which_something_like_it_is_silent(name: str) 
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_every("name", NAMES, str)
 def test_every_alert_has_a_runbook_with_its_four_sections(name: str) -> None:
     lines = (stack.ALERTS / "runbooks" / f"{name}.md").read_text().splitlines()
     assert lines[0] == f"# {name}"
@@ -163,8 +168,9 @@ ROUTES = [
 """Labels, and the receiver with the usual routes and with those for a large fleet."""
 
 
-@pytest.mark.parametrize(("labels", "usual", "large"), ROUTES, ids=lambda each: str(each[:2]))
-def test_alerts_go_where_they_should(labels: tuple[str, ...], usual: str, large: str) -> None:
+@for_every("route", ROUTES, lambda route: " ".join(route[0]))
+def test_alerts_go_where_they_should(route: tuple[tuple[str, ...], str, str]) -> None:
+    labels, usual, large = route
     for name, receiver in (
         ("alertmanager.yml", usual),
         ("alertmanager-large-fleet.yml", large),
@@ -174,14 +180,14 @@ def test_alerts_go_where_they_should(labels: tuple[str, ...], usual: str, large:
         assert routed.strip() == receiver
 
 
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+@for_every("path", CONFIGURATIONS, lambda path: path.stem)
 def test_nothing_is_muted_by_an_alert_of_the_other_scrape_job(path: Path) -> None:
     rules = yaml.safe_load(path.read_text())["inhibit_rules"]
     assert rules
     assert all("job" in rule["equal"] for rule in rules)
 
 
-@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+@for_every("path", CONFIGURATIONS, lambda path: path.stem)
 def test_no_bands_of_single_esims_are_compared_to_mute_each_other(path: Path) -> None:
     """It would cost two cores at 20 000 eSIMs; the bands exclude each other instead."""
     rules = yaml.safe_load(path.read_text())["inhibit_rules"]

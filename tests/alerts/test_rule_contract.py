@@ -15,9 +15,10 @@ import promql
 import pytest
 import stack
 import yaml
+from looping import for_every
 from prometheus_client.parser import text_string_to_metric_families
 from running import serving, until
-from test_rule_lints import RECORDINGS, RULES, sources
+from test_rule_lints import RECORDINGS, RULES, each_rule, sources
 
 from alerts.generator import README, Config
 from exporter.simulate import Fault, Faults, Simulation
@@ -134,13 +135,13 @@ def known_labels(rule_sources: set[str], exposed: Exposed) -> set[str]:
     return exposed.labels_of(rule_sources) | TARGET | FOREIGN | MADE
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@each_rule
 def test_a_rule_names_only_what_the_exporter_exposes(rule: Rule, exposed: Exposed) -> None:
     assert wrong_selectors(rule.expression, exposed) == []
     assert rule.expression.labels <= known_labels(sources(rule), exposed)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@each_rule
 def test_an_annotation_names_only_labels_that_the_alert_has(rule: Rule, exposed: Exposed) -> None:
     texts = rule.document.get("annotations", {}).values()
     named = {label for text in texts for label in re.findall(r"\$labels\.(\w+)", text)}
@@ -158,12 +159,12 @@ def queries() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("page", "query"), queries(), ids=lambda each: each[:40])
+@for_every("page_and_query", queries(), ": ".join)
 def test_a_query_of_a_runbook_names_only_what_the_exporter_exposes(
-    page: str, query: str, exposed: Exposed
+    page_and_query: tuple[str, str], exposed: Exposed
 ) -> None:
-    expression = promql.parse(query)
-    assert wrong_selectors(expression, exposed) == [], page
+    expression = promql.parse(page_and_query[1])
+    assert wrong_selectors(expression, exposed) == []
     used: set[str] = set()
     for selector in expression.selectors:
         recording = RECORDINGS.get(selector.name)
@@ -176,9 +177,7 @@ def test_every_runbook_has_a_query() -> None:
     assert {path.stem for path in (stack.ALERTS / "runbooks").glob("*.md")} <= with_queries
 
 
-@pytest.mark.parametrize(
-    "path", sorted((stack.ALERTS / "tests").glob("*.yml")), ids=lambda path: path.stem
-)
+@for_every("path", sorted((stack.ALERTS / "tests").glob("*.yml")), lambda path: path.stem)
 def test_the_input_of_rule_tests_is_as_the_exporter_exposes_it(
     path: Path, exposed: Exposed
 ) -> None:

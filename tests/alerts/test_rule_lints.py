@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import promql
-import pytest
 import stack
 import yaml
+from looping import for_every
 
 from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
 from exporter.exposition.info_labels import InfoLabels
@@ -56,8 +56,9 @@ RULES = [Rule(group["name"], rule) for group in GROUPS for rule in group["rules"
 ALERTS = [rule for rule in RULES if "alert" in rule.document]
 RECORDINGS = {rule.name: rule for rule in RULES if "record" in rule.document}
 
-each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-each_alert = pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule.name)
+each_rule = for_every("rule", RULES, lambda rule: rule.name)
+each_alert = for_every("rule", ALERTS, lambda rule: rule.name)
+each_group = for_every("group", GROUPS, lambda group: str(group["name"]))
 
 
 def family_type(name: str) -> str:
@@ -195,7 +196,7 @@ def test_names_have_their_form(rule: Rule) -> None:
         assert re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", rule.name)
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group["name"])
+@each_group
 def test_groups_stay_within_the_lookback_and_lose_no_alerts_to_a_limit(
     group: dict[str, Any],
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import simulated_exporter as simulated
 from boards import BOARDS, CHOSEN, EMPTY, Target, interpolated, parsed, targets
 from filled_prometheus import TIMES, filled_prometheus
+from looping import for_every
 
 from alerts.generator import groups
 from alerts.generator.rules import Recording
@@ -26,7 +27,7 @@ RECORDED = {
 }
 TARGET = {"job", "instance"}
 SHARED_ONLY = {each.name for each in descriptions() if "of PostgreSQL only" in each.help}
-TARGETS = [pytest.param(each, id=" ".join(each.place)) for each in targets()]
+every_target = for_every("target", targets(), lambda target: " ".join(target.place))
 
 _DAY = backfilling.Times(TIMES.end - simulated.DAY, TIMES.end, TIMES.step)
 
@@ -53,7 +54,7 @@ def shown(prometheus: httpx.Client, board: str, panel: str, ref: str = "A") -> f
     return value(prometheus, target.filled())
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@every_target
 def test_a_query_returns_data(target: Target, prometheus: httpx.Client) -> None:
     if target.instant:
         found = ask(prometheus, "query", query=target.filled(), time=TIMES.end)["result"]
@@ -79,7 +80,7 @@ def labels(prometheus: httpx.Client) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@every_target
 def test_every_metric_and_label_named_is_exposed_or_recorded(
     target: Target, labels: dict[str, set[str]]
 ) -> None:
@@ -98,7 +99,7 @@ def test_every_metric_and_label_named_is_exposed_or_recorded(
     assert set(re.findall(r"\{\{(\w+)\}\}", target.legend)) <= expression.labels | there | made
 
 
-@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+@for_every("board", BOARDS.values(), lambda board: str(board["title"]))
 def test_every_variable_has_the_values_there_are(
     board: dict[str, Any], prometheus: httpx.Client
 ) -> None:

@@ -11,10 +11,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 from boards import BOARDS, panels, parsed
 from grafana_foundation_sdk.models import units
+from looping import for_every
 
 from alerts.generator import Config
 from grafana.generator import DASHBOARDS, FOLDER, documents, palette, reread
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     import promql
 
 PANELS = [
-    pytest.param({**panel, "board": board["title"]}, id=f"{board['title']}: {panel['title']}")
-    for board in BOARDS.values()
-    for panel in panels(board)
+    {**panel, "board": board["title"]} for board in BOARDS.values() for panel in panels(board)
 ]
 EXCLUSIONS = yaml.safe_load((FOLDER / ".lint").read_text(encoding="utf-8"))["exclusions"]
 
-every_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-every_panel = pytest.mark.parametrize("panel", PANELS)
+every_board = for_every("board", BOARDS.values(), lambda board: str(board["title"]))
+every_panel = for_every("panel", PANELS, lambda panel: f"{panel['board']}: {panel['title']}")
+every_name = for_every("name", DASHBOARDS, str)
 
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str)}
 
@@ -59,7 +58,7 @@ def test_the_committed_dashboards_are_what_the_generator_makes() -> None:
     assert {path.name for path in FOLDER.glob("*.json")} == set(DASHBOARDS)
 
 
-@pytest.mark.parametrize("name", DASHBOARDS)
+@every_name
 def test_the_sdk_reads_a_dashboard_and_drops_none_of_it(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
     assert reread(text) == text
@@ -72,14 +71,14 @@ def test_template_datasource_rule(board: dict[str, Any]) -> None:
 
 
 @every_board
-@pytest.mark.parametrize("name", ["job", "instance"])
-def test_template_job_rule_and_template_instance_rule(board: dict[str, Any], name: str) -> None:
-    variable = variables(board, "query")[name]
-    assert variable["datasource"]["uid"] == "${datasource}"
-    assert variable["label"] == name.capitalize()
-    assert variable["multi"]
-    assert variable["includeAll"]
-    assert variable["allValue"] == ".+"
+def test_template_job_rule_and_template_instance_rule(board: dict[str, Any]) -> None:
+    for name in ("job", "instance"):
+        variable = variables(board, "query")[name]
+        assert variable["datasource"]["uid"] == "${datasource}"
+        assert variable["label"] == name.capitalize()
+        assert variable["multi"]
+        assert variable["includeAll"]
+        assert variable["allValue"] == ".+"
 
 
 @every_board
@@ -290,7 +289,7 @@ def test_provisioning_names_a_data_source_and_a_folder_of_dashboards() -> None:
     assert {document["apiVersion"] for document in found.values()} == {1}
 
 
-@pytest.mark.parametrize("name", DASHBOARDS)
+@every_name
 def test_there_is_a_picture_of_a_dashboard(name: str) -> None:
     picture = FOLDER.parent / "screenshots" / name.replace(".json", ".png")
     assert picture.read_bytes().startswith(b"\x89PNG")

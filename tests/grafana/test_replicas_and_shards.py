@@ -15,6 +15,7 @@ import backfilling
 import pytest
 import sharded_fleet as sharded
 from boards import CHOSEN, Target, targets
+from looping import for_every
 from sharded_events import END, HOUR, SHOWN_ESIM, SHOWN_PACKAGE
 
 from alerts.generator import Alert, Config, groups
@@ -120,9 +121,7 @@ def assert_equal(found: Found, expected: Found, layout: Layout) -> None:
 
 
 RULES = [rule for group in groups() for rule in group.rules]
-each_rule = pytest.mark.parametrize(
-    "rule", RULES, ids=lambda rule: str(getattr(rule, "name", "") or rule.record)
-)
+each_rule = for_every("rule", RULES, lambda rule: str(getattr(rule, "name", "") or rule.record))
 
 
 @each_rule
@@ -142,14 +141,10 @@ def test_every_alert_is_the_case_but_those_that_cannot_be(evaluated: Evaluated) 
     assert there == {alert.name for alert in alerts} - QUIET.keys()
 
 
-TARGETS = [
-    pytest.param(each, id=" ".join(each.place))
-    for each in targets()
-    if each.panel not in PER_PROCESS
-]
+TARGETS = [each for each in targets() if each.panel not in PER_PROCESS]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@for_every("target", TARGETS, lambda target: " ".join(target.place))
 def test_a_panel_says_the_same_whoever_shows_the_fleet(
     target: Target, evaluated: Evaluated
 ) -> None:
