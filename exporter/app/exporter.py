@@ -13,8 +13,7 @@ from exporter.app.background import in_background, keep_rendered
 from exporter.app.file_watch import watch
 from exporter.app.opening import backup_folder, shard_of
 from exporter.endpoints.api.endpoint_table import ROOT
-from exporter.endpoints.api.exporter_status import ApiSources as ApiParts
-from exporter.endpoints.api.handlers import Api
+from exporter.endpoints.api.handlers import Api, ApiSources
 from exporter.endpoints.health import Health
 from exporter.endpoints.lifecycle import Lifecycle
 from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
@@ -121,7 +120,7 @@ class Exporter:
         )
         admin = settings.web.enable_admin_api
         self._api = Api(
-            ApiParts(
+            ApiSources(
                 intake=self._intake,
                 storage=storage,
                 queries=queries,

@@ -1,7 +1,7 @@
 """The JSON API below ``/api/v1`` of the internal listener.
 
-Answers are those of the Prometheus project: ``{"status": "success", "data": ...}`` or
-``{"status": "error", "errorType": ..., "error": ...}``. One table of endpoints feeds the
-routes, the reading of parameters and the OpenAPI document; the types in
-``shapes`` feed the answers and their schemas. No list and no address holds an ICCID.
+Answers have the form of the Prometheus project's API: ``{"status": "success", "data": ...}`` or
+``{"status": "error", "errorType": ..., "error": ...}``. ``endpoint_table`` lists all endpoints. The
+routes, the reading of parameters and the OpenAPI document come from that one table. The types in
+``schemas`` give the answers and their JSON Schema. Lists and addresses never contain an ICCID.
 """

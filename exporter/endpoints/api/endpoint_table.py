@@ -1,11 +1,31 @@
-"""Every endpoint of the API, in one table: routes, parameters and documentation come from it."""
+"""The table of all endpoints of the API.
+
+The routes, the reading of parameters, the OpenAPI document and the table in the documentation
+come from it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.endpoints.api import shapes
 from exporter.endpoints.api.query_parameters import Parameter, choice, number, share, switch, text
+from exporter.endpoints.api.schemas.deliveries import (
+    Dropped,
+    EventList,
+    RejectedData,
+    RejectedList,
+    Replayed,
+)
+from exporter.endpoints.api.schemas.esims_and_packages import (
+    Deleted,
+    EsimData,
+    EsimList,
+    PackageList,
+)
+from exporter.endpoints.api.schemas.exporter_status import (
+    BackupData,
+    ExporterStatus,
+)
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.events import Status
 from exporter.query.fleet_queries import MAX_PAGE_SIZE
@@ -14,7 +34,7 @@ from exporter.query.sorting import SortKey, SortOrder
 ROOT = "/api/v1"
 
 MOST_EVENTS = MAX_VERIFIED + MAX_UNVERIFIED
-"""Deliveries in one answer: as many as are remembered."""
+"""Most deliveries in one answer: as many as are kept in memory."""
 
 MOST_REJECTED = 1000
 
@@ -24,7 +44,7 @@ _IDS = {
     "esim_id": "The vendor's id of the eSIM.",
     "rejected_id": "SHA-256 of the body, in hex.",
 }
-"""What stands in paths, with what it is."""
+"""Parameters in paths, with their descriptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +54,26 @@ class Endpoint:
     name: str
     method: str
     path: str
-    """Below :data:`ROOT`, with parameters in braces."""
+    """Path below :data:`ROOT`, with parameters in braces."""
     summary: str
     data: type
-    """What the answer's data is."""
+    """Type of the answer's ``data``."""
     parameters: tuple[Parameter, ...] = ()
     admin: bool = False
-    """Whether it is there only with ``--web.enable-admin-api``."""
+    """Whether it works only with ``--web.enable-admin-api``."""
     changes: bool = False
-    """Whether it writes to the storage, which may be refused."""
+    """Whether it writes to the storage, which can fail."""
     refuses: str = ""
-    """When it answers 422."""
+    """When it answers 422; empty if it never does."""
 
     @property
     def path_parameters(self) -> dict[str, str]:
-        """Return the names in the path, with what each is."""
+        """Return the parameters in the path, with their descriptions."""
         return {name: text for name, text in _IDS.items() if f"{{{name}}}" in self.path}
 
     @property
     def route(self) -> str:
-        """Return the path as routes are written; an eSIM's id may be any text."""
+        """Return the path in the syntax of Quart's routes. An eSIM's id may be any text."""
         path = self.path.replace("{esim_id}", "<identifier:esim_id>")
         return ROOT + path.replace("{rejected_id}", "<rejected_id>")
 
@@ -64,11 +84,11 @@ _WHOSE = text("vendor", "Needed where eSIMs of several vendors have this id.")
 ENDPOINTS = (
     Endpoint(
         *("status", "GET", "/status", "The exporter as a whole"),
-        shapes.ExporterStatus,
+        ExporterStatus,
     ),
     Endpoint(
         *("esims", "GET", "/esims", "eSIMs, page by page"),
-        shapes.EsimList,
+        EsimList,
         (
             _VENDOR,
             text("prefix", "What the eSIM's id starts with."),
@@ -90,23 +110,23 @@ ENDPOINTS = (
     ),
     Endpoint(
         *("esim", "GET", "/esims/{esim_id}", "One eSIM in full"),
-        shapes.EsimData,
+        EsimData,
         (_WHOSE,),
     ),
     Endpoint(
         *("delete_esim", "DELETE", "/esims/{esim_id}", "Let an eSIM leave now, as by expiry"),
-        shapes.Deleted,
+        Deleted,
         (_WHOSE,),
         admin=True,
         changes=True,
     ),
     Endpoint(
         *("packages", "GET", "/packages", "All packages, with sums over the fleet"),
-        shapes.PackageList,
+        PackageList,
     ),
     Endpoint(
         *("events", "GET", "/events", "The deliveries that were answered last"),
-        shapes.EventList,
+        EventList,
         (
             _VENDOR,
             text("esim_id", "About this eSIM only."),
@@ -116,7 +136,7 @@ ENDPOINTS = (
     ),
     Endpoint(
         *("rejected", "GET", "/rejected", "Rejected deliveries that are kept, without bodies"),
-        shapes.RejectedList,
+        RejectedList,
         (
             number("offset", "How many to pass by.", 0, 10**6, 0),
             number("limit", "Deliveries at most.", 1, MOST_REJECTED, 100),
@@ -124,26 +144,26 @@ ENDPOINTS = (
     ),
     Endpoint(
         *("rejection", "GET", "/rejected/{rejected_id}", "A rejected delivery with its body"),
-        shapes.RejectedData,
+        RejectedData,
         admin=True,
     ),
     Endpoint(
         *("drop", "DELETE", "/rejected/{rejected_id}", "Keep a rejected delivery no longer"),
-        shapes.Dropped,
+        Dropped,
         admin=True,
         changes=True,
     ),
     Endpoint(
         *("replay", "POST", "/rejected/{rejected_id}/replay"),
         "Take a rejected delivery as of when it first came",
-        shapes.Replayed,
+        Replayed,
         admin=True,
         changes=True,
         refuses="It still cannot be taken, and stays.",
     ),
     Endpoint(
         *("backup", "POST", "/admin/backup", "Write a copy of the storage to a new file"),
-        shapes.BackupData,
+        BackupData,
         admin=True,
         changes=True,
     ),
@@ -151,7 +171,7 @@ ENDPOINTS = (
 
 
 def markdown_table() -> str:
-    """Return the endpoints as a Markdown table, for the README."""
+    """Return the endpoints as a Markdown table, for the documentation."""
     lines = ["| Endpoint | | Parameters |", "| --- | --- | --- |"]
     for endpoint in ENDPOINTS:
         names = ", ".join(f"`{parameter.name}`" for parameter in endpoint.parameters)

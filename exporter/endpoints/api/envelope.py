@@ -1,4 +1,7 @@
-"""Answers of the API, in the form of the Prometheus project's."""
+"""The envelope of every answer of the API: ``status``, then ``data`` or an error.
+
+The form is that of the Prometheus project's HTTP API.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,20 @@ ERROR_TYPES = {
     422: "unprocessable",
     503: "unavailable",
 }
-"""By status; the first, the fourth and the last are Prometheus' own."""
+"""``errorType`` by HTTP status; ``bad_data``, ``not_found``, ``unavailable`` as in Prometheus."""
 
 _OTHER = "internal"
 
 
 def success(data: object) -> Response:
-    """Return an answer that holds data."""
+    """Return an answer with status 200 and data."""
     return _answer(200, {"status": "success", "data": data}, {})
 
 
 def failure(
     code: int, error: str, headers: Mapping[str, str] | None = None, data: object = None
 ) -> Response:
-    """Return an error, with what else there is to say of it as data."""
+    """Return an error. ``data``, if there is any, tells programs more about it."""
     document: dict[str, Any] = {"status": "error", "errorType": ERROR_TYPES.get(code, _OTHER)}
     document["error"] = error
     if data is not None:
@@ -43,9 +46,9 @@ def failure(
 
 
 def explained(error: HTTPException, headers: Mapping[str, str]) -> Response:
-    """Return what an error below the API's path is answered with."""
-    told = error.description if error.description != type(error).description else None
-    return failure(error.code or 500, told or error.name.lower(), headers)
+    """Return the answer to an HTTP error that was raised below the API's path."""
+    specific = error.description if error.description != type(error).description else None
+    return failure(error.code or 500, specific or error.name.lower(), headers)
 
 
 def _answer(code: int, document: object, headers: Mapping[str, str]) -> Response:

@@ -1,8 +1,12 @@
-"""The API's endpoints: parameters in, data out, every refusal in the API's own form."""
+"""Handlers of the API's endpoints: parameters in, data out.
+
+Every refusal has the form that the API promises for errors.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,12 +14,29 @@ from typing import TYPE_CHECKING
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
 
-from exporter.endpoints.api import shapes
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
 from exporter.endpoints.api.envelope import failure, success
-from exporter.endpoints.api.exporter_status import exporter_status
 from exporter.endpoints.api.openapi import document_text
 from exporter.endpoints.api.query_parameters import read_all
+from exporter.endpoints.api.schemas.deliveries import (
+    Dropped,
+    EventItem,
+    EventList,
+    Problem,
+    RejectedData,
+    RejectedItem,
+    RejectedList,
+    Replayed,
+)
+from exporter.endpoints.api.schemas.esims_and_packages import (
+    Deleted,
+    EsimData,
+    EsimItem,
+    EsimList,
+    PackageItem,
+    PackageList,
+)
+from exporter.endpoints.api.schemas.exporter_status import BackupData, ExporterStatus, StorageStatus
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
 from exporter.http.application import RETRY_AFTER
 from exporter.ingest.commands import NO_ESIM, NO_REJECTION
@@ -27,28 +48,44 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from exporter.endpoints.api.endpoint_table import Endpoint
-    from exporter.endpoints.api.exporter_status import ApiSources
     from exporter.ingest.commands import AdminCommands
     from exporter.ingest.committed_state import CommittedState
-    from exporter.ingest.recent_deliveries import AnsweredDelivery
+    from exporter.ingest.intake import Intake
+    from exporter.ingest.recent_deliveries import AnsweredDelivery, RecentDeliveries
     from exporter.model.events import Status
     from exporter.model.records import EsimKey
+    from exporter.query.fleet_queries import FleetQueries
     from exporter.query.sorting import SortKey, SortOrder
+    from exporter.storage.contract import Storage
 
 _DISABLED = "administration is off: set --web.enable-admin-api to allow this"
 _LOADING = "the state is still being loaded"
 
 
+@dataclass(frozen=True, slots=True)
+class ApiSources:
+    """The parts of the exporter that the API reads from."""
+
+    intake: Intake
+    storage: Storage
+    queries: FleetQueries
+    deliveries: RecentDeliveries
+    clock: Callable[[], float]
+    """Returns unix seconds."""
+    started: float
+    """Unix seconds."""
+
+
 class Api:
     """The JSON API."""
 
-    def __init__(self, parts: ApiSources, administration: AdminCommands | None) -> None:
-        """Without ``administration`` its endpoints refuse, and say how to allow them."""
-        self._parts = parts
+    def __init__(self, sources: ApiSources, administration: AdminCommands | None) -> None:
+        """If ``administration`` is ``None``, its endpoints answer 403 and name the flag to set."""
+        self._sources = sources
         self._administration = administration
 
     def blueprint(self, prefix: str) -> Blueprint:
-        """Return the routes of all endpoints and of the document."""
+        """Return the routes of all endpoints and of the OpenAPI document, below ``prefix``."""
         blueprint = Blueprint("api", __name__, url_prefix=prefix or None)
         handlers: Mapping[str, Callable[..., Awaitable[object]]] = {
             "status": self._status,
@@ -85,8 +122,17 @@ class Api:
         except (StorageUnavailable, Overloaded) as error:
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from None
 
-    async def _status(self) -> shapes.ExporterStatus:
-        return exporter_status(self._parts, self._state())
+    async def _status(self) -> ExporterStatus:
+        state, sources = self._state(), self._sources
+        sizes, replica = sources.storage.sizes(), sources.intake.replica
+        storage = StorageStatus(
+            working=not sources.intake.failed,
+            size_bytes=sizes.storage,
+            wal_size_bytes=sizes.wal,
+            damaged_rows=state.damage,
+            lag_seconds=replica.lag if replica else None,
+        )
+        return ExporterStatus.of(state, storage, started=sources.started, now=sources.clock())
 
     async def _esims(
         self,
@@ -102,7 +148,7 @@ class Api:
         order: SortOrder,
         after: str | None,
         limit: int,
-    ) -> shapes.EsimList:
+    ) -> EsimList:
         wanted = EsimFilter(
             vendor=vendor,
             prefix=prefix or "",
@@ -113,31 +159,31 @@ class Api:
             over_limit=over_limit,
         )
         try:
-            page = await self._parts.queries.esims(
+            page = await self._sources.queries.esims(
                 self._state().fleet, wanted, Sorting(sort, order), after=after, limit=limit
             )
         except UnknownCursor as error:
             raise BadRequest(f"after: {error}") from None
-        return shapes.EsimList([shapes.EsimItem.of(esim) for esim in page.esims], page.next)
+        return EsimList([EsimItem.of(esim) for esim in page.esims], page.next)
 
-    async def _esim(self, esim_id: str, *, vendor: str | None) -> shapes.EsimData:
+    async def _esim(self, esim_id: str, *, vendor: str | None) -> EsimData:
         key = self._key(esim_id, vendor)
-        esim = self._parts.queries.esim(self._state().fleet, key)
+        esim = self._sources.queries.esim(self._state().fleet, key)
         if esim is None:
             raise NotFound(self._no_esim(*key))
-        return shapes.EsimData.of(esim)
+        return EsimData.of(esim)
 
-    async def _delete_esim(self, esim_id: str, *, vendor: str | None) -> shapes.Deleted:
+    async def _delete_esim(self, esim_id: str, *, vendor: str | None) -> Deleted:
         esim = await self._admin().delete_esim(self._key(esim_id, vendor))
-        return shapes.Deleted(esim.vendor, esim.esim_id, len(esim.allowances))
+        return Deleted(esim.vendor, esim.esim_id, len(esim.allowances))
 
-    async def _packages(self) -> shapes.PackageList:
-        packages = self._parts.queries.packages(self._state().fleet)
-        return shapes.PackageList([shapes.PackageItem.of(package) async for package in packages])
+    async def _packages(self) -> PackageList:
+        packages = self._sources.queries.packages(self._state().fleet)
+        return PackageList([PackageItem.of(package) async for package in packages])
 
     async def _events(
         self, *, vendor: str | None, esim_id: str | None, outcome: str | None, limit: int
-    ) -> shapes.EventList:
+    ) -> EventList:
         def wanted(delivery: AnsweredDelivery) -> bool:
             return (
                 vendor in {None, delivery.vendor}
@@ -145,32 +191,32 @@ class Api:
                 and outcome in {None, delivery.outcome}
             )
 
-        deliveries = self._parts.deliveries.newest(limit, wanted)
-        return shapes.EventList([shapes.EventItem.of(delivery) for delivery in deliveries])
+        deliveries = self._sources.deliveries.newest(limit, wanted)
+        return EventList([EventItem.of(delivery) for delivery in deliveries])
 
-    async def _rejected(self, *, offset: int, limit: int) -> shapes.RejectedList:
+    async def _rejected(self, *, offset: int, limit: int) -> RejectedList:
         rejections = self._state().rejected
         newest = islice(reversed(list(rejections)), offset, offset + limit)
-        items = [shapes.RejectedItem.of(rejection) for rejection in newest]
-        return shapes.RejectedList(items, len(rejections))
+        items = [RejectedItem.of(rejection) for rejection in newest]
+        return RejectedList(items, len(rejections))
 
-    async def _rejection(self, rejected_id: str) -> shapes.RejectedData:
+    async def _rejection(self, rejected_id: str) -> RejectedData:
         rejection = self._state().rejected.get(rejected_id)
         if rejection is None:
             raise NotFound(NO_REJECTION)
-        return shapes.RejectedData.of(rejection)
+        return RejectedData.of(rejection)
 
-    async def _drop(self, rejected_id: str) -> shapes.Dropped:
+    async def _drop(self, rejected_id: str) -> Dropped:
         await self._admin().drop(rejected_id)
-        return shapes.Dropped(rejected_id)
+        return Dropped(rejected_id)
 
-    async def _replay(self, rejected_id: str) -> shapes.Replayed:
+    async def _replay(self, rejected_id: str) -> Replayed:
         result = await self._admin().replay(rejected_id)
-        return shapes.Replayed(rejected_id, result.value)
+        return Replayed(rejected_id, result.value)
 
-    async def _backup(self) -> shapes.BackupData:
+    async def _backup(self) -> BackupData:
         backup = await self._admin().back_up()
-        return shapes.BackupData(str(backup.path), backup.size)
+        return BackupData(str(backup.path), backup.size)
 
     def _admin(self) -> AdminCommands:
         if self._administration is None:
@@ -178,13 +224,16 @@ class Api:
         return self._administration
 
     def _state(self) -> CommittedState:
-        state = self._parts.intake.state
+        state = self._sources.intake.state
         if state is None:
             raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)
         return state
 
     def _no_esim(self, *key: str) -> str:
-        """Return what is said where an eSIM is not in memory; ``key`` ends with its id."""
+        """Return the error text for an eSIM that is not in memory.
+
+        ``key`` is the vendors it may belong to, and then its id.
+        """
         shard, (*vendors, esim_id) = self._state().fleet.shard, key
         if shard is None or any(shard.keeps(vendor, esim_id) for vendor in vendors):
             return NO_ESIM
@@ -194,7 +243,7 @@ class Api:
     def _key(self, esim_id: str, vendor: str | None) -> EsimKey:
         if vendor:
             return vendor, esim_id
-        vendors = self._parts.queries.vendors_of(self._state().fleet, esim_id)
+        vendors = self._sources.queries.vendors_of(self._state().fleet, esim_id)
         if not vendors:
             raise NotFound(self._no_esim(*self._state().fleet.totals.vendors, esim_id))
         if len(vendors) > 1:
@@ -203,11 +252,11 @@ class Api:
 
 
 async def _openapi(prefix: str) -> Response:
-    # When it is first asked for, and beside all else: it takes a tenth of a second.
+    # Making the document takes a tenth of a second, so it is made on first use and in a thread.
     text = await asyncio.to_thread(document_text, prefix)
     return Response(text, content_type="application/json")
 
 
-def _problems(error: EventError) -> list[shapes.Problem]:
+def _problems(error: EventError) -> list[Problem]:
     errors = error.errors if isinstance(error, InvalidEvent) else ()
-    return [shapes.Problem(list(each.loc), each.msg) for each in errors]
+    return [Problem(list(each.loc), each.msg) for each in errors]

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the API, made from its table of endpoints and its types."""
+"""The OpenAPI 3.1 document of the API, made from the table of endpoints and the schemas."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ERROR = {
 
 @cache
 def document(prefix: str = "") -> dict[str, Any]:
-    """Return the document of an API below a route prefix, as JSON values."""
+    """Return the document as JSON values, for an API below ``prefix``."""
     adapters: list[tuple[str, Literal["serialization"], TypeAdapter[Any]]]
     adapters = [(e.name, "serialization", TypeAdapter(e.data)) for e in ENDPOINTS]
     references, schemas = TypeAdapter.json_schemas(
@@ -72,14 +72,14 @@ def document(prefix: str = "") -> dict[str, Any]:
 
 
 def document_text(prefix: str = "") -> bytes:
-    """Return the document as it is served, and without prefix committed under ``docs/``."""
+    """Return the document as it is served. ``docs/openapi.json`` is the one without a prefix."""
     return to_json(document(prefix), indent=2) + b"\n"
 
 
 def _operation(endpoint: Endpoint, schema: object) -> dict[str, Any]:
     answers = {"200": _answer("Done." if endpoint.changes else "Found.", _success(schema))}
     for code in _codes(endpoint):
-        reason = endpoint.refuses if code == 422 else _ERRORS[code]  # noqa: PLR2004  # see there
+        reason = endpoint.refuses if code == 422 else _ERRORS[code]  # noqa: PLR2004  # the endpoint gives the reason
         answers[str(code)] = _answer(reason, {"$ref": "#/components/schemas/Error"})
     path = [
         {"name": n, "in": "path", "required": True, "description": d, "schema": {"type": "string"}}
@@ -95,7 +95,10 @@ def _operation(endpoint: Endpoint, schema: object) -> dict[str, Any]:
 
 
 def _codes(endpoint: Endpoint) -> list[int]:
-    """Return the errors it may answer; any request with an unknown parameter is wrong."""
+    """Return the errors that an endpoint can answer.
+
+    All can answer 400, because a request with an unknown parameter is wrong.
+    """
     when = {
         403: endpoint.admin,
         404: bool(endpoint.path_parameters),
@@ -127,7 +130,7 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tidy(node: Any) -> Any:
-    """Return a schema without the titles that only repeat names."""
+    """Return a schema without its titles, which only repeat names."""
     if isinstance(node, list):
         return [_tidy(child) for child in node]
     if isinstance(node, dict):

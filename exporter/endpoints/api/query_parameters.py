@@ -1,4 +1,4 @@
-"""Query parameters: what each may be, for reading them and for the OpenAPI document."""
+"""Query parameters: how each value is checked and read, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ class Parameter:
     name: str
     description: str
     schema: dict[str, Any]
-    """JSON Schema of what is written."""
+    """JSON Schema of the value, for the OpenAPI document."""
     read: Callable[[str], object]
-    """Raises ``ValueError`` with what the value should be."""
+    """Turns text into the value. Raises ``ValueError`` that says what the value must be."""
     default: object = None
 
     def value(self, text: str | None) -> object:
-        """Return what a text means, or the default. Raises ``BadRequest`` naming the parameter."""
+        """Return the value of ``text``, or the default if it is ``None``.
+
+        Raises ``BadRequest`` that names the parameter.
+        """
         if text is None:
             return self.default
         try:
@@ -42,7 +45,10 @@ class Parameter:
 
 
 def read_all(given: MultiDict[str, str], parameters: Sequence[Parameter]) -> dict[str, object]:
-    """Return the values of all parameters. Raises ``BadRequest`` naming the one that is wrong."""
+    """Return the values of all parameters by name.
+
+    Raises ``BadRequest`` that names a parameter that is wrong, unknown or given twice.
+    """
     known = {parameter.name for parameter in parameters}
     for name, values in given.lists():
         if name not in known:
@@ -54,7 +60,7 @@ def read_all(given: MultiDict[str, str], parameters: Sequence[Parameter]) -> dic
 
 
 def text(name: str, description: str, longest: int = MAX_IDENTIFIER) -> Parameter:
-    """Return a parameter that is a text, and not empty."""
+    """Return a parameter whose value is text, 1 to ``longest`` characters."""
 
     def read(written: str) -> str:
         if not 0 < len(written) <= longest:
@@ -66,7 +72,7 @@ def text(name: str, description: str, longest: int = MAX_IDENTIFIER) -> Paramete
 
 
 def number(name: str, description: str, least: int, most: int, default: int) -> Parameter:
-    """Return a parameter that is a whole number."""
+    """Return a parameter whose value is a whole number from ``least`` to ``most``."""
 
     def read(written: str) -> int:
         digits = written.isascii() and written.isdigit() and len(written) <= _MAX_DIGITS
@@ -79,7 +85,7 @@ def number(name: str, description: str, least: int, most: int, default: int) -> 
 
 
 def share(name: str, description: str) -> Parameter:
-    """Return a parameter that is a share, 0 to 1."""
+    """Return a parameter whose value is a share, 0 to 1."""
 
     def read(written: str) -> float:
         try:
@@ -96,7 +102,7 @@ def share(name: str, description: str) -> Parameter:
 def choice(
     name: str, description: str, among: type[StrEnum], default: StrEnum | None = None
 ) -> Parameter:
-    """Return a parameter that is one of a few words."""
+    """Return a parameter whose value is one of the members of an enumeration."""
     words = [member.value for member in among]
 
     def read(written: str) -> StrEnum:
@@ -111,7 +117,7 @@ def choice(
 
 
 def switch(name: str, description: str) -> Parameter:
-    """Return a parameter that is true or false."""
+    """Return a parameter whose value is ``true`` or ``false``."""
     words = {"true": True, "false": False}
 
     def read(written: str) -> bool:

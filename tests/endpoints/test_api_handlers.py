@@ -13,8 +13,7 @@ from running import USAGE
 from working_intake import Room, at_work
 
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
-from exporter.endpoints.api.exporter_status import ApiSources
-from exporter.endpoints.api.handlers import Api
+from exporter.endpoints.api.handlers import Api, ApiSources
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.info_labels import InfoLabels
 from exporter.http.application import application
