@@ -132,8 +132,10 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
     storage, shared = await open_storage(chosen)
     try:
         with process_memory.filling():
-            from exporter.app.exporter import Exporter  # noqa: PLC0415  # most of the program
-        await Exporter(chosen, storage, time.time, load, shared).run()
+            # Imports most of the program.
+            from exporter.app.build import build  # noqa: PLC0415
+            from exporter.app.run import run  # noqa: PLC0415
+        await run(build(chosen, storage, time.time, load, shared))
     except StorageHangs:
         raise  # to close it would hang as well
     except BaseException:

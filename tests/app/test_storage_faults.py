@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from running import SECRET, SIGNED, Serving, encoded, event, until
 
-from exporter.app.exporter import Exporter
+from exporter.app.build import build
+from exporter.app.run import run
 from exporter.errors import StorageDamaged, StorageHangs, StorageUnavailable
 from exporter.settings import loading
 from exporter.storage.shutdown import close_in_time
@@ -165,8 +166,8 @@ async def test_a_stop_gives_up_on_a_disk_that_hangs(tmp_path: Path) -> None:
     chosen = loading.load(argv, {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()})
     storage = await SqliteStorage.open(tmp_path / "a.db")
     storage.__class__ = Hanging
-    exporter = Exporter(chosen, storage, lambda: 1.8e9, lambda: chosen)
-    running = asyncio.create_task(exporter.run())
+    exporter = build(chosen, storage, lambda: 1.8e9, lambda: chosen)
+    running = asyncio.create_task(run(exporter))
     await asyncio.sleep(0)
     exporter.stop()
 
@@ -229,7 +230,7 @@ async def test_what_went_wrong_is_told_though_the_disk_hangs(tmp_path: Path) -> 
     storage.__class__ = Failing
 
     with pytest.raises(StorageHangs, match=r"^row 7 is damaged; .*nothing acknowledged is lost$"):
-        await Exporter(chosen, storage, lambda: 1.8e9, lambda: chosen).run()
+        await run(build(chosen, storage, lambda: 1.8e9, lambda: chosen))
 
     await close_in_time(storage)  # neither does this wait
     await SqliteStorage.close(storage)

@@ -26,7 +26,8 @@ from running import (
     until,
 )
 
-from exporter.app.exporter import Exporter
+from exporter.app.build import build
+from exporter.app.run import run
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import Status, StatusEvent
 from exporter.settings import loading
@@ -505,8 +506,8 @@ async def test_until_the_state_is_loaded_nothing_is_shown_that_looks_like_an_emp
     argv = ["--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0"]
     chosen = loading.load(argv, {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()})
     storage = Gated(await SqliteStorage.open(tmp_path / "a.db"))
-    exporter = Exporter(chosen, storage, lambda: 1.8e9, lambda: chosen)
-    running = asyncio.create_task(exporter.run())
+    exporter = build(chosen, storage, lambda: 1.8e9, lambda: chosen)
+    running = asyncio.create_task(run(exporter))
     async with httpx.AsyncClient(trust_env=False) as client:
         await asyncio.to_thread(until, lambda: len(listening(caplog)) == 2)
         urls = listening(caplog)
@@ -549,8 +550,8 @@ async def test_what_was_reloaded_while_the_state_is_loaded_holds_for_it(
     before = loading.load(argv, environ)
     after = loading.load([*argv, "--retention.terminal=1h"], environ)
     gated = Gated(storage)
-    exporter = Exporter(before, gated, lambda: 1.8e9 + 7200, lambda: after)
-    running = asyncio.create_task(exporter.run())
+    exporter = build(before, gated, lambda: 1.8e9 + 7200, lambda: after)
+    running = asyncio.create_task(run(exporter))
     await asyncio.to_thread(until, lambda: len(listening(caplog)) == 2)
     metrics = f"{listening(caplog)['internal']}/metrics"
 
@@ -569,8 +570,8 @@ async def test_a_stop_does_not_wait_for_the_state_to_be_loaded(tmp_path: Path) -
     argv = ["--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0"]
     chosen = loading.load(argv, {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()})
     storage = Gated(await SqliteStorage.open(tmp_path / "a.db"))
-    exporter = Exporter(chosen, storage, lambda: 1.8e9, lambda: chosen)
-    running = asyncio.create_task(exporter.run())
+    exporter = build(chosen, storage, lambda: 1.8e9, lambda: chosen)
+    running = asyncio.create_task(run(exporter))
     await asyncio.sleep(0)
 
     exporter.stop()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from running import LOOPBACK, USAGE
 
-from exporter.app.exporter import Exporter
+from exporter.app.build import build
+from exporter.app.sites import build_sites, build_status_pages
 from exporter.endpoints.status import request_input
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest.batch import VerifiedDelivery
@@ -51,16 +52,14 @@ class Site:
     def __init__(self, storage: FailingStorage, flags: tuple[str, ...]) -> None:
         chosen = loading.load((*LOOPBACK, "--webhook.allow-unsigned", *flags), {})
         self.storage = storage
-        self.exporter = Exporter(chosen, storage, time.time, lambda: chosen)
-        listeners = self.exporter._listeners()
-        for listener in listeners:
-            listener.socket.close()
-        (app,) = (listener.app for listener in listeners if listener.name == "internal")
+        self.exporter = build(chosen, storage, time.time, lambda: chosen)
+        sites = build_sites(self.exporter, build_status_pages(self.exporter))
+        (app,) = (site.app for site in sites if site.name == "internal")
         self.client: TestClientProtocol = app.test_client()
 
     async def load(self) -> asyncio.Task[None]:
         """Begin to take deliveries."""
-        intake = self.exporter._intake
+        intake = self.exporter.intake
         task = asyncio.create_task(intake.run())
         while intake.state is None:  # noqa: ASYNC110  # the exporter need not tell
             await asyncio.sleep(0.001)
@@ -82,7 +81,7 @@ async def site(folder: Path, *flags: str) -> AsyncIterator[Site]:
     assert isinstance(storage, FailingStorage)
     made = Site(storage, flags or ("--web.enable-admin-api",))
     yield made
-    made.exporter._intake.stop()
+    made.exporter.intake.stop()
     await storage.close()
 
 
@@ -98,7 +97,7 @@ async def test_until_the_state_is_loaded_the_pages_say_so(tmp_path: Path) -> Non
         code, text = await made.send("/esims/roamify/e", do="delete")
         assert code == 503
         assert "nothing was changed" in text
-        made.exporter._health.stopping = True
+        made.exporter.health.stopping = True
         assert "The exporter is stopping." in await made.get("/")
 
 
@@ -111,7 +110,7 @@ async def test_before_the_first_event_the_pages_say_what_to_wait_for(tmp_path: P
         assert "no limit on series" in text
         assert "No eSIM was seen yet." in await made.get("/esims")
         assert "None since the exporter started." in await made.get("/deliveries")
-        made.exporter._intake.stop()
+        made.exporter.intake.stop()
         await task
 
 
@@ -119,14 +118,14 @@ async def test_an_iccid_is_shown_where_the_metrics_have_it(tmp_path: Path) -> No
     for labels, shown in (("reference_id", False), ("iccid", True)):
         async with site(tmp_path, f"--metrics.esim-labels={labels}") as made:
             task = await made.load()
-            event = made.exporter._vendor.parse(USAGE, time.time())
-            await made.exporter._intake.submit(
+            event = made.exporter.vendors[0].parse(USAGE, time.time())
+            await made.exporter.intake.submit(
                 VerifiedDelivery("roamify", USAGE, time.time(), event)
             )
             iccid = json.loads(USAGE)["data"]["iccid"]
             page = await made.get("/esims/roamify/c2a9cdae-430e-4251-bf65-a84df4562ed9")
             assert (iccid in page) is shown
-            made.exporter._intake.stop()
+            made.exporter.intake.stop()
             await task
 
 
@@ -138,11 +137,11 @@ async def test_a_storage_that_fails_is_the_first_thing_to_see(tmp_path: Path) ->
         assert code == 404  # nothing to write
         delivery = VerifiedDelivery("roamify", b"{}", time.time(), refused())
         with pytest.raises(StorageUnavailable):
-            await made.exporter._intake.submit(delivery)
+            await made.exporter.intake.submit(delivery)
         text = await made.get("/")
         assert "The storage cannot commit" in text
         assert "failing" in text
-        made.exporter._intake.stop()
+        made.exporter.intake.stop()
         await task
 
 
@@ -155,8 +154,8 @@ async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
         task = await made.load()
         delivery = VerifiedDelivery("roamify", USAGE, time.time(), refused())
         with pytest.raises(InvalidEvent):
-            await made.exporter._intake.submit(delivery)
-        (kept,) = made.exporter._intake.state.rejected  # type: ignore[union-attr]  # it is loaded
+            await made.exporter.intake.submit(delivery)
+        (kept,) = made.exporter.intake.state.rejected  # type: ignore[union-attr]  # it is loaded
         assert "and 2 more" in await made.get("/rejected")
         assert "c2a9cdae-430e-4251-bf65-a84df4562ed9" in await made.get(f"/rejected/{kept.digest}")
         code, _ = await made.send(f"/rejected/{kept.digest}", do="replay")
@@ -164,7 +163,7 @@ async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
         assert "None is kept." in await made.get("/rejected?done=accepted")
         assert "The delivery was replayed: accepted." in await made.get("/rejected?done=accepted")
         await made.get("/esims/roamify/c2a9cdae-430e-4251-bf65-a84df4562ed9")
-        made.exporter._intake.stop()
+        made.exporter.intake.stop()
         await task
 
 
@@ -178,5 +177,5 @@ async def test_a_form_that_does_not_arrive_is_not_waited_for(
             await connection.send(b"text=")
             await connection.receive()
             assert (await connection.as_response()).status_code == 408
-        made.exporter._intake.stop()
+        made.exporter.intake.stop()
         await task

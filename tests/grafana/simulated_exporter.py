@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from running import SECRET, USAGE, WEBHOOK
 
-from exporter.app.exporter import Exporter
+from exporter.app.build import Exporter, build
+from exporter.app.sites import build_sites, build_status_pages
 from exporter.errors import StorageUnavailable
 from exporter.settings import loading
 from exporter.simulate import Fault, Faults, SimulatedDelivery, Simulation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from quart import Quart
 
+    from exporter.endpoints.status.pages import StatusPages
     from exporter.storage.contract import Changes, Row
 
 HOUR: Final = 3600
@@ -133,7 +135,7 @@ async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
     )
     delivery = next(deliveries)
     for begins, ends in ((START, DOWN.begins), (DOWN.ends, END)):
-        async with _running(folder, clock) as (exporter, app):
+        async with _running(folder, clock) as (exporter, _, app):
             started = clock.now = max(begins, clock.now)
             for at in range(begins, ends + 1, STEP):
                 while delivery.at <= at:
@@ -153,35 +155,30 @@ async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def _running(folder: Path, clock: Clock) -> AsyncIterator[tuple[Exporter, Quart]]:
+async def _running(
+    folder: Path, clock: Clock
+) -> AsyncIterator[tuple[Exporter, StatusPages, Quart]]:
     """Run the exporter as wired by itself, but for the sockets."""
     environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
     # One listener for all. No cap that matters, but one to be seen.
     flags = [f"--{name}.listen-address=127.0.0.1:1" for name in ("web", "webhook")]
     chosen = loading.load([*flags, "--limits.max-esims=1000"], environ)
     storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
-    exporter = Exporter(chosen, storage, clock, lambda: chosen)
-    exporter._intake._tick = 0.05  # simulated time passes faster than what this waits for
-    app = _application(exporter)
-    intake = asyncio.create_task(exporter._intake.run())
+    exporter = build(chosen, storage, clock, lambda: chosen)
+    exporter.intake._tick = 0.05  # simulated time passes faster than what this waits for
+    pages = build_status_pages(exporter)
+    (site,) = build_sites(exporter, pages)
+    intake = asyncio.create_task(exporter.intake.run())
     await _settle(exporter)
-    yield exporter, app
-    exporter._intake.stop()
+    yield exporter, pages, site.app
+    exporter.intake.stop()
     await intake
     await storage.close()
 
 
-def _application(exporter: Exporter) -> Quart:
-    bound = exporter._listeners()
-    for listener in bound:
-        listener.socket.close()
-    (app,) = (listener.app for listener in bound)
-    return app
-
-
 async def _settle(exporter: Exporter) -> None:
     """Wait until the state is loaded, the storage works and all that is due has expired."""
-    intake, clock = exporter._intake, exporter._clock
+    intake, clock = exporter.intake, exporter.clock
     while clock() not in DISK_FULL and (  # noqa: ASYNC110  # the exporter need not tell
         intake.failed or intake.state is None or intake.state.fleet.any_due(clock())
     ):

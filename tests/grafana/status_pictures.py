@@ -28,7 +28,8 @@ from exporter.simulate import Faults, Simulation
 if TYPE_CHECKING:
     from quart import Quart
 
-    from exporter.app.exporter import Exporter
+    from exporter.app.build import Exporter
+    from exporter.endpoints.status.pages import StatusPages
 
 FOLDER = ROOT / "docs" / "screenshots"
 ESIMS = 240
@@ -45,10 +46,10 @@ async def main() -> None:
     logging.disable()
     clock = simulated.Clock()
     with tempfile.TemporaryDirectory() as folder:
-        async with simulated._running(Path(folder), clock) as (exporter, app):
-            exporter._status._monotonic = clock
-            exporter._status._started = simulated.START
-            await fill(exporter, app, clock)
+        async with simulated._running(Path(folder), clock) as (exporter, pages, app):
+            pages._monotonic = clock
+            pages._started = simulated.START
+            await fill(exporter, pages, app, clock)
             stop = asyncio.Event()
             listener = listen("pictures", app, ListenAddress.parse("127.0.0.1:0"), Guard(), 100)
             address = f"http://{listener.address}"
@@ -58,7 +59,7 @@ async def main() -> None:
             await server
 
 
-async def fill(exporter: Exporter, app: Quart, clock: simulated.Clock) -> None:
+async def fill(exporter: Exporter, pages: StatusPages, app: Quart, clock: simulated.Clock) -> None:
     """Deliver all that was sent until the end, as it was received."""
     deliveries = heapq.merge(
         Simulation(start=simulated.START, seed=7, esims=ESIMS, faults=Faults(malformed=0.0005)),
@@ -68,9 +69,7 @@ async def fill(exporter: Exporter, app: Quart, clock: simulated.Clock) -> None:
     for delivery in deliveries:
         while clock.now < min(delivery.at, END):
             clock.now = min(clock.now + STEP, delivery.at, END)
-            exporter._status._events.note(
-                exporter._status._up, overview.total(exporter._metrics.events)
-            )
+            pages._events.note(pages._up, overview.total(exporter.metrics.events))
         if delivery.at > END:
             return
         await simulated._deliver(app, delivery)

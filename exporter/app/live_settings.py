@@ -1,0 +1,134 @@
+"""The settings of a running exporter: those it was started with, and those last reloaded."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from exporter import logs
+from exporter.endpoints.webhook import Access
+from exporter.errors import SettingsError
+from exporter.fleet.fleet import Policy
+from exporter.logs import fields
+from exporter.model.expiry import Retention
+from exporter.settings.loading import changed_but_fixed, read_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from exporter.endpoints.webhook import Webhook
+    from exporter.http.protection import Guard
+    from exporter.ingest.intake import Intake
+    from exporter.selfmetrics import SelfMetrics
+    from exporter.settings.loading import Settings
+
+log = logging.getLogger(__name__)
+
+
+class LiveSettings:
+    """Settings, some of which a reload replaces while the exporter runs."""
+
+    def __init__(self, started: Settings) -> None:
+        self.started = started
+        """Most settings keep the value they had at the start."""
+        self.current = started
+        """As last reloaded; read only the settings that a reload applies from here."""
+
+    def policy(self) -> Policy:
+        """Return how long eSIMs are kept, and how many have series of their own."""
+        retention = self.current.retention
+        return Policy(
+            Retention(retention.terminal, retention.silent),
+            self.started.limits.max_esims,
+            # By then every live eSIM has had time to report.
+            grace=min(self.current.fleet.stale_after, retention.silent),
+        )
+
+    def access(self, settings: Settings) -> Access:
+        """Return what a delivery must satisfy under ``settings``.
+
+        A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
+        where a secret cannot be read, or none is left.
+        """
+        webhook = settings.webhook
+        signed = not self.started.webhook.allow_unsigned
+        secrets = read_secrets(settings) if signed else ()
+        if signed and not secrets:
+            raise SettingsError(
+                "no webhook secret is left; deliveries are still verified with the last ones"
+            )
+        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
+
+
+class Reloader:
+    """Reads the settings again and applies those that can change while running."""
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        load_settings: Callable[[], Settings],
+        *,
+        webhooks: Sequence[Webhook],
+        guards: Mapping[str, Guard],
+        intake: Intake,
+        metrics: SelfMetrics,
+        clock: Callable[[], float],
+    ) -> None:
+        """``load_settings`` reads the settings afresh; ``guards`` are those of the listeners."""
+        self._settings = settings
+        self._load_settings = load_settings
+        self._webhooks = webhooks
+        self._guards = guards
+        self._intake = intake
+        self._metrics = metrics
+        self._clock = clock
+        self._count_from_zero()
+
+    def reload(self) -> None:
+        """Apply changed settings, secrets, certificates and users.
+
+        Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
+        """
+        try:
+            settings = self._load_settings()
+            access = self._settings.access(settings)
+            protections = {name: guard.read() for name, guard in self._guards.items()}
+        except SettingsError as error:
+            self._metrics.reload_successful.set(0)
+            log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # no traceback
+            raise
+        for flag in changed_but_fixed(self._settings.started, settings):
+            log.warning("change needs a restart", extra=fields(setting=flag))
+        logs.configure(settings.log.level, self._settings.started.log.format)
+        self._settings.current = settings
+        for webhook in self._webhooks:
+            webhook.access = access
+        for name, protection in protections.items():
+            self._guards[name].apply(protection)
+        if state := self._intake.state:
+            state.fleet.apply(self._settings.policy())
+            state.exposition.stale_after = settings.fleet.stale_after
+        self._count_from_zero()
+        log.info("reloaded", extra=fields(secrets=len(access.secrets)))
+
+    def reload_unasked(self) -> None:
+        """Reload for a signal or a changed file: a failure is logged and shown in a metric."""
+        try:
+            self.reload()
+        except SettingsError:
+            return
+
+    def files(self) -> list[Path]:
+        """Return the files that a reload would read."""
+        files = [path for guard in self._guards.values() for path in guard.files]
+        secrets = self._settings.current.webhook.secret_file
+        return [*files, secrets] if secrets else files
+
+    def _count_from_zero(self) -> None:
+        """Show a counter for every secret before a delivery is signed with it."""
+        for webhook in self._webhooks:
+            for index in range(len(webhook.access.secrets)):
+                self._metrics.signatures.labels(webhook.vendor.name, str(index))
+        self._metrics.reload_successful.set(1)
+        self._metrics.reload_success_time.set(self._clock())

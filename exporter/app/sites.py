@@ -1,0 +1,144 @@
+"""Which endpoints are served where: the applications of the internal and public listeners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from exporter.endpoints.api.endpoint_table import ROOT
+from exporter.endpoints.api.handlers import Api, ApiSources
+from exporter.endpoints.lifecycle import Lifecycle
+from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
+from exporter.endpoints.status.admin_actions import Actions
+from exporter.endpoints.status.overview import StatusSources
+from exporter.endpoints.status.page_rendering import Links, Pages
+from exporter.endpoints.status.pages import StatusPages
+from exporter.endpoints.webhook import answer_directly
+from exporter.http.application import application
+from exporter.http.csrf import origin_of
+from exporter.http.protection import Guard
+from exporter.settings.in_force import settings_in_force
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quart import Blueprint, Quart
+
+    from exporter.app.build import Exporter
+    from exporter.settings.addresses import ListenAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One application, and where and for whom it is served."""
+
+    name: str
+    """Label ``listener`` in metrics and log lines."""
+    app: Quart
+    address: ListenAddress
+    guard: Guard
+    max_connections: int
+
+
+def build_status_pages(exporter: Exporter) -> StatusPages:
+    """Make the pages for people."""
+    settings = exporter.settings
+    web = settings.started.web
+    links = Links.of(web.external_url, web.route_prefix)
+    pages = Pages(links, web.telemetry_path, exporter.clock)
+    sources = StatusSources(
+        intake=exporter.intake,
+        health=exporter.health,
+        storage=exporter.storage,
+        metrics=exporter.metrics,
+        queries=exporter.queries,
+        deliveries=exporter.deliveries,
+        allow_unsigned=settings.started.webhook.allow_unsigned,
+        settings=lambda: settings_in_force(settings.started, settings.current),
+        certificates=exporter.certificates,
+    )
+    actions = Actions(pages, exporter.intake, exporter.admin_commands)
+    return StatusPages(pages, sources, exporter.clock, monotonic, actions)
+
+
+def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:
+    """Make the applications of an exporter, each with its address. Nothing is bound yet."""
+    settings = exporter.settings.started
+    web, webhook = settings.web, settings.webhook
+    most, most_public = web.max_connections, webhook.max_connections
+    internal, public = _internal_endpoints(exporter, pages), _public_endpoints(exporter)
+    guard = exporter.guards["internal"]
+    if settings.merged:
+        app = _application(exporter, "merged", [*internal, *public], guard, pages, receives=True)
+        sites = [Site("merged", app, webhook.listen_address, guard, max(most, most_public))]
+    else:
+        app = _application(exporter, "internal", internal, guard, pages)
+        sites = [Site("internal", app, web.listen_address, guard, most)]
+        guard = exporter.guards["public"]
+        app = _application(exporter, "public", public, guard, receives=True)
+        sites.append(Site("public", app, webhook.listen_address, guard, most_public))
+    if web.health_listen_address:
+        guard = Guard()
+        app = _application(exporter, "health", [exporter.health.blueprint("")], guard)
+        sites.append(Site("health", app, web.health_listen_address, guard, most))
+    return sites
+
+
+def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprint]:
+    """Return the endpoints for Prometheus and people."""
+    web, clock = exporter.settings.started.web, exporter.clock
+    prefix = web.route_prefix.rstrip("/")
+    limits = ScrapeLimits(web.max_requests, web.scrape_timeout)
+    metrics = MetricsEndpoint(limits, exporter.intake, exporter.metrics, clock)
+    lifecycle = Lifecycle(exporter.reload, exporter.stop, enabled=web.enable_lifecycle)
+    sources = ApiSources(
+        intake=exporter.intake,
+        storage=exporter.storage,
+        queries=exporter.queries,
+        deliveries=exporter.deliveries,
+        clock=clock,
+        started=clock(),
+    )
+    return [
+        metrics.blueprint(prefix, web.telemetry_path),
+        exporter.health.blueprint(prefix),
+        lifecycle.blueprint(prefix),
+        Api(sources, exporter.admin_commands).blueprint(prefix),
+        pages.blueprint(prefix),
+    ]
+
+
+def _public_endpoints(exporter: Exporter) -> list[Blueprint]:
+    """Return the endpoints for vendors."""
+    return [webhook.blueprint() for webhook in exporter.webhooks]
+
+
+def _application(
+    exporter: Exporter,
+    name: str,
+    endpoints: Iterable[Blueprint],
+    guard: Guard,
+    pages: StatusPages | None = None,
+    *,
+    receives: bool = False,
+) -> Quart:
+    """Return the application of a listener.
+
+    With ``pages``, browsers get errors as pages. ``receives`` says that vendors send to it.
+    """
+    web = exporter.settings.started.web
+    app = application(
+        name,
+        endpoints,
+        exporter.metrics,
+        json_errors=receives,
+        auth=guard.auth,
+        error_page=pages.explain if pages else None,
+        api=f"{web.route_prefix.rstrip('/')}{ROOT}" if pages else None,
+        origin=origin_of(web.external_url),
+    )
+    if receives:
+        for webhook in exporter.webhooks:
+            answer_directly(app, webhook, exporter.metrics)
+    return app
