@@ -49,7 +49,7 @@ bench: $(INSTALLED_DEV) ## measure speed, memory and scale beside peers
 bench-short: $(INSTALLED_DEV) ## the same on small fleets
 	$(BIN)/python -m benchmarks --profile=short
 
-docs: $(INSTALLED_DEV) ## write the tables in README.md from the code
+docs: $(INSTALLED_DEV) ## write what docs/ takes from the code
 	$(BIN)/python docs/generate.py
 
 alerts: $(INSTALLED_DEV) ## write rules, routes and the table of alerts from their one source

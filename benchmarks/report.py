@@ -133,13 +133,18 @@ def write(results: Results, folder: Path, name: str) -> None:
     """Write the results as ``name.md`` and ``name.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(markdown(results), encoding="utf-8")
+    write_json(results, folder / f"{name}.json")
+
+
+def write_json(results: Results, path: Path) -> None:
+    """Write the results with the medians and ratios that follow from them."""
     document = asdict(results)
     for fields, row in zip(document["rows"], results.rows, strict=True):
         fields["median"] = median(row.values) if row.values else None
         fields["peer_median"] = median(row.peer_values) if row.peer_values else None
         fields["ratio"], fields["met"] = row.ratio, row.met
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def markdown(results: Results) -> str:
@@ -178,14 +183,6 @@ def table(rows: Iterable[Row]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def readme(results: Results) -> str:
-    """Return the performance section's table and sizing guide, for README.md."""
-    return (
-        f"Measured on {results.date} with `{results.command}` on {results.machine}.\n\n"
-        f"{table(results.rows)}\n{sizing_table(results.sizes)}"
-    )
-
-
 def sizing_table(sizes: Sequence[Size]) -> str:
     """Return what fleets of each size take, as a Markdown table."""
     head = ("eSIMs", "series", "memory", "on disk", "scrape, gzip", "scrape, identity", "start")
@@ -198,11 +195,11 @@ def _size_cells(size: Size) -> tuple[str, ...]:
     return (
         f"{size.esims:,}",
         "" if size.series is None else f"{size.series:,}",
-        _shown(size.memory, "B"),
-        _shown(size.storage, "B"),
+        shown(size.memory, "B"),
+        shown(size.storage, "B"),
         _scrape(size.gzip_bytes, size.gzip_seconds),
         _scrape(size.identity_bytes, size.identity_seconds),
-        _shown(size.start_seconds, "s"),
+        shown(size.start_seconds, "s"),
     )
 
 
@@ -223,15 +220,15 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _goal(goal: Goal | None, unit: str) -> str:
     if goal is None:
         return ""
-    limit = _shown(goal.limit, unit) if goal.measure is Measure.VALUE else f"{goal.limit:g} x"
+    limit = shown(goal.limit, unit) if goal.measure is Measure.VALUE else f"{goal.limit:g} x"
     return ("at most " if goal.at_most else "at least ") + limit
 
 
 def _spread(values: Sequence[float], unit: str) -> str:
-    middle = _shown(median(values), unit)
+    middle = shown(median(values), unit)
     if len(values) == 1:
         return middle
-    return f"{middle} ({_shown(min(values), unit)}..{_shown(max(values), unit)})"
+    return f"{middle} ({shown(min(values), unit)}..{shown(max(values), unit)})"
 
 
 _SCALES: Final = {
@@ -240,7 +237,7 @@ _SCALES: Final = {
 }
 
 
-def _shown(value: float | None, unit: str) -> str:
+def shown(value: float | None, unit: str) -> str:
     """Return a value with its unit, scaled where that reads better; nothing for ``None``."""
     if value is None:
         return ""
@@ -252,4 +249,4 @@ def _shown(value: float | None, unit: str) -> str:
 
 
 def _scrape(size: float | None, seconds: float | None) -> str:
-    return "" if size is None else f"{_shown(size, 'B')} in {_shown(seconds, 's')}"
+    return "" if size is None else f"{shown(size, 'B')} in {shown(seconds, 's')}"

@@ -1,15 +1,20 @@
-"""Write what comes from the code: ``make docs``. The tables in README.md, and openapi.json.
+"""Write what comes from code and measurements: ``make docs``.
 
-With ``--check`` nothing is written; the exit status says whether they are up to date.
+These are the tables in docs/*.md, docs/openapi.json, and the sentences of docs/performance.md.
+
+``--check`` writes nothing; the exit status says whether all of it is up to date.
+``--figures FILE...`` first takes new results of ``python -m benchmarks`` into
+docs/performance.json. A run in parts has several files.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import report
+from benchmarks import documentation, report
 from exporter.endpoints.api.endpoint_table import markdown_table
 from exporter.endpoints.api.openapi import document_text
 from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
@@ -19,58 +24,76 @@ from exporter.selfmetrics import Description, SelfMetrics
 from exporter.settings.loading import settings_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from exporter.exposition.families import Family
 
 FOLDER = Path(__file__).resolve().parent
-README = FOLDER.parent / "README.md"
 OPENAPI = FOLDER / "openapi.json"
 PERFORMANCE = FOLDER / "performance.json"
-"""A run of the whole benchmark: benchmarks/results/latest.json of ``make bench``."""
+"""Results of the whole benchmark."""
 
 
-def tables() -> dict[str, str]:
-    """Return each table under the name that its markers in README.md carry."""
+def pages() -> dict[str, dict[str, str]]:
+    """Return by page what is written into it, under the names that its markers carry."""
     own = [*SelfMetrics({}).descriptions, *descriptions()]
+    results = report.read(PERFORMANCE)
     return {
-        "settings": settings_table(),
-        "api": markdown_table(),
-        "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
-        "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
-        "exporter": _metrics_table(own),
-        "performance": report.readme(report.read(PERFORMANCE)),
+        "configuration.md": {"settings": settings_table()},
+        "metrics.md": {
+            "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
+            "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
+            "exporter": _metrics_table(own),
+        },
+        "api.md": {"api": markdown_table()},
+        "performance.md": {
+            "claims": documentation.claims(results),
+            "performance": documentation.figures(results),
+            "sizes": report.sizing_table(results.sizes),
+        },
+        "replicas.md": {"ten-million": documentation.ten_million(results)},
     }
 
 
-def filled(text: str) -> str:
-    """Return a README's text with its tables as the code has them now."""
-    for name, table in tables().items():
+def filled(page: str, text: str, parts: dict[str, str]) -> str:
+    """Return the text of a page with its parts as the code has them now."""
+    for name, part in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, opening, rest = text.partition(start)
         _, closing, after = rest.partition(end)
-        assert opening, f"README.md has no place for the table {name}"
-        assert closing, f"README.md does not say where the table {name} ends"
-        text = f"{before}{start}\n\n{table}\n{end}{after}"
+        assert opening, f"{page} has no line {start}"
+        assert closing, f"{page} has no line {end}"
+        text = f"{before}{start}\n\n{part}\n{end}{after}"
     return text
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check; return the exit status."""
-    check = "--check" in sys.argv[1:]
+    parser = argparse.ArgumentParser(description="Write what docs/ takes from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    parser.add_argument("--figures", nargs="+", type=Path, metavar="FILE", help="new results")
+    args = parser.parse_args(arguments)
+    if args.figures:
+        results = documentation.merged([report.read(path) for path in args.figures])
+        report.write_json(results, PERFORMANCE)
     stale = 0
-    for path, new in (
-        (README, filled(README.read_text("utf-8")).encode()),
-        (OPENAPI, document_text()),
-    ):
+    for path, new in _written().items():
         if path.is_file() and path.read_bytes() == new:
             continue
-        if check:
-            sys.stderr.write(f"{path.name} is not what the code says; run make docs\n")
+        if args.check:
+            sys.stderr.write(f"docs/{path.name} is not what the code says; run make docs\n")
             stale = 1
         else:
             path.write_bytes(new)
     return stale
+
+
+def _written() -> dict[Path, bytes]:
+    texts = {OPENAPI: document_text()}
+    for page, parts in pages().items():
+        path = FOLDER / page
+        texts[path] = filled(page, path.read_text("utf-8"), parts).encode()
+    return texts
 
 
 def _described(family: Family) -> Description:

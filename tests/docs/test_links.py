@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path.relative_to(ROOT)
-    for pattern in ("*.md", "*/README.md", "alerts/runbooks/*.md")
+    for pattern in ("*.md", "*/README.md", "docs/*.md", "alerts/runbooks/*.md")
     for path in ROOT.glob(pattern)
     if not path.relative_to(ROOT).parts[0].startswith(".")
 )
@@ -41,6 +41,7 @@ def test_a_link_to_what_is_not_there_is_noticed() -> None:
     page = ROOT / "README.md"
     assert leads_somewhere("SECURITY.md#threat-model", page)
     assert leads_somewhere("#run-it", page)
+    assert leads_somewhere("docs/numbers.md#expiry", page)
     assert not leads_somewhere("SECURITY.md#models-of-threat", page)
     assert not leads_somewhere("SECURE.md", page)
     assert not leads_somewhere("#walk-it", page)

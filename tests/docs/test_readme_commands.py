@@ -1,8 +1,8 @@
-"""The commands of the documentation: those of README.md are run as they are written.
+"""The commands of README.md and of docs/*.md are run as they are written.
 
 A shell runs them one after the other in a folder of its own, with the programs of the tests'
-environment. What it lacks of the reader's machine is given from outside: a file of curl's leads
-the documented ports to those the system chose.
+environment. A configuration file of curl leads the documented ports to those that the system
+chose. Commands that no test runs stand in a list with the reason, those of the other pages too.
 """
 
 from __future__ import annotations
@@ -28,20 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (
-    "README.md",
+GUIDE = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+"""Pages whose commands are run, in this order."""
+
+OTHERS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "alerts/README.md",
     "deploy/README.md",
     "grafana/README.md",
 )
+PAGES = (*GUIDE, *OTHERS)
 
-OURS = "tests/edge/test_cli.py runs it"
+OURS = "tests/app/test_cli.py runs it"
 CHECKED = "tests/alerts/test_alert_files.py runs it on the same files"
-COPIED = "tests/storage/test_storage_copy.py runs it"
+COPIED = "tests/copying/test_storage_copy.py runs it"
+SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) runs it small"
 NOT_RUN = {
-    "make run": "tests/edge/test_demo.py runs what it starts",
+    "make run": "tests/demo/test_demo.py runs what it starts",
     "make test": "runs this",
     "make test-faults": "takes half an hour",
     "make bench": "takes the machine for itself",
@@ -51,11 +55,11 @@ NOT_RUN = {
     "make alerts": "make lint runs it with --check",
     "make dashboards": "make lint runs it with --check",
     "make screenshots": "needs pngquant, and writes what is committed",
-    "make status-screenshots": "likewise",
+    "make status-screenshots": "needs pngquant, and writes what is committed",
     "python3 -m venv .venv && . .venv/bin/activate && pip install .": "needs the network",
     "pip install '.[postgresql]'": "needs the network",
     "createuser": "needs a database server of the reader's",
-    "createdb": "likewise",
+    "createdb": "needs a database server of the reader's",
     'esim-exporter storage copy sqlite:///esim-exporter.db "$ESIM_EXPORTER_STORAGE_URL"': COPIED,
     "esim-exporter check": OURS,
     "esim-exporter serve --config.check": OURS,
@@ -63,8 +67,9 @@ NOT_RUN = {
     "promtool check rules": CHECKED,
     "promtool test rules": CHECKED,
     "python -m benchmarks": "takes the machine for itself",
-    "python -m benchmarks.dashboards": "takes minutes; test_dashboards_benchmark.py runs it small",
-    ".venv/bin/python -m benchmarks.rules": "takes minutes; test_rules_benchmark.py runs it small",
+    ".venv/bin/python docs/generate.py --figures": "tests/docs/test_generate.py runs it",
+    "python -m benchmarks.dashboards": "takes minutes, and " + SMALL,
+    ".venv/bin/python -m benchmarks.rules": "takes minutes, and " + SMALL,
     "docker": "needs a daemon",
     "kubectl": "needs a cluster",
     "apt-get install": "needs root",
@@ -81,6 +86,9 @@ PROMETHEUS = ("scrape_configs:", "rule_files:", "alerting:")
 
 WEB = "tls_server_config:"
 """How the block begins that is a web configuration."""
+
+SETTINGS = "web:"
+"""How the block begins that is a file of settings."""
 
 PRINTED = "esim_data_remaining_bytes{"
 """How a block begins that a command before it prints."""
@@ -101,7 +109,7 @@ def blocks(page: str) -> list[str]:
 
 def commands(page: str) -> list[str]:
     """Return the commands of a page: of all blocks but those known as something else."""
-    shell = [b for b in blocks(page) if not b.startswith((*PROMETHEUS, WEB, PRINTED))]
+    shell = [b for b in blocks(page) if not b.startswith((*PROMETHEUS, WEB, SETTINGS, PRINTED))]
     return [command for block in shell for command in re.split(r"(?<!\\)\n", block)]
 
 
@@ -111,9 +119,9 @@ def within_sentences(page: str) -> list[str]:
     return [" ".join(span.split()) for span in spans]
 
 
-def block_of_readme(first: str) -> str:
-    """Return the one block of README.md that begins so."""
-    (found,) = (block for block in blocks("README.md") if block.startswith(first))
+def block_of_guide(first: str) -> str:
+    """Return the one block of README.md and docs/*.md that begins so."""
+    (found,) = (block for page in GUIDE for block in blocks(page) if block.startswith(first))
     return found
 
 
@@ -129,12 +137,12 @@ def left_out(command: str) -> bool:
     return command in NOT_RUN if ours else bool(named(command))
 
 
-RUN = [command for command in commands("README.md") if not left_out(command)]
+RUN = [command for page in GUIDE for command in commands(page) if not left_out(command)]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return where the reader stands: what commands name of the tree, and what README says."""
+    """Return a folder with the files that the commands name, and the files that README.md shows."""
     for name in ("alerts", "tests/payloads"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "rules").mkdir()
@@ -191,7 +199,7 @@ class Reader:
 
     @contextmanager
     def serve(self, command: str) -> Iterator[Serving]:
-        """Leave the exporter running, with what README says that its commands need."""
+        """Leave the exporter running, with the admin API, which some of the commands need."""
         script = self._script(f'exec {command} "$@"')
         typed = ("sh", "-ec", script, "sh")
         admin = "--web.enable-admin-api"
@@ -208,7 +216,7 @@ class Reader:
         return "\n".join([*self._assigned, command])
 
 
-def test_what_readme_says_works_as_written(folder: Path) -> None:
+def test_the_commands_of_readme_and_docs_work_as_written(folder: Path) -> None:
     reader = Reader(folder)
     secure(folder)
     mine = [command for command in RUN if not MONITORING.match(command)]
@@ -227,18 +235,18 @@ def test_what_readme_says_works_as_written(folder: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (answer,) = re.findall(r"^The answer is `(.+?)`", text, re.MULTILINE)
     assert answer in reader.printed
-    assert block_of_readme(PRINTED) in reader.printed
+    assert block_of_guide(PRINTED) in reader.printed
     (copy,) = re.findall(r'"path": ?"([^"]+)"', reader.printed)
     assert Path(copy).parent == folder
     assert Path(copy).stat().st_size > 0
 
 
 def secure(folder: Path) -> None:
-    """Write the web configuration of README.md, with what it leaves to the reader."""
+    """Write the web configuration of the documentation, with a real password hash in it."""
     issue(folder, "server")
     issue(folder, "clients")
     hashed = bcrypt.hashpw(b"password", bcrypt.gensalt(4)).decode()
-    text = block_of_readme(WEB)
+    text = block_of_guide(WEB)
     assert "$2y$10$..." in text
     (folder / "web.yml").write_text(text.replace("$2y$10$...", hashed))
 
@@ -267,7 +275,14 @@ def test_prometheus_takes_each_part_of_its_configuration(folder: Path) -> None:
         assert done.returncode == 0, part + done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES[1:])
+def test_the_exporter_takes_the_settings_file_that_is_shown(folder: Path) -> None:
+    reader = Reader(folder)
+    (folder / "settings.yml").write_text(block_of_guide(SETTINGS))
+    reader.run("export ESIM_EXPORTER_WEBHOOK_SECRET=secret")
+    reader.run("esim-exporter check --config.file=settings.yml")
+
+
+@pytest.mark.parametrize("page", OTHERS)
 def test_every_command_of_the_other_pages_is_run_or_named_with_a_reason(page: str) -> None:
     assert [c for c in commands(page) if c not in RUN and not left_out(c)] == []
 
@@ -278,9 +293,21 @@ def test_every_command_within_a_sentence_is_run_or_named_with_a_reason(page: str
 
 
 def test_no_command_is_in_a_block_of_another_kind() -> None:
-    assert [page for page in PAGES if "```" in (ROOT / page).read_text(encoding="utf-8")] == []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        diagrams = re.findall(r"^```mermaid\n.+?^```$", text, re.MULTILINE | re.DOTALL)
+        assert text.count("```") == 2 * len(diagrams), page
 
 
 def test_every_name_in_the_list_is_of_a_command() -> None:
     written = [c for page in PAGES for c in (*commands(page), *within_sentences(page))]
     assert set(NOT_RUN) - {named(command)[0] for command in written if named(command)} == set()
+
+
+def test_every_test_that_the_list_names_is_there() -> None:
+    named_tests = re.findall(r"tests/\S+\.py", " ".join(NOT_RUN.values()))
+    assert [name for name in named_tests if not (ROOT / name).is_file()] == []
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200

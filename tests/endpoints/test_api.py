@@ -36,8 +36,8 @@ ESIM = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
 UPGRADE = int(time.time()) - 3600
 """When a delivery came that could not be read then, unix seconds."""
 
-README = Path(__file__).parents[2] / "README.md"
-DOCUMENT = README.parent / "docs" / "openapi.json"
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT = DOCS / "openapi.json"
 
 EXAMPLES = 12
 """Requests of any kind to each endpoint, right ones and wrong ones."""
@@ -234,8 +234,8 @@ def test_the_document_that_is_served_is_the_one_committed(server: Serving) -> No
     assert response.content == DOCUMENT.read_bytes()
 
 
-def test_the_readme_has_every_endpoint() -> None:
-    assert markdown_table() in README.read_text(encoding="utf-8")
+def test_the_documentation_has_every_endpoint() -> None:
+    assert markdown_table() in (DOCS / "api.md").read_text(encoding="utf-8")
 
 
 # What is asked wrongly

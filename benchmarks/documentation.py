@@ -1,0 +1,265 @@
+"""What docs/performance.md and docs/replicas.md show of a run: sentences and tables.
+
+Every figure in the sentences comes from the results. A sentence whose figure was not measured is
+left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.report import Size, shown, table
+from benchmarks.run import FIGURES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.report import Results, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence about one row of the results.
+
+    The sentence may name ``{ours}`` and ``{peer}``, the medians with their unit, and ``{ratio}``.
+    """
+
+    figure: str
+    words: tuple[str, ...]
+    """All of them are in the row's text."""
+    sentence: str
+
+
+CLAIMS: Final = (
+    Claim(
+        "S1",
+        ("scrape of 100,000",),
+        "A gzip scrape of 100,000 eSIMs takes {ours}. nginx takes {peer} to send a file with the "
+        "same bytes: the ratio is {ratio}.",
+    ),
+    Claim(
+        "S1",
+        ("at once after",),
+        "A gzip scrape right after 1 % of the eSIMs changed takes {ours}, because it first renders "
+        "the blocks with a change.",
+    ),
+    Claim(
+        "S2",
+        ("scrape of 100,000",),
+        "A scrape without gzip takes {ours}: {ratio} times as long as nginx.",
+    ),
+    Claim(
+        "S3",
+        (),
+        "`prometheus_client` takes {peer} to write the same series: the exporter is {ratio} times "
+        "as fast.",
+    ),
+    Claim(
+        "S4",
+        (),
+        "A scraped series costs {ours}. It costs {peer} in a Pushgateway: {ratio} times as much.",
+    ),
+    Claim(
+        "S5",
+        ("beside back-to-back",),
+        "99 of 100 webhooks are answered within {ours}, at 500 events per second, while gzip "
+        "scrapes follow each other without a pause.",
+    ),
+    Claim(
+        "S6",
+        ("from inside",),
+        "Meanwhile the longest stall of the event loop takes {ours}.",
+    ),
+    Claim(
+        "S7",
+        (),
+        "One core takes {ours}, each event durable. A bare Quart endpoint that only parses JSON "
+        "takes {peer}: the ratio is {ratio}.",
+    ),
+    Claim(
+        "S8",
+        (),
+        "A Pushgateway, which keeps nothing on disk, takes {peer} on one core. The exporter takes "
+        "{ours}: the ratio is {ratio}.",
+    ),
+    Claim(
+        "S9",
+        ("errors",),
+        "A burst of 100,000 events over 200 connections gets {ours} errors.",
+    ),
+    Claim(
+        "S9",
+        ("slowest",),
+        "The slowest answer in this burst takes {ours}.",
+    ),
+    Claim(
+        "S10",
+        ("after one event", "100,000"),
+        "An eSIM with 16 series takes {ours} of memory after one event.",
+    ),
+    Claim(
+        "S10",
+        ("after 20 events",),
+        "It takes {ours} after twenty events.",
+    ),
+    Claim(
+        "S11",
+        ("100,000 eSIMs in storage",),
+        "The exporter starts with 100,000 eSIMs in {ours}.",
+    ),
+    Claim(
+        "S11",
+        ("1,000,000 eSIMs in storage",),
+        "It starts with 1,000,000 eSIMs in {ours}.",
+    ),
+    Claim(
+        "S12",
+        ("event", "1,000,000"),
+        "An event with 1,000,000 eSIMs in memory costs {ratio} times as much as with 10,000.",
+    ),
+    Claim(
+        "R1",
+        ("1 replica",),
+        "One replica on PostgreSQL takes {ours}: {ratio} times what one process on SQLite takes, "
+        "with database and load on the same two cores.",
+    ),
+    Claim(
+        "R1",
+        ("2 replicas",),
+        "Two replicas together take {ours}: {ratio} times that process.",
+    ),
+    Claim(
+        "R2",
+        ("size of the database",),
+        "PostgreSQL needs {ours} of disk for 1,000,000 eSIMs.",
+    ),
+)
+
+
+def claims(results: Results) -> str:
+    """Return the sentences as a Markdown list."""
+    lines = []
+    for claim in CLAIMS:
+        if row := _row(results.rows, claim.figure, *claim.words):
+            text = claim.sentence.format(
+                ours=shown(median(row.values), row.unit),
+                peer=shown(median(row.peer_values), row.unit) if row.peer_values else "",
+                ratio=f"{row.ratio[0]:.3g}" if row.ratio else "",
+            )
+            missed = " The goal is not met." if row.met is False else ""
+            lines.append(f"- {text}{missed} ({claim.figure})\n")
+    return "".join(lines)
+
+
+def figures(results: Results) -> str:
+    """Return when and where it was measured, and the table of all figures."""
+    return (
+        f"Measured on {results.date} with `{results.command}` at commit {results.revision}, on "
+        f"{results.machine}.\n\n{table(results.rows)}"
+    )
+
+
+_TEN_MILLION: Final = 10_000_000
+_REPORT_SECONDS: Final = 4 * 3600
+_SHARDS: Final = 20
+
+
+def ten_million(results: Results) -> str:
+    """Return what ten million eSIMs would need, as a Markdown table.
+
+    It multiplies the figures of a million. Memory and start of a shard lie on the line through
+    those of the whole million and of a quarter of it.
+    """
+    lines = [("", "for ten million eSIMs"), ("---", "---")]
+    average = _TEN_MILLION / _REPORT_SECONDS
+    events = f"{average:.0f} per second on average."
+    if rate := _row(results.rows, "R1", "2 replicas"):
+        minutes = _TEN_MILLION / median(rate.values) / 60
+        events += (
+            f" If the vendor sends all reports at once, two replicas need {minutes:.0f} minutes. "
+            "Meanwhile some are refused, and the vendor sends them again."
+        )
+    lines.append(("events", events))
+    if disk := _row(results.rows, "R2", "size of the database"):
+        lines.append(("database", shown(10 * median(disk.values), "B")))
+    memory = _for_half_a_million(results.rows, "memory")
+    start = _for_half_a_million(results.rows, "start")
+    if memory and start:
+        shards = (
+            f"{_SHARDS} shards of 500,000 eSIMs. Each takes {shown(memory, 'B')} of memory and "
+            f"{shown(start, 's')} to start. With two replicas of each shard there are "
+            f"{2 * _SHARDS} processes."
+        )
+        lines.append(("shards", shards))
+    lines.append(("job `esim-exporter`", "every 30 s; small, whatever the fleet"))
+    million = next((each for each in results.sizes if each.esims == _TEN_MILLION // 10), None)
+    if million and million.series:
+        series = (
+            f"{10 * million.series:,} series, {shown(10 * (million.gzip_bytes or 0), 'B')} with "
+            "gzip. Prometheus takes some kilobytes of memory for each series. Use a cluster of "
+            "Prometheus servers and scrape every 15 minutes, or set `--limits.max-esims` in each "
+            "shard; the status page and the API show the other eSIMs."
+        )
+        lines.append(("job `esim-exporter-esims`", series))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _for_half_a_million(rows: Iterable[Row], words: str) -> float | None:
+    """Return the value for 500,000 eSIMs, between those for 250,000 and 1,000,000."""
+    whole, quarter = _row(rows, "R2", words, "all of it"), _row(rows, "R2", words, "one shard of 4")
+    if not whole or not quarter:
+        return None
+    most, least = median(whole.values), median(quarter.values)
+    return least + (most - least) / 3
+
+
+def _row(rows: Iterable[Row], figure: str, *words: str) -> Row | None:
+    """Return the first row of a figure whose text has all of the words and that was measured."""
+    for row in rows:
+        if row.figure == figure and row.values and all(word in row.what for word in words):
+            return row
+    return None
+
+
+def merged(runs: Sequence[Results]) -> Results:
+    """Return one run out of several, each of other figures.
+
+    Where two runs have the same figure, the later one counts. Raises ``ValueError`` for runs of
+    different commits or machines.
+    """
+    first = runs[0]
+    for run in runs:
+        if (run.revision, run.machine) != (first.revision, first.machine):
+            raise ValueError(
+                f"runs of {first.revision} on {first.machine} and of {run.revision} on "
+                f"{run.machine} do not belong together"
+            )
+    by_figure: dict[str, list[Row]] = {}
+    sizes: dict[int, Size] = {}
+    for run in runs:
+        grouped = sorted(run.rows, key=attrgetter("figure"))
+        by_figure |= {name: list(rows) for name, rows in groupby(grouped, attrgetter("figure"))}
+        for size in run.sizes:
+            sizes[size.esims] = _joined(sizes.get(size.esims), size)
+    rows = tuple(row for name in FIGURES for row in by_figure.get(name, ()))
+    return replace(
+        first,
+        date=runs[-1].date,
+        command="python -m benchmarks",
+        others=max(run.others for run in runs),
+        seconds=sum(run.seconds for run in runs),
+        rows=rows,
+        sizes=tuple(sizes.values()),
+    )
+
+
+def _joined(known: Size | None, size: Size) -> Size:
+    """Return what both say of fleets of one size; the later one counts."""
+    if known is None:
+        return size
+    names = [name for name in Size.__slots__ if getattr(size, name) is not None]
+    return replace(known, **{name: getattr(size, name) for name in names})
