@@ -47,6 +47,7 @@ SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) ru
 NOT_RUN = {
     "make run": "tests/demo/test_demo.py runs what it starts",
     "make test": "runs this",
+    "make test-slow": "takes minutes",
     "make test-faults": "takes half an hour",
     "make bench": "takes the machine for itself",
     "make help": "prints what is in the Makefile",
@@ -66,6 +67,7 @@ NOT_RUN = {
     "esim-exporter --version": OURS,
     "promtool check rules": CHECKED,
     "promtool test rules": CHECKED,
+    ".venv/bin/python -m pytest": "runs a part of this",
     "python -m benchmarks": "takes the machine for itself",
     ".venv/bin/python docs/generate.py --figures": "tests/docs/test_generate.py runs it",
     "python -m benchmarks.dashboards": "takes minutes, and " + SMALL,
