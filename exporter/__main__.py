@@ -11,7 +11,7 @@ from exporter.storage.shutdown import INTERRUPTED
 def main() -> int:
     """Run the command and return its exit status."""
     try:
-        with process_memory.filling():  # of modules nothing ever goes
+        with process_memory.collector_paused():  # of modules nothing ever goes
             from exporter.cli import main as command  # noqa: PLC0415  # for the line above
 
         return command()

@@ -131,7 +131,7 @@ async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     storage, shared = await open_storage(chosen)
     try:
-        with process_memory.filling():
+        with process_memory.collector_paused():
             # Imports most of the program.
             from exporter.app.build import build  # noqa: PLC0415
             from exporter.app.run import run  # noqa: PLC0415

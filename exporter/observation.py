@@ -31,7 +31,7 @@ class _Gauge(NamedTuple):
 _STATE = (
     _Gauge("esims", "eSIMs with series of their own.", lambda s: len(s.fleet.esims)),
     _Gauge(
-        "esims_over_limit", "eSIMs over the limit, without series.", lambda s: len(s.fleet.over)
+        "esims_over_limit", "eSIMs over the limit, without series.", lambda s: len(s.fleet.over_cap)
     ),
     _Gauge(
         "expiry_held",

@@ -46,9 +46,9 @@ async def keep_rendered(intake: Intake) -> None:
                 await _do(state.exposition.refresh(), state, intake)
                 if (settled is None or settled() is not state) and intake.state is state:
                     settled = ref(state)
-                    process_memory.settle()
+                    process_memory.exempt_present_objects()
             del state  # one that is replaced shall not stay
-        await asyncio.to_thread(process_memory.give_back)
+        await asyncio.to_thread(process_memory.return_free_pages)
         await asyncio.sleep(_PAUSE)
 
 

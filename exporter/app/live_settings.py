@@ -107,7 +107,7 @@ class Reloader:
         for name, protection in protections.items():
             self._guards[name].apply(protection)
         if state := self._intake.state:
-            state.fleet.apply(self._settings.policy())
+            state.fleet.set_policy(self._settings.policy())
             state.exposition.stale_after = settings.fleet.stale_after
         self._count_from_zero()
         log.info("reloaded", extra=fields(secrets=len(access.secrets)))

@@ -41,7 +41,7 @@ class StateLoader:
         loader = FleetLoader(policy, self.vendors, self.shard)
         rejected: list[Row] = []
         damage = 0
-        with process_memory.filling():
+        with process_memory.collector_paused():
             async for chunk in self.storage.load():
                 for line in chunk.notes:
                     log.warning("storage noted", extra=fields(note=line))
@@ -52,10 +52,10 @@ class StateLoader:
                 loader.take(chunk)
             fleet = loader.finish()
         if self.settings.policy() != policy:  # settings were reloaded while the state was read
-            fleet.apply(self.settings.policy())
+            fleet.set_policy(self.settings.policy())
         kept = RejectedDeliveries(self.settings.started.limits.max_rejected)
         kept.restore(rejected)
         exposition = Exposition(fleet, self.info_labels, self.settings.current.fleet.stale_after)
-        counts = fields(esims=len(fleet.esims), over_limit=len(fleet.over), rejected=len(kept))
+        counts = fields(esims=len(fleet.esims), over_limit=len(fleet.over_cap), rejected=len(kept))
         log.info("state loaded", extra=counts)
         return CommittedState(fleet, exposition, kept, damage)

@@ -73,7 +73,7 @@ async def copy(
     kept then, unless what is raised says that nobody knows.
     """
     damaged = 0
-    with process_memory.filling():
+    with process_memory.collector_paused():
         reading = Reading(now)
         async for chunk in source.load():
             for line in chunk.damaged:

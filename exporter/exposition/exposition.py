@@ -17,7 +17,7 @@ from exporter.exposition.families import (
     esim_families,
 )
 from exporter.exposition.rendering import metadata, render_esims, render_packages, render_vendors
-from exporter.fleet.compact_store import unpacked
+from exporter.fleet.compact_store import unpack_block
 from exporter.model.records import Balance, PartnerNotice
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Exposition:
         self._esims = FamilyTexts(
             fleet.esims.blocks,
             families,
-            lambda block, families: render_esims(unpacked(block), families),
+            lambda block, families: render_esims(unpack_block(block), families),
             self._deflater,
         )
         self._packages = FamilyTexts(

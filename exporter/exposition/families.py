@@ -178,7 +178,7 @@ def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
 
 
 def _over_threshold(p: PackageTotals) -> Iterable[tuple[Sequence[str], float]]:
-    for (resource, percent), count in p.over.items():
+    for (resource, percent), count in p.over_threshold.items():
         yield (resource, f"{percent / 100:g}"), count
 
 

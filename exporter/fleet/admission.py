@@ -1,57 +1,111 @@
-"""Which eSIMs with series were admitted last.
+"""The order in which eSIMs were admitted: it decides which of them have series under the cap.
 
-Replicas admit at the same time. One that hears of an eSIM that was admitted before some of its
-own lets it have the place of the last: all of them then show those that were admitted first.
+The eSIMs that were admitted first have series. The others wait, and get series in the same order
+when room frees up.
+
+Replicas admit eSIMs at the same time. A replica can learn late of an eSIM that another replica
+admitted before some of its own. That eSIM then takes the place of the one admitted last. So in
+the end all replicas show the same eSIMs.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from heapq import nlargest
+from heapq import heapify, heappop, heappush, nlargest
 from typing import TYPE_CHECKING
 
+from exporter.fleet.compact_store import pack_key
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
+
+    from exporter.fleet.compact_store import CompactEsims
+    from exporter.model.records import Esim
 
 Admission = tuple[int, bytes]
-"""An eSIM's place in the order of admission: its number, and its packed key among equals."""
+"""An eSIM's place in the order: its number, and its packed key among equal numbers."""
 
 KEPT = 1000
-"""Places that are known, at least, after all were looked through."""
+"""Places of shown eSIMs that are known, at least, after all eSIMs were searched."""
 
-_NONE: Admission = (0, b"")
+_LOWEST: Admission = (0, b"")
 
 
-class NewestAdmissions:
-    """The newest places of a set, of which some may have left."""
+class AdmissionOrder:
+    """Who waits for series, oldest first, and which eSIMs with series were admitted last.
 
-    def __init__(self, every: Callable[[], Iterable[Admission]]) -> None:
-        """``every`` returns all places there are; it is asked when too many have left."""
-        self._every = every
-        self._places: list[Admission] = []
-        """Sorted: all above the floor."""
-        self._floor = _NONE
+    Entries of eSIMs that left stay in both lists, and are skipped when they are read.
+    """
 
-    def begin(self, every: Iterable[Admission]) -> None:
-        """Forget what was noted: these are all places that are taken."""
-        self._places = sorted(nlargest(KEPT, every))
-        self._floor = self._places[0] if len(self._places) == KEPT else _NONE
+    def __init__(self, shown: CompactEsims, waiting: CompactEsims, *, replicated: bool) -> None:
+        """``shown`` and ``waiting`` are the eSIMs with series and those over the cap."""
+        self.last = 0
+        """Number of the eSIM that was admitted last."""
+        self._shown = shown
+        self._waiting = waiting
+        self._replicated = replicated
+        self._queue: list[Admission] = []
+        """Heap of those that wait. Its keys are the very objects that the blocks hold."""
+        self._newest: list[Admission] = []
+        """Sorted places of shown eSIMs: all above the floor. Kept for replicas only."""
+        self._floor = _LOWEST
 
-    def add(self, place: Admission) -> None:
-        """Note a place that is taken."""
-        if place > self._floor:
-            insort(self._places, place)
-            if len(self._places) > 2 * KEPT:
-                self._floor = self._places[KEPT - 1]
-                del self._places[:KEPT]
+    def begin(self, shown: Iterable[Admission], waiting: list[Admission]) -> None:
+        """Take over the places of all eSIMs with series, and of those over the cap."""
+        self._queue = waiting
+        heapify(self._queue)
+        if self._replicated:
+            self._find_newest(shown)
 
-    def last(self, taken: Callable[[Admission], bool]) -> Admission | None:
-        """Return the newest place that is still ``taken``, ``None`` where there is none."""
+    def note(self, before: Esim | None, after: Esim, key: bytes) -> None:
+        """Note an eSIM with its packed key, which was put into one of the two stores."""
+        place = (after.admitted, key)
+        if before and (before.tracked, before.admitted) == (after.tracked, after.admitted):
+            return
+        if not after.tracked:
+            heappush(self._queue, place)
+        elif self._replicated and place > self._floor:
+            insort(self._newest, place)
+            if len(self._newest) > 2 * KEPT:
+                self._floor = self._newest[KEPT - 1]
+                del self._newest[:KEPT]
+
+    def next_waiting(self, most: int) -> Iterator[Esim]:
+        """Yield up to ``most`` eSIMs over the cap, those admitted first before others.
+
+        They stay in the queue, since the commit that promotes them may fail.
+        """
+        found: list[Admission] = []
+        while self._queue and len(found) < most:
+            place = heappop(self._queue)
+            if esim := _holder(self._waiting, place):
+                found.append(place)
+                yield esim
+        for place in found:
+            heappush(self._queue, place)
+
+    def admitted_after(self, esim: Esim) -> Esim | None:
+        """Return the shown eSIM that was admitted last, if it was admitted after this one."""
         while True:
-            while self._places:
-                if taken(self._places[-1]):
-                    return self._places[-1]
-                self._places.pop()
-            if self._floor == _NONE:
+            while self._newest:
+                if last := _holder(self._shown, self._newest[-1]):
+                    return last if _place_of(esim) < self._newest[-1] else None
+                self._newest.pop()
+            if self._floor == _LOWEST:
                 return None
-            self.begin(self._every())
+            self._find_newest(map(_place_of, self._shown))
+
+    def _find_newest(self, shown: Iterable[Admission]) -> None:
+        self._newest = sorted(nlargest(KEPT, shown))
+        self._floor = self._newest[0] if len(self._newest) == KEPT else _LOWEST
+
+
+def _holder(esims: CompactEsims, place: Admission) -> Esim | None:
+    """Return the eSIM that has this place, ``None`` where it has left or moved."""
+    admitted, key = place
+    esim = esims.get_packed(key)
+    return esim if esim and esim.admitted == admitted else None
+
+
+def _place_of(esim: Esim) -> Admission:
+    return (esim.admitted, pack_key(esim.key))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from math import ceil
-from operator import add
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged
@@ -58,7 +57,7 @@ class PackageTotals:
         nothing was used of, none are counted."""
 
     @property
-    def over(self) -> dict[tuple[str, int], int]:
+    def over_threshold(self) -> dict[tuple[str, int], int]:
         """Return allowances of eSIMs that are not terminal, by resource and percent used."""
         return {
             (resource, percent): sum(reached[at + 1 :])
@@ -90,17 +89,6 @@ class PackageTotals:
             if voice and voice_left is not None and voice_left < voice:
                 voice_reached[thresholds_reached(voice, voice_left)] += sign
 
-    def join(self, other: PackageTotals) -> None:
-        """Add the sums over other eSIMs that use the package."""
-        for status, number in other.statuses.items():
-            self.statuses[status] += number
-        self.limited += other.limited
-        self.allowed += other.allowed
-        self.remaining += other.remaining
-        self.consumed += other.consumed
-        for reached, more in zip(self._reached, other._reached, strict=True):
-            reached[:] = map(add, reached, more)
-
 
 class VendorTotals:
     """Sums over all eSIMs of one vendor."""
@@ -127,14 +115,6 @@ class VendorTotals:
         for received, number in Counter(active).items():
             _count(self._seconds, received, number)
             _count(self._hours, received // _HOUR, number)
-
-    def join(self, other: VendorTotals) -> None:
-        """Add the sums over other eSIMs of the vendor."""
-        for status, number in other.statuses.items():
-            self.statuses[status] += number
-        for numbers, more in ((self._seconds, other._seconds), (self._hours, other._hours)):
-            for at, number in more.items():
-                _count(numbers, at, number)
 
     def stale(self, now: float, after: float) -> int:
         """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds."""
@@ -186,15 +166,6 @@ class Aggregates:
             self._vendor(vendor).add_many(those)
         for key, uses in of_packages.items():
             self._package(key).add(uses, 1)
-
-    def join(self, other: Aggregates) -> None:
-        """Add the sums over other eSIMs."""
-        for vendor, totals in other.vendors.items():
-            self._vendor(vendor).join(totals)
-        for package in other.packages:
-            self._package(package.key).join(package)
-        for at, amount in other.locations.items():
-            self.locations[at] = self.locations.get(at, 0) + amount
 
     def name(self, package: Package) -> None:
         """Note a package and its name."""

@@ -89,7 +89,7 @@ class Blocks(Generic[K, R]):
             return block.records[at]
         return None
 
-    def run(self, start: K) -> list[tuple[K, R]]:
+    def slice_from(self, start: K) -> list[tuple[K, R]]:
         """Return some records from ``start`` on, to the end of a block; none where none is left."""
         if not self._blocks:
             return []

@@ -1,21 +1,21 @@
-"""What a batch of events changes, beside what is committed."""
+"""A draft: what a batch of events changes, kept beside what is committed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from exporter.errors import FieldError, InvalidEvent
 from exporter.fleet.aggregates import consumed_base, location_base
 from exporter.model.events import OtherEvent, PartnerEvent, StatusEvent, UsageEvent
 from exporter.model.merge import (
     Result,
-    bury,
     merge_balance,
     merge_package,
     merge_status,
     merge_usage,
+    tombstone_of,
 )
 from exporter.model.records import Allowance, Esim, Feed, Package, PartnerNotice, Record, Tombstone
 from exporter.model.shards import slot_of
@@ -23,31 +23,73 @@ from exporter.storage.contract import Change, Changes, Key, Table
 from exporter.storage.stored_records import encode, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sized
 
-    from exporter.fleet.fleet import Fleet
+    from exporter.fleet.admission import AdmissionOrder
     from exporter.model.events import Event
+    from exporter.model.expiry import Retention
     from exporter.model.records import EsimKey
+    from exporter.model.shards import Shard
 
 R = TypeVar("R", bound=Record)
 
 MAX_TOMBSTONES = 1_000_000
-"""Tombstones that are kept; the oldest go first."""
+"""Tombstones that are kept; the oldest are dropped first."""
 
 MAX_ALLOWANCES = 256
-"""Packages an eSIM may have at a time: its row stays a size any storage takes."""
+"""Packages an eSIM may have at a time, so that its row stays small enough for any storage."""
 
 MAX_LOCATIONS = 1024
-"""Locations an allowance may ever have been used in, likewise."""
+"""Locations an allowance may ever have been used in, for the same reason."""
+
+
+class Committed(Protocol):
+    """What a draft reads of the committed fleet; :class:`exporter.fleet.fleet.Fleet` has it."""
+
+    @property
+    def shard(self) -> Shard | None:
+        """Return the shard that is kept here, ``None`` where the storage is not shared."""
+
+    @property
+    def retention(self) -> Retention:
+        """Return the retention in force."""
+
+    @property
+    def admission(self) -> AdmissionOrder:
+        """Return the order in which eSIMs were admitted."""
+
+    @property
+    def over_cap(self) -> Sized:
+        """Return the eSIMs over the cardinality cap."""
+
+    @property
+    def tombstones(self) -> Mapping[Key, Tombstone]:
+        """Return the tombstones, oldest first."""
+
+    @property
+    def registers(self) -> Mapping[Key, Any]:
+        """Return the registers of packages, accounts and vendors, by table and key."""
+
+    def esim(self, key: EsimKey) -> Esim | None:
+        """Return an eSIM, or ``None``."""
+
+    def tombstone(self, key: Key) -> Tombstone | None:
+        """Return a tombstone, or ``None``."""
+
+    def keeps(self, vendor: str, esim_id: str) -> bool:
+        """Return whether an eSIM is kept here, and not by another shard."""
+
+    def room(self) -> int:
+        """Return how many more eSIMs may get series of their own."""
 
 
 class Overlay(Generic[R]):
-    """Records beside the committed ones: what a draft changed, with what was there before."""
+    """Records that a draft changed, each with the committed record that it replaces."""
 
     def __init__(self, committed: Callable[[Any], R | None]) -> None:
         self._committed = committed
         self._before: dict[Any, R | None] = {}
-        """What was looked up: a committed record is unpacked once."""
+        """What was read, so that a committed record is unpacked once only."""
         self._after: dict[Any, R | None] = {}
 
     def get(self, key: Key) -> R | None:
@@ -70,7 +112,7 @@ class Overlay(Generic[R]):
             yield key, self._before[key], after
 
     def seal(self) -> Iterator[Change]:
-        """Yield the stored changes, and count the records' versions up."""
+        """Yield the changes to store, and raise the version of each changed record by one."""
         for key, before, after in list(self.items()):
             expected = before.version if before else 0
             if after:
@@ -83,7 +125,7 @@ class Overlay(Generic[R]):
 
 
 class NotFetched(Exception):
-    """A draft needs a row of another shard, which is not in memory."""
+    """A draft needs a row of another shard, which is not in memory. ``wanted`` names it."""
 
     def __init__(self, table: Table, key: Key) -> None:
         super().__init__(table)
@@ -91,13 +133,13 @@ class NotFetched(Exception):
 
 
 Fetched = Mapping[tuple[Table, Key], Record | None]
-"""Records of other shards, ``None`` where there is none."""
+"""Records of other shards, ``None`` where the storage has none."""
 
 
-class _Anywhere:
-    """What is known of all shards: what is kept of the own one, and what was fetched."""
+class _AllShards:
+    """The records of all shards: those of the own shard from memory, others as fetched."""
 
-    def __init__(self, fleet: Fleet, fetched: Fetched) -> None:
+    def __init__(self, fleet: Committed, fetched: Fetched) -> None:
         self._fleet = fleet
         self._fetched = fetched
 
@@ -120,24 +162,25 @@ class _Anywhere:
 
 
 class Draft:
-    """What a batch changes, at ``now``: dropped without a trace, or published.
+    """What a batch changes at ``now`` (unix seconds): published, or dropped without a trace.
 
-    Where the fleet is one shard of several, what is not its own must be among the ``fetched``;
-    otherwise :class:`NotFetched` is raised, and the draft must be dropped.
+    Where the fleet is one shard of several, records of other shards must be among the
+    ``fetched``. Otherwise a method raises :class:`NotFetched`, and the draft must be dropped.
     """
 
-    def __init__(self, fleet: Fleet, now: float, fetched: Fetched | None = None) -> None:
+    def __init__(self, fleet: Committed, now: float, fetched: Fetched | None = None) -> None:
         self.now = now
         self.received = int(now)
-        known: Fleet | _Anywhere = fleet
+        known: Committed | _AllShards = fleet
         if fleet.shard and not fleet.shard.whole:
-            known = _Anywhere(fleet, fetched or {})
+            known = _AllShards(fleet, fetched or {})
         self.esims: Overlay[Esim] = Overlay(known.esim)
         self.tombstones: Overlay[Tombstone] = Overlay(known.tombstone)
         self.registers: Overlay[Any] = Overlay(fleet.registers.get)
         self.bases: dict[Key, int] = {}
         self.expired = 0
-        self.admissions = fleet.admissions
+        """Allowances that expire."""
+        self.last_admitted = fleet.admission.last
         self._fleet = fleet
         self._room = fleet.room()
 
@@ -154,19 +197,20 @@ class Draft:
                 return Result.IGNORED
 
     def merge_as_of(self, event: Event, received: int) -> Result:
-        """Merge an event that was received at another time (unix seconds) than now."""
+        """Merge an event that was received at another time than now (unix seconds)."""
         now, self.received = self.received, received
         try:
             return self.merge(event)
         finally:
             self.received = now
 
-    def hear(self, vendor: str) -> None:
+    def note_delivery(self, vendor: str) -> None:
         """Note that a verified event of a vendor arrived."""
         key = ("feed", vendor)
         known = self.registers.get(key)
         before = known.received if known else 0
-        # Less where the clock was set back; but not for the clock of another replica.
+        # A time before the known one is taken when this host's clock was set back. With
+        # replicas the known time may come from another host's clock, so it stays.
         if self.received > before or (self.received < before and self._fleet.shard is None):
             self.registers.put(key, (known or Feed(vendor, 0))._replace(received=self.received))
 
@@ -177,42 +221,43 @@ class Draft:
             *self.tombstones.seal(),
             *self.registers.seal(),
         ]
-        return Changes(tuple(rows), dict(self.bases))  # 0 included: it keeps a location's series
+        # Bases of 0 are stored too: they keep the series of a location.
+        return Changes(tuple(rows), dict(self.bases))
 
     def expire(self, esim: Esim) -> None:
-        """Let the allowances of an eSIM that are due leave, and itself after the last."""
+        """Expire the allowances of an eSIM that are due, and the eSIM itself after the last one."""
         retention = self._fleet.retention
         kept: list[Allowance] = []
         for allowance in esim.allowances:
             if retention.allowance_deadline(allowance, esim) > self.now:
                 kept.append(allowance)
                 continue
-            self._bury(allowance, esim)
+            self._expire_allowance(allowance, esim)
             self.expired += 1
         if kept or retention.esim_deadline(esim) > self.now:
             self.esims.put(esim.key, esim._replace(allowances=tuple(kept)))
         else:
-            self._bury_esim(esim)
+            self._expire_esim(esim)
 
     def remove(self, key: EsimKey) -> Esim | None:
-        """Let an eSIM leave as if all of it were due; return it, or ``None`` without one."""
+        """Expire an eSIM with all its allowances now; return it, or ``None`` if there is none."""
         esim = self.esims.get(key)
         if esim:
             for allowance in esim.allowances:
-                self._bury(allowance, esim)
-            self._bury_esim(esim)
+                self._expire_allowance(allowance, esim)
+            self._expire_esim(esim)
         return esim
 
     def promote(self, most: int) -> None:
         """Give series of their own to eSIMs over the cap while there is room."""
-        for waiting in self._fleet.next_waiting(min(self._room, most)):
+        for waiting in self._fleet.admission.next_waiting(min(self._room, most)):
             esim = self.esims.get(waiting.key)
             if esim:
                 self.esims.put(esim.key, esim._replace(tracked=True))
                 self._room -= 1
 
     def forget(self, most: int) -> None:
-        """Drop the oldest tombstones where they are too old or too many."""
+        """Drop up to ``most`` of the oldest tombstones, where they are too old or too many."""
         known = self._fleet.tombstones
         surplus = len(known) - MAX_TOMBSTONES
         before = self.now - self._fleet.retention.tombstones
@@ -223,8 +268,8 @@ class Draft:
                 self.tombstones.put(key, None)
 
     def _merge_usage(self, event: UsageEvent) -> Result:
-        grave = (event.vendor, event.esim_id, event.package_id)
-        tombstone = self.tombstones.get(grave)
+        tombstone_key = (event.vendor, event.esim_id, event.package_id)
+        tombstone = self.tombstones.get(tombstone_key)
         if tombstone and event.time <= tombstone.time:
             return Result.STALE
         esim = self._esim(event)
@@ -235,7 +280,7 @@ class Draft:
         if merged is not esim:
             self._put_esim(merged)
         if tombstone:
-            self.tombstones.put(grave, None)
+            self.tombstones.put(tombstone_key, None)
             self._move_to_base(tombstone, -1)
         self._merge_package(event)
         return result
@@ -250,29 +295,32 @@ class Draft:
         return result
 
     def _esim(self, event: UsageEvent | StatusEvent) -> Esim | None:
-        """Return the eSIM of an event, a new one, or ``None`` where it belongs to a past life."""
+        """Return the eSIM of an event, known or new; ``None`` where the event is too old.
+
+        An event is too old when it is not newer than the tombstone of the eSIM.
+        """
         key = (event.vendor, event.esim_id)
         known = self.esims.get(key)
         if known:
             return known
-        tracked = self._room > len(self._fleet.over)  # those that wait go first
+        tracked = self._room > len(self._fleet.over_cap)  # those that wait come first
         if not self._fleet.keeps(*key):
-            tracked = True  # for its own shard to decide
-        fresh = Esim(*key, self.received, self.admissions + 1, tracked)
-        grave = self.tombstones.get((*key, ""))
-        if grave is None:
+            tracked = True  # its own shard decides this when it reads the eSIM
+        fresh = Esim(*key, self.received, self.last_admitted + 1, tracked)
+        tombstone = self.tombstones.get((*key, ""))
+        if tombstone is None:
             return fresh
-        if event.time <= grave.time:
+        if event.time <= tombstone.time:
             return None
-        return fresh._replace(status_time=grave.time, status=grave.status)
+        return fresh._replace(status_time=tombstone.time, status=tombstone.status)
 
     def _put_esim(self, esim: Esim) -> None:
         if self.esims.get(esim.key) is None:
-            self.admissions = esim.admitted
+            self.last_admitted = esim.admitted
             self._room -= esim.tracked and self._fleet.keeps(*esim.key)
-            grave = (*esim.key, "")
-            if self.tombstones.get(grave):
-                self.tombstones.put(grave, None)
+            tombstone_key = (*esim.key, "")
+            if self.tombstones.get(tombstone_key):
+                self.tombstones.put(tombstone_key, None)
         self.esims.put(esim.key, esim)
 
     def _merge_package(self, event: UsageEvent) -> None:
@@ -299,19 +347,19 @@ class Draft:
             return Result.DUPLICATE if event.time == known.time else Result.STALE
         return Result.ACCEPTED
 
-    def _bury(self, allowance: Allowance, esim: Esim) -> None:
-        tombstone = bury(allowance, esim, self.received)
+    def _expire_allowance(self, allowance: Allowance, esim: Esim) -> None:
+        tombstone = tombstone_of(allowance, esim, self.received)
         self.tombstones.put(tombstone.key, tombstone)
         self._move_to_base(tombstone, 1)
 
-    def _bury_esim(self, esim: Esim) -> None:
+    def _expire_esim(self, esim: Esim) -> None:
         self.esims.put(esim.key, None)
         self._room += esim.tracked and self._fleet.keeps(*esim.key)
-        grave = Tombstone(*esim.key, "", esim.status_time, self.received, esim.status)
-        self.tombstones.put(grave.key, grave)
+        tombstone = Tombstone(*esim.key, "", esim.status_time, self.received, esim.status)
+        self.tombstones.put(tombstone.key, tombstone)
 
     def _move_to_base(self, tombstone: Tombstone, sign: int) -> None:
-        """Add what an expired allowance had consumed to the fleet's bases, or take it back."""
+        """Add what an expired allowance consumed to the fleet's bases, or take it out (-1)."""
         vendor = tombstone.vendor
         slot: tuple[str, ...] = ()
         if self._fleet.shard:
@@ -324,7 +372,7 @@ class Draft:
 
 
 def check_bounds(esim: Esim, package_id: str) -> None:
-    """Raise ``InvalidEvent`` when an event made an eSIM's state grow out of all proportion."""
+    """Raise ``InvalidEvent`` when an event made an eSIM's state too large to store."""
     allowance = esim.allowance(package_id)
     if len(esim.allowances) > MAX_ALLOWANCES:
         reason = f"the eSIM has {MAX_ALLOWANCES} packages already"

@@ -1,30 +1,27 @@
 """The state of the fleet: everything that is committed.
 
 A batch of events is merged into a draft beside the fleet (see :mod:`exporter.fleet.drafts`). Its
-changes are committed, and only then does :meth:`Fleet.publish` let them replace what was
-there: a failed commit drops the draft and leaves no trace. One draft at a time.
+changes are committed. Only then does :meth:`Fleet.publish` replace what was there. A failed
+commit drops the draft and leaves no trace. There is one draft at a time.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from functools import partial
-from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
-from exporter.fleet.admission import NewestAdmissions
+from exporter.fleet.admission import AdmissionOrder
 from exporter.fleet.aggregates import Aggregates
-from exporter.fleet.compact_store import CompactEsims, key_of
+from exporter.fleet.compact_store import CompactEsims
 from exporter.fleet.drafts import Draft
-from exporter.model.expiry import Hold, Retention
+from exporter.model.expiry import ExpiryHold, Retention
 from exporter.model.records import Esim, Feed, Package, Tombstone
 from exporter.storage.contract import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from exporter.fleet.admission import Admission
     from exporter.fleet.drafts import Fetched
     from exporter.model.records import Balance, EsimKey, PartnerNotice, Record
     from exporter.model.shards import Shard
@@ -32,8 +29,8 @@ if TYPE_CHECKING:
 
     Bases = Mapping[Key, int]
 
-_LOOKS = 4
-"""Blocks that are looked through at once for what is due, so that others may run in between."""
+_BLOCKS_AT_ONCE = 4
+"""Blocks that one call of :meth:`Fleet.expire` searches, so that the event loop is soon free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,12 @@ class Policy:
     max_esims: int = 0
     """eSIMs that get series of their own; 0 for no limit."""
     grace: float = 0.0
-    """Seconds in which no eSIM is taken for silent after a start, and after time that passed
-    unseen: see :class:`exporter.model.expiry.Hold`."""
+    """Seconds for which no silent eSIM expires after a start, and after an interruption in which
+    no delivery could arrive: see :class:`exporter.model.expiry.ExpiryHold`."""
 
 
 class Fleet:
-    """Everything that is committed. Changed by :meth:`publish` only."""
+    """Everything that is committed. Only :meth:`publish` and :meth:`absorb` change it."""
 
     def __init__(
         self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
@@ -59,8 +56,9 @@ class Fleet:
         self.shard = shard
         self.esims = CompactEsims(policy.retention.deadline)
         """eSIMs with series of their own."""
-        self.over = CompactEsims(policy.retention.deadline)
+        self.over_cap = CompactEsims(policy.retention.deadline)
         """eSIMs over the cardinality cap."""
+        self.admission = AdmissionOrder(self.esims, self.over_cap, replicated=shard is not None)
         self.tombstones: dict[Key, Tombstone] = {}
         """Oldest first."""
         self.registers: dict[Key, Package | Balance | PartnerNotice | Feed] = {}
@@ -69,18 +67,11 @@ class Fleet:
         self._vendors = vendors
         self.expired = 0
         """Allowances that expired since the process started."""
-        self.admissions = 0
-        """How many eSIMs were ever admitted: the place of the newest."""
-        self._waiting: list[Admission] = []
-        """Heap of eSIMs over the cap by admission; entries of those that left stay behind.
-        Their keys are packed, the very objects that are in the blocks."""
-        self._newest = NewestAdmissions(partial(map, _place_of, self.esims))
-        """Of those with series of their own, kept where others admit as well."""
-        self._hold = Hold()
+        self._hold = ExpiryHold()
 
     def esim(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
-        return self.esims.get(key) or self.over.get(key)
+        return self.esims.get(key) or self.over_cap.get(key)
 
     def tombstone(self, key: Key) -> Tombstone | None:
         """Return a tombstone, or ``None``."""
@@ -91,10 +82,10 @@ class Fleet:
         package = self.registers.get(("package", vendor, package_id))
         return package.name if isinstance(package, Package) else ""
 
-    def apply(self, policy: Policy) -> None:
-        """Go on under another policy; where there is room now, it fills by and by."""
+    def set_policy(self, policy: Policy) -> None:
+        """Use another policy from now on. Room that it makes is filled with each expiry."""
         self.policy = policy
-        for esims in (self.esims, self.over):
+        for esims in (self.esims, self.over_cap):
             esims.reschedule(self.retention.deadline)
 
     @property
@@ -108,25 +99,28 @@ class Fleet:
         retention = self.policy.retention
         return retention.without_silence if self.held else retention
 
-    def look(self, now: float) -> float:
-        """Note the time, to be called often; return the seconds that passed unseen, or 0."""
+    def note_time(self, now: float) -> float:
+        """Note the time, and hold expiry after an interruption; call this often.
+
+        Returns the seconds of the interruption that has just ended, 0 where there was none.
+        """
         held = self.held
         feeds = [self.registers.get(("feed", vendor)) for vendor in self._vendors]
-        heard = max((feed.received for feed in feeds if isinstance(feed, Feed)), default=None)
-        unseen = self._hold.look(now, self.policy.grace, heard)
+        newest = max((feed.received for feed in feeds if isinstance(feed, Feed)), default=None)
+        interruption = self._hold.note_time(now, self.policy.grace, newest)
         if self.held and not held:
-            for esims in (self.esims, self.over):
-                esims.deadline = self.retention.deadline  # later than it was: nothing to look at
+            for esims in (self.esims, self.over_cap):
+                esims.deadline = self.retention.deadline  # only later than before: no reschedule
         elif held and not self.held:
-            self.apply(self.policy)
-        return unseen
+            self.set_policy(self.policy)
+        return interruption
 
     def room(self) -> int:
         """Return how many more eSIMs may get series of their own; negative where too many do."""
         return (self.policy.max_esims or sys.maxsize) - len(self.esims)
 
     def keeps(self, vendor: str, esim_id: str) -> bool:
-        """Return whether an eSIM is kept, and not one of another shard."""
+        """Return whether an eSIM is kept here, and not by another shard."""
         return self.shard is None or self.shard.keeps(vendor, esim_id)
 
     def draft(self, now: float, fetched: Fetched | None = None) -> Draft:
@@ -134,20 +128,23 @@ class Fleet:
         return Draft(self, now, fetched)
 
     def expire(self, now: float, most: int = 500) -> Draft:
-        """Return a draft in which some of what is due at ``now`` has left: see :meth:`any_due`.
+        """Return a draft in which some of what is due at ``now`` has expired.
 
-        The room that frees up goes to eSIMs over the cap, those admitted first before others.
+        Room that frees up goes to eSIMs over the cap, in the order of their admission. ``most``
+        bounds how many of them get series, and how many tombstones are dropped. Call this again
+        while :meth:`any_due` is true.
         """
         draft = self.draft(now)
-        for esim in [*self.esims.due(now, _LOOKS), *self.over.due(now, _LOOKS)]:
-            draft.expire(esim)
+        for esims in (self.esims, self.over_cap):
+            for esim in esims.due(now, _BLOCKS_AT_ONCE):
+                draft.expire(esim)
         draft.promote(most)
         draft.forget(most)
         return draft
 
     def any_due(self, now: float) -> bool:
         """Return whether there may be more to expire."""
-        return self.esims.any_due(now) or self.over.any_due(now)
+        return self.esims.any_due(now) or self.over_cap.any_due(now)
 
     def publish(self, draft: Draft) -> None:
         """Replace what the draft changed; its commit has succeeded."""
@@ -155,24 +152,24 @@ class Fleet:
             if self.keeps(*esim_key):
                 self.totals.replace(before, after)
                 self._place(before, after)
-        for key, buried, tombstone in draft.tombstones.items():
+        for key, known, tombstone in draft.tombstones.items():
             if not self.keeps(*key[:2]):
                 continue
             if tombstone:
                 self.tombstones[key] = tombstone
-            elif buried:
+            elif known:
                 del self.tombstones[key]
         for key, _, register in draft.registers.items():
-            assert register  # none is ever removed
+            assert register, "no register is ever removed"
             self.registers[key] = register
             if isinstance(register, Package):
                 self.totals.name(register)
         self.totals.add_bases(self._kept_bases(draft.bases))
         self.expired += draft.expired
-        self.admissions = max(self.admissions, draft.admissions)
+        self.admission.last = max(self.admission.last, draft.last_admitted)
 
     def absorb(self, records: Iterable[tuple[Row, Record | None]], bases: Bases) -> None:
-        """Take over what others committed: rows with their records, ``None`` for what is gone."""
+        """Take over what other replicas committed: rows with their records, ``None`` if deleted."""
         for row, record in records:
             if row.table is Table.ESIM:
                 self._absorb_esim(row, record)
@@ -191,29 +188,19 @@ class Fleet:
         before = self.esim((vendor, esim_id))
         after = None
         if isinstance(record, Esim):
-            self.admissions = max(self.admissions, record.admitted)
-            # Each replica has room of its own; those that wait go first.
-            tracked = before.tracked if before else self.room() > len(self.over)
+            self.admission.last = max(self.admission.last, record.admitted)
+            # Each replica has room of its own. Those that wait here come first.
+            tracked = before.tracked if before else self.room() > len(self.over_cap)
             after = record._replace(tracked=tracked)
-        if before != after:  # not by the version: it may be that of an earlier life
-            self.totals.replace(before, after)
-            self._place(before, after)
-            if after and not before and not after.tracked and self.room() <= 0:
-                self._give_way(after)
-
-    def _give_way(self, esim: Esim) -> None:
-        """Let an eSIM over the cap have the place of one that was admitted after it."""
-        last = self._newest.last(self._is_shown)
-        if last and _place_of(esim) < last:
-            later = self.esims.at(last[1])
-            assert later, "it is shown"
-            self._place(later, later._replace(tracked=False))
-            self._place(esim, esim._replace(tracked=True))
-
-    def _is_shown(self, place: Admission) -> bool:
-        admitted, key = place
-        esim = self.esims.at(key)
-        return esim is not None and esim.admitted == admitted
+        if before == after:  # versions alone would not do: a new life begins at version 1 again
+            return
+        self.totals.replace(before, after)
+        self._place(before, after)
+        if after and not before and not after.tracked and self.room() <= 0:
+            later = self.admission.admitted_after(after)
+            if later:
+                self._place(later, later._replace(tracked=False))
+                self._place(after, after._replace(tracked=True))
 
     def _kept_bases(self, bases: Bases) -> Bases:
         if self.shard is None or self.shard.whole:
@@ -221,36 +208,9 @@ class Fleet:
         return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
 
     def _place(self, before: Esim | None, after: Esim | None) -> None:
+        """Put an eSIM among those with series or those over the cap, as it says itself."""
         if before and (after is None or before.tracked != after.tracked):
-            (self.esims if before.tracked else self.over).remove(before.key)
+            (self.esims if before.tracked else self.over_cap).remove(before.key)
         if after:
-            key = (self.esims if after.tracked else self.over).put(after)
-            waits = before and not before.tracked and before.admitted == after.admitted
-            if not after.tracked and not waits:
-                heappush(self._waiting, (after.admitted, key))
-            shown = before and before.tracked and before.admitted == after.admitted
-            if after.tracked and self.shard and not shown:
-                self._newest.add((after.admitted, key))
-
-    def line_up(self, shown: Iterable[Admission], waiting: list[Admission]) -> None:
-        """Take over the order of admission of eSIMs with series, and of those over the cap."""
-        self._waiting = waiting
-        heapify(self._waiting)
-        if self.shard:
-            self._newest.begin(shown)
-
-    def next_waiting(self, most: int) -> Iterator[Esim]:
-        """Yield up to ``most`` eSIMs over the cap, those admitted first before others."""
-        found: list[Admission] = []
-        while self._waiting and len(found) < most:
-            admitted, key = heappop(self._waiting)
-            esim = self.over.at(key)
-            if esim and esim.admitted == admitted:
-                found.append((admitted, key))
-                yield esim
-        for entry in found:  # they stay until the draft that promotes them is committed
-            heappush(self._waiting, entry)
-
-
-def _place_of(esim: Esim) -> Admission:
-    return (esim.admitted, key_of(esim.key))
+            key = (self.esims if after.tracked else self.over_cap).put(after)
+            self.admission.note(before, after, key)

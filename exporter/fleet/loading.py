@@ -1,4 +1,4 @@
-"""A fleet from what is stored, chunk by chunk, so that others may run in between."""
+"""Loading: a fleet built of what is stored, chunk by chunk, so that others may run in between."""
 
 from __future__ import annotations
 
@@ -7,66 +7,40 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from exporter.fleet.blocks import FULL
-from exporter.fleet.compact_store import Packer, key_of, packed, unpacked
+from exporter.fleet.compact_store import pack_key, unpack_block
 from exporter.fleet.fleet import Fleet
 from exporter.model.records import Esim, Package, Tombstone
 from exporter.storage.contract import Table
-from exporter.storage.stored_records import decode
+from exporter.storage.stored_records import decode, esims_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exporter.fleet.admission import Admission
-    from exporter.fleet.compact_store import CompactEsims, Packed
+    from exporter.fleet.compact_store import CompactEsims
     from exporter.fleet.fleet import Policy
     from exporter.model.shards import Shard
     from exporter.storage.contract import Chunk, Row
 
 
 class FleetLoader:
-    """Builds a fleet, in which each eSIM is looked at once: that is what a start takes."""
+    """Builds a fleet. It reads each eSIM once, which is most of the time that a start takes."""
 
     def __init__(
         self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
     ) -> None:
         self._fleet = Fleet(policy, vendors, shard)
-        self._packer = Packer(self._fleet.esims.deadline, self._fleet.totals)
         self._admitted = array("Q")
-        """Of all eSIMs, in the order of their keys."""
-        self._tracked = True
-        """Whether all of them are stored as eSIMs with series."""
+        """Numbers of all eSIMs in the order of admission, in the order of their keys."""
+        self._all_tracked = True
+        """Whether all eSIMs are stored as eSIMs with series."""
 
     def take(self, chunk: Chunk) -> None:
-        """Take over the rows and bases of a chunk; chunks come in the order of their keys.
+        """Take over the rows and bases of a chunk. Chunks come in the order of their keys.
 
-        Rejected deliveries are passed by. Raises ``StorageDamaged`` when a row is of a layout
+        Rejected deliveries are skipped. Raises ``StorageDamaged`` when a row is of a layout that
         this version does not know.
         """
-        if rows := self._all_but_esims(chunk):
-            self._put(self._packer.pack(rows))
-
-    def finish(self) -> Fleet:
-        """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
-
-        Stored flags are not asked: those that a lower cap takes series from are not written, so
-        that one of them would pass by others that wait when the cap is raised again.
-        """
-        fleet = self._fleet
-        fleet.admissions = max(self._admitted, default=0)
-        shown, waiting = self._places(), []
-        if 0 < fleet.policy.max_esims < len(self._admitted):
-            last = nsmallest(fleet.policy.max_esims, self._places())[-1]
-            shown = (place for place in self._places() if place <= last)
-            waiting = [place for place in self._places() if place > last]
-        fleet.line_up(shown, waiting)
-        if waiting or not self._tracked:
-            self._mark({key for _, key in waiting})
-        oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
-        fleet.tombstones = dict(oldest_first)
-        return fleet
-
-    def _all_but_esims(self, chunk: Chunk) -> list[Row]:
-        """Take over all of a chunk but eSIMs, and return their rows."""
         fleet = self._fleet
         esims: list[Row] = []
         for row in chunk.rows:
@@ -81,36 +55,59 @@ class FleetLoader:
                 if isinstance(record, Package):
                     fleet.totals.name(record)
         fleet.totals.add_bases(chunk.bases)
-        return esims
+        if esims:
+            self._add(esims_of(esims))
 
-    def _put(self, some: Packed) -> None:
-        """Put eSIMs behind all there are."""
-        self._fleet.esims.blocks.extend(some.blocks)
-        self._admitted.extend(some.admitted)
-        self._tracked &= some.tracked
+    def finish(self) -> Fleet:
+        """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
+
+        The stored flags are not used. An eSIM that loses its series to a lower cap keeps its
+        flag in the storage, and would overtake others that wait when the cap rises again.
+        """
+        fleet = self._fleet
+        fleet.admission.last = max(self._admitted, default=0)
+        shown, waiting = self._places(), []
+        if 0 < fleet.policy.max_esims < len(self._admitted):
+            last = nsmallest(fleet.policy.max_esims, self._places())[-1]
+            shown = (place for place in self._places() if place <= last)
+            waiting = [place for place in self._places() if place > last]
+        fleet.admission.begin(shown, waiting)
+        if waiting or not self._all_tracked:
+            self._separate({key for _, key in waiting})
+        oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
+        fleet.tombstones = dict(oldest_first)
+        return fleet
+
+    def _add(self, esims: list[Esim]) -> None:
+        """Add eSIMs behind those that were loaded before."""
+        self._fleet.totals.add_many(esims)
+        self._fleet.esims.extend(esims)
+        self._admitted.extend([esim.admitted for esim in esims])
+        # A list takes half the time of a generator.
+        self._all_tracked &= all([esim.tracked for esim in esims])  # noqa: C419  # see above
 
     def _places(self) -> Iterator[Admission]:
         """Yield the places of all eSIMs in the order of admission, by their keys."""
         keys = (key for block in self._fleet.esims.blocks.blocks for key in block.keys)
         return zip(self._admitted, keys, strict=True)
 
-    def _mark(self, waiting: set[bytes]) -> None:
-        """Put those that wait beside the others, and mark each as what it is."""
+    def _separate(self, waiting: set[bytes]) -> None:
+        """Move the eSIMs that wait to those over the cap, and set the flag of every eSIM."""
         fleet = self._fleet
         shown: list[Esim] = []
-        over: list[Esim] = []
-        for block in fleet.esims.taken_out():
-            for esim in unpacked(block):
-                tracked = key_of(esim.key) not in waiting
-                (shown if tracked else over).append(esim._replace(tracked=tracked))
+        over_cap: list[Esim] = []
+        for block in fleet.esims.take_all():
+            for esim in unpack_block(block):
+                tracked = pack_key(esim.key) not in waiting
+                (shown if tracked else over_cap).append(esim._replace(tracked=tracked))
             _move(shown, fleet.esims, FULL)
-            _move(over, fleet.over, FULL)
+            _move(over_cap, fleet.over_cap, FULL)
         _move(shown, fleet.esims, 1)
-        _move(over, fleet.over, 1)
+        _move(over_cap, fleet.over_cap, 1)
 
 
 def _move(esims: list[Esim], to: CompactEsims, least: int) -> None:
-    """Move eSIMs to their place, a multiple of ``least``."""
+    """Move a multiple of ``least`` eSIMs, as many as there are, from the front of the list."""
     count = len(esims) // least * least
-    to.blocks.extend(packed(esims[:count], to.deadline).blocks)
+    to.extend(esims[:count])
     del esims[:count]

@@ -71,7 +71,7 @@ def merge(work: Work, draft: Draft, rejections: RejectedDeliveriesDraft) -> obje
     try:
         if not isinstance(work, VerifiedDelivery):
             return work.apply(draft, rejections)
-        draft.hear(work.vendor)
+        draft.note_delivery(work.vendor)
         return draft.merge(work.event)
     except NotFetched:
         raise

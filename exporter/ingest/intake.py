@@ -312,7 +312,7 @@ class Intake:
         state = self.state
         assert state, "nothing expires before there is a state"
         now = self._clock()
-        if unseen := state.fleet.look(now):
+        if unseen := state.fleet.note_time(now):
             held = state.fleet.policy.grace
             log.warning("time passed unseen", extra=fields(seconds=unseen, expiry_held_for=held))
         draft = state.fleet.expire(now)

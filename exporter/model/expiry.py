@@ -59,7 +59,7 @@ class Retention:
         return replace(self, silent=inf, tombstones=inf)
 
 
-class Hold:
+class ExpiryHold:
     """Keeps what fell silent for a while after time in which nobody could be heard.
 
     After a stop of a month, a suspended machine or a clock that leapt ahead, every eSIM would
@@ -70,7 +70,7 @@ class Hold:
         self._last: float | None = None
         self._until = 0.0
 
-    def look(self, now: float, grace: float, heard: float | None) -> float:
+    def note_time(self, now: float, grace: float, heard: float | None) -> float:
         """Note the time; return the seconds that passed unseen, 0 where none did.
 
         ``grace`` is how long to hold after a start and after such time; ``heard`` is when a

@@ -143,7 +143,7 @@ def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
     return balance
 
 
-def bury(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
+def tombstone_of(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
     """Return what stays of an allowance that expires."""
     data, sms, voice = (
         counter and Remains(counter.total, counter.last_used)

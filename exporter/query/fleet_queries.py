@@ -14,7 +14,7 @@ import asyncio
 from itertools import islice, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.fleet.compact_store import key_of, unpack
+from exporter.fleet.compact_store import pack_key, unpack
 from exporter.query.cursors import ListPosition
 from exporter.query.filters import EsimFilter
 from exporter.query.scan import NEXT_KEY, ScanTurn, batches
@@ -81,7 +81,7 @@ class FleetQueries:
         page, following = found[:limit], None
         if len(found) > limit:
             last = page[-1]
-            position = ListPosition(sort_value(last, sorting), key_of(last.key))
+            position = ListPosition(sort_value(last, sorting), pack_key(last.key))
             following = position.to_cursor(sorting)
         return Page(tuple(map(summarise, page)), following)
 

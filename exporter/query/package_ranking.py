@@ -38,7 +38,9 @@ def _share(totals: PackageTotals) -> float:
 RANKINGS = {
     "esims": Ranking("eSIMs, most first", lambda t: -sum(t.statuses.values())),
     "share": Ranking("data used, most first", lambda t: -_share(t)),
-    "exhausted": Ranking("eSIMs without data, most first", lambda t: -t.over["data", 100]),
+    "exhausted": Ranking(
+        "eSIMs without data, most first", lambda t: -t.over_threshold["data", 100]
+    ),
     "name": Ranking("name", lambda t: t.name.casefold()),
 }
 

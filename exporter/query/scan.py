@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
-from exporter.fleet.compact_store import key_of, may_hold
+from exporter.fleet.compact_store import may_contain, pack_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def batches(
         start = max(prefix, start)
         while run := _next_run(fleet, conditions, start):
             inside = [entry for entry in run if entry[0].startswith(prefix)]
-            yield (entry for entry in inside if may_hold(entry[1], record_parts))
+            yield (entry for entry in inside if may_contain(entry[1], record_parts))
             if len(inside) < len(run):
                 break
             start = run[-1][0] + NEXT_KEY
@@ -73,15 +73,15 @@ def batches(
 def _key_prefixes(fleet: Fleet, conditions: EsimFilter) -> list[bytes]:
     """Return the beginnings of keys that meet the conditions, sorted: one for each vendor."""
     vendors = fleet.totals.vendors if conditions.vendor is None else [conditions.vendor]
-    return [key_of((vendor, conditions.prefix)) for vendor in sorted(vendors)]
+    return [pack_key((vendor, conditions.prefix)) for vendor in sorted(vendors)]
 
 
 def _next_run(fleet: Fleet, conditions: EsimFilter, start: bytes) -> list[tuple[bytes, bytes]]:
     """Return some keys from ``start`` on with their records, sorted; none at the end."""
     runs = [
         run
-        for esims, over in ((fleet.esims, False), (fleet.over, True))
-        if conditions.over_limit in {None, over} and (run := esims.run(start))
+        for esims, over in ((fleet.esims, False), (fleet.over_cap, True))
+        if conditions.over_limit in {None, over} and (run := esims.blocks.slice_from(start))
     ]
     if len(runs) < 2:  # noqa: PLR2004  # nothing to merge
         return runs[0] if runs else []

@@ -182,7 +182,7 @@ def package_summary(totals: PackageTotals) -> PackageSummary:
         data_allowed=totals.allowed if totals.limited else None,
         data_remaining=totals.remaining if totals.limited else None,
         data_consumed=totals.consumed,
-        over=dict(totals.over),
+        over=dict(totals.over_threshold),
     )
 
 

@@ -71,7 +71,7 @@ async def fill(storage: Storage, shard: Shard | None = None) -> None:
         fleet.publish(draft)
 
     draft = fleet.draft(NOW)
-    draft.hear(VENDOR)
+    draft.note_delivery(VENDOR)
     for used, esim_id in enumerate((*EXPIRED, "e1", "e2", "über", "over the cap"), 10):
         draft.merge(usage(esim_id, used))
     for esim_id in EXPIRED:

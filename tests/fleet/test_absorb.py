@@ -169,10 +169,10 @@ async def test_what_others_admit_over_the_cap_waits() -> None:
     one, other = members(Policy(max_esims=2))
     one.take(usage("a"), usage("b"), usage("c"))
     await other.follow()
-    assert (len(other.fleet.esims), len(other.fleet.over)) == (2, 1)
+    assert (len(other.fleet.esims), len(other.fleet.over_cap)) == (2, 1)
     one.take(usage("c", 1, 20))
     await other.follow()
-    assert (len(other.fleet.esims), len(other.fleet.over)) == (2, 1)
+    assert (len(other.fleet.esims), len(other.fleet.over_cap)) == (2, 1)
     assert one.text(Group.FLEET) == other.text(Group.FLEET)
 
 
@@ -220,7 +220,7 @@ async def test_replicas_that_admit_with_the_same_number_keep_the_cap_after_a_res
         member.load()
         assert shown(member) == ["c", "x"], "by admission, then by name"
         assert member.fleet.room() == 0
-    assert [e.esim_id for e in one.fleet.next_waiting(9)] == ["a", "b"]
+    assert [e.esim_id for e in one.fleet.admission.next_waiting(9)] == ["a", "b"]
 
 
 async def test_replicas_at_the_cap_show_the_same_whoever_admitted_first() -> None:
@@ -419,11 +419,11 @@ def test_a_rejection_of_a_newer_version_is_not_taken_over() -> None:
 def test_a_clock_behind_that_of_another_replica_changes_nothing() -> None:
     fleet = Fleet(Policy(), ("roamify",), Shard())
     ahead = fleet.draft(START + 5)
-    ahead.hear("roamify")
+    ahead.note_delivery("roamify")
     ahead.changes()
     fleet.publish(ahead)
 
     behind = fleet.draft(START + 4)
-    behind.hear("roamify")
+    behind.note_delivery("roamify")
 
     assert not behind.changes()

@@ -8,7 +8,7 @@ from running_fleet import ARRIVAL, RunningFleet
 
 from exporter.fleet.fleet import Policy
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
-from exporter.model.expiry import LEAP, Hold, Retention
+from exporter.model.expiry import LEAP, ExpiryHold, Retention
 
 DAY = 86_400
 GRACE = 9 * 3600
@@ -19,19 +19,19 @@ def usage(esim_id: str) -> UsageEvent:
     return UsageEvent("roamify", START, esim_id, "p", Snapshot(data_allowed=10, data_remaining=5))
 
 
-def waiting(hold: Hold, now: float, seconds: float) -> float:
+def waiting(hold: ExpiryHold, now: float, seconds: float) -> float:
     """Look often while time passes; return the time then."""
     end = now + seconds
     while now < end:
         now = min(end, now + STEP)
-        assert hold.look(now, GRACE, None) == 0
+        assert hold.note_time(now, GRACE, None) == 0
     return now
 
 
 def test_holds_for_the_grace_after_a_start_and_no_longer() -> None:
-    hold = Hold()
+    hold = ExpiryHold()
     assert not hold.on
-    assert hold.look(ARRIVAL, GRACE, None) == 0
+    assert hold.note_time(ARRIVAL, GRACE, None) == 0
     assert hold.on
     now = waiting(hold, ARRIVAL, GRACE - 1)
     assert hold.on
@@ -40,17 +40,17 @@ def test_holds_for_the_grace_after_a_start_and_no_longer() -> None:
 
 
 def test_says_how_long_nobody_listened_before_the_start() -> None:
-    assert Hold().look(ARRIVAL, GRACE, ARRIVAL - 31 * DAY) == 31 * DAY
-    assert Hold().look(ARRIVAL, GRACE, ARRIVAL - LEAP) == 0
+    assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - 31 * DAY) == 31 * DAY
+    assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - LEAP) == 0
 
 
 @pytest.mark.parametrize("leap", [LEAP + 1, 3600, 31 * DAY])
 def test_holds_again_after_a_leap(leap: float) -> None:
-    hold = Hold()
-    hold.look(ARRIVAL, GRACE, None)
+    hold = ExpiryHold()
+    hold.note_time(ARRIVAL, GRACE, None)
     now = waiting(hold, ARRIVAL, GRACE)
 
-    assert hold.look(now + leap, GRACE, None) == leap
+    assert hold.note_time(now + leap, GRACE, None) == leap
 
     assert hold.on
     waiting(hold, now + leap, GRACE)
@@ -58,9 +58,9 @@ def test_holds_again_after_a_leap(leap: float) -> None:
 
 
 def test_holds_as_long_as_it_was_to_where_the_clock_is_set_back() -> None:
-    hold = Hold()
-    hold.look(ARRIVAL + 31 * DAY, GRACE, None)
-    assert hold.look(ARRIVAL, GRACE, None) == 0
+    hold = ExpiryHold()
+    hold.note_time(ARRIVAL + 31 * DAY, GRACE, None)
+    assert hold.note_time(ARRIVAL, GRACE, None) == 0
     assert hold.on
     waiting(hold, ARRIVAL, GRACE)
     assert not hold.on
@@ -71,7 +71,7 @@ def held(*esims: str, grace: float = GRACE) -> RunningFleet:
     running = RunningFleet(Policy(Retention(), grace=grace))
     running.take(*map(usage, esims))
     draft = running.fleet.draft(running.now)
-    draft.hear("roamify")
+    draft.note_delivery("roamify")
     running.publish(draft)
     running.load()
     running.now = ARRIVAL + 31 * DAY
@@ -81,7 +81,7 @@ def held(*esims: str, grace: float = GRACE) -> RunningFleet:
 def release(running: RunningFleet) -> None:
     while running.fleet.held:
         running.now += STEP
-        assert running.fleet.look(running.now) == 0
+        assert running.fleet.note_time(running.now) == 0
 
 
 def names(running: RunningFleet) -> list[str]:
@@ -90,7 +90,7 @@ def names(running: RunningFleet) -> list[str]:
 
 def test_what_was_silent_over_a_month_of_downtime_leaves_unless_it_reports_in_the_grace() -> None:
     running = held("a", "b")
-    assert running.fleet.look(running.now) == 31 * DAY
+    assert running.fleet.note_time(running.now) == 31 * DAY
     running.expire()
     assert names(running) == ["a", "b"]
     assert not running.fleet.any_due(running.now)
@@ -104,11 +104,11 @@ def test_what_was_silent_over_a_month_of_downtime_leaves_unless_it_reports_in_th
 
 def test_terminal_esims_leave_while_silent_ones_are_kept() -> None:
     running = held("a", "b", grace=2 * DAY)
-    running.fleet.look(running.now)
+    running.fleet.note_time(running.now)
     running.take(StatusEvent("roamify", START + 1, "a", Status.EXPIRED))
     for _ in range(int(DAY / STEP)):
         running.now += STEP
-        running.fleet.look(running.now)
+        running.fleet.note_time(running.now)
     running.expire()
     assert running.fleet.held
     assert names(running) == ["b"]
@@ -119,7 +119,7 @@ def test_tombstones_are_kept_while_it_holds() -> None:
     running.expire()
     assert running.fleet.tombstones
     running.now += 91 * DAY
-    running.fleet.look(running.now)
+    running.fleet.note_time(running.now)
     running.expire()
     assert running.fleet.tombstones
 
@@ -131,18 +131,18 @@ def test_tombstones_are_kept_while_it_holds() -> None:
 def test_without_a_grace_nothing_is_held() -> None:
     running = RunningFleet()
     running.take(usage("a"))
-    running.fleet.look(running.now)
+    running.fleet.note_time(running.now)
     assert not running.fleet.held
     running.now += 31 * DAY
-    assert running.fleet.look(running.now) == 31 * DAY
+    assert running.fleet.note_time(running.now) == 31 * DAY
     running.expire()
     assert names(running) == []
 
 
 def test_another_policy_is_held_as_the_one_before() -> None:
     running = held("a")
-    running.fleet.look(running.now)
-    running.fleet.apply(Policy(Retention(silent=60), grace=GRACE))
+    running.fleet.note_time(running.now)
+    running.fleet.set_policy(Policy(Retention(silent=60), grace=GRACE))
     running.expire()
     assert names(running) == ["a"]
     release(running)

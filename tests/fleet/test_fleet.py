@@ -77,7 +77,11 @@ def test_esims_over_the_cap_count_in_the_sums_but_have_no_series() -> None:
     assert shown(running) == ["b", "c"]
     assert fleet_consumed(running) == 30
     assert running.fleet.esim(("roamify", "a"))
-    assert (len(running.fleet.esims), len(running.fleet.over), running.fleet.room()) == (2, 1, 0)
+    assert (len(running.fleet.esims), len(running.fleet.over_cap), running.fleet.room()) == (
+        2,
+        1,
+        0,
+    )
 
 
 def test_the_cap_holds_within_a_batch() -> None:
@@ -109,7 +113,7 @@ def test_room_that_frees_up_goes_to_those_admitted_first() -> None:
 
 def test_a_newcomer_does_not_pass_by_those_that_wait() -> None:
     running = capped(1, "a", "b")
-    running.fleet.apply(Policy(max_esims=2))
+    running.fleet.set_policy(Policy(max_esims=2))
     running.take(usage("new"))
     assert shown(running) == ["a"]
     running.expire()
@@ -408,7 +412,7 @@ def test_expiry_takes_a_bounded_step() -> None:
 def test_a_step_of_expiry_in_which_nothing_is_due_says_whether_there_is_more() -> None:
     running = RunningFleet()
     running.take(*[usage(f"{number:04}") for number in range(1000)])
-    running.fleet.apply(Policy(Retention(silent=MONTH)))
+    running.fleet.set_policy(Policy(Retention(silent=MONTH)))
     assert not running.fleet.expire(running.now).changes()
     assert running.fleet.any_due(running.now)
     while running.fleet.any_due(running.now):
@@ -418,15 +422,15 @@ def test_a_step_of_expiry_in_which_nothing_is_due_says_whether_there_is_more() -
 
 def test_retention_can_change_while_running() -> None:
     running = capped(1, "a", "b")
-    running.fleet.apply(Policy(Retention(silent=60), max_esims=1))
+    running.fleet.set_policy(Policy(Retention(silent=60), max_esims=1))
     running.now += 60
     running.expire()
-    assert len(running.fleet.esims) + len(running.fleet.over) == 0
+    assert len(running.fleet.esims) + len(running.fleet.over_cap) == 0
 
 
 def test_a_cap_that_is_raised_while_running_fills_by_and_by() -> None:
     running = capped(1, "a", "b", "c", "d")
-    running.fleet.apply(Policy(max_esims=3))
+    running.fleet.set_policy(Policy(max_esims=3))
     assert running.publish(running.fleet.expire(running.now, most=1))
     assert shown(running) == ["a", "b"]
     running.expire()
@@ -435,7 +439,7 @@ def test_a_cap_that_is_raised_while_running_fills_by_and_by() -> None:
 
 def test_a_cap_that_is_lowered_while_running_takes_no_series_until_the_next_start() -> None:
     running = capped(3, "a", "b", "c")
-    running.fleet.apply(Policy(max_esims=1))
+    running.fleet.set_policy(Policy(max_esims=1))
     running.take(usage("d"))
     running.expire()
     assert shown(running) == ["a", "b", "c"]
@@ -445,7 +449,7 @@ def test_a_cap_that_is_lowered_while_running_takes_no_series_until_the_next_star
 
 def test_a_longer_retention_keeps_what_would_have_left() -> None:
     running = capped(0, "a")
-    running.fleet.apply(Policy(Retention(silent=60 * DAY)))
+    running.fleet.set_policy(Policy(Retention(silent=60 * DAY)))
     running.now += MONTH
     running.expire()
     assert shown(running) == ["a"]
@@ -632,11 +636,11 @@ def test_hears_of_a_vendor_once_a_second() -> None:
     running.now += 0.75
     for _ in range(2):
         draft = running.fleet.draft(running.now)
-        draft.hear("roamify")
+        draft.note_delivery("roamify")
         running.publish(draft)
     assert running.fleet.registers["feed", "roamify"] == Feed("roamify", ARRIVAL, 1)
     draft = running.fleet.draft(running.now + 1)
-    draft.hear("roamify")
+    draft.note_delivery("roamify")
     running.publish(draft)
     restarted = running.restarted().fleet.registers["feed", "roamify"]
     assert restarted == Feed("roamify", ARRIVAL + 1, 2)
@@ -646,7 +650,7 @@ def test_hears_of_a_vendor_after_the_clock_was_set_back() -> None:
     running = RunningFleet()
     for now in (ARRIVAL + MONTH, ARRIVAL):
         draft = running.fleet.draft(now)
-        draft.hear("roamify")
+        draft.note_delivery("roamify")
         running.publish(draft)
     assert running.fleet.registers["feed", "roamify"] == Feed("roamify", ARRIVAL, 2)
 

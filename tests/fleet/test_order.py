@@ -175,7 +175,7 @@ class Fleet(RuleBasedStateMachine):
     def raise_the_cap(self, cap: int) -> None:
         if not cap or 0 < self.model.cap < cap:
             self.running.policy = policy(cap)
-            self.running.fleet.apply(policy(cap))
+            self.running.fleet.set_policy(policy(cap))
             self.model.cap = cap
             self.wait(0, 500)
 

@@ -11,12 +11,12 @@ from generated_events import START
 from exporter.model.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import (
     Result,
-    bury,
     merge_balance,
     merge_package,
     merge_peaks,
     merge_status,
     merge_usage,
+    tombstone_of,
 )
 from exporter.model.records import Allowance, Balance, Esim, Package, Remains, Tombstone
 
@@ -303,7 +303,7 @@ def test_what_is_buried_can_be_revived() -> None:
         ),
         status(9, Status.EXPIRED),
     )
-    tombstone = bury(only(esim), esim, RECEIVED)
+    tombstone = tombstone_of(only(esim), esim, RECEIVED)
     assert tombstone == Tombstone(
         vendor="roamify",
         esim_id="e",
@@ -327,7 +327,7 @@ def test_what_is_buried_can_be_revived() -> None:
 
 def test_a_tombstone_remembers_the_newer_of_usage_and_status() -> None:
     esim = after(usage(5), status(2, Status.NEW))
-    assert bury(only(esim), esim, 0).time == START + 5
+    assert tombstone_of(only(esim), esim, 0).time == START + 5
 
 
 def test_the_newest_name_of_a_package_wins() -> None:

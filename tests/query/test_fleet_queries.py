@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from running_fleet import ARRIVAL, RunningFleet
 
 from exporter.exposition.info_labels import InfoLabels
-from exporter.fleet.compact_store import CompactEsims
+from exporter.fleet.blocks import Blocks
 from exporter.fleet.fleet import Policy
 from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.query import scan
@@ -77,7 +77,7 @@ def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimSummary]:
     """Return a list by looking at all of the fleet."""
     found = [
         summary
-        for summary in map(summarise, [*fleet().esims, *fleet().over])
+        for summary in map(summarise, [*fleet().esims, *fleet().over_cap])
         if wanted.vendor in {None, summary.vendor}
         and summary.esim_id.startswith(wanted.prefix)
         and wanted.status in {None, summary.status}
@@ -162,13 +162,13 @@ async def test_a_list_is_by_id_and_has_fifty_on_a_page_unless_told() -> None:
 
 async def test_a_page_looks_at_little_more_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[bytes] = []
-    run = CompactEsims.run
+    slice_from = Blocks.slice_from
 
-    def watched(esims: CompactEsims, start: bytes) -> list[tuple[bytes, bytes]]:
+    def watched(blocks: Blocks[bytes, bytes], start: bytes) -> list[tuple[bytes, bytes]]:
         looked_at.append(start)
-        return run(esims, start)
+        return slice_from(blocks, start)
 
-    monkeypatch.setattr(CompactEsims, "run", watched)
+    monkeypatch.setattr(Blocks, "slice_from", watched)
     first = await QUERIES.esims(fleet(), limit=20)
     assert first.next
     await QUERIES.esims(fleet(), after=first.next, limit=20)
@@ -198,7 +198,7 @@ async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
 ) -> None:
     monkeypatch.setattr(scan, "WORK_BEFORE_REST", 0)
     running = filled()
-    staying = {esim.key for esim in running.fleet.esims} | {e.key for e in running.fleet.over}
+    staying = {esim.key for esim in running.fleet.esims} | {e.key for e in running.fleet.over_cap}
     chance = random.Random(1)
     query = asyncio.create_task(
         QUERIES.esims(running.fleet, None, Sorting(sort, SortOrder.DESCENDING), limit=2000)
@@ -213,7 +213,9 @@ async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
         running.publish(draft)
     keys: list[EsimKey] = [(esim.vendor, esim.esim_id) for esim in (await query).esims]
 
-    assert len(running.fleet.esims) + len(running.fleet.over) > len(staying) + 3  # it did change
+    assert (
+        len(running.fleet.esims) + len(running.fleet.over_cap) > len(staying) + 3
+    )  # it did change
     assert staying <= set(keys)
     assert len(keys) == len(set(keys))
 

@@ -106,7 +106,7 @@ def condition(parts: StatusSources, now: float) -> Condition:
         stale=sum(vendor.stale(now, after) for vendor in vendors),
         stale_after=after,
         expiry_held=state.fleet.held,
-        over_limit=len(state.fleet.over),
+        over_limit=len(state.fleet.over_cap),
         rejected=len(state.rejected),
         balances=balances(state.fleet),
     )
@@ -162,7 +162,7 @@ def _refused(refused: float, c: Condition) -> Figure:
 
 def _esims(fleet: Fleet) -> Figure:
     limit = fleet.policy.max_esims
-    tracked, over = len(fleet.esims), len(fleet.over)
+    tracked, over = len(fleet.esims), len(fleet.over_cap)
     of = f"at most {count(limit)} have series" if limit else "no limit on series"
     full = limit and tracked >= _NEARLY_FULL * limit
     shard = fleet.shard

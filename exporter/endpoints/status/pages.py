@@ -296,7 +296,7 @@ def _done() -> str:
 def _known_total(fleet: Fleet, wanted: EsimFilter) -> int | None:
     """Return how many eSIMs fit, where that is known without looking at all of them."""
     if wanted == EsimFilter():
-        return len(fleet.esims) + len(fleet.over)
+        return len(fleet.esims) + len(fleet.over_cap)
     if wanted.status and wanted == EsimFilter(status=wanted.status):
         return sum(vendor.statuses[wanted.status] for vendor in fleet.totals.vendors.values())
     return None

@@ -102,7 +102,7 @@ class ExporterStatus:
             shard=shard.number,
             total_shards=shard.total,
             esims=len(state.fleet.esims),
-            esims_over_limit=len(state.fleet.over),
+            esims_over_limit=len(state.fleet.over_cap),
             esims_limit=state.fleet.policy.max_esims,
             tombstones=len(state.fleet.tombstones),
             rejected=len(state.rejected),
