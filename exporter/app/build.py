@@ -105,7 +105,7 @@ def build(
         metrics,
         clock,
         max_pending=settings.webhook.max_pending,
-        tick=_tick(settings),
+        expiry_interval=_tick(settings),
         shared=shared,
     )
     observe(metrics, intake, storage, settings.limits.max_esims)

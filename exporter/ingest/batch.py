@@ -1,4 +1,4 @@
-"""What is merged into a batch: deliveries and commands, and what becomes of each."""
+"""What a batch consists of, deliveries and commands, and how each is merged."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_BATCH = 256
+"""Deliveries and commands in one batch. Merging more at once would block the event loop for too
+long."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedDelivery:
-    """A verified delivery: the event that was read from it, or why none could be."""
+    """A delivery whose signature is right: its event, or the reason why it holds none."""
 
     vendor: str
     body: bytes
@@ -33,7 +37,7 @@ class VerifiedDelivery:
 
     @property
     def event(self) -> Event:
-        """Return the event. Raises why there is none."""
+        """Return the event. Raises the ``EventError`` if there is none."""
         if isinstance(self.content, EventError):
             raise self.content
         return self.content
@@ -43,55 +47,55 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Command(Protocol[T_co]):
-    """A change that a person asks for, in its place among the deliveries of a batch."""
+    """A change that a person asks for. It is merged in its turn among the deliveries."""
 
-    def apply(self, draft: Draft, rejections: RejectedDeliveriesDraft) -> T_co:
-        """Make the change and return what is said of it once it is on disk.
+    def apply(self, draft: Draft, rejected: RejectedDeliveriesDraft) -> T_co:
+        """Make the change in the drafts, and return the answer to give after the commit.
 
         Raises ``EventError`` or ``Missing``, having changed nothing.
         """
         ...
 
 
-Work = VerifiedDelivery | Command[Any]
+BatchItem = VerifiedDelivery | Command[Any]
 
 
-def events_of(batch: Iterable[Work]) -> Iterator[Event]:
-    """Yield the events of deliveries from which one could be read."""
-    for work in batch:
-        if isinstance(work, VerifiedDelivery) and not isinstance(work.content, EventError):
-            yield work.content
+def events_of(batch: Iterable[BatchItem]) -> Iterator[Event]:
+    """Yield the events of all deliveries that hold one."""
+    for item in batch:
+        if isinstance(item, VerifiedDelivery) and not isinstance(item.content, EventError):
+            yield item.content
 
 
-def merge(work: Work, draft: Draft, rejections: RejectedDeliveriesDraft) -> object:
-    """Return what became of it, or the exception that says why nothing did.
+def merge(item: BatchItem, draft: Draft, rejected: RejectedDeliveriesDraft) -> object:
+    """Merge one item into the drafts; return its answer, or the exception that is its answer.
 
-    A delivery that cannot be taken is kept among the rejections. Raises ``NotFetched``.
+    A delivery that cannot be merged is added to the rejected deliveries. Raises ``NotFetched``.
     """
     try:
-        if not isinstance(work, VerifiedDelivery):
-            return work.apply(draft, rejections)
-        draft.note_delivery(work.vendor)
-        return draft.merge(work.event)
+        if not isinstance(item, VerifiedDelivery):
+            return item.apply(draft, rejected)
+        draft.note_delivery(item.vendor)
+        return draft.merge(item.event)
     except NotFetched:
         raise
     except EventError as error:
-        if isinstance(work, VerifiedDelivery):
-            rejections.add(_rejection(work, error))
+        if isinstance(item, VerifiedDelivery):
+            rejected.add(_rejected(item, error))
         return error
     except Missing as error:
         return error
-    except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop all others
-        # Its own words might quote the event.
-        said = fields(error=type(error).__name__, at=raised_at(error))
-        log.error("event could not be merged", extra=said)  # noqa: TRY400
+    except Exception as error:  # noqa: BLE001  # one bad item must not stop all others
+        # The text of the exception might quote the event, so only its type is logged.
+        where = fields(error=type(error).__name__, at=raised_at(error))
+        log.error("event could not be merged", extra=where)  # noqa: TRY400
         invalid = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
-        if isinstance(work, VerifiedDelivery):
-            rejections.add(_rejection(work, invalid))
+        if isinstance(item, VerifiedDelivery):
+            rejected.add(_rejected(item, invalid))
         return invalid
 
 
-def _rejection(delivery: VerifiedDelivery, error: EventError) -> RejectedDelivery:
+def _rejected(delivery: VerifiedDelivery, error: EventError) -> RejectedDelivery:
     return RejectedDelivery(
         vendor=delivery.vendor,
         reason="malformed" if isinstance(error, MalformedEvent) else "invalid",

@@ -1,15 +1,17 @@
-"""One of several processes on one storage: following what the others commit.
+"""This process as one of several on a shared storage: it takes over what the others commit.
 
-Following and committing are done one after the other, so that memory is always as the storage
-was at one moment, with what was committed here since.
+Taking over and committing never overlap. So memory always equals the storage at one moment, plus
+what this process has committed since.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from exporter.errors import StorageDamaged
 from exporter.model.events import StatusEvent, UsageEvent
 from exporter.storage.contract import Table
 from exporter.storage.stored_records import decode
@@ -19,72 +21,76 @@ if TYPE_CHECKING:
 
     from exporter.fleet.drafts import Fetched
     from exporter.fleet.fleet import Fleet
+    from exporter.ingest.committed_state import StateHolder
     from exporter.ingest.rejected_deliveries import RejectedDeliveries
     from exporter.model.events import Event
     from exporter.model.records import Record
     from exporter.storage.contract import Key, Row, SharedStorage
 
-INTERVAL = 0.5
-"""Seconds between looks at what others did, without a hint that they did something."""
+log = logging.getLogger(__name__)
 
-_SOONEST = 0.05
-"""Seconds between looks, with one."""
+POLL_INTERVAL = 0.5
+"""Seconds between two polls of the storage for commits of other replicas."""
 
-_SLICE = 200
-"""Rows that are read before others may run."""
+_MIN_POLL_INTERVAL = 0.05
+"""Seconds between two polls when the storage announces a commit of another replica."""
+
+_ROWS_BETWEEN_PAUSES = 200
+"""Rows that are decoded before other tasks may run."""
 
 
 class Replica:
     """Follows a shared storage."""
 
     def __init__(self, storage: SharedStorage, wake: Callable[[], None]) -> None:
-        """``wake`` is called when there seems to be something to follow."""
+        """``wake`` is called when another replica seems to have committed something."""
         self._storage = storage
         self._wake = wake
-        self._hinted = False
-        self._looked = 0.0
+        self._announced = False
+        self._polled = 0.0
         self.followed = monotonic()
-        """When memory was last known to have all of it, in seconds of :func:`time.monotonic`."""
-        storage.on_change = self.hint
+        """When memory was last known to be up to date, in seconds of :func:`time.monotonic`."""
+        storage.on_change = self.poll_soon
 
     @property
-    def next_look(self) -> float:
-        """Return when to look again, in seconds of :func:`time.monotonic`."""
-        return self._looked + (_SOONEST if self._hinted else INTERVAL)
+    def next_poll(self) -> float:
+        """Return when the next poll is due, in seconds of :func:`time.monotonic`."""
+        return self._polled + (_MIN_POLL_INTERVAL if self._announced else POLL_INTERVAL)
 
     @property
     def lag(self) -> float:
-        """Return the seconds since memory was last known to have all of it."""
+        """Return the seconds since memory was last known to be up to date."""
         return monotonic() - self.followed
 
-    def hint(self) -> None:
-        """Look soon."""
-        self._hinted = True
+    def poll_soon(self) -> None:
+        """Bring the next poll forward."""
+        self._announced = True
         self._wake()
 
-    async def follow(self, fleet: Fleet, rejections: RejectedDeliveries) -> bool:
-        """Take over what others committed; return ``False`` where all must be loaded afresh.
+    async def follow(self, fleet: Fleet, rejected: RejectedDeliveries) -> bool:
+        """Take over what others committed; return ``False`` if everything must be loaded again.
 
-        Raises ``StorageUnavailable``, and ``StorageDamaged`` for rows of a newer version.
+        Raises ``StorageUnavailable``. Raises ``StorageDamaged`` for rows that a newer version
+        of the exporter wrote.
         """
-        self._looked = monotonic()
-        self._hinted = False
-        began = self._looked
+        self._polled = began = monotonic()
+        self._announced = False
         chunk = await self._storage.follow()
         if chunk is None:
             return False
         records: list[tuple[Row, Record | None]] = []
-        rejected: list[Row] = []
+        rejected_rows: list[Row] = []
         for at, row in enumerate(chunk.rows, 1):
             if row.table is Table.REJECTED:
-                rejected.append(row)
+                rejected_rows.append(row)
             else:
                 records.append((row, decode(row) if row.version else None))
-            if not at % _SLICE:
+            if not at % _ROWS_BETWEEN_PAUSES:
                 await asyncio.sleep(0)
-        # All at once: an eSIM that expired is counted in the bases, or nowhere.
+        # In one step without a pause: an allowance that expired leaves the fleet and enters the
+        # bases at the same moment, so that no scrape counts it twice or not at all.
         fleet.absorb(records, chunk.bases)
-        rejections.absorb(rejected)
+        rejected.absorb(rejected_rows)
         self.followed = began
         return True
 
@@ -95,8 +101,24 @@ class Replica:
         return {key: found.get(key) for key in keys}
 
 
-def needed(fleet: Fleet, events: Iterable[Event]) -> list[tuple[Table, Key]]:
-    """Return what merging these events takes that is not in memory."""
+async def catch_up(replica: Replica, holder: StateHolder) -> None:
+    """Take over what others committed, or load the whole state if they changed too much.
+
+    Raises ``StorageError``.
+    """
+    state = holder.loaded
+    try:
+        followed = await replica.follow(state.fleet, state.rejected)
+    except StorageDamaged:
+        holder.outdated = True  # the storage does not return the unreadable row a second time
+        raise
+    if not followed:
+        log.warning("too much to follow, the state is loaded afresh")
+        await holder.load()
+
+
+def rows_of_other_shards(fleet: Fleet, events: Iterable[Event]) -> list[tuple[Table, Key]]:
+    """Return the rows that these events may change and that are not in memory."""
     if fleet.shard is None or fleet.shard.whole:
         return []
     wanted: list[tuple[Table, Key]] = []

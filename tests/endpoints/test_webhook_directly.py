@@ -95,7 +95,7 @@ async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage,
         fleet = FleetLoader(Policy(), (roamify.VENDOR,)).finish()
         return CommittedState(fleet, Exposition(fleet, InfoLabels(), 60), RejectedDeliveries(9))
 
-    intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, tick=60)
+    intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, expiry_interval=60)
     vendor = roamify.ROAMIFY
     access, deliveries = Access((SECRET,), 2000, 0.05), RecentDeliveries(lambda: NOW)
     endpoint = Webhook(vendor, access, intake, metrics, lambda: NOW, deliveries=deliveries)

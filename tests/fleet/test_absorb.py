@@ -16,7 +16,7 @@ from exporter.fleet import admission
 from exporter.fleet.drafts import NotFetched
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery
-from exporter.ingest.replica import Replica, needed
+from exporter.ingest.replica import Replica, rows_of_other_shards
 from exporter.model.events import PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
 from exporter.model.shards import Shard, slot_of
@@ -279,10 +279,10 @@ async def test_what_is_of_another_shard_must_be_fetched_first() -> None:
     await visitor.follow()
     with pytest.raises(NotFetched) as missing:
         visitor.fleet.draft(visitor.now).merge(event)
-    wanted = needed(visitor.fleet, [event])
+    wanted = rows_of_other_shards(visitor.fleet, [event])
     assert missing.value.wanted in wanted
-    assert needed(keeper.fleet, [event]) == []
-    assert needed(RunningFleet().fleet, [event]) == []
+    assert rows_of_other_shards(keeper.fleet, [event]) == []
+    assert rows_of_other_shards(RunningFleet().fleet, [event]) == []
 
     draft = await fetched(visitor, *wanted)
     assert draft.merge(event) is Result.ACCEPTED
@@ -301,7 +301,7 @@ async def test_what_is_of_another_shard_must_be_fetched_first() -> None:
 async def test_what_is_not_there_in_another_shard_is_made() -> None:
     keeper, visitor = shards_of("e")
     event = usage("e")
-    draft = await fetched(visitor, *needed(visitor.fleet, [event]))
+    draft = await fetched(visitor, *rows_of_other_shards(visitor.fleet, [event]))
     assert draft.merge(event) is Result.ACCEPTED
     visitor.publish(draft)
     await keeper.follow()
@@ -310,7 +310,7 @@ async def test_what_is_not_there_in_another_shard_is_made() -> None:
 
 async def test_a_status_needs_no_package_of_another_shard() -> None:
     _, visitor = shards_of("e")
-    assert needed(visitor.fleet, [status(Status.DELETED)]) == [
+    assert rows_of_other_shards(visitor.fleet, [status(Status.DELETED)]) == [
         (Table.ESIM, ("roamify", "e")),
         (Table.TOMBSTONE, ("roamify", "e", "")),
     ]
@@ -340,7 +340,7 @@ async def test_an_esim_of_another_shard_is_buried_in_its_slot_and_revived_from_t
     assert keeper.samples()[consumed] == 40
 
     event = usage("e", 1, 60)
-    draft = await fetched(visitor, *needed(visitor.fleet, [event]))
+    draft = await fetched(visitor, *rows_of_other_shards(visitor.fleet, [event]))
     assert draft.merge(event) is Result.ACCEPTED
     visitor.publish(draft)
     await keeper.follow()

@@ -165,7 +165,8 @@ async def _running(
     chosen = loading.load([*flags, "--limits.max-esims=1000"], environ)
     storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
     exporter = build(chosen, storage, clock, lambda: chosen)
-    exporter.intake._tick = 0.05  # simulated time passes faster than what this waits for
+    # Simulated time passes faster than the usual interval.
+    exporter.intake._expiry_interval = 0.05
     pages = build_status_pages(exporter)
     (site,) = build_sites(exporter, pages)
     intake = asyncio.create_task(exporter.intake.run())

@@ -24,6 +24,7 @@ from exporter.errors import (
 )
 from exporter.fleet import drafts
 from exporter.ingest import intake as module
+from exporter.ingest import recovery
 from exporter.model.events import OtherEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -42,7 +43,7 @@ def storage() -> MemoryStorage:
 
 @pytest.fixture(autouse=True)
 def _impatient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BACKOFF", (0.001, 0.004))
+    monkeypatch.setattr(recovery, "BACKOFF", (0.001, 0.004))
 
 
 def usage(esim_id: str = "e", time: int = 0, **values: Any) -> UsageEvent:
@@ -312,7 +313,7 @@ async def test_too_many_that_wait_are_refused_at_once(storage: MemoryStorage) ->
 async def test_one_that_waits_too_long_is_refused_and_may_become_durable(
     storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.001)
+    monkeypatch.setattr(module, "MAX_WAIT", 0.001)
     async with at_work(storage) as room:
         storage.gate.clear()
         with pytest.raises(Overloaded, match=r"no commit within 0\.001 seconds"):
@@ -343,7 +344,7 @@ async def test_nobody_need_wait_for_an_answer(
 async def test_a_failure_nobody_waits_for_is_no_error(
     storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.001)
+    monkeypatch.setattr(module, "MAX_WAIT", 0.001)
     async with at_work(storage) as room:
         storage.gate.clear()
         assert await room.outcomes(room.submit(usage())) == [Overloaded]
@@ -404,7 +405,7 @@ async def filled(storage: MemoryStorage) -> None:
 
 async def test_what_is_due_expires_while_nothing_arrives(storage: MemoryStorage) -> None:
     await filled(storage)
-    async with at_work(storage, tick=0.001) as room:
+    async with at_work(storage, expiry_interval=0.001) as room:
         assert 'esim_id="e"' in room.text()
         room.now += DAY
         await begun(storage)
@@ -489,7 +490,7 @@ async def test_survives_a_restart_on_sqlite(tmp_path: Path) -> None:
         before = room.text()
     await storage.close()
     storage = await SqliteStorage.open(path)
-    async with at_work(storage, tick=0.001) as room:
+    async with at_work(storage, expiry_interval=0.001) as room:
         assert room.text() == before
         assert [r.body for r in room.state.rejected] == [b"\xff\x00"]
         assert await room.submit(usage("b")) is Result.DUPLICATE

@@ -14,7 +14,7 @@ from shared_memory import SharedMemory
 from working_intake import Room, at_work, until
 
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
-from exporter.ingest import intake as module
+from exporter.ingest import recovery
 from exporter.ingest.commands import AdminCommands
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
@@ -29,7 +29,7 @@ NOWHERE = Path("nowhere")
 
 @pytest.fixture(autouse=True)
 def _impatient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BACKOFF", (0.001, 0.004))
+    monkeypatch.setattr(recovery, "BACKOFF_SHARED", (0.001, 0.004))
 
 
 def usage(esim_id: str = "e", time: int = 0, used: int = 40, **values: Any) -> UsageEvent:

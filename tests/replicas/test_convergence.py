@@ -121,7 +121,7 @@ async def settle(rooms: Sequence[Room]) -> None:
         begun = monotonic()
         replicas = [room.intake.replica for room in rooms if room.intake.replica]
         for replica in replicas:
-            replica.hint()
+            replica.poll_soon()
         while any(replica.followed < begun for replica in replicas):  # noqa: ASYNC110  # likewise
             await asyncio.sleep(0.001)
 
@@ -135,7 +135,7 @@ async def on_postgres(url: str, shards: Sequence[Shard]) -> AsyncIterator[list[R
         for shard in shards:
             storage = await PostgresStorage.open(url, shard)
             stack.push_async_callback(storage.close)
-            work = at_work(storage, shared=storage, shard=shard, tick=TICK)
+            work = at_work(storage, shared=storage, shard=shard, expiry_interval=TICK)
             rooms.append(await stack.enter_async_context(work))
         yield rooms
 
@@ -144,7 +144,7 @@ async def on_postgres(url: str, shards: Sequence[Shard]) -> AsyncIterator[list[R
 async def alone() -> AsyncIterator[list[Room]]:
     with TemporaryDirectory() as folder:
         storage = await SqliteStorage.open(Path(folder) / "a.db")
-        async with at_work(storage, tick=TICK) as room:
+        async with at_work(storage, expiry_interval=TICK) as room:
             yield [room]
         await storage.close()
 

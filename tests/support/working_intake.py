@@ -38,7 +38,7 @@ class Room:
         storage: Storage,
         *,
         max_pending: int = 1000,
-        tick: float = 3600,
+        expiry_interval: float = 3600,
         shared: SharedStorage | None = None,
         shard: Shard | None = None,
         policy: Policy | None = None,
@@ -53,7 +53,7 @@ class Room:
         self.intake = Intake(
             *(storage, self._load, self.metrics, lambda: self.now),
             max_pending=max_pending,
-            tick=tick,
+            expiry_interval=expiry_interval,
             shared=shared,
         )
 
