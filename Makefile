@@ -1,72 +1,74 @@
-# Everything is set up on first use, in .venv and .cache of this checkout. Needed on the machine:
-# make, python3 (3.11 or later) with venv, curl to try things out, and node with npm for the tests
-# that draw dashboards. No root.
+# The first use sets up everything in .venv and .cache of this checkout, without root. The machine
+# needs make and python3 (3.11 or later) with venv. The slow tests that draw dashboards also need
+# node with npm.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# One more than cores: the tests wait for servers about as often as they compute.
+# One more than there are cores, because tests also wait for servers.
 WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
-# Percent of the repetitions of make test-faults.
+# Percent of the repetitions that make test-faults does.
 FAULTS_SHARE ?= 100
 
-# As in pyproject.toml, for what runs without pytest.
+# With worksteal, tests of one file mostly run in one process, which makes their fixtures once.
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(WORKERS) --dist=worksteal
+
+# The folders of pythonpath in pyproject.toml, for a program that pytest does not run.
 SHARED_BY_TESTS := .:tests:tests/support:tests/alerts:tests/grafana
 
-# Stamps, so that packages are installed again only when pyproject.toml changes.
+# Packages are installed again only when pyproject.toml is newer than these files.
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-faults bench bench-short lint docs alerts dashboards screenshots status-screenshots clean
+.PHONY: help run test test-slow test-faults bench bench-short lint docs alerts dashboards screenshots status-screenshots clean
 
-help: ## show this help
+help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
-run: $(INSTALLED) ## start the exporter with a simulated fleet and print what to open
+run: $(INSTALLED) ## start the exporter with a simulated fleet, and print the addresses to open
 	@$(BIN)/esim-exporter demo
 
-test: $(INSTALLED_DEV) ## check and test everything, with coverage
-	@# What tests need is fetched and made beside lint, which has work for one core only. Tests
-	@# that come to it first wait for it.
-	@mkdir -p .cache
-	@PYTHONPATH=$(SHARED_BY_TESTS) $(BIN)/python -m drawing > .cache/ahead.log 2>&1 &
-	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n $(WORKERS) --cov
+test: $(INSTALLED_DEV) lint ## check style and types, and run the quick tests with coverage
+	$(PYTEST) $(PARALLEL) --cov
 
-test-faults: $(INSTALLED_DEV) ## break things for some 40 minutes: kills, power cuts, damage, full disks, fuzzing
+test-slow: $(INSTALLED_DEV) ## run the slow tests: the demo, dashboards, browsers, long faults
+	$(PYTEST) $(PARALLEL) -m slow
+
+test-faults: $(INSTALLED_DEV) ## test faults for 40 minutes: kills, power cuts, damage, full disks, fuzzing
 	@$(BIN)/python tests/support/programs.py strace
-	@$(BIN)/python -m pip install --quiet --group fuzz || echo "without atheris: Hypothesis alone fuzzes the parser"
-	FAULTS_SHARE=$(FAULTS_SHARE) $(BIN)/python -m pytest -n 2 --dist=worksteal tests/faults
+	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris cannot be installed, so Hypothesis alone fuzzes the parser"
+	FAULTS_SHARE=$(FAULTS_SHARE) $(PYTEST) -n 2 --dist=worksteal -m "slow or not slow" tests/faults
 
-bench: $(INSTALLED_DEV) ## measure speed, memory and scale beside peers
-	@$(BIN)/python tests/support/programs.py nginx prometheus-pushgateway || echo "figures whose peer is missing say so"
+bench: $(INSTALLED_DEV) ## measure speed, memory and scale, side by side with other programs
+	@$(BIN)/python tests/support/programs.py nginx prometheus-pushgateway || echo "rows of missing programs will say so"
 	$(BIN)/python -m benchmarks
 
-bench-short: $(INSTALLED_DEV) ## the same on small fleets
+bench-short: $(INSTALLED_DEV) ## measure the same on small fleets
 	$(BIN)/python -m benchmarks --profile=short
 
-docs: $(INSTALLED_DEV) ## write what docs/ takes from the code
+docs: $(INSTALLED_DEV) ## write the generated parts of the documentation
 	$(BIN)/python docs/generate.py
 
-alerts: $(INSTALLED_DEV) ## write rules, routes and the table of alerts from their one source
+alerts: $(INSTALLED_DEV) ## write rules, routes and the table of alerts from their source
 	$(BIN)/python -m alerts.generator
 
 dashboards: $(INSTALLED_DEV) ## write the dashboards from their source
 	$(BIN)/python -m grafana.generator
 
-screenshots: $(INSTALLED_DEV) ## take the pictures of the dashboards for the documentation
-	$(BIN)/python -m pytest tests/grafana/test_dashboard_rendering.py
+screenshots: $(INSTALLED_DEV) ## write the pictures of the dashboards for the documentation
+	$(PYTEST) -m slow tests/grafana/test_dashboard_rendering.py
 	for n in fleet package esim exporter; do pngquant --strip --force --speed 1 \
 	  --output grafana/screenshots/esim-$$n.png 256 .cache/screenshots/esim-$$n-dark.png; done
 
-status-screenshots: $(INSTALLED_DEV) ## take the pictures of the status page for the documentation
+status-screenshots: $(INSTALLED_DEV) ## write the pictures of the status page for the documentation
 	PYTHONPATH=$(SHARED_BY_TESTS) $(BIN)/python -m status_pictures
 
-lint: $(INSTALLED_DEV) ## check style, types and what is generated
+lint: $(INSTALLED_DEV) ## check style, types and generated files
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m alerts.generator --check
 	$(BIN)/python -m grafana.generator --check
@@ -74,7 +76,7 @@ lint: $(INSTALLED_DEV) ## check style, types and what is generated
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean: ## remove all that was set up or built; databases stay
+clean: ## remove everything that was installed or built; databases stay
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

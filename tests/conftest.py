@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
 
 settings.register_profile(
     "shared-machine",
-    deadline=None,  # the machine may be busy with other tests
+    deadline=None,  # an example takes long on a busy machine
     max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow],  # likewise
+    suppress_health_check=[HealthCheck.too_slow],  # making examples takes long there too
 )
 settings.load_profile("shared-machine")
+
+# A shell starts a job in the background with SIGINT ignored, and all processes below the job
+# inherit that. Tests interrupt processes that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -28,7 +34,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 class Serve(Protocol):
-    """Starts the exporter in the test's folder and ends it after the test."""
+    """Starts the exporter in the folder of the test, and ends it after the test."""
 
     def __call__(
         self, *flags: str, environ: Mapping[str, str] = ..., ready: str = ...
@@ -37,7 +43,7 @@ class Serve(Protocol):
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A server for all tests of a process, each of which makes a database of its own."""
+    """Run one server for all tests of this process; each test makes its own database in it."""
     with postgres_running() as server:
         yield server
 

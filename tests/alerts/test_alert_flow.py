@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import pytest
 import stack
 from running import event, serving, until
 
@@ -16,6 +17,8 @@ from alerts.generator import Config
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 PACKAGE = "esim-france-7days-3gb-all"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import stack
 from running import until
 
@@ -72,6 +73,7 @@ def told(receiver: Receiver, name: str) -> int:
     return sum(len(page.alerts) + page.truncated for page in newest.values())
 
 
+@pytest.mark.slow
 def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path) -> None:
     esims, intervals, size = 5000, 6, 834
     with stack.receiving() as receiver:

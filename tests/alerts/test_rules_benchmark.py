@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import programs
+import pytest
 
 from alerts.generator import groups
 from benchmarks import rules
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.slow
 
 
 def test_a_tiny_run_measures_every_group(

@@ -6,8 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from running import WAIT
+
 from benchmarks import report
 from benchmarks.run import FIGURES
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +47,7 @@ def _left_behind(folder: Path) -> list[str]:
 
 def test_every_figure_has_a_row_with_values_or_the_reason_why_not(tmp_path: Path) -> None:
     with _started(tmp_path) as process:
-        printed, said = process.communicate(timeout=240)
+        printed, said = process.communicate(timeout=4 * WAIT)
     assert process.returncode == 0, said
     results = report.read(tmp_path / "results" / "latest.json")
     assert {row.figure for row in results.rows} == set(FIGURES)
@@ -62,7 +67,7 @@ def test_an_interrupt_leaves_no_processes_and_no_files(tmp_path: Path) -> None:
         assert process.stderr
         assert "done" in process.stderr.readline()  # one figure is measured, the next begins
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=WAIT)
     assert process.returncode == 130, said
     assert list((tmp_path / "cache").iterdir()) == []
     assert not (tmp_path / "results").exists()

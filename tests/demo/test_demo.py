@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import programs
+import pytest
 import stack
 from running import SUCCESS, WAIT, until
 
@@ -22,8 +23,6 @@ from exporter.demo.receiver import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
 
 def free_ports(count: int) -> list[int]:
@@ -131,6 +130,7 @@ def ended_without_a_trace(running: Demo, number: int, folder: Path) -> None:
     assert not any("Traceback" in line for line in running.printed)
 
 
+@pytest.mark.slow
 def test_what_it_prints_works_and_it_leaves_nothing_behind(tmp_path: Path) -> None:
     with demo(tmp_path, free_ports(2)) as running:
         until(lambda: any("Ctrl-C" in line for line in running.printed))
@@ -153,6 +153,7 @@ def test_what_it_prints_works_and_it_leaves_nothing_behind(tmp_path: Path) -> No
         ended_without_a_trace(running, signal.SIGINT, tmp_path)
 
 
+@pytest.mark.slow
 def test_with_prometheus_and_alertmanager_pages_that_name_an_esim_are_printed(
     tmp_path: Path,
 ) -> None:

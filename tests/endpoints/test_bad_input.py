@@ -477,4 +477,4 @@ def test_connections_that_clients_close_are_closed(server: Serving) -> None:
     for _ in range(50):
         assert ask(server, request_head(USAGE) + USAGE).code == 200
 
-    until(lambda: server.own()["process_open_fds"] < files + 5, 10)
+    until(lambda: server.own()["process_open_fds"] < files + 5)

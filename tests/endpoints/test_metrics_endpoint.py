@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 from running import (
     SECRET,
     USAGE,
+    WAIT,
     WEBHOOK,
     Serving,
     connect,
@@ -403,7 +404,7 @@ def begun(server: Serving) -> list[socket.socket]:
     host, _, port = server.internal.removeprefix("http://").partition(":")
     connection.connect((host, int(port)))
     connection.sendall(b"GET /metrics?collect[]=esims HTTP/1.1\r\nHost: x\r\n\r\n")
-    connection.settimeout(30)
+    connection.settimeout(WAIT)
     if b" 200 " in connection.recv(14, socket.MSG_PEEK):
         return [connection]
     connection.close()
@@ -418,7 +419,7 @@ def test_scrapes_at_a_time_are_limited_and_slow_readers_cut_off(large: Serving) 
         assert large.get("/-/ready").status_code == 200
         assert large.post(event()).status_code == 200
         until(lambda: large.get("/metrics").status_code == 200)
-        reader.settimeout(30)
+        reader.settimeout(WAIT)
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             read_answer(reader, "GET")
 
@@ -576,4 +577,4 @@ async def test_a_stop_does_not_wait_for_the_state_to_be_loaded(tmp_path: Path) -
 
     exporter.stop()
 
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, WAIT)

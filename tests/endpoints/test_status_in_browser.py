@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from browsing import Tab
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">\u202e" + "long" * 50
 NOW = int(time.time())
 PAGES = ("/", "/packages", "/esims", "/esims/roamify/first", "/search", "/deliveries", "/rejected")

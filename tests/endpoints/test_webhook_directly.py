@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from memory_storage import MemoryStorage
+from running import WAIT
 
 from exporter.endpoints import webhook
 from exporter.endpoints.webhook import Access, Webhook
@@ -132,7 +133,7 @@ def counted(metrics: SelfMetrics) -> dict[str, float]:
 async def exchanged(client: Client, *, short_way: bool, broken: bool = False) -> Exchange:
     async with gateway(short_way=short_way) as (app, storage, metrics):
         storage.broken = broken
-        sent = await asyncio.wait_for(client.ask(app), 20)
+        sent = await asyncio.wait_for(client.ask(app), WAIT)
         return sent, counted(metrics)
 
 

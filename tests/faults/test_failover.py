@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import postgres
+import pytest
 from measuring import SHARE, grouped, times
 from running import until
 from several import COUNT, replicas
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from measuring import Chance, Measured
     from postgres import Postgres
     from several import Replicas
+
+pytestmark = pytest.mark.slow
 
 LOSSES = (("is killed", postgres.Postgres.kill), ("hangs", postgres.Postgres.pause))
 

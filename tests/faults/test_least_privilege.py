@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import programs
 import pytest
-from running import COMMAND, event, serving, until
+from running import COMMAND, WAIT, event, serving, until
 from tracing import ended, environment
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def systemd(*arguments: str) -> str:
     if not shutil.which("systemd-analyze"):
         return ""
     done = subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-analyze", *arguments], capture_output=True, text=True, check=False, timeout=WAIT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

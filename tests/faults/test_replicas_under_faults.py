@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from measuring import Chance, Measured
 
+pytestmark = pytest.mark.slow
+
 PAUSE = 20.0 if SHARE else 4.0
 """Seconds in which PostgreSQL stands still, at least."""
 

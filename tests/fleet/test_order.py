@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from expected_samples import DAY, Model
 from generated_events import (
     START,
@@ -220,4 +221,4 @@ def later(event: Event, seconds: int) -> Event:
 
 
 Fleet.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
-TestFleet = Fleet.TestCase
+TestFleet = pytest.mark.slow(Fleet.TestCase)

@@ -1,26 +1,23 @@
-"""Draws dashboards as Grafana's own components do, in one Chromium: what ``render/`` is run by.
+"""Draws dashboards with Grafana's own components in Chromium.
 
-What draws is fetched with ``npm`` and bundled once for every state of ``render/``, and kept in
-``.cache``. ``python -m drawing`` does that, and fills the database to draw from, ahead of the
-tests.
+The components are fetched with ``npm`` and bundled by the scripts in ``render/``. The bundle is
+kept in ``.cache`` until something in ``render/`` changes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import filled_prometheus
 import programs
+from prerequisites import exclusive, lack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +26,8 @@ SOURCES: Final = Path(__file__).resolve().parent / "render"
 _CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "drawing"
 _WIDTH: Final = 1400
 """Pixels."""
+_TIMEOUT: Final = 500
+"""Seconds for one run of npm or node. It ends before others give up waiting for the bundle."""
 _NPM: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
 
@@ -58,6 +57,7 @@ def draw(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
     done = subprocess.run(
         [node, SOURCES / "draw.mjs", bundle(), chromium],
         input=json.dumps([each.job for each in drawings]),
+        timeout=_TIMEOUT,
         env=programs.environment(chromium),
         capture_output=True,
         text=True,
@@ -71,12 +71,10 @@ def draw(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
 
 
 def bundle() -> Path:
-    """Return the folder of what draws, making it where there is none; one process at a time."""
+    """Return the folder of the bundle; make it if there is none."""
     npm = programs.require("npm")
     kept = _CACHE / _digest()
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(_CACHE / "lock"):
         if not kept.exists():
             for outdated in _CACHE.glob("*/"):
                 shutil.rmtree(outdated)
@@ -87,10 +85,13 @@ def bundle() -> Path:
 
 def _build(npm: Path, folder: Path) -> Path:
     shutil.copytree(SOURCES, folder)
-    fetched = subprocess.run([npm, *_NPM], cwd=folder, capture_output=True, text=True, check=False)
+    fetched = subprocess.run(
+        [npm, *_NPM], cwd=folder, capture_output=True, text=True, check=False, timeout=_TIMEOUT
+    )
     if fetched.returncode:
-        programs.lack(f"npm could not fetch what draws dashboards: {fetched.stderr.strip()}")
-    subprocess.run([programs.require("node"), "build.mjs"], cwd=folder, check=True)
+        lack(f"npm could not fetch Grafana's components: {fetched.stderr.strip()}")
+    node = programs.require("node")
+    subprocess.run([node, "build.mjs"], cwd=folder, check=True, timeout=_TIMEOUT)
     return folder / "dist"
 
 
@@ -101,16 +102,3 @@ def _digest() -> str:
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def main() -> int:
-    """Fetch and make ahead what drawing needs; 1 where a program is missing."""
-    if programs.main([]):
-        return 1
-    bundle()
-    filled_prometheus.database()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

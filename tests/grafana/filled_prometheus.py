@@ -1,12 +1,11 @@
-"""A Prometheus that holds what :mod:`simulated_exporter` and the shipped rules make.
+"""A Prometheus with three simulated days of samples and the results of the shipped rules.
 
-It is made once for every state of the exporter, the rules and the simulation, and kept in
-``.cache``: it takes half a minute.
+Making its database takes half a minute. The database is kept in ``.cache`` until the exporter,
+the rules or the simulation change.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import backfilling
 import programs
 import simulated_exporter as simulated
+from prerequisites import exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,23 +37,21 @@ TIMES: Final = backfilling.Times(simulated.START, simulated.END, simulated.STEP)
 
 @contextmanager
 def filled_prometheus() -> Iterator[httpx.Client]:
-    """Run it until the end of the block; gives a client of its API."""
+    """Run the Prometheus until the end of the block; yield a client of its API."""
     programs.require("promtool")
     programs.require("prometheus")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # A copy, since each process that runs tests needs its own.
+        # Prometheus locks its database, and several processes run tests.
         shutil.copytree(database(), folder / "database")
         with backfilling.prometheus(folder, folder / "database") as client:
             yield client
 
 
 def database() -> Path:
-    """Return the kept database, making it where there is none; one process at a time."""
-    _CACHE.mkdir(parents=True, exist_ok=True)
+    """Return the folder of the kept database; make it if there is none."""
     kept = _CACHE / _digest()
-    with (_CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(_CACHE / "lock"):
         if not kept.exists():
             for outdated in _CACHE.glob("*/"):
                 shutil.rmtree(outdated)
@@ -85,6 +83,6 @@ def _make(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    # By hand: a Prometheus to look at, until it is interrupted.
+    # Started by hand, it serves a Prometheus to look at.
     with filled_prometheus() as found:
         input(f"{found.base_url} holds samples until {simulated.END}; Enter ends it. ")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+pytestmark = pytest.mark.slow
+
 MADE_BY_PROMETHEUS = {"ALERTS", "up"}
 RECORDED = {
     rule.record for group in groups() for rule in group.rules if isinstance(rule, Recording)

@@ -6,7 +6,6 @@ documentation.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,14 @@ import simulated_exporter as simulated
 from boards import BOARDS, EMPTY, panels
 from drawing import Drawing, draw
 from filled_prometheus import ROOT, TIMES, filled_prometheus
+from prerequisites import exclusive
 
 from grafana.generator import FOLDER
 
 if TYPE_CHECKING:
     import httpx
+
+pytestmark = pytest.mark.slow
 
 PICTURES = ROOT / ".cache" / "screenshots"
 THEMES = ("dark", "light")
@@ -52,8 +54,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Reports
     """Return what was drawn, by name and theme; processes of one run draw it once."""
     folder = tmp_path_factory.getbasetemp()
     kept = (folder if worker_id == "master" else folder.parent) / "drawn.json"
-    with kept.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(kept.with_suffix(".lock")):
         if not kept.exists():
             kept.write_text(json.dumps(drawn()), encoding="utf-8")
     return {(name, shown): report for name, shown, report in json.loads(kept.read_text("utf-8"))}

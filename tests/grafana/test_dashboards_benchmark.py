@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import programs
+import pytest
 from boards import BOARDS, panels
 
 from benchmarks import dashboards
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.slow
 
 
 def test_a_tiny_run_measures_every_panel_of_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:

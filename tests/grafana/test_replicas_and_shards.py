@@ -6,7 +6,6 @@ every recording rule, every alert and every query of a panel.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import pytest
 import sharded_fleet as sharded
 from boards import CHOSEN, Target, targets
 from looping import for_every
+from prerequisites import exclusive
 from sharded_events import END, HOUR, SHOWN_ESIM, SHOWN_PACKAGE
 
 from alerts.generator import Alert, Config, groups
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sharded_fleet import Layout
 
     from alerts.generator.rules import Recording
+
+pytestmark = pytest.mark.slow
 
 LOOKBACK = "--query.lookback-delta=65m"
 """Above the hour between the samples of all but the last hour."""
@@ -94,8 +96,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Itera
     """Prometheus on what processes of one run make once."""
     folder, base = tmp_path_factory.mktemp("sharded"), tmp_path_factory.getbasetemp()
     kept = (base if worker_id == "master" else base.parent) / "sharded-database"
-    with kept.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(kept.with_suffix(".lock")):
         if not kept.exists():
             made(folder).rename(kept)
     database = shutil.copytree(kept, folder / "copy")

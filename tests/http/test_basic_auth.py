@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
-from running import SUCCESS, connect, event, read_answer, until
+from running import SUCCESS, WAIT, connect, event, read_answer, until
 
 from exporter.errors import Overloaded
 from exporter.http import basic_auth
@@ -183,7 +183,7 @@ class Checks:
     def _check(self, password: bytes, hash_: bytes) -> bool:
         self.costs.append(hash_.split(b"$")[2])
         self.begun.set()
-        assert self.go_on.wait(5)
+        assert self.go_on.wait(WAIT)
         return self._real(password, hash_)
 
 

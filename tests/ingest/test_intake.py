@@ -10,6 +10,7 @@ import pytest
 from expected_samples import DAY
 from generated_events import START
 from memory_storage import MemoryStorage
+from running import WAIT
 from running_fleet import ARRIVAL
 from working_intake import Room, at_work, load, text_of, until
 
@@ -57,7 +58,7 @@ def invalid(loc: str = "a") -> InvalidEvent:
 
 async def begun(storage: MemoryStorage) -> None:
     """Wait until a commit is under way."""
-    await asyncio.wait_for(storage.entered.wait(), 10)
+    await asyncio.wait_for(storage.entered.wait(), WAIT)
     storage.entered.clear()
 
 
@@ -429,7 +430,7 @@ async def overdue(storage: MemoryStorage) -> AsyncIterator[Room]:
     finally:
         storage.gate.set()
         room.intake.stop()
-        await asyncio.wait_for(run, 10)
+        await asyncio.wait_for(run, WAIT)
 
 
 async def test_what_expires_is_shown_until_that_is_durable(storage: MemoryStorage) -> None:
@@ -444,7 +445,7 @@ async def test_a_storage_that_fails_at_expiry_is_probed_soon(storage: MemoryStor
     async with overdue(storage) as room:
         storage.broken = True
         storage.gate.set()
-        await asyncio.wait_for(storage.probed.wait(), 10)
+        await asyncio.wait_for(storage.probed.wait(), WAIT)
         assert 'esim_id="e"' in room.text()
         assert room.metric("expired_total") == 0
         storage.broken = False

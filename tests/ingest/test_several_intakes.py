@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from expected_samples import DAY
 from generated_events import START
+from running import WAIT
 from shared_memory import SharedMemory
 from working_intake import Room, at_work, until
 
@@ -273,7 +274,7 @@ async def overdue(storage: SharedMemory) -> AsyncIterator[Room]:
         yield room
     finally:
         room.intake.stop()
-        await asyncio.wait_for(run, 10)
+        await asyncio.wait_for(run, WAIT)
 
 
 async def test_what_is_due_and_gone_without_a_trace_is_not_tried_for_ever() -> None:

@@ -208,6 +208,7 @@ async def test_three_replicas_show_what_one_alone_shows(
     await storage.close()
 
 
+@pytest.mark.slow
 @GIVEN
 @given(history=histories)
 async def test_four_shards_together_show_what_one_alone_shows(
@@ -277,6 +278,7 @@ def documents(chance: random.Random) -> list[bytes]:
     return bodies
 
 
+@pytest.mark.slow
 def test_two_processes_show_what_one_shows(new_url: Callable[[], str], tmp_path: Path) -> None:
     chance = random.Random(8)  # the same each time
     bodies = documents(chance)

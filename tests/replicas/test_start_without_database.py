@@ -35,6 +35,7 @@ def test_it_waits_for_the_database_and_says_so(stopped: postgres.Postgres, tmp_p
         assert replica.own()["storage_up"] == 1
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_standby_to_be_promoted(tmp_path: Path) -> None:
     with postgres.running() as primary, postgres.running(primary=primary) as standby:
         first, second = (f"127.0.0.1:{server.port}" for server in (primary, standby))

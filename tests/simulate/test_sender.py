@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from running import WAIT
 
 from exporter.simulate import (
     NO_FAULTS,
@@ -531,7 +532,7 @@ def receive_in_thread(*answers: bytes, enough: int, ready: threading.Event) -> R
             os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=asyncio.run, args=(receive(),), daemon=True).start()
-    assert ready.wait(10)
+    assert ready.wait(WAIT)
     return box[0]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import programs
 import pytest
+from running import WAIT
 
 import exporter
 from exporter.errors import StorageUnavailable
@@ -111,7 +112,7 @@ def traced(fault: str, path: Path, commits: int, *options: str) -> CompletedProc
         env=programs.environment(strace) | ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT,
         check=False,
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from cutting_proxy import cutting_proxy
 from postgres import running
-from running import until
+from running import WAIT, until
 from stored import content
 
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
@@ -295,7 +295,7 @@ async def test_others_are_given_a_hint(opened: Open) -> None:
     there.on_change = hinted.set
     here.on_change = lambda: own.append(None)
     await here.commit(one(esim("a")))
-    await asyncio.wait_for(hinted.wait(), 10)
+    await asyncio.wait_for(hinted.wait(), WAIT)
     await here.follow()
     assert own == []
 

@@ -1,4 +1,7 @@
-"""A real headless Chromium, spoken to in the DevTools protocol over a pipe: JSON ended by NUL."""
+"""A real headless Chromium, controlled through the DevTools protocol.
+
+The protocol goes over a pipe: JSON messages, each ended by a NUL byte.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import programs
+from running import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_WAIT = 60.0
-"""Seconds to wait for anything, far above what it takes on a busy machine."""
 
 _FLAGS = (
     "--headless",
@@ -48,8 +49,8 @@ class Tab:
         return self._browser.call(method, params, self._session)
 
     def look(self, width: int = 1280, height: int = 900, *, dark: bool = False) -> None:
-        """Set the window's size in pixels, and which colours its user prefers."""
-        phone = width < 600  # no window of a desktop is that narrow
+        """Set the size of the window in pixels, and whether its user prefers dark colours."""
+        phone = width < 600  # no desktop window is that narrow
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -75,12 +76,12 @@ class Tab:
 
     def until(self, expression: str) -> None:
         """Wait until a script's value is true."""
-        deadline = time.monotonic() + _WAIT
+        deadline = time.monotonic() + WAIT
         while not self.evaluate(expression):
             assert time.monotonic() < deadline, f"never true: {expression}"
 
     def press(self, key: str, text: str = "") -> None:
-        """Press a key; ``text`` is what it types."""
+        """Press a key that types ``text``."""
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, text=text)
 
@@ -93,7 +94,7 @@ class Tab:
 
     @property
     def complaints(self) -> list[str]:
-        """Return what went wrong in the page: errors, warnings, violations of its policy."""
+        """Return errors, warnings and violations of the content security policy in the page."""
         return self._browser.complaints
 
 
@@ -113,7 +114,8 @@ class Browser:
             {**programs.environment(program), "TZ": "UTC", "HOME": folder},
             file_actions=[
                 *((os.POSIX_SPAWN_DUP2, quiet, stream) for stream in (0, 1, 2)),
-                # The browser reads from 3 and writes to 4; ours may be in their place.
+                # The browser reads from 3 and writes to 4. One of our own pipes may have that
+                # number, so both are first moved out of the way.
                 (os.POSIX_SPAWN_DUP2, commands, 60),
                 (os.POSIX_SPAWN_DUP2, answers, 61),
                 (os.POSIX_SPAWN_DUP2, 60, 3),
@@ -151,7 +153,7 @@ class Browser:
 
     def _message(self) -> bytes:
         while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._in], [], [], _WAIT)
+            ready, _, _ = select.select([self._in], [], [], WAIT)
             assert ready, "Chromium does not answer"
             chunk = os.read(self._in, 1 << 20)
             assert chunk, "Chromium ended"
@@ -169,7 +171,7 @@ class Browser:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Run a Chromium; without one skip the test, or fail it in CI."""
+    """Run a Chromium; without one, skip the test or fail it in CI."""
     program = programs.require("chromium")
     folder = tempfile.mkdtemp(prefix="chromium-")
     browser = Browser(program, folder)
@@ -177,4 +179,4 @@ def chromium() -> Iterator[Browser]:
         yield browser
     finally:
         browser.end()
-        shutil.rmtree(folder, ignore_errors=True)  # its last writers may still be at it
+        shutil.rmtree(folder, ignore_errors=True)  # its processes may still be writing

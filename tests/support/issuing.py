@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import ssl
 import subprocess
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx
-import pytest
+from prerequisites import lack
 from running import WAIT, Serving, samples, until
 
 if TYPE_CHECKING:
@@ -44,10 +43,7 @@ class Pair:
 def openssl(*arguments: str | Path) -> str:
     """Run the program and return what it printed; without it skip the test, or fail it in CI."""
     if shutil.which("openssl") is None:
-        missing = "the program openssl is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        lack("the program openssl is not installed")
     command = ["openssl", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

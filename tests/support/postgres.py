@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import programs
+from running import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER = "esim"
-
-_WAIT = 60.0
-"""Seconds to wait for anything, far above what it takes on a busy machine."""
 
 _NOBODY = 65534
 """Who runs it where the tests are run by root, whom PostgreSQL refuses."""
@@ -88,7 +86,7 @@ class Postgres:
                 start_new_session=True,
                 **self._identity(),
             )
-        deadline = time.monotonic() + _WAIT
+        deadline = time.monotonic() + WAIT
         while not self._answers():
             assert self.process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < deadline, "PostgreSQL did not start"
@@ -102,7 +100,7 @@ class Postgres:
         """End the server with all its processes as a power cut does, but for the disk's cache."""
         self._signal_all(signal.SIGKILL)
         if self.process:
-            self.process.wait(_WAIT)
+            self.process.wait(WAIT)
             self.process = None
 
     def pause(self) -> None:
@@ -120,7 +118,7 @@ class Postgres:
     def _end(self, number: signal.Signals) -> None:
         if self.process:
             self.process.send_signal(number)
-            self.process.wait(_WAIT)
+            self.process.wait(WAIT)
             self.process = None
 
     def _signal_all(self, number: signal.Signals) -> None:

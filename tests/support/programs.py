@@ -1,30 +1,27 @@
-"""The real programs that tests run: found on the machine, or unpacked beside it.
+"""The real programs that tests run: installed on the machine, or unpacked below ``.cache``.
 
-Debian's packages are fetched and unpacked, not installed: that needs no root and starts no
-service. Of their packages' dependencies the programs need what every Debian has, and what
-:data:`PACKAGES` names; Chromium needs all that the machine lacks. Start them in
-:func:`environment`.
-``python tests/programs.py`` fetches them ahead of the tests.
+A program that is not installed is taken from its Debian package. The package is downloaded and
+unpacked, not installed, so that this needs no root and starts no service. A program that was
+unpacked finds its libraries in the environment that :func:`environment` returns.
+``python tests/support/programs.py`` downloads programs ahead of the tests.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from prerequisites import exclusive, lack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import IO, NoReturn
+    from collections.abc import Sequence
+    from typing import IO
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "programs"
 
@@ -39,34 +36,37 @@ PACKAGES = {
     "postgres": ("postgresql",),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
 }
-"""The Debian packages that hold each program, and libraries that a machine may lack."""
+"""The Debian packages with each program, and with libraries that not every Debian has."""
 
 TESTED = (
     *("prometheus", "promtool", "alertmanager", "amtool", "strace", "chromium", "node", "npm"),
     "postgres",
 )
-"""The programs that tests run, node only if it is installed; others are peers in benchmarks."""
+"""The programs that tests run. The others in :data:`PACKAGES` are peers in benchmarks.
+
+``node`` and ``npm`` are in no package here: they are used only if they are installed.
+"""
 
 _INSTALLED_AS = {
     "alertmanager": "prometheus-alertmanager",
     "chromium": "chromium-headless-shell",
 }
-"""Debian's own names for programs, where they differ."""
+"""The names of programs in Debian, where they differ from the usual ones."""
 
 USR = Path("/usr")
 
 _POSTGRES = "lib/postgresql"
-"""Where Debian has the programs of PostgreSQL, by version, and not in the path."""
+"""Where Debian puts PostgreSQL, in a folder for each version and outside of ``PATH``."""
 
 _MANY_LIBRARIES = frozenset({"chromium-headless-shell", "postgresql"})
-"""Packages of which apt-get is asked what else they need: it differs between releases."""
+"""Packages whose other dependencies apt-get names, because they differ between releases."""
 
 _TIMEOUT = 240
-"""Seconds for one run of apt-get; above what a slow mirror needs, below what CI would bear."""
+"""Seconds for one run of apt-get, enough for a slow mirror."""
 
 
 def find(name: str, *, cache: Path = CACHE) -> Path | None:
-    """Return the path of the program ``name``, ``None`` where it cannot be had."""
+    """Return the path of the program ``name``; ``None`` if it is neither installed nor fetched."""
     names = [name, _INSTALLED_AS.get(name, name)]
     if installed := next(filter(None, map(shutil.which, names)), None):
         return Path(installed)
@@ -77,25 +77,18 @@ def find(name: str, *, cache: Path = CACHE) -> Path | None:
     unpacked = _unpacked(PACKAGES[name], cache) / "usr"
     if name == "postgres":
         return _newest_postgres(unpacked)
-    # First the program, as Debian's script for it looks where it would be installed.
+    # The program comes before Debian's script of that name, which works only if installed.
     folders = ("lib/chromium", "bin", "sbin")
     places = [unpacked / folder / each for folder in folders for each in names]
     return next(filter(Path.exists, places), None)
 
 
 def require(name: str, *, cache: Path = CACHE) -> Path:
-    """Return the path of the program ``name``; without it skip the test, or fail it in CI."""
+    """Return the path of the program ``name``; without it, skip the test or fail it in CI."""
     path = find(name, cache=cache)
     if path is None:
         lack(f"{name} is neither installed nor could it be fetched")
     return path
-
-
-def lack(missing: str) -> NoReturn:
-    """Skip the test for what is ``missing``, or fail it in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
 
 
 def environment(program: Path) -> dict[str, str]:
@@ -117,27 +110,18 @@ def _newest_postgres(usr: Path) -> Path | None:
     return max(found, key=lambda path: int(path.parts[-3]), default=None)
 
 
-@functools.cache  # What could not be fetched is not tried again for every test.
+@functools.cache  # A download that failed is not repeated for every test.
 def _unpacked(packages: tuple[str, ...], cache: Path) -> Path:
-    """Return the folder where ``packages`` are unpacked, if they could be."""
+    """Return the folder of the unpacked ``packages``; it is missing if they were not fetched."""
     folder = cache / packages[0]
-    with _alone(cache):
+    with exclusive(cache / "lock"):
         if not folder.exists():
             _unpack(packages, folder)
     return folder
 
 
-@contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Let one process at a time look and fetch: pytest-xdist runs several."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _unpack(packages: tuple[str, ...], folder: Path) -> None:
-    """Unpack ``packages`` to ``folder``, which is there only if all of it worked."""
+    """Unpack ``packages`` into ``folder``, which is made only if every step worked."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         scratch = Path(name)
         if not (_download(packages, scratch) or _download_afresh(packages, scratch)):
@@ -166,7 +150,7 @@ def _libraries(packages: Sequence[str], scratch: Path, options: Sequence[str]) -
 
 
 def _download_afresh(packages: Sequence[str], scratch: Path) -> bool:
-    """Download with package lists of our own; the machine's may be missing or outdated."""
+    """Download with fresh package lists, because those of the machine may be missing or old."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True, exist_ok=True)
     options = [
@@ -180,7 +164,7 @@ def _download_afresh(packages: Sequence[str], scratch: Path) -> bool:
 
 
 def _run(command: Sequence[str], folder: Path, stdout: IO[str] | int = subprocess.DEVNULL) -> bool:
-    """Run ``command`` in ``folder`` and tell whether it worked; say what it said if not."""
+    """Run ``command`` in ``folder`` and return whether it worked; if not, print its errors."""
     try:
         done = subprocess.run(
             command,
@@ -200,7 +184,7 @@ def _run(command: Sequence[str], folder: Path, stdout: IO[str] | int = subproces
 
 
 def main(names: Sequence[str], *, cache: Path = CACHE) -> int:
-    """Fetch programs, by default those that tests run; 1 if one is missing."""
+    """Fetch programs, by default those that tests run; return 1 if one is missing."""
     found = {name: find(name, cache=cache) for name in names or TESTED}
     for name, path in found.items():
         sys.stdout.write(f"{name}: {path or 'missing'}\n")

@@ -37,11 +37,12 @@ SUCCESS = b'{"code":200,"status":"success"}'
 
 COMMAND = (sys.executable, "-m", "exporter", "serve")
 
-WAIT = 30.0
-"""Seconds to wait for anything, far above what it takes on a busy machine."""
+WAIT = 240.0
+"""Seconds to wait for anything. Waiting ends as soon as it happened, so a busy machine may miss
+this limit only if something hangs."""
 
-STOP = 10.0
-"""Seconds a stop may take."""
+STOP = 60.0
+"""Seconds that a stop may take, on a busy machine too."""
 
 _FIELD = re.compile(r'([^\s=]+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
 _numbers = itertools.count(1)

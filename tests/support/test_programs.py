@@ -63,7 +63,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("name", programs.TESTED)
+SLOW = {"chromium", "node", "npm"}
+"""Programs that only slow tests run; Chromium is large to download."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each in SLOW)) for each in programs.TESTED],
+)
 def test_a_program_of_the_real_packages_runs(name: str) -> None:
     program = programs.require(name)
     environ = programs.environment(program)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from generated_events import VENDORS
 from memory_storage import MemoryStorage
+from running import WAIT
 from running_fleet import ARRIVAL, STALE_AFTER, STATE
 
 from exporter.exposition.exposition import Exposition, Format
@@ -120,4 +121,4 @@ async def at_work(storage: Storage, **options: Any) -> AsyncIterator[Room]:
         if isinstance(storage, MemoryStorage):
             storage.gate.set()
         room.intake.stop()
-        await asyncio.wait_for(run, 10)
+        await asyncio.wait_for(run, WAIT)
