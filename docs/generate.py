@@ -19,8 +19,7 @@ from exporter.endpoints.api.endpoint_table import markdown_table
 from exporter.endpoints.api.openapi import document_text
 from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
 from exporter.exposition.info_labels import InfoLabels
-from exporter.observation import descriptions
-from exporter.selfmetrics import Description, SelfMetrics
+from exporter.selfmetrics import Description, descriptions
 from exporter.settings.loading import settings_table
 
 if TYPE_CHECKING:
@@ -36,14 +35,13 @@ PERFORMANCE = FOLDER / "performance.json"
 
 def pages() -> dict[str, dict[str, str]]:
     """Return by page what is written into it, under the names that its markers carry."""
-    own = [*SelfMetrics({}).descriptions, *descriptions()]
     results = report.read(PERFORMANCE)
     return {
         "configuration.md": {"settings": settings_table()},
         "metrics.md": {
             "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
             "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
-            "exporter": _metrics_table(own),
+            "exporter": _metrics_table(descriptions()),
         },
         "api.md": {"api": markdown_table()},
         "performance.md": {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.app.live_settings import LiveSettings, Reloader
+from exporter.app.metric_values import exporter_values
 from exporter.app.opening import backup_folder, shard_of
+from exporter.app.revision import revision
 from exporter.app.state_loader import StateLoader
 from exporter.endpoints.health import Health
 from exporter.endpoints.webhook import Webhook
@@ -16,7 +19,6 @@ from exporter.http.protection import guards
 from exporter.ingest.commands import AdminCommands
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
-from exporter.observation import observe
 from exporter.query.fleet_queries import FleetQueries
 from exporter.selfmetrics import SelfMetrics
 from exporter.settings.loading import read_iccid_hash_key
@@ -90,7 +92,7 @@ def build(
     """
     live = LiveSettings(settings)
     vendors = with_unit_bases(settings.unit_bases)
-    metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors})
+    metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors}, revision())
     info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
     loader = StateLoader(
         storage,
@@ -108,7 +110,7 @@ def build(
         expiry_interval=_tick(settings),
         shared=shared,
     )
-    observe(metrics, intake, storage, settings.limits.max_esims)
+    metrics.show_exporter(partial(exporter_values, intake, storage, settings.limits.max_esims))
     deliveries = RecentDeliveries(clock)
     access = live.access(settings)
     webhooks = tuple(

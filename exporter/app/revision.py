@@ -1,26 +1,28 @@
-"""Which revision of the source this is."""
+"""Find the commit that this program was built from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
-if TYPE_CHECKING:
-    from pathlib import Path
+import exporter
 
 UNKNOWN: Final = "unknown"
 STAMP: Final = "REVISION"
-"""File in the package that a build of an image leaves."""
+"""File that the build of a container image leaves in the package."""
 
 _HASH_LENGTHS: Final = (40, 64)
-"""Of SHA-1 and SHA-256, hexadecimal."""
+"""Hexadecimal digits of SHA-1 and SHA-256."""
 
 
-def revision(package: Path) -> str:
-    """Return the commit that ``package``, a folder, was built from or is checked out at.
+def revision(package: Path | None = None) -> str:
+    """Return the commit that a package was built from or is checked out at.
 
-    Read from the stamp, or from the files of the git repository around it: no program is run,
-    and changes that are not committed do not show. ``UNKNOWN`` where neither tells.
+    ``package`` is its folder, by default that of the exporter. The commit is read from the stamp,
+    or from the files of the git repository around the folder; git itself is not run. Changes
+    that are not committed do not show. Return ``UNKNOWN`` where neither is there.
     """
+    package = package or Path(exporter.__file__).resolve().parent
     try:
         found = _stamped(package) or _checked_out(package.parent / ".git")
     except (OSError, UnicodeDecodeError):
@@ -34,9 +36,9 @@ def _stamped(package: Path) -> str:
 
 
 def _checked_out(git: Path) -> str:
-    """Return what HEAD points at, as gitrepository-layout(5) has it."""
+    """Return the commit that HEAD points at. See gitrepository-layout(5)."""
     common = git
-    if git.is_file():  # of a further work tree
+    if git.is_file():  # a linked work tree
         git = git.parent / _line(git).removeprefix("gitdir: ")
         common = git / _line(git / "commondir")
     head = _line(git / "HEAD")

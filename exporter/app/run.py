@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.app.background import in_background, keep_rendered
 from exporter.app.file_watch import watch
+from exporter.app.metric_values import listener_values
 from exporter.app.sites import build_sites, build_status_pages
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.http.listeners import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.logs import fields
-from exporter.observation import observe_listeners
 from exporter.storage.shutdown import LONGEST_CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter.app.build import Exporter
-    from exporter.app.sites import Site
+from exporter.app.sites import Site
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ async def run(exporter: Exporter) -> None:
     pages = build_status_pages(exporter)
     listeners = _bind(build_sites(exporter, pages))
     allow_open_files(listeners)
-    observe_listeners(exporter.metrics, listeners)
+    exporter.metrics.show_listeners(partial(listener_values, listeners))
     on_signals(exporter.stop, exporter.reloader.reload_unasked)
     for listener in listeners:
         log.info("listening", extra=fields(listener=listener.name, address=listener.address))

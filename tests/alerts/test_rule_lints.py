@@ -13,13 +13,12 @@ from looping import for_every
 
 from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
 from exporter.exposition.info_labels import InfoLabels
-from exporter.observation import descriptions
-from exporter.selfmetrics import SelfMetrics
+from exporter.selfmetrics import descriptions
 from exporter.settings.durations import parse_duration
 
 ESIMS = {family.name: family.type.value for family in esim_families(InfoLabels())}
 FLEET = {family.name: family.type.value for family in (*PACKAGE_FAMILIES, *VENDOR_FAMILIES)}
-OWN = {each.name: each.type for each in (*SelfMetrics({}).descriptions, *descriptions())}
+OWN = {each.name: each.type for each in descriptions()}
 PROCESS = {"process_start_time_seconds": "gauge", "up": "gauge"}
 PROMETHEUS = {
     "prometheus_rule_evaluation_failures_total": "counter",

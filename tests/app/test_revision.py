@@ -77,5 +77,5 @@ def test_a_stamp_that_says_nothing_is_unknown(content: bytes, package: Path) -> 
     assert revision(package) == UNKNOWN
 
 
-def test_the_exporter_says_its_own() -> None:
-    assert exporter.__revision__ == revision(Path(exporter.__file__).parent)
+def test_the_default_is_the_exporter() -> None:
+    assert revision() == revision(Path(exporter.__file__).parent)

@@ -14,7 +14,7 @@ from looping import for_every
 
 from alerts.generator import groups
 from alerts.generator.rules import Recording
-from exporter.observation import descriptions
+from exporter.selfmetrics import descriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
