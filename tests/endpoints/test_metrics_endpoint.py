@@ -61,6 +61,7 @@ PROMETHEUS_3_NATIVE = (
 )
 PROMETHEUS_3_TEXT = "text/plain;version=0.0.4;q=0.6,*/*;q=0.5"
 PROMETHEUS_3_TEXT_1 = "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.5"
+OPENMETRICS_TWICE = "application/openmetrics-text;version=1.0.0;q=0.9,text/*;q=0.5,application/openmetrics-text;q=0.1"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 FAMILIES = {
@@ -169,6 +170,13 @@ def scraped(
         ("", TEXT),
         ("application/json", TEXT),
         ("gibberish;;q=x,,/", TEXT),
+        ("application/openmetrics-text;q=0.5, text/plain;q=0.5", OPENMETRICS),
+        ("text/plain;q=0.5, application/openmetrics-text;q=0.5", OPENMETRICS),
+        ("application/openmetrics-text;q=0.5, */*;q=0.5", OPENMETRICS),
+        ("application/openmetrics-text;q=0.5, text/*;q=0.51", TEXT),
+        ("text/plain;q=0.9, application/openmetrics-text;q=0.5, */*;q=0.1", TEXT),
+        (OPENMETRICS_TWICE, OPENMETRICS),
+        ("application/openmetrics-text;q=0, text/plain;q=0", TEXT),
     ],
 )
 def test_the_format_is_the_one_asked_for(accept: str, content_type: str, server: Serving) -> None:
@@ -201,6 +209,11 @@ def test_both_formats_hold_the_same_samples(server: Serving) -> None:
         ("gzip;q=0, *", None),
         ("identity", None),
         ("identity, gzip;q=0.5", None),
+        ("identity, gzip", "gzip"),
+        ("gzip;q=0.5, identity;q=0.5", "gzip"),
+        ("identity;q=0.5, *;q=0.5", "gzip"),
+        ("gzip;q=0.5, identity;q=0.51", None),
+        ("gzip;q=0, identity;q=0", None),
         ("br", None),
         ("", None),
     ],

@@ -1,10 +1,11 @@
-"""The short way of a delivery answers byte for byte as the route does."""
+"""The direct way of a delivery answers byte for byte as the route does."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +28,7 @@ from exporter.selfmetrics import SelfMetrics
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 NOW = 1_700_000_100.0
 SECRET = b"a secret"
@@ -87,8 +88,10 @@ class Client:
 
 
 @asynccontextmanager
-async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage, SelfMetrics]]:
-    """An application over an empty fleet, with or without the short way."""
+async def gateway(
+    *, direct: bool, read_timeout: float = 60, stopwatch: Callable[[], float] = perf_counter
+) -> AsyncIterator[tuple[Any, MemoryStorage, SelfMetrics]]:
+    """An application over an empty fleet, with or without the direct way."""
     storage = MemoryStorage()
     metrics = SelfMetrics({roamify.VENDOR: roamify.EVENT_TYPES})
 
@@ -97,11 +100,17 @@ async def gateway(*, short_way: bool) -> AsyncIterator[tuple[Any, MemoryStorage,
         return CommittedState(fleet, Exposition(fleet, InfoLabels(), 60), RejectedDeliveries(9))
 
     intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, expiry_interval=60)
-    vendor = roamify.ROAMIFY
-    access, deliveries = Access((SECRET,), 2000, 0.05), RecentDeliveries(lambda: NOW)
-    endpoint = Webhook(vendor, access, intake, metrics, lambda: NOW, deliveries=deliveries)
+    endpoint = Webhook(
+        roamify.ROAMIFY,
+        Access((SECRET,), 2000, read_timeout),
+        intake,
+        metrics,
+        lambda: NOW,
+        deliveries=RecentDeliveries(lambda: NOW),
+        stopwatch=stopwatch,
+    )
     app = application("test", [endpoint.blueprint()], metrics, json_errors=True)
-    if short_way:
+    if direct:
         webhook.answer_directly(app, endpoint, metrics)
     run = asyncio.create_task(intake.run())
     while intake.state is None:  # noqa: ASYNC110  # it is loaded in a step or two
@@ -130,8 +139,10 @@ def counted(metrics: SelfMetrics) -> dict[str, float]:
     }
 
 
-async def exchanged(client: Client, *, short_way: bool, broken: bool = False) -> Exchange:
-    async with gateway(short_way=short_way) as (app, storage, metrics):
+async def exchanged(
+    client: Client, *, direct: bool, broken: bool = False, read_timeout: float = 60
+) -> Exchange:
+    async with gateway(direct=direct, read_timeout=read_timeout) as (app, storage, metrics):
         storage.broken = broken
         sent = await asyncio.wait_for(client.ask(app), WAIT)
         return sent, counted(metrics)
@@ -164,8 +175,8 @@ CASES: dict[str, tuple[tuple[bytes, ...], dict[str, str], int]] = {
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> None:
     chunks, headers, code = CASES[case]
-    short = await exchanged(Client(*chunks, headers=headers, at_once=at_once), short_way=True)
-    ordinary = await exchanged(Client(*chunks, headers=headers), short_way=False)
+    short = await exchanged(Client(*chunks, headers=headers, at_once=at_once), direct=True)
+    ordinary = await exchanged(Client(*chunks, headers=headers), direct=False)
     assert told(short[0]) == told(ordinary[0])
     assert told(short[0])[0] == code
     assert short[1] == ordinary[1]
@@ -173,7 +184,7 @@ async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> 
 
 async def test_both_ways_refuse_alike_what_cannot_be_stored() -> None:
     answers = [
-        told((await exchanged(Client(BODY, headers=signed(BODY)), short_way=way, broken=True))[0])
+        told((await exchanged(Client(BODY, headers=signed(BODY)), direct=way, broken=True))[0])
         for way in (True, False)
     ]
     assert answers[0] == answers[1]
@@ -181,13 +192,13 @@ async def test_both_ways_refuse_alike_what_cannot_be_stored() -> None:
     assert (b"retry-after", b"5") in answers[0][1]
 
 
-@pytest.mark.parametrize("short_way", [True, False])
+@pytest.mark.parametrize("direct", [True, False])
 async def test_a_slow_body_is_answered_and_then_read_on(
-    short_way: bool, monkeypatch: pytest.MonkeyPatch
+    direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook, "LINGER", 0.05)
     client = Client(BODY[:9], headers=signed(BODY), complete=False)
-    sent, counts = await exchanged(client, short_way=short_way)
+    sent, counts = await exchanged(client, direct=direct, read_timeout=0.05)
     assert told(sent)[0] == 408
     assert [value for name, value in counts.items() if "timeout" in name] == [1]
 
@@ -195,18 +206,50 @@ async def test_a_slow_body_is_answered_and_then_read_on(
 async def test_a_client_that_hangs_up_while_it_sends_is_not_answered() -> None:
     client = Client(BODY[:9], headers=signed(BODY), complete=False)
     client.hang_up()
-    sent, counts = await exchanged(client, short_way=True)
+    sent, counts = await exchanged(client, direct=True)
     assert (sent, counts) == ([], {})
 
 
 async def test_a_client_that_hangs_up_after_it_was_refused_ends_the_request() -> None:
     client = Client(b"x" * 2001, headers={}, complete=False)
     client.hang_up()
-    sent, _ = await exchanged(client, short_way=True)
+    sent, _ = await exchanged(client, direct=True)
     assert told(sent)[0] == 413
 
 
 async def test_other_requests_go_the_ordinary_way() -> None:
-    async with gateway(short_way=True) as (app, _, _):
+    async with gateway(direct=True) as (app, _, _):
         for method, code in (("GET", 200), ("HEAD", 200), ("PUT", 405)):
             assert told(await Client(headers={}).ask(app, method))[0] == code
+
+
+def measured(metrics: SelfMetrics, name: str) -> tuple[float, float]:
+    """Return how many values a histogram has, and their sum."""
+    own = metrics.registry.get_sample_value
+    count, total = own(f"esim_exporter_{name}_count"), own(f"esim_exporter_{name}_sum")
+    assert count is not None
+    assert total is not None
+    return count, total
+
+
+FUTURE = json.dumps(USAGE | {"timestamp": NOW + 50}).encode()
+DELAYS: dict[str, tuple[bytes, int, tuple[float, float]]] = {
+    "event of 100 s ago": (BODY, 200, (1, 100)),
+    "event time after the arrival": (FUTURE, 200, (1, 0)),
+    "event without a time": (b'{"event_type":"new"}', 200, (0, 0)),
+    "event that does not fit": (b"{}", 422, (0, 0)),
+}
+
+
+@pytest.mark.parametrize("case", DELAYS)
+@pytest.mark.parametrize("direct", [True, False])
+async def test_the_time_to_the_answer_and_the_delay_of_the_event_are_measured(
+    case: str, direct: bool
+) -> None:
+    body, code, delay = DELAYS[case]
+    readings = iter((10.0, 10.25))
+    async with gateway(direct=direct, stopwatch=lambda: next(readings)) as (app, _, metrics):
+        sent = await asyncio.wait_for(Client(body, headers=signed(body)).ask(app), WAIT)
+        assert told(sent)[0] == code
+        assert measured(metrics, "webhook_duration_seconds") == (1, 0.25)
+        assert measured(metrics, "event_delay_seconds") == delay
