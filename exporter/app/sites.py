@@ -139,6 +139,5 @@ def _application(
         origin=origin_of(web.external_url),
     )
     if receives:
-        for webhook in exporter.webhooks:
-            answer_directly(app, webhook, exporter.metrics)
+        answer_directly(app, exporter.webhooks, exporter.metrics)
     return app

@@ -48,7 +48,7 @@ from exporter.logs import Throttle, fields
 from exporter.model.events import OtherEvent, event_type_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from quart import Quart
 
@@ -117,7 +117,6 @@ class Answer:
     """The answer to a delivery."""
 
     code: int
-    """HTTP status."""
     reason: str = ""
     """Label ``reason`` of ``webhook_rejected_total``; empty for an accepted delivery."""
     error: str = ""
@@ -239,8 +238,7 @@ class Webhook:
             return body
         secret = self.vendor.verify(body, signature, access.secrets)
         if secret is None:
-            header = self.vendor.signature_header
-            raise Unverified(f"{header} is missing or does not fit the body")
+            raise Unverified(f"{self.vendor.signature_header} is missing or does not fit the body")
         self._signatures(self.vendor.name, str(secret)).inc()
         return body
 
@@ -330,15 +328,17 @@ async def _content(answer: Answer, unread: AsyncIterator[bytes]) -> AsyncIterato
 # The direct way
 
 
-def answer_directly(app: Quart, webhook: Webhook, metrics: SelfMetrics) -> None:
-    """Make an application that has the webhook's routes answer deliveries in the direct way."""
+def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetrics) -> None:
+    """Make an application that has the webhooks' routes answer deliveries in the direct way."""
+    by_path = {webhook.path: webhook for webhook in webhooks}
     counter = cache(metrics.requests.labels)
 
     class Connection(ASGIHTTPConnection):
         """One request. Quart makes an object of its ``asgi_http_class`` for each."""
 
         async def __call__(self, receive: Any, send: Any) -> None:
-            if self.scope["method"] != "POST" or self.scope["path"] != webhook.path:
+            webhook = by_path.get(self.scope["path"])
+            if webhook is None or self.scope["method"] != "POST":
                 await super().__call__(receive, send)
                 return
             with suppress(ClientGone):

@@ -61,7 +61,10 @@ PROMETHEUS_3_NATIVE = (
 )
 PROMETHEUS_3_TEXT = "text/plain;version=0.0.4;q=0.6,*/*;q=0.5"
 PROMETHEUS_3_TEXT_1 = "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,*/*;q=0.5"
-OPENMETRICS_TWICE = "application/openmetrics-text;version=1.0.0;q=0.9,text/*;q=0.5,application/openmetrics-text;q=0.1"
+OPENMETRICS_TWICE = (
+    "application/openmetrics-text;version=1.0.0;q=0.9,text/*;q=0.5,"
+    "application/openmetrics-text;q=0.1"
+)
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 FAMILIES = {

@@ -111,7 +111,7 @@ async def gateway(
     )
     app = application("test", [endpoint.blueprint()], metrics, json_errors=True)
     if direct:
-        webhook.answer_directly(app, endpoint, metrics)
+        webhook.answer_directly(app, [endpoint], metrics)
     run = asyncio.create_task(intake.run())
     while intake.state is None:  # noqa: ASYNC110  # it is loaded in a step or two
         await asyncio.sleep(0)
