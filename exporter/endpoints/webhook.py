@@ -209,7 +209,7 @@ class Webhook:
             self._log_refusal(answer)
         duration = self._stopwatch() - started
         self._metrics.webhook_duration.observe(duration)
-        self._deliveries.note(
+        self._deliveries.add(
             self.vendor.name,
             content,
             code=answer.code,

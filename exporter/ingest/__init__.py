@@ -1,1 +1,1 @@
-"""From a verified delivery to durable, visible state: batch, merge, commit, publish, answer."""
+"""The way of a verified delivery: batch, merge, commit, publish, answer."""

@@ -1,7 +1,7 @@
-"""What people may change where ``--web.enable-admin-api`` allows it.
+"""The changes that people may make if ``--web.enable-admin-api`` allows them.
 
-Every change takes its place among the deliveries, in one transaction with what belongs to
-it, and is on disk when its method returns. All of them are logged.
+A change is merged in its turn among the deliveries, and is one transaction. It is on disk when
+its method returns. Every change is logged.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_ESIM = "there is no such eSIM"
-NO_REJECTION = "there is no such rejected delivery"
+NO_REJECTED_DELIVERY = "there is no such rejected delivery"
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A copy of the storage."""
+    """A copy of the storage, finished."""
 
     path: Path
     size: int
@@ -41,7 +41,7 @@ class Backup:
 
 
 class AdminCommands:
-    """Changes state and storage. All methods raise ``StorageUnavailable`` and ``Overloaded``."""
+    """Makes changes for people. All methods raise ``StorageUnavailable`` and ``Overloaded``."""
 
     def __init__(
         self,
@@ -50,39 +50,42 @@ class AdminCommands:
         backup_folder: Path,
         clock: Callable[[], float],
     ) -> None:
-        """``parsers`` read a vendor's bodies, given the time of receipt, by vendor."""
+        """``parsers`` has the parser of each vendor by its name.
+
+        A parser takes a body and the time of its receipt. ``clock`` gives unix seconds.
+        """
         self._intake = intake
         self._parsers = parsers
         self._backup_folder = backup_folder.resolve()
         self._clock = clock
 
     async def delete_esim(self, key: EsimKey) -> Esim:
-        """Let an eSIM leave as if it had expired now; return it as it was.
+        """Expire an eSIM now, and return it as it was.
 
-        What it consumed stays in the fleet's counters. An event newer than what was known of
-        it brings it back, with its counters. Raises ``Missing``.
+        Its consumption stays in the counters of the fleet. An event newer than its newest one
+        brings it back, together with its own counters. Raises ``Missing``.
         """
         esim = await self._intake.submit(_DeleteEsim(key))
         log.warning("eSIM deleted", extra=fields(vendor=key[0], esim_id=key[1]))
         return esim
 
     async def replay(self, digest: str) -> Result:
-        """Merge a rejected delivery as of when it first came, and keep it no longer.
+        """Merge a rejected delivery with the time of its first receipt, and stop keeping it.
 
-        Raises ``EventError`` where it still cannot be taken, and stays; ``Missing``.
+        Raises ``EventError`` if it still cannot be merged; it is then kept. Raises ``Missing``.
         """
         result = await self._intake.submit(_Replay(digest, self._parsers))
         log.warning("rejected delivery replayed", extra=fields(id=digest, result=result))
         return result
 
     async def drop(self, digest: str) -> RejectedDelivery:
-        """Keep a rejected delivery no longer; return it. Raises ``Missing``."""
-        rejection = await self._intake.submit(_Drop(digest))
+        """Stop keeping a rejected delivery, and return it. Raises ``Missing``."""
+        delivery = await self._intake.submit(_Drop(digest))
         log.warning("rejected delivery dropped", extra=fields(id=digest))
-        return rejection
+        return delivery
 
     async def back_up(self) -> Backup:
-        """Write a copy of the storage to a new file, named by the time in UTC."""
+        """Write a copy of the storage to a new file, named after the time in UTC."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         path = self._backup_folder / f"esim-exporter-{now:%Y%m%dT%H%M%S}.{now:%f}Z.db"
         await self._intake.backup(path)
@@ -107,14 +110,14 @@ class _Replay:
     digest: str
     parsers: Mapping[str, Callable[[bytes, float], Event]]
 
-    def apply(self, draft: Draft, rejections: RejectedDeliveriesDraft) -> Result:
-        rejection = rejections.get(self.digest)
-        if rejection is None:
-            raise Missing(NO_REJECTION)
-        received = rejection.first_received
-        event = self.parsers[rejection.vendor](rejection.body, received)
+    def apply(self, draft: Draft, rejected: RejectedDeliveriesDraft) -> Result:
+        delivery = rejected.get(self.digest)
+        if delivery is None:
+            raise Missing(NO_REJECTED_DELIVERY)
+        received = delivery.first_received
+        event = self.parsers[delivery.vendor](delivery.body, received)
         result = draft.merge_as_of(event, received)
-        rejections.remove(self.digest)
+        rejected.remove(self.digest)
         return result
 
 
@@ -122,8 +125,8 @@ class _Replay:
 class _Drop:
     digest: str
 
-    def apply(self, _: Draft, rejections: RejectedDeliveriesDraft) -> RejectedDelivery:
-        rejection = rejections.remove(self.digest)
-        if rejection is None:
-            raise Missing(NO_REJECTION)
-        return rejection
+    def apply(self, _: Draft, rejected: RejectedDeliveriesDraft) -> RejectedDelivery:
+        delivery = rejected.remove(self.digest)
+        if delivery is None:
+            raise Missing(NO_REJECTED_DELIVERY)
+        return delivery

@@ -1,8 +1,8 @@
 """The deliveries that were answered last, for people who ask whether the feed works.
 
-In memory and bounded. Nothing of a body is kept but the event's type and the eSIM's id.
-Those that were refused before anybody knew who sent them have a place of their own, so
-that strangers cannot push out what the vendor sent.
+They are kept in memory, up to a limit. Of a body only the event type and the eSIM id are kept.
+Deliveries without a right signature have a limit of their own, so that strangers cannot push out
+the vendor's deliveries.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ if TYPE_CHECKING:
     from exporter.model.events import Event
 
 MAX_VERIFIED = 1000
-"""Verified deliveries that are remembered."""
+"""Verified deliveries that are kept."""
 
 MAX_UNVERIFIED = 200
-"""Others that are remembered."""
+"""Other deliveries that are kept."""
 
 _UNVERIFIED_REASONS = frozenset({"signature", "too_large", "timeout"})
 
 
 class AnsweredDelivery(NamedTuple):
-    """A delivery and what it was answered."""
+    """A delivery and its answer."""
 
     received: float
-    """When its head had arrived, unix seconds."""
+    """When its HTTP headers had arrived, unix seconds."""
     vendor: str
     event_type: str
-    """Empty where it could not be read, as the next."""
+    """Empty if the event could not be read."""
     esim_id: str
-    """Empty as well where the event is not about one eSIM."""
+    """Empty if the event could not be read, or is not about one eSIM."""
     code: int
     """HTTP status."""
     outcome: str
-    """What became of it, a ``result`` of ``webhook_events_total`` after a 200; or why it was
-    refused, a ``reason`` of ``webhook_rejected_total``."""
+    """After a 200 a ``result`` of ``webhook_events_total``, else a ``reason`` of
+    ``webhook_rejected_total``."""
     error: str
-    """Why it was refused, for people; empty after a 200."""
+    """Why it was refused, as text for people; empty after a 200."""
     duration: float
-    """Seconds until its answer."""
+    """Seconds from ``received`` to the answer."""
 
 
 class RecentDeliveries:
-    """Remembers the last deliveries."""
+    """Keeps the last deliveries."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._verified: deque[AnsweredDelivery] = deque(maxlen=MAX_VERIFIED)
         self._unverified: deque[AnsweredDelivery] = deque(maxlen=MAX_UNVERIFIED)
 
-    def note(
+    def add(
         self,
         vendor: str,
         content: Event | EventError | None,
@@ -68,19 +68,18 @@ class RecentDeliveries:
         error: str,
         duration: float,
     ) -> None:
-        """Remember a delivery that is being answered; ``content`` is what was read from it.
+        """Add a delivery that is being answered now; ``content`` is its event, if it was read.
 
-        Runs for every delivery: it must cost next to nothing.
+        Runs for every delivery, so it does as little as possible.
         """
         deliveries = self._unverified if outcome in _UNVERIFIED_REASONS else self._verified
+        event = None if isinstance(content, EventError) else content
         deliveries.append(
             AnsweredDelivery(
                 self._clock() - duration,
                 vendor,
-                ""
-                if content is None or isinstance(content, EventError)
-                else event_type_of(content),
-                getattr(content, "esim_id", ""),
+                event_type_of(event) if event else "",
+                getattr(event, "esim_id", ""),
                 code,
                 outcome,
                 error,
@@ -94,12 +93,12 @@ class RecentDeliveries:
     def newest(
         self, most: int, wanted: Callable[[AnsweredDelivery], bool] = lambda _: True
     ) -> list[AnsweredDelivery]:
-        """Return up to ``most`` deliveries that are wanted, the one last answered first."""
+        """Return up to ``most`` deliveries that are ``wanted``, the newest answer first."""
         answered = merge(
-            reversed(self._verified), reversed(self._unverified), key=_answered, reverse=True
+            reversed(self._verified), reversed(self._unverified), key=_answered_at, reverse=True
         )
         return list(islice(filter(wanted, answered), most))
 
 
-def _answered(delivery: AnsweredDelivery) -> float:
+def _answered_at(delivery: AnsweredDelivery) -> float:
     return delivery.received + delivery.duration

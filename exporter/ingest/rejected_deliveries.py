@@ -1,7 +1,7 @@
-"""Deliveries that were signed but could not be taken, kept for a person to look at.
+"""Signed deliveries that the exporter could not process, kept for people to look at.
 
-Durable, one for each distinct body, and bounded: the one last received longest ago makes
-room. A body holds ICCIDs, so it is never logged.
+They are stored durably, once for each distinct body. When there are too many, the one whose last
+receipt is longest ago is dropped. A body holds ICCIDs, so it is never logged.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LAYOUT = 1
+"""Version of the stored form."""
 
 MAX_BYTES = 16 << 20
-"""Bytes of all kept bodies together."""
+"""Bytes of all kept bodies together, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedDelivery:
-    """A delivery that could not be taken."""
+    """A delivery that could not be processed."""
 
     vendor: str
     reason: str
-    """``malformed`` (400) or ``invalid`` (422)."""
+    """``malformed`` (answered with 400) or ``invalid`` (422)."""
     errors: tuple[FieldError, ...]
     body: bytes
     first_received: int
-    """Unix seconds, as the next."""
+    """Unix seconds."""
     last_received: int
+    """Unix seconds."""
     deliveries: int = 1
-    """How often this body came."""
+    """How often this body was received."""
     version: int = 0
+    """Version of the stored row; 0 before it is stored."""
 
     @property
     def digest(self) -> str:
-        """Return what tells the body from others, without giving it away."""
+        """Return the id by which people name it: the SHA-256 of its body, in hex."""
         return digest_of(self.body)
 
 
@@ -54,13 +57,13 @@ def digest_of(body: bytes) -> str:
 
 
 class RejectedDeliveries:
-    """The committed rejections, the one last received longest ago first."""
+    """The committed rejected deliveries, the one with the newest receipt last."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: dict[str, RejectedDelivery] = {}
         self.dropped = 0
-        """Rejected deliveries that made room since the process started."""
+        """Deliveries dropped because there were too many, since the process started."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -69,24 +72,27 @@ class RejectedDeliveries:
         return iter(self._kept.values())
 
     def get(self, digest: str) -> RejectedDelivery | None:
-        """Return the rejection of a body, or ``None``."""
+        """Return the delivery with this digest, or ``None``."""
         return self._kept.get(digest)
 
     def draft(self) -> RejectedDeliveriesDraft:
-        """Return an empty draft."""
+        """Return a draft without changes."""
         return RejectedDeliveriesDraft(self._kept, self._limit)
 
     def publish(self, draft: RejectedDeliveriesDraft) -> None:
-        """Replace what the draft changed; its commit has succeeded."""
+        """Take over the changes of a draft whose commit has succeeded."""
         for digest in draft.removed:
             self._kept.pop(digest, None)
-        for digest, rejection in draft.added.items():
-            self._kept.pop(digest, None)  # its place is the last again
-            self._kept[digest] = rejection
+        for digest, delivery in draft.added.items():
+            self._kept.pop(digest, None)  # it moves to the end
+            self._kept[digest] = delivery
         self.dropped += draft.dropped
 
     def absorb(self, rows: Sequence[Row]) -> None:
-        """Take over what others committed. Raises ``StorageDamaged`` on an unknown layout."""
+        """Take over rows that other replicas committed; version 0 means removed.
+
+        Raises ``StorageDamaged`` on an unknown layout.
+        """
         for row in rows:
             (digest,) = row.key
             self._kept.pop(digest, None)
@@ -96,72 +102,75 @@ class RejectedDeliveries:
             self.sort()
 
     def restore(self, rows: Iterable[Row]) -> None:
-        """Take over stored rows. Raises ``StorageDamaged`` on an unknown layout."""
-        self._kept = {rejection.digest: rejection for rejection in map(_decode, rows)}
+        """Replace everything by stored rows. Raises ``StorageDamaged`` on an unknown layout."""
+        self._kept = {delivery.digest: delivery for delivery in map(_decode, rows)}
         self.sort()
 
     def sort(self) -> None:
-        """Bring them into an order that is the same in all replicas and after a restart."""
+        """Sort by receipt, so that the order is the same in all replicas and after a restart."""
         kept = sorted(self._kept.values(), key=lambda r: (r.last_received, r.digest))
-        self._kept = {rejection.digest: rejection for rejection in kept}
+        self._kept = {delivery.digest: delivery for delivery in kept}
 
 
 class RejectedDeliveriesDraft:
-    """Rejected deliveries beside the committed ones: dropped without a trace, or published."""
+    """Changes to the rejected deliveries, not committed yet."""
 
     def __init__(self, kept: dict[str, RejectedDelivery], limit: int) -> None:
         self.added: dict[str, RejectedDelivery] = {}
         self.removed: dict[str, RejectedDelivery] = {}
         self.dropped = 0
-        """How many of those removed made room."""
+        """How many were removed because there were too many."""
         self._kept = kept
         self._limit = limit
 
     def get(self, digest: str) -> RejectedDelivery | None:
-        """Return the rejection of a body as the draft has it, or ``None``."""
+        """Return the delivery with this digest after the changes, or ``None``."""
         if digest in self.added:
             return self.added[digest]
         return None if digest in self.removed else self._kept.get(digest)
 
-    def add(self, rejection: RejectedDelivery) -> None:
-        """Keep a delivery; one whose body is known already is counted."""
-        digest = rejection.digest
+    def add(self, delivery: RejectedDelivery) -> None:
+        """Keep a delivery. If its body is kept already, count it there."""
+        digest = delivery.digest
         if known := self.get(digest):
-            rejection = replace(
-                rejection,
+            delivery = replace(
+                delivery,
                 first_received=known.first_received,
                 deliveries=known.deliveries + 1,
                 version=known.version,
             )
         elif removed := self.removed.pop(digest, None):
-            rejection = replace(rejection, version=removed.version)
-        self.added.pop(digest, None)  # its place is the last again
-        self.added[digest] = rejection
+            delivery = replace(delivery, version=removed.version)
+        self.added.pop(digest, None)  # it moves to the end
+        self.added[digest] = delivery
 
     def remove(self, digest: str) -> RejectedDelivery | None:
-        """Let a rejection go and return it, or ``None`` when there is none."""
-        rejection = self.get(digest)
-        if rejection:
+        """Remove a delivery and return it; ``None`` if there is none with this digest."""
+        delivery = self.get(digest)
+        if delivery:
             self.added.pop(digest, None)
-            self.removed[digest] = rejection
-        return rejection
+            self.removed[digest] = delivery
+        return delivery
 
     def changes(self) -> tuple[Change, ...]:
-        """Return what one commit must write before the draft may be published."""
-        self._make_room()
+        """Return what a commit must write before the draft may be published.
+
+        Removes the oldest deliveries first if there are too many.
+        """
+        self._drop_surplus()
         changes = []
-        for digest, rejection in self.added.items():
-            expected = rejection.version
-            self.added[digest] = replace(rejection, version=expected + 1)
-            changes.append(Change(Table.REJECTED, (digest,), expected, _encode(rejection)))
+        for digest, delivery in self.added.items():
+            expected = delivery.version
+            self.added[digest] = replace(delivery, version=expected + 1)
+            changes.append(Change(Table.REJECTED, (digest,), expected, _encode(delivery)))
         changes += [
-            Change(Table.REJECTED, (digest,), rejection.version, None)
-            for digest, rejection in self.removed.items()
-            if rejection.version
+            Change(Table.REJECTED, (digest,), delivery.version, None)
+            for digest, delivery in self.removed.items()
+            if delivery.version
         ]
         return tuple(changes)
 
-    def _make_room(self) -> None:
+    def _drop_surplus(self) -> None:
         if not self.added:
             return
         oldest_first = [
@@ -169,27 +178,27 @@ class RejectedDeliveriesDraft:
             *self.added.items(),
         ]
         count = len(oldest_first)
-        size = sum(len(rejection.body) for _, rejection in oldest_first)
-        for digest, rejection in oldest_first:
+        size = sum(len(delivery.body) for _, delivery in oldest_first)
+        for digest, delivery in oldest_first:
             if count <= self._limit and size <= MAX_BYTES:
                 break
             self.remove(digest)
             self.dropped += 1
             count -= 1
-            size -= len(rejection.body)
+            size -= len(delivery.body)
 
 
-def _encode(rejection: RejectedDelivery) -> bytes:
+def _encode(delivery: RejectedDelivery) -> bytes:
     return to_json(
         [
             LAYOUT,
-            rejection.vendor,
-            rejection.reason,
-            [[list(error.loc), error.msg] for error in rejection.errors],
-            b64encode(rejection.body).decode(),
-            rejection.first_received,
-            rejection.last_received,
-            rejection.deliveries,
+            delivery.vendor,
+            delivery.reason,
+            [[list(error.loc), error.msg] for error in delivery.errors],
+            b64encode(delivery.body).decode(),
+            delivery.first_received,
+            delivery.last_received,
+            delivery.deliveries,
         ]
     )
 
@@ -198,7 +207,7 @@ def _decode(row: Row) -> RejectedDelivery:
     try:
         layout, *fields = from_json(row.data)
         vendor, reason, errors, body, first_received, last_received, deliveries = fields
-        rejection = RejectedDelivery(
+        delivery = RejectedDelivery(
             vendor=vendor,
             reason=reason,
             errors=tuple(FieldError(tuple(loc), msg) for loc, msg in errors),
@@ -212,4 +221,4 @@ def _decode(row: Row) -> RejectedDelivery:
         raise unreadable(row) from error
     if layout != LAYOUT:
         raise unreadable(row)
-    return rejection
+    return delivery

@@ -29,7 +29,7 @@ class Noted:
     ) -> None:
         self.now += 1
         error = "" if code == 200 else "why"
-        self.deliveries.note(
+        self.deliveries.add(
             "roamify", content, code=code, outcome=outcome, error=error, duration=0.25
         )
 

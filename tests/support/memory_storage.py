@@ -19,14 +19,14 @@ class MemoryStorage:
         self.bases: dict[Key, int] = {}
         self.calls: list[str] = []
         self.gate = asyncio.Event()
-        """Commits wait for it."""
+        """Commits and backups wait for it."""
         self.gate.set()
         self.entered = asyncio.Event()
         """A commit was begun."""
         self.probed = asyncio.Event()
         """A probe was answered."""
         self.broken = False
-        """Commits and probes fail."""
+        """Commits, probes and backups fail."""
         self.commits_all_the_same = False
         """A commit that fails has written what it had to: its outcome is unknown."""
         self.load_faults: list[StorageError] = []
@@ -94,7 +94,10 @@ class MemoryStorage:
         return reload
 
     async def backup(self, path: Path) -> None:
-        raise NotImplementedError
+        self.calls.append("backup")
+        await self.gate.wait()
+        if self.broken:
+            raise StorageUnavailable(f"cannot write {path.name}")
 
     def sizes(self) -> Sizes:
         return Sizes(0, 0)

@@ -39,7 +39,7 @@ from exporter.endpoints.api.schemas.esims_and_packages import (
 from exporter.endpoints.api.schemas.exporter_status import BackupData, ExporterStatus, StorageStatus
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
 from exporter.http.application import RETRY_AFTER
-from exporter.ingest.commands import NO_ESIM, NO_REJECTION
+from exporter.ingest.commands import NO_ESIM, NO_REJECTED_DELIVERY
 from exporter.query.cursors import UnknownCursor
 from exporter.query.filters import EsimFilter
 from exporter.query.sorting import Sorting
@@ -203,7 +203,7 @@ class Api:
     async def _rejection(self, rejected_id: str) -> RejectedData:
         rejection = self._state().rejected.get(rejected_id)
         if rejection is None:
-            raise NotFound(NO_REJECTION)
+            raise NotFound(NO_REJECTED_DELIVERY)
         return RejectedData.of(rejection)
 
     async def _drop(self, rejected_id: str) -> Dropped:
