@@ -1,8 +1,9 @@
-"""Writes the rules, the routes and the table of alerts: ``make alerts``.
+"""Write the rules, the routes and the table of alerts: ``make alerts``.
 
-``config`` holds every fixed value; ``usage``, ``forecast``, ``fleet``, ``feed``, ``exporter``
-and ``budget`` hold the rules by what they are about, ``routing`` what is sent where. Used
-when developing only; users take the YAML.
+``config`` has every threshold and name. ``usage`` and ``forecast`` have the rules about single
+eSIMs, ``fleet`` those about packages and the fleet, ``feed`` those about incoming events,
+``exporter`` those about the exporter. ``routing`` has Alertmanager's routes. Only developers run
+this; users take the YAML.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m alerts.generator`` writes the files; with ``--check`` it only compares."""
+"""``python -m alerts.generator`` writes all generated files; ``--check`` only compares them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ FILES: Final[dict[str, tuple[Group, ...]]] = {
     "esim-usage.rules.yml": (USAGE, FORECAST),
     "watchdog.rules.yml": (WATCHDOG,),
 }
-"""The groups of ``esim-usage`` are of the job of single eSIMs, all others of the other one."""
+"""``esim-usage.rules.yml`` reads the job of single eSIMs, the other files the other job."""
 
 
 def groups() -> tuple[Group, ...]:

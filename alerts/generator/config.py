@@ -1,4 +1,4 @@
-"""Every fixed value of rules and routes, in one table."""
+"""Every threshold, duration and name of the rules and routes, in one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME: Final = re.compile(r"@([a-z_0-9]+)(%?)")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What users change to make the rules theirs. Durations are written as in Prometheus."""
+    """Values that users may change. Durations are written as in Prometheus."""
 
     job: str = "esim-exporter"
     """Scrape job of the metric groups ``exporter`` and ``fleet``."""
@@ -31,25 +31,25 @@ class Config:
     runbooks_url: str = "https://example.com/esim-exporter/alerts/runbooks"
     dashboards_url: str = "https://grafana.example.com/d"
     receivers_url: str = "http://127.0.0.1:5001"
-    """Placeholder under which the example's receivers lie; nothing listens there."""
+    """Address of the placeholder receivers; nothing listens there."""
 
     usage_info: float = 0.75
     usage_warning: float = 0.9
     usage_critical: float = 1
-    """Used shares at which the bands begin; the vendor sends an event at each."""
+    """The used shares at which the three bands begin. The vendor sends an event at each."""
     missed_reports: str = "9h"
-    """Two reports, four hours apart, and an hour of grace: above it an eSIM is stale and the
-    page for a used-up allowance turns into a ticket."""
+    """Two reports, four hours apart, and an hour of grace. After it, an eSIM is stale, and the page
+    for its used-up allowance becomes a ticket."""
     restart: str = "10m"
-    """How long an alert outlives its condition, so that a restart does not resolve it."""
+    """How long an alert fires after its condition is gone, so that a restart does not end it."""
 
     forecast_horizon: str = "2d"
-    """A forecast within it is told where the vendor's end cannot be believed."""
+    """How far a forecast looks ahead if the vendor's end of the package is not plausible."""
     forecast_min_share: float = 0.5
     expiry_horizon: str = "2d"
     unused_share: float = 0.5
     fair_use_bytes: int = 5 * 1024**3
-    """A day, of an unlimited package."""
+    """Bytes that an eSIM with an unlimited package may use in a day."""
     spike_factor: float = 5
     spike_bytes: int = 1024**3
     spike_base_bytes: int = 50 * 1024**2
@@ -61,7 +61,7 @@ class Config:
     mass_share: float = 0.05
     mass_min_esims: int = 10
     mass_factor: float = 3
-    """Times as many as in the same four hours yesterday."""
+    """How many times as many as in the same four hours yesterday."""
     fleet_kept: float = 0.7
     fleet_stale: float = 0.2
 
@@ -75,14 +75,14 @@ class Config:
     rejected_most: float = 0.5
     crash_loop: int = 3
     replica_lag: str = "30s"
-    """Replicas look at what others did twice a second."""
+    """Above the delay with which replicas normally follow each other, half a second."""
     slow_share: float = 0.01
     error_budget: float = 0.001
     """Share of webhook requests that may be answered with 5xx."""
     budget_min_requests: int = 100
 
     faster: float = 1
-    """Every duration is divided by it, so that tests see in seconds what takes hours."""
+    """Every duration is divided by it, so that tests take seconds instead of hours."""
 
     def duration(self, text: str) -> str:
         """Return a duration divided by ``faster``, as Prometheus writes it."""

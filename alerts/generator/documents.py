@@ -1,4 +1,4 @@
-"""The generated files as text."""
+"""The text of the generated files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ README: Final = FOLDER / "README.md"
 
 _HEADER = "# Written by `make alerts` from alerts/generator/config.py and the files beside it.\n"
 _LARGE_FLEET = """\
-# For large fleets: packages page, single eSIMs are tickets. All else is as in alertmanager.yml.
+# For large fleets: packages page, single eSIMs are tickets. The rest is as in alertmanager.yml.
 """
 _OPERATOR = """\
-# The rules of all *.rules.yml as one object for the Prometheus Operator, @operator or later:
-# earlier ones drop keep_firing_for. Without watchdog.rules.yml: kube-prometheus has its own.
+# All rule files as one object for the Prometheus Operator, @operator or later (earlier versions
+# drop keep_firing_for). It leaves out watchdog.rules.yml: kube-prometheus has its own.
 """
 OPERATOR_VERSION: Final = "v0.67.0"
 WATCHDOG_FILE: Final = "watchdog.rules.yml"
@@ -39,7 +39,7 @@ _SENT = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes lists indented and texts of several lines as they are."""
+    """Writes lists indented, and texts of several lines as blocks."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # yaml's own signature
         super().increase_indent(flow, indentless=False)
@@ -67,19 +67,19 @@ def documents(config: Config) -> dict[str, str]:
 
 
 def table() -> str:
-    """Return the table of alerts for README.md."""
+    """Return the table of alerts for alerts/README.md."""
     lines = ["| Alert | Sent as | About | When | For |", "|---|---|---|---|---|"]
     lines += [_row(alert) for group in groups() for alert in group.alerts]
     return "\n".join(lines) + "\n"
 
 
 def filled(readme: str, config: Config) -> str:
-    """Return README.md's text with the table as the rules have it now."""
+    """Return the text of alerts/README.md with the present table of alerts."""
     start, end = "<!-- alerts -->", "<!-- /alerts -->"
     before, opening, rest = readme.partition(start)
     _, closing, after = rest.partition(end)
-    assert opening, "README.md has no place for the table of alerts"
-    assert closing, "README.md does not say where the table of alerts ends"
+    assert opening, "alerts/README.md has no line <!-- alerts -->"
+    assert closing, "alerts/README.md has no line <!-- /alerts -->"
     return f"{before}{start}\n\n{config.text(table())}\n{end}{after}"
 
 
@@ -114,7 +114,7 @@ def _stripped(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rules(in_file: tuple[Group, ...], config: Config) -> str:
-    """Return the text of a rule file, with the reasons as comments."""
+    """Return the text of a rule file, with the reason for a rule as a comment above it."""
     text = "groups:\n"
     for group in in_file:
         document = group.document(config)

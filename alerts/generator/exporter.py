@@ -1,4 +1,4 @@
-"""Whether the exporter, and Prometheus with these rules, do their work."""
+"""Alerts about the exporter itself, and about Prometheus that evaluates these rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _down(job: str, what: str) -> Alert:
         Severity.CRITICAL,
         Scope.EXPORTER,
         f'absent(up{{job="{job}"}} == 1)',
-        "The exporter is not being scraped, so nothing can be alerted on.",
+        "Prometheus cannot scrape the exporter, so no alert can fire.",
         f"No target of job {job} has answered a scrape for five minutes, so no alert about {what} "
         "can fire.",
         for_="5m",
@@ -32,8 +32,8 @@ def _one_down(job: str, what: str) -> Alert:
 min without (instance, pod) (up{{job="{job}"}})
   < max without (instance, pod) (up{{job="{job}"}})
 """,
-        "One of several targets of the exporter is not being scraped.",
-        f"A target of job {job} has not answered a scrape for 15 minutes. Where no other replica "
+        "Prometheus cannot scrape one of the exporter's targets.",
+        f"A target of job {job} has not answered a scrape for 15 minutes. If no other replica "
         f"shows the same shard, no alert about {what} can fire.",
         for_="15m",
         labels={"job": job},
@@ -60,7 +60,7 @@ EXPORTER = Group(
     "esim-exporter",
     "1m",
     (
-        _down("@job", "the fleet, the feed or the exporter"),
+        _down("@job", "the fleet, incoming events or the exporter"),
         _down("@esims_job", "single eSIMs"),
         _one_down("@job", "its part of the fleet"),
         _one_down("@esims_job", "its part of the eSIMs"),
@@ -70,13 +70,14 @@ EXPORTER = Group(
             Scope.EXPORTER,
             "min without (instance, pod) (esim_exporter_storage_up) == 0",
             "The exporter's storage does not work, so events are refused.",
-            "A process of job {{ $labels.job }} has not been able to write to its storage for "
-            "two minutes; it refuses every event and shows the fleet as it was.",
+            "For two minutes, a process of job {{ $labels.job }} could not write to its storage. "
+            "It refuses every event and shows the fleet as it was.",
             for_="2m",
-            why="One replica is enough: as many deliveries as reach it are refused. Longer than a "
-            "failover, and no later than EsimWebhookErrorBudgetBurn, which the routes let it mute, "
-            "as EsimStorageNotCommitting, which is for a storage that works each time it is tried "
-            "and fails with the next commit.",
+            why="One replica is enough, because it refuses every delivery that reaches it. Two "
+            "minutes are longer than a failover. They are short enough to fire before "
+            "EsimWebhookErrorBudgetBurn, which this alert mutes. It also mutes "
+            "EsimStorageNotCommitting, which is for a storage that accepts each probe and fails "
+            "with the next commit.",
         ),
         Alert(
             "EsimStorageNotCommitting",
@@ -94,7 +95,7 @@ sum without (instance, pod) (
 """,
             "The exporter cannot write to its storage and refuses events.",
             'Job {{ $labels.job }} refused {{ $value | printf "%.0f" }} events within 15 minutes '
-            "and has committed none for five; the vendor gives up after a few attempts.",
+            "and committed none within the last five. The vendor gives up after a few attempts.",
             for_="5m",
         ),
         _ticket(
@@ -109,7 +110,7 @@ sum without (instance, pod) (
             "EsimRejectedEventsWaiting",
             "1h",
             "max without (instance, pod) (esim_exporter_rejected_events) > 0",
-            "Rejected deliveries wait to be looked at.",
+            "Rejected deliveries wait for somebody to read them.",
             'Job {{ $labels.job }} keeps {{ $value | printf "%.0f" }} signed deliveries that it '
             "could not understand.",
         ),
@@ -117,9 +118,9 @@ sum without (instance, pod) (
             "EsimCapReached",
             "15m",
             f"{kept('esim_exporter_esims_over_limit')} > 0",
-            "More eSIMs than the exporter may show series for.",
-            '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} are over the limit and '
-            "have no series, so no alert about them alone can fire.",
+            "There are more eSIMs than the exporter may show.",
+            '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} are above the limit and '
+            "have no series of their own. No alert about one of them can fire.",
         ),
         _ticket(
             "EsimExporterCrashLooping",
@@ -134,17 +135,17 @@ sum without (instance, pod) (
             "10m",
             "min without (instance, pod) (esim_exporter_config_last_reload_successful) == 0",
             "The exporter could not apply its changed settings.",
-            "Job {{ $labels.job }} goes on with its last good settings; they will not survive a "
-            "restart.",
+            "Job {{ $labels.job }} keeps its last good settings. It cannot restart until the new "
+            "ones are right.",
         ),
         Alert(
             "EsimShardMissing",
             Severity.CRITICAL,
             Scope.EXPORTER,
             f"{_TOTAL_SHARDS}\n  - {_SHOWN_SHARDS}\n> 0",
-            "A part of the fleet is not shown, so nothing about it can be alerted on.",
-            "Of the shards of job {{ $labels.job }} no replica shows "
-            '{{ $value | printf "%.0f" }}; no alert about the eSIMs in them can fire.',
+            "No replica shows a part of the fleet, so no alert about it can fire.",
+            'No replica shows {{ $value | printf "%.0f" }} of the shards of job '
+            "{{ $labels.job }}. No alert about their eSIMs can fire.",
             for_="5m",
         ),
         _ticket(
@@ -163,10 +164,10 @@ max without (instance, pod) (
   esim_exporter_storage_lag_seconds and esim_exporter_storage_up == 1
 ) > @replica_lag
 """,
-            "A replica does not follow what the others store.",
+            "A replica is behind the others.",
             "A replica of job {{ $labels.job }} shows the fleet as it was "
             "{{ $value | humanizeDuration }} ago.",
-            why="Not while the storage is down, which is EsimStorageDown.",
+            why="Not while the storage is down: EsimStorageDown fires then.",
         ),
         Alert(
             "EsimClockSkew",
@@ -177,8 +178,8 @@ max without (instance, pod) (esim_exporter_last_received_timestamp_seconds) - ti
   > @clock_skew
 """,
             "Clocks disagree, so events look older or newer than they are.",
-            "By the exporter's clock the newest event of {{ $labels.vendor }} arrived "
-            "{{ $value | humanizeDuration }} into Prometheus's future.",
+            "By the exporter's clock, the newest event of {{ $labels.vendor }} arrived "
+            "{{ $value | humanizeDuration }} later than Prometheus's clock shows now.",
             for_="15m",
             labels={"clock": "exporter"},
         ),
@@ -190,7 +191,7 @@ increase(prometheus_rule_evaluation_failures_total{{{_GROUPS}}}[15m]) > 0
 or increase(prometheus_rule_group_iterations_missed_total{{{_GROUPS}}}[15m]) > 0
 """,
             "Prometheus cannot evaluate rules about eSIMs, or not in time.",
-            "Evaluations of {{ $labels.rule_group }} fail or are left out, so its alerts may be "
+            "Evaluations of {{ $labels.rule_group }} fail or are skipped, so its alerts may be "
             "missing.",
         ),
     ),
@@ -256,9 +257,9 @@ and
       )
   > @failures_few
 """,
-            "The exporter answers the webhook more slowly than the vendor waits.",
+            "The exporter answers webhooks later than the vendor waits.",
             "{{ $value | humanizePercentage }} of the answers of job {{ $labels.job }} took longer "
-            "than two seconds, which the vendor takes for failures.",
+            "than two seconds. The vendor treats them as failures.",
             for_="10m",
         ),
     ),
@@ -274,7 +275,7 @@ WATCHDOG = Group(
             Scope.EXPORTER,
             "vector(1)",
             "Alerting works.",
-            "This alert always fires. Let something outside notice when it no longer arrives.",
+            "This alert always fires. A service outside must notice when it stops arriving.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Whether the vendor's events come, and whether they can be taken; of the job ``exporter``."""
+"""Alerts about incoming events: whether they arrive, and whether the exporter accepts them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ and on (job, vendor) {_ACTIVATED} > 0
             '{{ $labels.vendor }} sent {{ $value | printf "%.0f" }} events within the last four '
             "hours, less than @feed_low% of what it sent in the same hours yesterday.",
             for_="30m",
-            why="Compares the same hours, so bursts and nights cancel out.",
+            why="It compares the same hours of two days, so bursts and nights cancel out.",
         ),
         Alert(
             "EsimWebhookSignatureFailures",
@@ -80,9 +80,9 @@ and {_UNSIGNED} > @failures_few
 unless on (job, vendor) time() - {_HEARD} <= 15m
 """,
             "The vendor signs with a secret that the exporter does not know.",
-            "{{ $value | humanizePercentage }} of what was sent to the webhook of "
-            "{{ $labels.vendor }} within the last four hours bore a wrong signature, and nothing "
-            "that arrived in the last 15 minutes a right one.",
+            "{{ $value | humanizePercentage }} of the deliveries to the webhook of "
+            "{{ $labels.vendor }} within the last four hours had a wrong signature. None within "
+            "the last 15 minutes had a right one.",
             for_="5m",
         ),
         Alert(
@@ -94,8 +94,8 @@ unless on (job, vendor) time() - {_HEARD} <= 15m
 and {_rejected(_SIGNATURE, "1h")} > @failures_few
 """,
             "Deliveries with a wrong signature reach the webhook.",
-            "{{ $value | humanizePercentage }} of what was sent to the webhook of "
-            "{{ $labels.vendor }} within the last four hours bore a wrong signature.",
+            "{{ $value | humanizePercentage }} of the deliveries to the webhook of "
+            "{{ $labels.vendor }} within the last four hours had a wrong signature.",
             for_="10m",
         ),
         Alert(
@@ -106,9 +106,9 @@ and {_rejected(_SIGNATURE, "1h")} > @failures_few
 {_INVALID} / ({_INVALID} + {_EVENTS} > 0) > @rejected_most
 and {_rejected(_UNFIT, "1h")} > @failures_few
 """,
-            "Most of what the vendor sends cannot be understood.",
-            "{{ $value | humanizePercentage }} of what {{ $labels.vendor }} sent within the last "
-            "four hours does not fit its format; the vendor may have changed it.",
+            "The exporter cannot understand most of the vendor's deliveries.",
+            "{{ $value | humanizePercentage }} of the deliveries of {{ $labels.vendor }} within "
+            "the last four hours do not fit the known format. The vendor may have changed it.",
             for_="10m",
         ),
         Alert(
@@ -116,9 +116,9 @@ and {_rejected(_UNFIT, "1h")} > @failures_few
             Severity.WARNING,
             Scope.EXPORTER,
             f"{_rejected(_UNFIT, '1h')} > @failures_few",
-            "Some of what the vendor sends cannot be understood.",
+            "The exporter cannot understand some of the vendor's deliveries.",
             '{{ $value | printf "%.0f" }} deliveries of {{ $labels.vendor }} within the last hour '
-            "do not fit its format.",
+            "do not fit the known format.",
             for_="15m",
         ),
     ),

@@ -1,7 +1,7 @@
-"""Packages, the fleet, and the account at the vendor.
+"""Alerts about packages, the fleet, and the account at the vendor.
 
-Only from the families ``esim_fleet_*`` and ``esim_partner_*``, and the number of shards, so that
-it all works without series per eSIM; of the job of the groups ``exporter`` and ``fleet``.
+They use only the families ``esim_fleet_*`` and ``esim_partner_*`` and the number of shards, all of
+the job ``esim-exporter``. So they work without series of single eSIMs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PACKAGES = Group(
         Recording(
             _ALLOWANCES,
             whole(_LIVE),
-            "Added up over statuses in each replica: an eSIM whose status only one of two "
-            "replicas knows to have changed counts once.",
+            "The sum over statuses comes first, in each replica. So an eSIM counts once if only "
+            "one of two replicas knows its new status.",
         ),
         Recording(
             _OVER,
@@ -39,7 +39,7 @@ PACKAGES = Group(
 {_OVER_90}
   / ignoring (resource, threshold) group_left () ({_ALLOWANCES} > 0)
 """,
-            "The most by the most is never above what one of the replicas has.",
+            "Dividing the greatest by the greatest never gives more than one of the replicas has.",
         ),
         Recording(_EXHAUSTED, delta('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")),
         Recording(_CONSUMED4H, delta("esim_fleet_data_consumed_bytes_total", "4h")),
@@ -50,9 +50,9 @@ PACKAGES = Group(
 6 * quantile_over_time(0.5, {_CONSUMED4H}[1d:4h])
 and count_over_time({_CONSUMED4H}[1d:4h]) >= 6
 """,
-            "An eSIM that is seen for the first time adds all it ever used to the counter. The "
-            "median of the day's six windows does not notice as long as that happens in few of "
-            "them, as it does when the exporter is new, or is back after a silence.",
+            "A new eSIM adds all it ever used to the counter. That happens when the exporter is "
+            "new or returns after a silence. The median of the day's six windows ignores it, "
+            "unless it happens in most of them.",
         ),
         Alert(
             "EsimPackageUsageHigh",
@@ -83,8 +83,8 @@ and {_EXHAUSTED}
             "used all of their {{ $labels.resource }} than four hours ago.",
             for_="5m",
             keep="@restart",
-            why="A rise, not a level: customers who let their package run dry are always there. "
-            "The routes make this a page in the place of single eSIMs where the fleet is large.",
+            why="A rise, not a level: some customers always let their package run dry. For large "
+            "fleets the routes make this a page instead of single eSIMs.",
         ),
         Alert(
             "EsimPackageExhaustionForecast",
@@ -97,8 +97,8 @@ and {_EXHAUSTED}
 and {_ALLOWANCES} >= @package_min_esims
 """,
             "The data of a package's eSIMs is forecast to run out.",
-            "At the consumption of the last day, the data that all eSIMs with package "
-            "{{ $labels.package_id }} have left lasts {{ $value | humanizeDuration }}.",
+            "At the consumption of the last day, the remaining data of all eSIMs with package "
+            "{{ $labels.package_id }} lasts for {{ $value | humanizeDuration }}.",
             for_="1h",
             keep="@restart",
         ),
@@ -157,8 +157,9 @@ unless {_ESIMS} >= @fleet_kept * ({_ESIMS} offset 4h)
             '{{ $value | printf "%.0f" }} eSIMs; fewer than @fleet_kept% of them are left.',
             for_="15m",
             keep="@restart",
-            why="Also where none are left, and so no series. Not within four hours of a change of "
-            "the shards' number: while only some replicas had the new one, eSIMs counted twice.",
+            why="It also fires if no eSIM is left, and so no series. It is silent for four hours "
+            "after the number of shards changes, because eSIMs counted twice while only some "
+            "replicas had the new number.",
         ),
         Alert(
             "EsimUsageNotMoving",
@@ -190,7 +191,7 @@ and {_STALE} >= @package_min_esims
             "have missed two reports.",
             for_="30m",
             keep="@restart",
-            why="The least over replicas: what one has received has arrived.",
+            why="The least over replicas: an event that one of them received has arrived.",
         ),
     ),
 )
@@ -213,7 +214,7 @@ unless
   {_NOTICE}{{event_type="insufficient_balance"}})
     <= {_NOTICE}{{event_type="top_up"}})
 """,
-            "The balance at the vendor does not suffice, so orders fail.",
+            "The balance at the vendor is too low, so orders fail.",
             "{{ $labels.vendor }} has reported an insufficient balance at "
             "{{ $value | humanizeTimestamp }}, and no top-up since.",
             keep="@restart",

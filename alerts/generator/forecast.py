@@ -1,4 +1,4 @@
-"""When single eSIMs run out or expire, and unusual use; of the job of group ``esims``."""
+"""Alerts about single eSIMs: forecasts, expiry and unusual use. Job ``esim-exporter-esims``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ FORECAST = Group(
 max without (instance, pod) (esim_data_consumed_bytes_total)
   - max without (instance, pod) (esim_data_consumed_bytes_total offset 1d)
 """,
-            "A day holds six reports and one night. The counter outlives restarts and never "
-            "falls, so a difference is exact; increase() costs three times as much and takes a "
+            "A day has six reports and one night. The counter outlives restarts and never falls, "
+            "so a difference is exact. increase() costs three times as much, and mistakes a "
             "replica that lags for a reset.",
         ),
         Recording(
@@ -39,8 +39,8 @@ and
   max without (instance, pod) (esim_package_end_timestamp_seconds)
     - max without (instance, pod) (esim_package_start_timestamp_seconds) >= 1d
 """,
-            "The vendor's end may be the end of the reporting window: then it is past, or an "
-            "hour after the start.",
+            "The vendor's end may be the end of the reporting window. It is then in the past, or "
+            "an hour after the start.",
         ),
         Alert(
             "EsimDataExhaustionForecast",
@@ -81,7 +81,7 @@ unless on (job, vendor, esim_id) esim_status{{status!="ACTIVATED"}}
             Severity.WARNING,
             Scope.ESIM,
             f"{_DELTA} > @fair_use_bytes{_UNLIMITED}{NOT_TERMINAL}",
-            "An eSIM with unlimited data used more than is fair within a day.",
+            "An eSIM with unlimited data used more than the fair-use amount of a day.",
             f"{_NAMED} used {{{{ $value | humanize1024 }}}}B within the last day.",
             for_="15m",
             keep="@restart",

@@ -1,4 +1,4 @@
-"""What is notified where, how it is grouped, and what mutes what: Alertmanager's file."""
+"""Alertmanager's configuration: receivers, grouping, and which alert mutes which."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def alertmanager(config: Config, *, large_fleet: bool) -> dict[str, Any]:
     """Return the configuration.
 
-    In a large fleet a package whose eSIMs use up their data pages, and single eSIMs are
-    tickets; in others it is the other way round.
+    For a large fleet, a package whose eSIMs use up their data pages, and single eSIMs are tickets.
+    Otherwise single eSIMs page, and packages are tickets.
     """
     return {
         "route": _route(config, large_fleet=large_fleet),
@@ -132,7 +132,7 @@ def _inhibit_rules(config: Config) -> list[dict[str, list[str]]]:
 
 
 def _mute(source: list[str], target: list[str], *equal: str) -> dict[str, list[str]]:
-    """Return an inhibition; it never reaches from one scrape job into the other."""
+    """Return an inhibition. It never mutes alerts of another scrape job."""
     return {
         "source_matchers": source,
         "target_matchers": target,

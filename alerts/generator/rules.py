@@ -1,4 +1,4 @@
-"""What a rule is, and how it becomes what Prometheus reads."""
+"""Types of rules, and the document that Prometheus reads for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alerts.generator.config import Config
 
 TERMINAL = "DELETED|EXPIRED|REVOKED"
-"""Statuses an eSIM does not come back from, as a matcher's pattern."""
+"""Statuses that an eSIM never leaves, as a regular expression for a matcher."""
 
 
 class Severity(StrEnum):
@@ -23,13 +23,13 @@ class Severity(StrEnum):
     WARNING = "warning"
     """A ticket."""
     INFO = "info"
-    """Sent nowhere; seen in Prometheus, Alertmanager and on dashboards."""
+    """Sent to nobody; shown in Prometheus, in Alertmanager and on dashboards."""
     NONE = "none"
-    """Not for people: for another machine, or only to mute other alerts."""
+    """Not for people: for another machine, or to mute other alerts."""
 
 
 class Scope(StrEnum):
-    """What an alert is about, for routing, and the dashboard that shows it."""
+    """What an alert is about. It decides the route and the dashboard that the alert links to."""
 
     ESIM = "esim"
     PACKAGE = "package"
@@ -71,10 +71,10 @@ class Alert:
     summary: str
     """One sentence, the same for every alert that is notified together."""
     description: str
-    """A template; names what the alert is about, and the value."""
+    """A template that names the eSIM, package, vendor or job, and the value."""
     for_: str = ""
     keep: str = ""
-    """How long it goes on firing after the condition is gone."""
+    """How long it still fires after the condition is gone."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Further labels."""
     why: str = ""
@@ -117,7 +117,7 @@ class Group:
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """Return the alerting ones of its rules."""
+        """Return the rules that are alerts."""
         return tuple(rule for rule in self.rules if isinstance(rule, Alert))
 
     def document(self, config: Config) -> dict[str, Any]:

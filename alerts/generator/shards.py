@@ -1,32 +1,33 @@
-"""Expressions about all of a fleet that several processes show.
+"""Expressions about a whole fleet that several processes show.
 
-Each shard shows its part, with the label ``shard`` where there are several, and one replica or
-more show the same shard. So the fleet is the sum over shards of the most over replicas; one
-process alone is the same with nothing to add up. What is the same in every shard, such as the
-balance at the vendor, is the most over both: ``max without (instance, pod, shard)``.
+One or more replicas show the same shard. With several shards, series of the group ``fleet`` have
+the label ``shard``. So a value of the fleet is the greatest value over the replicas of a shard,
+summed over shards. The same expression works for one process. A value that is the same in every
+shard, such as the balance at the vendor, is the greatest over both:
+``max without (instance, pod, shard)``.
 """
 
 from __future__ import annotations
 
 SHOWN = "group without (vendor, status) (esim_fleet_esims)"
-"""1 for each process that shows a part of the fleet, with the shard of it."""
+"""1 for each process that shows a part of the fleet, with its label ``shard``."""
 
 
 def whole(series: str, replicas: str = "max") -> str:
-    """Return the sum over shards of the most, or the least, that a replica of each shows."""
+    """Return the sum over shards of the greatest (``max``) or least (``min``) over replicas."""
     return f"sum without (shard) ({replicas} without (instance, pod) ({series}))"
 
 
 def delta(selector: str, window: str, without: str = "shard") -> str:
-    """Return by how much something has risen in each shard within ``window``, added up.
+    """Return the rise of a metric within ``window``: the rises of all shards, summed.
 
-    The counters of the group ``fleet`` are stored. A replica that starts again goes on where
-    it was, so that the most over replicas at two moments can be compared; ``increase()`` of
-    each replica would lose what came while its pod had another name.
+    The counters of the group ``fleet`` are stored, and a replica that restarts continues them. So
+    the greatest value over replicas can be compared at two moments. ``increase()`` of each replica
+    would lose what arrived while its pod had another name.
 
-    By shard first: one that is not shown at either moment then adds nothing, while the others
-    go on. With another number of shards eSIMs have moved between them, and there is no answer
-    until all of the window is later than that.
+    The difference is taken in each shard first. A shard that is missing at one of the two moments
+    then adds nothing, and the others still count. After a change of the number of shards there is
+    no result until the whole window is later, because eSIMs have moved between shards.
     """
     highest = "max without (instance, pod)"
     return f"""
@@ -39,18 +40,20 @@ sum without ({without}) (
 
 
 def resharded(window: str) -> str:
-    """Return what ends an expression that means nothing across a change of the shards' number.
+    """Return the end of an expression that is wrong across a change of the number of shards.
 
-    The mean over replicas tells: as long as only some have the new number it is neither of
-    the two. One process on a storage of its own shows none, and has nothing to compare.
+    It compares the mean over replicas at both ends of the window. While only some replicas have
+    the new number, the mean is neither the old nor the new one. A process on a SQLite file shows
+    no such number, so its expression always has a result.
     """
     shards = "avg without (instance, pod) (esim_exporter_total_shards"
     return f"unless on (job) {shards}) != {shards} offset {window})"
 
 
 def kept(gauge: str) -> str:
-    """Return the sum over shards of what each process says of the eSIMs it keeps.
+    """Return the sum over shards of a gauge that each process shows for its own eSIMs.
 
-    Metrics of the process bear no label ``shard``; the group ``fleet`` of the same scrape does.
+    Such a gauge has no label ``shard``. The expression takes the label from the group ``fleet`` of
+    the same scrape.
     """
     return whole(f"\n  {gauge}\n    * ignoring (shard) group_left (shard) {SHOWN}\n")

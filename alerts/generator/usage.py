@@ -1,4 +1,4 @@
-"""What single eSIMs have used, and whether they report; all of the job of group ``esims``."""
+"""Alerts about single eSIMs: used shares and missing reports. Job ``esim-exporter-esims``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _high(resource: str) -> str:
 
 
 def _share(resource: str) -> str:
-    """Return the used share, of each replica first.
+    """Return the used share.
 
-    Of two that disagree for a moment neither lends the other a number.
+    Each replica's share comes first, so that numbers of two replicas are never mixed.
     """
     _, unit, _ = _RESOURCES[resource]
     return f"""
@@ -95,7 +95,7 @@ USAGE = Group(
         Recording(
             _high("data"),
             "esim_package:esim_data_used:ratio >= @usage_info",
-            "The few that can alert, so that twelve rules need not look at every eSIM.",
+            "The few eSIMs that can alert, so that twelve rules need not read every eSIM.",
         ),
         Recording(_high("sms"), f"{_share('sms')} >= @usage_info"),
         Recording(_high("voice"), f"{_share('voice')} >= @usage_info"),
@@ -139,8 +139,8 @@ max without (instance, pod, esim_id, package_id) (esim_last_event_timestamp_seco
             "The newest usage report of any eSIM of {{ $labels.vendor }} is "
             "{{ $value | humanizeDuration }} old.",
             keep="5m",
-            why="Notifies nobody; mutes the alerts of single eSIMs, which a silent feed gives "
-            "rise to. EsimWebhookFeedSilent is of the other job and cannot.",
+            why="It notifies nobody. It mutes alerts of single eSIMs that only fire because no "
+            "events arrive. EsimWebhookFeedSilent cannot, because it belongs to the other job.",
         ),
         Alert(
             "EsimClockSkew",
@@ -148,12 +148,12 @@ max without (instance, pod, esim_id, package_id) (esim_last_event_timestamp_seco
             Scope.EXPORTER,
             f"{_NEWEST} - time() > @clock_skew",
             "Clocks disagree, so events look older or newer than they are.",
-            "The newest usage report of {{ $labels.vendor }} is dated "
-            "{{ $value | humanizeDuration }} into the future.",
+            "The newest usage report of {{ $labels.vendor }} has a time "
+            "{{ $value | humanizeDuration }} in the future.",
             for_="15m",
             labels={"clock": "vendor"},
         ),
     ),
-    "Per-eSIM series are scraped every two minutes; looking more often shows nothing new. No "
-    "limit: over a limit a group loses all of its alerts.",
+    "Series of single eSIMs are scraped every two minutes, so a shorter interval shows nothing "
+    "new. There is no limit, because above it a group loses all its alerts.",
 )
