@@ -1,1 +1,1 @@
-"""Copy a fleet from one storage to another and prove that both are the same."""
+"""``storage copy``: copies a fleet to another storage and proves that both are the same."""

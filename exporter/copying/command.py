@@ -10,7 +10,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from exporter.copying.copying import copy
+from exporter.copying.copy_fleet import copy_fleet
 from exporter.errors import ExporterError, SettingsError
 from exporter.model.shards import Shard
 from exporter.storage.sqlite.copying import SqliteSource, SqliteTarget
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exporter.copying.contents import Contents
-    from exporter.copying.copying import Source, Target
+    from exporter.copying.copy_fleet import CopySource, CopyTarget
 
 _PROG: Final = "esim-exporter storage copy"
 
@@ -28,28 +28,32 @@ _UNUSABLE: Final = 2
 """Exit status for arguments that cannot be used."""
 
 _INTERRUPTED: Final = 130
-"""Exit status after SIGINT, as shells have it."""
+"""Exit status after SIGINT, as in shells."""
 
 _CLEAR: Final = "\r\x1b[K"
-"""Back to the beginning of the terminal's line, and erase it (ECMA-48)."""
+"""Go to the beginning of the terminal's line and erase it (ECMA-48)."""
 
 _INTERVAL: Final = 0.2
 """Seconds between progress lines."""
 
 _DESCRIPTION = """\
-Copy a fleet with all that belongs to it from one storage to an empty one, of the same kind or the
-other, and compare what both say on /metrics. Storages are written as for --storage.url. The source
-is only read; stop all exporters on it first."""
+Copy a fleet, with its counters and rejected deliveries, to an empty storage, and check that both
+give the same metrics. Either storage may be SQLite or PostgreSQL. FROM and TO are URLs as for
+--storage.url. Stop all exporters on FROM first; the command only reads it.
+
+If the command succeeds, TO holds the whole fleet. If it fails or is stopped, it removes everything
+it wrote to TO. If PostgreSQL does not confirm the last step, the command says that the copy may or
+may not exist; run it again to find out: it refuses a TO that holds a fleet."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Copy, and return the exit status: 0, 1 where nothing was copied, 2 for bad arguments."""
+    """Copy and return the exit status: 0, 1 if the copy failed, 2 for unusable arguments."""
     args = _parser().parse_args(argv)
     terminal = _Terminal()
     try:
         contents = asyncio.run(_run(args, terminal))
     except asyncio.CancelledError:
-        terminal.say("stopped; nothing was kept")
+        terminal.say("stopped; the copy was discarded")
         return _INTERRUPTED
     except ExporterError as error:
         terminal.say(str(error))
@@ -64,16 +68,25 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "esim-exporter storage", description="Work on the storage of an exporter that is stopped."
+        "esim-exporter storage", description="Work on the storage of a stopped exporter."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("copy", help="copy a fleet", description=_DESCRIPTION)
-    command.add_argument("source", metavar="FROM", help="storage to copy, which is only read")
-    command.add_argument("target", metavar="TO", help="storage to fill: a new file or empty tables")
+    command = commands.add_parser(
+        "copy",
+        help="copy a fleet to another storage",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("source", metavar="FROM", help="URL of the storage to copy")
+    command.add_argument(
+        "target",
+        metavar="TO",
+        help="URL of the storage to fill: a new file, or a database without a fleet",
+    )
     command.add_argument(
         "--without-damaged",
         action="store_true",
-        help="leave out what is damaged in the source, instead of copying nothing",
+        help="leave out damaged rows of FROM; without this flag, damage fails the copy",
     )
     return parser
 
@@ -89,13 +102,13 @@ async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
     source_location = _location("FROM", args.source)
     target_location = _location("TO", args.target)
     if isinstance(source_location, PostgresDatabase):
-        terminal.say("stop all replicas on the source: what they commit from now on is not copied")
+        terminal.say("stop all replicas on FROM now; if one still commits, the copy is discarded")
     async with AsyncExitStack() as stack:
         source = await _open_source(source_location)
         stack.push_async_callback(source.close)
         target = await _open_target(target_location)
         stack.push_async_callback(target.close)
-        return await copy(
+        return await copy_fleet(
             source,
             target,
             time.time(),
@@ -105,7 +118,7 @@ async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
         )
 
 
-async def _open_source(location: SqliteFile | PostgresDatabase) -> Source:
+async def _open_source(location: SqliteFile | PostgresDatabase) -> CopySource:
     if isinstance(location, SqliteFile):
         return SqliteSource(location.path)
     from exporter.storage.postgres.copying import PostgresSource  # noqa: PLC0415  # it is an option
@@ -113,7 +126,7 @@ async def _open_source(location: SqliteFile | PostgresDatabase) -> Source:
     return await PostgresSource.open(location.url, Shard())
 
 
-async def _open_target(location: SqliteFile | PostgresDatabase) -> Target:
+async def _open_target(location: SqliteFile | PostgresDatabase) -> CopyTarget:
     if isinstance(location, SqliteFile):
         return await SqliteTarget.open(location.path)
     from exporter.storage.postgres.copying import PostgresTarget  # noqa: PLC0415  # it is an option
@@ -130,19 +143,19 @@ def _location(name: str, url: str) -> SqliteFile | PostgresDatabase:
 
 
 class _Terminal:
-    """Writes lines about the work to standard error; how far it is, on a terminal only."""
+    """Writes messages to standard error, and progress too if that is a terminal."""
 
     def __init__(self) -> None:
         self._shows = sys.stderr.isatty()
         self._shown = 0.0
 
     def say(self, line: str) -> None:
-        """Write a line that stays."""
+        """Write a message."""
         self.clear()
         sys.stderr.write(f"{_PROG}: {' '.join(line.splitlines())}\n")
 
     def show(self, done: str, rows: int) -> None:
-        """Write how many rows are done, if it is time."""
+        """Write the progress, replacing the last one, if ``_INTERVAL`` has passed."""
         now = time.monotonic()
         if self._shows and now >= self._shown + _INTERVAL:
             self._shown = now
@@ -150,7 +163,7 @@ class _Terminal:
             sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take away what was shown last."""
+        """Erase the progress."""
         if self._shown:
             sys.stderr.write(_CLEAR)
             self._shown = 0.0

@@ -1,4 +1,4 @@
-"""What a storage holds, in a form that two of them can be compared by."""
+"""What a storage holds, in a form in which two storages can be compared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from exporter.vendors import registry
 if TYPE_CHECKING:
     from exporter.storage.contract import Key
 
-_SIZE = 2**256
-"""Of the sums of SHA-256 digests."""
+_MODULUS = 2**256
+"""Sums of SHA-256 digests are taken modulo this."""
 
 _STALE_AFTER = 9 * 3600.0
-"""Seconds; any would do, as long as both texts are made with it."""
+"""Seconds. Any value would do, because both texts are made with the same."""
 
 _NAMES = {
     Table.ESIM: "eSIMs",
@@ -40,46 +40,45 @@ class Contents:
     """What a storage holds."""
 
     counts: tuple[tuple[str, int], ...]
-    """How much of what."""
+    """What there is, in words, with its number."""
     fingerprint: str
-    """Of all rows and sums, whatever their order, versions and slots: the same for every storage
-    that holds the same."""
+    """Hash of all rows and sums, in hex. Their order, versions and slots do not change it."""
     text: str
-    """SHA-256 of the groups ``esims`` and ``fleet``, in hex."""
+    """SHA-256 of the metrics of the groups ``esims`` and ``fleet``, in hex."""
 
     def __str__(self) -> str:
-        """Return how much it is in words."""
+        """Return the counts as a line for people."""
         return ", ".join(f"{count} {name}" for name, count in self.counts)
 
 
-class Reading:
-    """Takes in what is loaded of a storage, chunk by chunk."""
+class ContentsReader:
+    """Collects the contents of a storage while it is loaded, chunk by chunk."""
 
     def __init__(self, now: float) -> None:
-        """``now`` is the moment of the text, unix seconds."""
+        """``now`` is the moment for which the metrics are made, unix seconds."""
         self._now = now
-        # Without a cap: all that is stored has a text.
-        self._restoration = FleetLoader(Policy(), registry.NAMES)
+        # Without a cap, so that every stored eSIM is in the text.
+        self._loader = FleetLoader(Policy(), registry.NAMES)
         self._counts = Counter[Table]()
         self._bases: dict[Key, int] = {}
         self._sum = 0
 
     @property
     def rows(self) -> int:
-        """Return how many rows there were so far."""
+        """Return the number of rows taken so far."""
         return self._counts.total()
 
     def take(self, chunk: Chunk) -> None:
-        """Take a chunk. Raises ``StorageDamaged`` for a row that this version cannot read."""
+        """Add a chunk. Raises ``StorageDamaged`` for a row that this version cannot read."""
         for row in chunk.rows:
             self._counts[row.table] += 1
             self._add(row.table, *row.key, data=row.data)
         for key, amount in without_slots(chunk.bases).items():
             self._bases[key] = self._bases.get(key, 0) + amount
-        self._restoration.take(chunk)
+        self._loader.take(chunk)
 
     async def contents(self) -> Contents:
-        """Return what it all was, once there is no more."""
+        """Return the contents. Call it once, after the last chunk."""
         for key, amount in self._bases.items():
             self._add("base", *key, data=str(amount).encode())
         counts = [(name, self._counts[table]) for table, name in _NAMES.items()]
@@ -92,12 +91,12 @@ class Reading:
     def _add(self, *parts: str, data: bytes) -> None:
         framed = "".join([f"{len(part)}:{part}" for part in parts])
         digest = hashlib.sha256(f"{framed}\n".encode() + data).digest()
-        self._sum = (self._sum + int.from_bytes(digest, "big")) % _SIZE
+        self._sum = (self._sum + int.from_bytes(digest, "big")) % _MODULUS
 
     async def _text(self) -> str:
-        exposition = Exposition(self._restoration.finish(), InfoLabels(), _STALE_AFTER)
+        exposition = Exposition(self._loader.finish(), InfoLabels(), _STALE_AFTER)
         for _ in exposition.refresh():
-            await asyncio.sleep(0)  # whoever wants to stop it can
+            await asyncio.sleep(0)  # lets a signal stop the copy
         scrape = exposition.scrape((Group.ESIMS, Group.FLEET), Format.TEXT, self._now)
         text = hashlib.sha256()
         for part in scrape.identity():

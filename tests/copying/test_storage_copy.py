@@ -21,7 +21,7 @@ from postgres import running as postgres_running
 from running import USAGE, WAIT, until
 
 from exporter.cli import main
-from exporter.copying.copying import copy
+from exporter.copying.copy_fleet import copy_fleet
 from exporter.errors import FieldError, StorageError, StorageUnavailable
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.info_labels import InfoLabels
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from conftest import Serve
     from postgres import Postgres
 
-    from exporter.copying.copying import Source, Target
+    from exporter.copying.copy_fleet import CopySource, CopyTarget
     from exporter.fleet.drafts import Draft
     from exporter.storage.contract import Key, Storage
 
@@ -426,9 +426,9 @@ def test_those_who_only_may_read_the_source_can_copy_it(
     postgres.execute(f"DROP OWNED BY {role}; DROP ROLE {role}", source)
 
 
-async def copied(source: Source, target: Target) -> None:
+async def copied(source: CopySource, target: CopyTarget) -> None:
     try:
-        await copy(
+        await copy_fleet(
             source,
             target,
             NOW,
@@ -465,7 +465,7 @@ async def test_what_is_committed_meanwhile_makes_the_copy_void(
         await replica.commit(next(commits, Changes()))
 
     target.happens = commit
-    with pytest.raises(StorageUnavailable, match="committed to the source meanwhile"):
+    with pytest.raises(StorageUnavailable, match="changed the source during the copy"):
         await copied(source, target)
 
     assert nothing_in(tmp_path)
@@ -665,6 +665,6 @@ def interrupt(urls: Iterable[str], number: signal.Signals, folder: Path) -> None
         assert "stop all replicas" in process.stderr.readline()
         until(lambda: list(folder.iterdir()))
         process.send_signal(number)
-        assert process.stderr.read().endswith("stopped; nothing was kept\n")
+        assert process.stderr.read().endswith("stopped; the copy was discarded\n")
     assert process.wait(WAIT) == 130
     assert list(folder.iterdir()) == []

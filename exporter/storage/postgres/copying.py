@@ -25,7 +25,7 @@ _PATIENCE = 60.0
 
 
 class PostgresSource(PostgresStorage):
-    """A :class:`exporter.copying.Source`: a database as of one moment, which is only read."""
+    """A ``CopySource``: a database as of one moment, which is only read."""
 
     writes = False
 
@@ -51,7 +51,7 @@ class PostgresSource(PostgresStorage):
 
 
 class PostgresTarget(PostgresStorage):
-    """A :class:`exporter.copying.Target`: a database that gets all of it in one transaction."""
+    """A ``CopyTarget``: a database that gets all of it in one transaction."""
 
     slots = True
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SqliteSource:
-    """A :class:`exporter.copying.Source`: a file that nobody writes meanwhile, this one neither."""
+    """A ``CopySource``: a file that nobody writes meanwhile, this one neither."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, and keep an exporter from using it.
@@ -103,7 +103,7 @@ def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
 
 
 class SqliteTarget:
-    """A :class:`exporter.copying.Target`: a file that has its name when all is in it."""
+    """A ``CopyTarget``: a file that has its name when all is in it."""
 
     slots = False
 
