@@ -1,22 +1,23 @@
-"""The command ``esim-exporter``, which is ``python -m exporter`` as well."""
+"""The command ``esim-exporter``; ``python -m exporter`` is the same."""
 
 from __future__ import annotations
 
 import sys
 
+from exporter.errors import ExitStatus
 from exporter.fleet import process_memory
-from exporter.storage.shutdown import INTERRUPTED
 
 
 def main() -> int:
     """Run the command and return its exit status."""
     try:
-        with process_memory.collector_paused():  # of modules nothing ever goes
-            from exporter.cli import main as command  # noqa: PLC0415  # for the line above
+        # Modules are never freed, so that a garbage collection during imports finds nothing.
+        with process_memory.collector_paused():
+            from exporter.cli import main as command  # noqa: PLC0415  # see the comment above
 
         return command()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitStatus.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-import exporter
-from exporter import logs
+from exporter import __version__, logs
 from exporter.app.opening import open_storage, shard_of
-from exporter.errors import ExporterError, SettingsError, StorageHangs
+from exporter.errors import ExitStatus, ExporterError, SettingsError, StorageHangs
 from exporter.fleet import process_memory
 from exporter.logs import fields, raised_at
 from exporter.settings import loading
-from exporter.storage.shutdown import INTERRUPTED, close_in_time, leave
+from exporter.storage.shutdown import close_in_time, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,23 +27,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNUSABLE = 2
-"""Exit status for arguments or settings that cannot be used."""
-
 _USAGE = f"""\
 usage: esim-exporter COMMAND [ARGUMENTS]
 
-Prometheus gateway for travel eSIM webhook feeds, version {exporter.__version__}.
+Prometheus gateway for travel eSIM webhook feeds, version {__version__}.
 
 commands:
   serve      receive webhooks and serve metrics
-  check      say whether the settings for serve can be used
-  simulate   send signed events as the vendor would
-  demo       serve and simulate together, to look around
+  check      check the settings for serve
+  simulate   send the signed events of a synthetic fleet
+  demo       serve and simulate on this machine, to look around
   storage    copy a fleet from one storage to another
 
 esim-exporter COMMAND --help explains a command; --version prints the version.
 """
+
+# Subcommands import their packages when they run: serve starts sooner without the others.
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -52,11 +50,11 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments else "--help"
     if name in {"--version", "version"}:
-        print(f"esim-exporter, version {exporter.__version__}")  # noqa: T201  # the answer
-        return 0
+        sys.stdout.write(f"esim-exporter, version {__version__}\n")
+        return ExitStatus.DONE
     if name in {"--help", "-h", "help"}:
-        print(_USAGE, end="")  # noqa: T201  # likewise
-        return 0
+        sys.stdout.write(_USAGE)
+        return ExitStatus.DONE
     commands: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]]
     commands = {
         "serve": _serve,
@@ -66,115 +64,115 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         "storage": _storage,
     }
     if name not in commands:
-        print(f"esim-exporter: no such command: {name}\n\n{_USAGE}", end="", file=sys.stderr)  # noqa: T201
-        return UNUSABLE
+        sys.stderr.write(f"esim-exporter: no such command: {name}\n\n{_USAGE}")
+        return ExitStatus.UNUSABLE
     return commands[name](arguments, environ)
 
 
 def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     load = partial(loading.load, argv, environ)
     try:
-        chosen = load()
-        if chosen.config.check:
+        settings = load()
+        if settings.config.check:
             return _check(argv, environ)
-        shard_of(chosen)  # raises where the host name holds no number
+        shard_of(settings)  # raises where the host name holds no number
     except SettingsError as error:
         return _unusable("serve", error)
-    logs.configure(chosen.log.level, chosen.log.format)
-    return leave(_served(chosen, load))
+    logs.configure(settings.log.level, settings.log.format)
+    return leave(_serve_until_stopped(settings, load))
 
 
-def _served(chosen: Settings, load: Callable[[], Settings]) -> int:
-    """Serve until the end, and return the exit status; a thread may hang then."""
+def _serve_until_stopped(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Serve, log why it ended, and return the exit status. A thread of the storage may hang."""
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_run(chosen, load))
+            runner.run(_run(settings, load))
     except ExporterError as error:
         log.critical("cannot go on", extra=fields(error=error))
-        return UNUSABLE if isinstance(error, SettingsError) else 1
-    except asyncio.CancelledError:
-        log.info("stopped")  # before all was ready
+        return error.exit_status
+    except asyncio.CancelledError:  # SIGTERM, before the exporter handles signals
+        log.info("stopped")
     except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:  # noqa: BLE001  # whatever it is, no thread may hold up the end
-        # Its own words might quote an eSIM.
-        said = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
-        log.critical("cannot go on", extra=said)
-        return 1
-    return 0
+        return ExitStatus.INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the process must end even when a thread hangs
+        # The error's message is not logged: it might quote an eSIM.
+        details = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
+        log.critical("cannot go on", extra=details)
+        return ExitStatus.FAILED
+    return ExitStatus.DONE
 
 
-def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.http.protection import guards  # noqa: PLC0415  # serve starts sooner without
-
-    try:
-        chosen = loading.load(argv, environ, "esim-exporter check")
-        shard_of(chosen)  # raises where the host name holds no number
-        loading.read_secrets(chosen)
-        loading.read_iccid_hash_key(chosen)
-        guards(chosen)
-    except SettingsError as error:
-        return _unusable("check", error)
-    print("The settings can be used.")  # noqa: T201  # the answer
-    return 0
-
-
-def _unusable(command: str, error: SettingsError) -> int:
-    for line in str(error).splitlines():
-        print(f"esim-exporter {command}: {line}", file=sys.stderr)  # noqa: T201  # no log yet
-    return UNUSABLE
-
-
-async def _run(chosen: Settings, load: Callable[[], Settings]) -> None:
+async def _run(settings: Settings, load: Callable[[], Settings]) -> None:
     if this := asyncio.current_task():
-        # Until the exporter asks for it: a container's first process is not ended by default.
+        # By default SIGTERM does not end the first process of a container.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    storage, shared = await open_storage(chosen)
+    storage, shared = await open_storage(settings)
     try:
         with process_memory.collector_paused():
-            # Imports most of the program.
+            # These import most of the program.
             from exporter.app.build import build  # noqa: PLC0415
             from exporter.app.run import run  # noqa: PLC0415
-        await run(build(chosen, storage, time.time, load, shared))
+        await run(build(settings, storage, time.time, load, shared))
     except StorageHangs:
-        raise  # to close it would hang as well
+        raise  # closing would hang too
     except BaseException:
         await close_in_time(storage)
         raise
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return the fastest event loop there is."""
+    """Return the fastest event loop that is installed."""
     try:
-        import uvloop  # noqa: PLC0415  # there is none for some platforms
+        import uvloop  # noqa: PLC0415  # not available on every platform
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
 
 
+def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    from exporter.http.protection import guards  # noqa: PLC0415
+
+    try:
+        settings = loading.load(argv, environ, "esim-exporter check")
+        shard_of(settings)  # raises where the host name holds no number
+        loading.read_secrets(settings)
+        loading.read_iccid_hash_key(settings)
+        guards(settings)
+    except SettingsError as error:
+        return _unusable("check", error)
+    sys.stdout.write("The settings can be used.\n")
+    return ExitStatus.DONE
+
+
+def _unusable(command: str, error: SettingsError) -> int:
+    for line in str(error).splitlines():
+        sys.stderr.write(f"esim-exporter {command}: {line}\n")
+    return error.exit_status
+
+
 def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.simulate import command as simulate  # noqa: PLC0415  # likewise
+    from exporter.simulate import command  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         "esim-exporter simulate",
         description="Send the signed events of a synthetic fleet, as the vendor would.",
     )
-    simulate.add_arguments(parser)
-    return simulate.main(parser.parse_args(argv), environ)
-
-
-def _storage(argv: Sequence[str], _: Mapping[str, str]) -> int:
-    from exporter.copying import command as copying  # noqa: PLC0415  # likewise
-
-    return copying.main(argv)
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(argv), environ)
 
 
 def _demo(argv: Sequence[str], _: Mapping[str, str]) -> int:
-    from exporter.demo import command  # noqa: PLC0415  # likewise
+    from exporter.demo import command  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         "esim-exporter demo",
-        description="Serve on this machine and feed it simulated events, until Ctrl-C.",
+        description="Serve on this machine and send simulated events to it, until Ctrl-C.",
     )
     command.add_arguments(parser)
     return command.main(parser.parse_args(argv))
+
+
+def _storage(argv: Sequence[str], _: Mapping[str, str]) -> int:
+    from exporter.copying import command  # noqa: PLC0415
+
+    return command.main(argv)

@@ -1,37 +1,59 @@
-"""Every exception this package raises on purpose.
+"""Every exception that this package raises on purpose, and the exit statuses of its commands.
 
 ExporterError
-├── SettingsError          a setting, file or secret is unusable; the process does not start
-├── EventError             a delivery cannot be taken
+├── SettingsError          a setting, file or secret cannot be used; the process does not start
+├── EventError             a delivery is not accepted
 │   ├── MalformedEvent     the body is not JSON (400)
-│   └── InvalidEvent       the body is JSON that does not fit the vendor's format (422)
+│   └── InvalidEvent       the body is JSON, but does not fit the vendor's format (422)
 ├── StorageError           the storage could not do what was asked
-│   ├── StorageUnavailable a commit failed, or probing after a failure has not succeeded yet (503)
-│   │   └── StorageHangs   it did not come to an end, and is not to be waited for
+│   ├── StorageUnavailable a commit failed, or no probe has succeeded since one failed (503)
+│   │   └── StorageHangs   an operation does not end; do not wait for it
 │   ├── StorageLocked      another process holds the storage
-│   └── StorageDamaged     the storage cannot be read and must be looked at by a person
+│   └── StorageDamaged     the storage cannot be read; a person must act
 ├── Overloaded             too many events are waiting, or one waited too long (503)
-└── Missing                what a command is about is not there (404)
+└── Missing                the object that a command names does not exist (404)
 
-Messages are one line, name what to do, and never hold a secret, an ICCID or a
-piece of a request body.
+A message is one line and says what to do. It never holds a secret, an ICCID or a piece of a
+request body.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    FAILED = 1
+    UNUSABLE = 2
+    """Arguments, settings or secrets cannot be used. argparse exits with this status too."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C. Shells report the same: 128 and the number of SIGINT."""
 
 
 class ExporterError(Exception):
     """Base of all errors of this package."""
 
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Return the status of a command that this error ends."""
+        return ExitStatus.FAILED
+
 
 class SettingsError(ExporterError):
-    """A setting, a file it names, or a secret cannot be used."""
+    """A setting, a file that a setting names, or a secret cannot be used."""
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Return the status of a command that this error ends."""
+        return ExitStatus.UNUSABLE
 
 
 class EventError(ExporterError):
-    """A delivery cannot be taken."""
+    """A delivery is not accepted."""
 
 
 class MalformedEvent(EventError):
@@ -43,7 +65,7 @@ class FieldError:
     """One reason why a document does not fit: where, and what is wrong there.
 
     ``loc`` is the path into the document (``("data", "usage_list", 0, "date")``);
-    ``msg`` never repeats the offending value, which may be an ICCID.
+    ``msg`` never repeats the value, which may be an ICCID.
     """
 
     loc: tuple[str | int, ...]
@@ -51,7 +73,7 @@ class FieldError:
 
 
 class InvalidEvent(EventError):
-    """The body is JSON, but not an event of the vendor's format."""
+    """The body is JSON, but not an event in the vendor's format."""
 
     def __init__(self, errors: tuple[FieldError, ...]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, e.loc))}: {e.msg}" for e in errors))
@@ -63,11 +85,11 @@ class StorageError(ExporterError):
 
 
 class StorageUnavailable(StorageError):
-    """A commit failed, or the storage has not answered a probe since one failed."""
+    """A commit failed, or no probe of the storage has succeeded since a commit failed."""
 
 
 class StorageHangs(StorageUnavailable):
-    """What was begun did not come to an end: the disk is gone, and takes a thread with it."""
+    """An operation does not end: the disk does not answer, and a thread waits for it."""
 
 
 class StorageLocked(StorageError):
@@ -75,12 +97,12 @@ class StorageLocked(StorageError):
 
 
 class StorageDamaged(StorageError):
-    """The storage cannot be read; the message names the file and the way out."""
+    """The storage cannot be read. The message names the file and what to do."""
 
 
 class Overloaded(ExporterError):
-    """Too many events are waiting for a commit, or this one waited too long."""
+    """Too many events wait for a commit, or this one waited too long."""
 
 
 class Missing(ExporterError):
-    """What a command is about is not there."""
+    """The object that a command names does not exist."""

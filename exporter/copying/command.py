@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from exporter.copying.copy_fleet import copy_fleet
-from exporter.errors import ExporterError, SettingsError
+from exporter.errors import ExitStatus, ExporterError, SettingsError
 from exporter.model.shards import Shard
 from exporter.storage.sqlite.copying import SqliteSource, SqliteTarget
 from exporter.storage.urls import PostgresDatabase, SqliteFile, parse_storage_url
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from exporter.copying.copy_fleet import CopySource, CopyTarget
 
 _PROG: Final = "esim-exporter storage copy"
-
-_UNUSABLE: Final = 2
-"""Exit status for arguments that cannot be used."""
-
-_INTERRUPTED: Final = 130
-"""Exit status after SIGINT, as in shells."""
 
 _CLEAR: Final = "\r\x1b[K"
 """Go to the beginning of the terminal's line and erase it (ECMA-48)."""
@@ -54,10 +48,10 @@ def main(argv: Sequence[str]) -> int:
         contents = asyncio.run(_run(args, terminal))
     except asyncio.CancelledError:
         terminal.say("stopped; the copy was discarded")
-        return _INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except ExporterError as error:
         terminal.say(str(error))
-        return _UNUSABLE if isinstance(error, SettingsError) else 1
+        return error.exit_status
     terminal.clear()
     sys.stdout.write(
         f"copied: {contents}\nThe metrics of both are the same, byte for byte.\n"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from exporter.errors import ExitStatus
 from exporter.settings.durations import parse_duration
 from exporter.simulate.fleet import Phase
 from exporter.simulate.sender import DEFAULT_URL, Options, run
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from exporter.simulate.progress import Summary
 
 SECRET_VARIABLE: Final = "ESIM_EXPORTER_WEBHOOK_SECRET"  # noqa: S105  (a name, not a secret)
-
-USAGE_ERROR: Final = 2
-"""Exit code, as argparse's own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +89,7 @@ def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         summary = asyncio.run(_run(_options(args, environ)))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"esim-exporter simulate: {error}\n")
-        return USAGE_ERROR
+        return ExitStatus.UNUSABLE
     sys.stderr.write(f"{summary}\n")
     return 1 if summary.refused or summary.accepted or not summary.sent else 0
 

@@ -31,9 +31,6 @@ async def close_in_time(storage: Storage) -> None:
 _LAST = 1.0
 """Seconds for threads that are about to end: the storage's does so after it was closed."""
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C where nothing else was made of it, as shells have it."""
-
 
 def leave(status: int) -> int:
     """Return the exit status, or end now where a thread hangs on a disk that is gone.

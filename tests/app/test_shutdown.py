@@ -59,7 +59,7 @@ def test_whatever_goes_wrong_is_told_without_its_words(caplog: pytest.LogCapture
         def __getattr__(self, _: str) -> object:
             raise LookupError("8944")
 
-    assert cli._served(cast("Any", Wrong()), cast("Any", None)) == 1
+    assert cli._serve_until_stopped(cast("Any", Wrong()), cast("Any", None)) == 1
 
     (record,) = [r for r in caplog.records if r.message == "cannot go on"]
     assert "LookupError" in str(vars(record))
