@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,14 +14,13 @@ from hypothesis import strategies as st
 from running_fleet import STATE, RunningFleet, samples_of
 
 from exporter.exposition import deflated_text
+from exporter.exposition.deflated_text import IDENTITY_CHUNK, DeflatedText, Deflater, ScrapeBody
 from exporter.exposition.exposition import Format
 from exporter.fleet import blocks
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from exporter.exposition.deflated_text import ScrapeBody
 
 NUMBERS = st.integers(0, 20)
 STEPS = st.lists(
@@ -116,6 +118,75 @@ def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
     assert stayed <= times.keys() <= begun.keys() | used
     assert all(begun.get(e, 0) <= time <= busy.time + START for e, time in times.items())
     assert busy.running.text() == busy.running.restarted().text()
+
+
+def test_joined_texts_of_blocks_that_are_gone_are_freed() -> None:
+    def refresh(busy: Busy) -> None:
+        for _ in busy.running.exposition.refresh():
+            pass
+
+    def scrape(busy: Busy) -> None:
+        busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
+
+    for show in (refresh, scrape):
+        busy = Busy()
+        kept = busy.running.exposition._esims._joined
+        assert len(kept) > 2
+        for number in range(18):
+            busy.do(("use", number))
+            busy.do(("end", number))
+            show(busy)
+        blocks = busy.running.fleet.esims.blocks.blocks
+        assert [*busy.running.exposition._esims._joined] == blocks[:1], show.__name__
+
+
+def test_an_identity_scrape_inflates_in_small_steps() -> None:
+    text = random.Random(7).randbytes(2_000_000).hex()
+    body = ScrapeBody([Deflater().deflate(text)])
+
+    chunks = list(body.identity())
+
+    assert b"".join(chunks).decode() == text
+    assert len(chunks) > 8
+    assert all(IDENTITY_CHUNK <= len(chunk) < 2 * IDENTITY_CHUNK for chunk in chunks[:-1])
+
+
+def test_the_trailer_of_a_text_of_4_gib_and_more_has_its_size_modulo_4_gib() -> None:
+    half = DeflatedText(b"", 2**31, zeros_crc(2**31))
+    rest = DeflatedText(b"", 7, zlib.crc32(b"\0" * 7))
+    whole = DeflatedText.joined([half, half])
+    assert whole.size == 2**32
+
+    for texts in ([half, half, rest], [whole, rest], [rest, whole], [half, rest, half]):
+        body = ScrapeBody(texts)
+        crc, size = struct.unpack("<II", b"".join(body.gzip())[-8:])
+        assert body.size == 2**32 + 7
+        assert size == 7
+        assert crc == zeros_crc(2**32 + 7)
+
+
+def zeros_crc(size: int) -> int:
+    """Return the CRC-32 of so many zero bytes: one byte at a time, from the definition.
+
+    The register is a polynomial modulo the one of CRC-32. A zero byte multiplies it by x^8.
+    """
+    register, factor = 0xFFFFFFFF, 1 << 23  # the bits are reversed: bit 31 - n stands for x^n
+    while size:
+        if size & 1:
+            register = times(register, factor)
+        factor = times(factor, factor)
+        size >>= 1
+    return register ^ 0xFFFFFFFF
+
+
+def times(one: int, other: int) -> int:
+    """Multiply two polynomials modulo the one of CRC-32."""
+    product = 0
+    for bit in range(31, -1, -1):
+        if other >> bit & 1:
+            product ^= one
+        one = one >> 1 ^ (0xEDB88320 if one & 1 else 0)
+    return product
 
 
 @pytest.mark.parametrize("already", range(0, 60, 6))

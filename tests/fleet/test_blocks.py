@@ -233,6 +233,15 @@ def test_what_is_due_is_found_after_its_block_was_merged() -> None:
     assert [record.name for record in looked_at(blocks, 5)] == [f"{last:04}"]
 
 
+def test_what_is_due_is_found_after_its_block_was_split() -> None:
+    for due_number in (0, MOST):  # in the lower half, in the upper half
+        blocks = Named()
+        for number in range(MOST + 1):
+            blocks.add(Record(f"{number:04}", due=5 if number == due_number else inf))
+        assert sizes(blocks) == [FULL, FULL + 1]
+        assert [record.name for record in looked_at(blocks, 5)] == [f"{due_number:04}"]
+
+
 def test_who_takes_few_of_what_is_due_passes_by_each_block_once() -> None:
     looks = []
 

@@ -111,6 +111,16 @@ def test_room_that_frees_up_goes_to_those_admitted_first() -> None:
     assert running.restarted().text() == running.text()
 
 
+def test_those_that_wait_still_wait_after_the_commit_that_gave_them_series_failed() -> None:
+    running = capped(1, "a", "b", "c")
+    running.take(status(Status.DELETED, "a", 1))
+    running.now += DAY
+    failed = running.fleet.expire(running.now)
+    assert failed.esims.get(("roamify", "b")) != running.fleet.esim(("roamify", "b"))
+    running.expire()
+    assert shown(running) == ["b"]
+
+
 def test_a_newcomer_does_not_pass_by_those_that_wait() -> None:
     running = capped(1, "a", "b")
     running.fleet.set_policy(Policy(max_esims=2))
@@ -426,6 +436,17 @@ def test_retention_can_change_while_running() -> None:
     running.now += 60
     running.expire()
     assert len(running.fleet.esims) + len(running.fleet.over_cap) == 0
+
+
+def test_a_shorter_retention_reaches_esims_over_the_cap() -> None:
+    running = capped(1, "a", "b")
+    running.now += 30
+    running.take(usage("a", 1))
+    running.fleet.set_policy(Policy(Retention(silent=60), max_esims=1))
+    running.now += 30
+    running.expire()
+    assert running.fleet.esim(("roamify", "b")) is None
+    assert shown(running) == ["a"]
 
 
 def test_a_cap_that_is_raised_while_running_fills_by_and_by() -> None:

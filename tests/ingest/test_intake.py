@@ -11,7 +11,7 @@ from expected_samples import DAY
 from generated_events import START
 from memory_storage import MemoryStorage
 from running import WAIT
-from running_fleet import ARRIVAL
+from running_fleet import ARRIVAL, RunningFleet
 from working_intake import Room, at_work, load, text_of, until
 
 from exporter.errors import (
@@ -24,6 +24,7 @@ from exporter.errors import (
     StorageUnavailable,
 )
 from exporter.fleet import drafts
+from exporter.fleet.fleet import Policy
 from exporter.ingest import intake as module
 from exporter.ingest import recovery
 from exporter.model.events import OtherEvent, Snapshot, Status, StatusEvent, UsageEvent
@@ -431,6 +432,24 @@ async def overdue(storage: MemoryStorage) -> AsyncIterator[Room]:
         storage.gate.set()
         room.intake.stop()
         await asyncio.wait_for(run, WAIT)
+
+
+async def test_expiry_goes_on_at_once_after_a_step_that_changed_nothing(
+    storage: MemoryStorage,
+) -> None:
+    before = RunningFleet(storage=storage)
+    before.take(*[usage(f"{number:04}") for number in range(1000)])
+    before.take(StatusEvent("roamify", START + 1, "0999", Status.DELETED))
+    # The silent eSIMs would be due by now, but are held after the start.
+    room = Room(storage, policy=Policy(grace=DAY), expiry_interval=3600)
+    room.now += 31 * DAY
+    run = asyncio.create_task(room.intake.run())
+
+    await asyncio.wait_for(until(lambda: room.metric("expired_total") == 1), 20)
+
+    assert len(room.state.fleet.esims) == 999
+    room.intake.stop()
+    await asyncio.wait_for(run, WAIT)
 
 
 async def test_what_expires_is_shown_until_that_is_durable(storage: MemoryStorage) -> None:

@@ -284,6 +284,20 @@ def test_a_late_event_still_raises_what_was_most_used_in_a_location() -> None:
     assert only(raised).snapshot.locations == (("Peru", 4),)
 
 
+def test_an_event_that_is_replayed_takes_no_time_of_receipt_back() -> None:
+    replayed_at = RECEIVED - 500
+    known = after(usage(1, data_allowed=9, data_remaining=4), status(1, Status.NEW))
+    assert (known.received, only(known).received) == (RECEIVED, RECEIVED)
+
+    ended, result = merge_status(known, status(2, Status.EXPIRED), replayed_at)
+    assert (result, ended.status) == (Result.ACCEPTED, Status.EXPIRED)
+    assert ended.received == RECEIVED
+
+    used, result = merge_usage(known, None, usage(2, data_allowed=9, data_remaining=1), replayed_at)
+    assert result is Result.ACCEPTED
+    assert (used.received, only(used).received) == (RECEIVED, RECEIVED)
+
+
 def test_peaks_are_the_same_object_where_nothing_rose() -> None:
     known = (("Peru", 9),)
     assert merge_peaks(known, (("Peru", 9),)) is known

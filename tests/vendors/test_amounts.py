@@ -117,10 +117,16 @@ def test_conversion_is_exact(amount: float, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "converted"), [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (2.51, 3)]
+    ("amount", "size", "converted"),
+    [
+        *((0.5, 1, 0), (1.5, 1, 2), (2.5, 1, 2), (-0.5, 1, 0), (-1.5, 1, -2), (2.51, 1, 3)),
+        *((1 / 16, 1000, 62), (3 / 16, 1000, 188), (-1 / 16, 1000, -62), (-3 / 16, 1000, -188)),
+        *((3 / 8, 60, 22), (1 / 8, 60, 8), (-3 / 8, 60, -22), (-1 / 8, 60, -8)),
+        *((2.5 / 1024, 1024, 2), (3.5 / 1024, 1024, 4)),
+    ],
 )
-def test_rounds_half_to_even(amount: float, converted: int) -> None:
-    assert to_base_units(amount, 1) == converted
+def test_rounds_half_to_even(amount: float, size: int, converted: int) -> None:
+    assert to_base_units(amount, size) == converted
 
 
 @pytest.mark.parametrize("base", [1024, 1000])
