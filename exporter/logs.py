@@ -4,8 +4,7 @@ Facts go beside the message, not into it::
 
     log.warning("event rejected", extra=fields(reason="invalid", loc="data.usage_list.0.date"))
 
-:class:`Throttle` keeps what strangers can cause from filling the log.
-
+Records that strangers can cause pass a :class:`Throttle` first, so that they cannot fill the log.
 """
 
 from __future__ import annotations
@@ -29,6 +28,12 @@ Level = Literal["debug", "info", "warn", "error"]
 
 Value = str | int | float | bool | None
 
+MAX_ADMITTED = 20
+"""Records of one kind that a throttle lets through in a window."""
+
+WINDOW = 60.0
+"""Seconds."""
+
 _LEVELS: dict[Level, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -39,12 +44,13 @@ _LEVELS: dict[Level, int] = {
 _SERVER_LOGGERS = ("hypercorn.access", "hypercorn.error", "quart.app", "asyncio")
 
 _BARE = re.compile(r'[^\s"=\\]+')
-"""What logfmt leaves without quotes, printable characters provided."""
+"""Values that logfmt writes without quotes, if all characters are printable."""
 
 _NOT_IN_KEY = re.compile(r"[^A-Za-z0-9_.-]")
 
 _MAX_BITS = 64
-"""Longer integers are not numbers to most readers of JSON, and Python may refuse to write them."""
+"""Longer integers are written as text: most readers of JSON cannot hold them, and Python refuses
+to write very long ones."""
 
 
 def configure(
@@ -52,9 +58,9 @@ def configure(
 ) -> None:
     """Send all records of ``level`` and above to ``stream``, by default standard error.
 
-    May be called again, to change the level on a reload. Call it before making the Quart app,
-    and give Hypercorn ``errorlog=logging.getLogger("hypercorn.error")``: both bring handlers
-    of their own otherwise. The access log is off.
+    Call it before making the Quart app, and give Hypercorn
+    ``errorlog=logging.getLogger("hypercorn.error")``; otherwise both add handlers of their own.
+    Call it again to change the level on a reload. The access log is off.
     """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(_Formatter(_logfmt if log_format == "logfmt" else _json))
@@ -72,19 +78,54 @@ def configure(
 def fields(**values: object) -> Mapping[str, object]:
     """Return the ``extra`` that adds ``values`` to a record.
 
-    Anything but text, numbers and booleans is written as ``str`` makes it.
+    Text, numbers and booleans are written as they are, all other values with ``str``.
     """
     return {"fields": values}
 
 
 def raised_at(error: BaseException) -> str:
-    """Return where an error was raised, for those whose words must not be logged."""
+    """Return the files and lines that an error passed, for errors whose message may not be logged.
+
+    A message may not be logged where it could quote an eSIM or a request body.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
+class Throttle:
+    """Lets through :data:`MAX_ADMITTED` records of each kind in a window, and counts the others."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """``clock`` gives seconds and never goes back."""
+        self._clock = clock
+        self._kinds: dict[str, _Window] = {}
+
+    def admit(self, kind: str) -> int | None:
+        """Return ``None`` if this record must not be logged.
+
+        Otherwise return how many of its kind were not logged since the last that was.
+        """
+        now = self._clock()
+        window = self._kinds.setdefault(kind, _Window(now))
+        if now - window.began >= WINDOW:
+            window.began, window.admitted = now, 0
+        if window.admitted == MAX_ADMITTED:
+            window.held_back += 1
+            return None
+        held_back, window.held_back = window.held_back, 0
+        window.admitted += 1
+        return held_back
+
+
+@dataclass(slots=True)
+class _Window:
+    began: float
+    admitted: int = 0
+    held_back: int = 0
+
+
 class _Formatter(logging.Formatter):
-    """Turns a record to keys and values, and these to a line with ``write``."""
+    """Turns a record into keys and values, and writes them as a line with ``write``."""
 
     def __init__(self, write: Callable[[Mapping[str, Value]], str]) -> None:
         super().__init__()
@@ -106,7 +147,7 @@ class _Formatter(logging.Formatter):
 
 
 def _component(logger: str) -> str:
-    """Return the module's own name for a logger of this program, else the logger's whole name."""
+    """Return the module's name for a logger of this program, the whole name for other loggers."""
     return logger.rpartition(".")[2] if logger.startswith("exporter.") else logger
 
 
@@ -121,7 +162,7 @@ def _bare_or_quoted(value: Value) -> str:
 
 
 def _json(value: object) -> str:
-    """Write as JSON, with everything that could end the line or fool a terminal escaped."""
+    """Write as JSON; escape everything that could end the line or control a terminal."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else json.dumps(value)
 
@@ -133,7 +174,7 @@ def _timestamp(seconds: float) -> str:
 
 
 def _level(number: int) -> Level:
-    """Name the greatest level that is not above ``number``."""
+    """Return the name of the highest level that ``number`` reaches."""
     reached = [name for name, least in _LEVELS.items() if number >= least]
     return reached[-1] if reached else "debug"
 
@@ -141,7 +182,7 @@ def _level(number: int) -> Level:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001 - arguments that do not fit must not cost the record
+    except Exception:  # noqa: BLE001  # the record must not be lost for wrong arguments
         return _text(record.msg)
 
 
@@ -160,51 +201,12 @@ def _value(value: object) -> Value:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - a value that cannot be shown must not cost the record
+    except Exception:  # noqa: BLE001  # the record must not be lost for one value
         return f"<{type(value).__name__}>"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error)).rstrip()
-    except Exception:  # noqa: BLE001 - an exception that cannot be shown must not cost the record
+    except Exception:  # noqa: BLE001  # the record must not be lost for its traceback
         return type(error).__name__
-
-
-MOST = 20
-"""Lines of one kind in a window."""
-
-WINDOW = 60.0
-"""Seconds."""
-
-
-@dataclass(slots=True)
-class _Kind:
-    since: float
-    told: int = 0
-    held_back: int = 0
-
-
-class Throttle:
-    """Lets through some of each kind in a window of time, and counts those it holds back."""
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        """``clock`` gives seconds, and never steps."""
-        self._clock = clock
-        self._kinds: dict[str, _Kind] = {}
-
-    def admit(self, kind: str) -> int | None:
-        """Return how many of a kind were held back since the last that was let through.
-
-        ``None`` where this one is to be held back.
-        """
-        now = self._clock()
-        seen = self._kinds.setdefault(kind, _Kind(now))
-        if now - seen.since >= WINDOW:
-            seen.since, seen.told = now, 0
-        if seen.told == MOST:
-            seen.held_back += 1
-            return None
-        held_back, seen.held_back = seen.held_back, 0
-        seen.told += 1
-        return held_back

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart
 
-from exporter.logs import configure, fields
+from exporter.logs import MAX_ADMITTED, WINDOW, Throttle, configure, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,3 +271,14 @@ async def test_records_of_the_server_come_once_and_the_access_log_not_at_all() -
         "level=error component=quart.app msg=unhandled",
         'level=warn component=asyncio msg="slow callback"',
     ]
+
+
+def test_a_throttle_holds_back_what_comes_too_often_and_later_says_how_much_that_was() -> None:
+    now = 100.0
+    throttle = Throttle(lambda: now)
+    admitted = [throttle.admit("signature") for _ in range(MAX_ADMITTED + 3)]
+    assert admitted == [0] * MAX_ADMITTED + [None] * 3
+    assert throttle.admit("malformed") == 0
+    now += WINDOW
+    assert throttle.admit("signature") == 3
+    assert throttle.admit("signature") == 0

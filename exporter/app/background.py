@@ -1,4 +1,4 @@
-"""What goes on beside requests: rendering what changed, before a scrape has to."""
+"""Tasks that run beside requests: rendering after changes, and returning free memory."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PAUSE = 2.0
-"""Seconds after all is rendered before what changed meanwhile is. As often free memory is given
-back: a fifth of a millisecond where there is none, and the less at a time the more often."""
+"""Seconds between two rounds of rendering. Each round also returns free memory to the system.
+Without free memory that takes 0.2 ms; the shorter the pause, the less there is to return."""
 
 _REST = 4
 _REST_BUSY = 20
-"""Rendering in the background rests this many times as long as it works: it makes scrapes
-cheaper, and must not cost more than a fifth of a core, a twentieth while events come in."""
+"""Rendering rests this many times as long as it works. It makes scrapes cheaper, but must cost at
+most a fifth of a core, and a twentieth while events arrive."""
 
 
-def in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Begin work that goes on until it is cancelled; its failure is logged, and ends it alone."""
+def start_in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    """Start tasks that run until they are cancelled. One that fails is logged; the others go on."""
     tasks = [asyncio.create_task(each) for each in work]
     for task in tasks:
-        task.add_done_callback(_report)
+        task.add_done_callback(_log_failure)
     return tasks
 
 
 async def keep_rendered(intake: Intake) -> None:
-    """Render what changes, so that a scrape finds little to do, and tidy up the memory."""
+    """Render what events changed, so that a scrape finds little to render, and tidy the memory."""
     settled: ref[CommittedState] | None = None
     while True:
         if state := intake.state:
             if state.exposition.pending:
-                await _do(state.exposition.refresh(), state, intake)
+                await _render(state.exposition.refresh(), state, intake)
                 if (settled is None or settled() is not state) and intake.state is state:
                     settled = ref(state)
                     process_memory.exempt_present_objects()
-            del state  # one that is replaced shall not stay
+            del state  # a state that is replaced must be freed during the pause
         await asyncio.to_thread(process_memory.return_free_pages)
         await asyncio.sleep(_PAUSE)
 
 
-async def _do(steps: Iterator[None], state: CommittedState, intake: Intake) -> None:
-    """Work for a state for as long as it is there, resting after each step in proportion."""
+async def _render(steps: Iterator[None], state: CommittedState, intake: Intake) -> None:
+    """Take the steps, with a rest after each. Stop when another state replaces this one."""
     began = perf_counter()
     for _ in steps:
         if intake.state is not state:
@@ -63,8 +63,8 @@ async def _do(steps: Iterator[None], state: CommittedState, intake: Intake) -> N
         began = perf_counter()
 
 
-def _report(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        # Its own words might quote an eSIM.
-        said = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
-        log.critical("work in the background ended", extra=said)
+        # The error's message is not logged: it might quote an eSIM.
+        details = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
+        log.critical("background task failed", extra=details)

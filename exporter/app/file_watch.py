@@ -1,4 +1,4 @@
-"""Noticing that files were changed."""
+"""Notice that files were changed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PAUSE = 5.0
-"""Seconds between looks."""
+"""Seconds between two checks."""
 
 
 async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]) -> None:
-    """Call ``changed`` when any of ``files`` was written, replaced or removed.
+    """Call ``changed`` whenever any of the files was written, replaced or removed.
 
-    The call may change which files there are.
+    ``changed`` may change which files ``files`` returns.
     """
     seen = {path: _signature(path) for path in files()}
     while True:
@@ -24,13 +24,13 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]
         now = {path: _signature(path) for path in files()}
         if now != seen:
             changed()
-            # As they were before the call: what happened since then is another change.
+            # Keep the signatures from before the call: a change during the call is another one.
             now = {path: now.get(path) or _signature(path) for path in files()}
         seen = now
 
 
 def _signature(path: Path) -> tuple[int, ...]:
-    """Return what differs when a file was replaced or written."""
+    """Return values of which one differs after a file was replaced or written."""
     try:
         status = path.stat()
     except OSError:

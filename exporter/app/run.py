@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.app.background import in_background, keep_rendered
+from exporter.app.background import keep_rendered, start_in_background
 from exporter.app.file_watch import watch
 from exporter.app.metric_values import listener_values
 from exporter.app.sites import build_sites, build_status_pages
@@ -49,7 +49,7 @@ async def run(exporter: Exporter) -> None:
     intake = asyncio.create_task(exporter.intake.run())
     servers = asyncio.create_task(serve_until(close_listeners, listeners))
     asked = asyncio.create_task(exporter.stop_asked.wait())
-    background = in_background(
+    background = start_in_background(
         keep_rendered(exporter.intake),
         watch(exporter.reloader.files, exporter.reloader.reload_unasked),
         pages.watch(),

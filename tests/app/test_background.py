@@ -1,11 +1,11 @@
-"""Work in the background: one that fails says so, and nothing else ends with it."""
+"""Background tasks: a failure is logged, and the other tasks go on."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from exporter.app.background import in_background
+from exporter.app.background import start_in_background
 
 if TYPE_CHECKING:
     import pytest
@@ -15,11 +15,11 @@ async def _fail() -> None:
     raise LookupError("8900000000000000000")
 
 
-async def test_work_that_fails_is_told_without_its_words_and_ends_alone(
+async def test_a_task_that_fails_is_logged_without_its_message_and_the_others_go_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     forever = asyncio.Event()
-    failing, other = in_background(_fail(), forever.wait())  # type: ignore[arg-type]
+    failing, other = start_in_background(_fail(), forever.wait())  # type: ignore[arg-type]
     await asyncio.wait([failing])
     await asyncio.sleep(0)
 
@@ -28,7 +28,7 @@ async def test_work_that_fails_is_told_without_its_words_and_ends_alone(
     await asyncio.wait([other])
     await asyncio.sleep(0)
     (record,) = caplog.records
-    assert record.getMessage() == "work in the background ended"
+    assert record.getMessage() == "background task failed"
     told = str(record.__dict__["fields"])
     assert "LookupError" in told
     assert "test_background.py" in told
