@@ -1,1 +1,1 @@
-"""The command ``esim-exporter demo``: everything together on one machine, to look around."""
+"""``esim-exporter demo``: the exporter, a simulated fleet and monitoring, on one machine."""

@@ -1,8 +1,8 @@
-"""Everything together on this machine, to look around: what ``make run`` starts.
+"""The subcommand ``esim-exporter demo``, which ``make run`` starts.
 
-The exporter, a simulated fleet that lives :data:`~exporter.demo.monitoring.FASTER` times faster
-than the clock, and, where they are installed, Prometheus and Alertmanager with the shipped rules,
-whose durations are divided by as much.
+It runs the exporter and a simulated fleet whose time passes ``FASTER`` times faster. If Prometheus
+and Alertmanager are installed, it runs them too, with the shipped rules and routes. The durations
+in the rules are divided by ``FASTER``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,30 @@ from exporter.vendors.registry import SIMULATED
 if TYPE_CHECKING:
     import argparse
 
-_PAST = monitoring.faster(4 * 3600)
-"""How long before its start the fleet's life begins: an interval between reports, so that each
-eSIM has reported when it is caught up with, two seconds later."""
+_START = monitoring.shortened(4 * 3600)
+"""How far in the past the simulation begins: one interval between reports. So every eSIM has
+reported once when the simulation reaches the present."""
 
-_CATCHING_UP = 240
-"""Seconds of it that then pass in one."""
+_SPEED = 240
+"""Simulated seconds per second until the present is reached, which takes two seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the subcommand to its parser."""
-    parser.add_argument("--web-port", type=int, default=10877, help="default: %(default)s")
-    parser.add_argument("--webhook-port", type=int, default=10878, help="default: %(default)s")
-    parser.add_argument("--esims", type=int, default=200, help="default: %(default)s")
+    add = parser.add_argument
+    add(
+        "--web-port",
+        type=int,
+        default=10877,
+        help="port of the status page and the metrics (default: %(default)s)",
+    )
+    add(
+        "--webhook-port",
+        type=int,
+        default=10878,
+        help="port of the webhook (default: %(default)s)",
+    )
+    add("--esims", type=int, default=200, help="size of the fleet (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -50,37 +61,37 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
-    """Start one after the other; ``stack`` ends them in the opposite order."""
+    """Start one program after the other; ``stack`` ends them in the opposite order."""
     web = f"http://127.0.0.1:{args.web_port}"
     webhook = f"http://127.0.0.1:{args.webhook_port}/webhooks/{SIMULATED.name}"
     secret = secrets.token_hex(32)
     (folder / "secret").write_text(secret)
     exporter = stack.enter_context(
-        processes.own(
+        processes.run_exporter(
             "serve",
             f"--web.listen-address=127.0.0.1:{args.web_port}",
             f"--webhook.listen-address=127.0.0.1:{args.webhook_port}",
             f"--webhook.secret-file={folder / 'secret'}",
             f"--storage.url=sqlite:///{folder / 'demo.db'}",
-            f"--fleet.stale-after={monitoring.faster(9 * 3600)}",
-            f"--retention.terminal={monitoring.faster(24 * 3600)}",
+            f"--fleet.stale-after={monitoring.shortened(9 * 3600)}",
+            f"--retention.terminal={monitoring.shortened(24 * 3600)}",
             "--web.enable-admin-api",
         )
     )
-    if not processes.ready(exporter, f"{web}/-/ready"):
+    if not processes.wait_until_ready(exporter, f"{web}/-/ready"):
         return exporter.poll() or 1
     pages = stack.enter_context(receiver.receiving(sys.stdout))
-    watching = stack.enter_context(monitoring.running(folder, exporter=web, pages=pages))
-    print(welcome.text(web, webhook, watching, folder, secret), flush=True)  # noqa: T201  # the table
+    monitored = stack.enter_context(monitoring.running(folder, exporter=web, pages=pages))
+    print(welcome.text(web, webhook, monitored, folder, secret), flush=True)  # noqa: T201  # for the terminal
     stack.enter_context(
-        processes.own(
+        processes.run_exporter(
             "simulate",
             f"--url={webhook}",
             f"--secret-file={folder / 'secret'}",
             f"--esims={args.esims}",
-            f"--start={_PAST}",
+            f"--start={_START}",
             f"--faster={monitoring.FASTER}",
-            f"--speed={_CATCHING_UP}",
+            f"--speed={_SPEED}",
         )
     )
     return exporter.wait()

@@ -1,6 +1,7 @@
-"""Prometheus and Alertmanager with the shipped rules and routes, where they are installed.
+"""Runs Prometheus and Alertmanager with the shipped rules and routes, if they are installed.
 
-``rules/`` holds them with every duration divided by :data:`FASTER`; ``make alerts`` writes it.
+The folder ``rules`` holds copies in which every duration is divided by ``FASTER``. ``make alerts``
+writes them.
 """
 
 from __future__ import annotations
@@ -18,52 +19,53 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FASTER: Final = 30
-"""An hour of the fleet's life, and of the rules', is two minutes. Much faster, and the few seconds
-until Prometheus first scrapes would be an outage."""
+"""An hour of simulated time takes two minutes. With a much higher factor the few seconds until
+the first scrape would count as an outage."""
 
 RULES: Final = Path(__file__).resolve().parent / "rules"
 RECEIVERS: Final = "http://receivers.invalid"
-"""Stands in the routes where the address of the receiver goes."""
+"""Placeholder in the routes for the address of the receiver."""
 
 _SCRAPE: Final = "1s"
 _ALERTMANAGER: Final = ("alertmanager", "prometheus-alertmanager")
-"""Its own name, and Debian's."""
+"""Names of the program: upstream and Debian."""
 
 _NOT_RULES: Final = "alertmanager.yml"
 
 
 @dataclass(frozen=True, slots=True)
-class Watching:
-    """Where to look at alerts."""
+class MonitoringUrls:
+    """The programs that run."""
 
     prometheus: str | None = None
-    """URL; ``None`` where it is not installed."""
+    """URL of Prometheus; ``None`` if it is not installed."""
     alertmanager: str | None = None
-    """Likewise; it is not started without Prometheus."""
+    """URL of Alertmanager; ``None`` if it or Prometheus is not installed."""
 
 
-def faster(seconds: float) -> str:
-    """Return a duration divided by :data:`FASTER`, as Prometheus writes it."""
+def shortened(seconds: float) -> str:
+    """Return a duration divided by ``FASTER``, in the notation of Prometheus."""
     return f"{seconds / FASTER:.0f}s"
 
 
 @contextmanager
-def running(folder: Path, *, exporter: str, pages: str) -> Iterator[Watching]:
+def running(folder: Path, *, exporter: str, pages: str) -> Iterator[MonitoringUrls]:
     """Run what is installed until the end of the block.
 
-    ``exporter`` is the URL to scrape, ``pages`` the one to notify. Raises ``NotReadyError``.
+    Prometheus scrapes the URL ``exporter``; Alertmanager sends notifications to the URL ``pages``.
+    Raises ``NotReadyError``.
     """
     with ExitStack() as stack:
         yield _start(stack, folder, exporter, pages)
 
 
-def _start(stack: ExitStack, folder: Path, exporter: str, pages: str) -> Watching:
+def _start(stack: ExitStack, folder: Path, exporter: str, pages: str) -> MonitoringUrls:
     prometheus = shutil.which("prometheus")
     if prometheus is None:
-        return Watching()
+        return MonitoringUrls()
     alertmanager = next(filter(None, map(shutil.which, _ALERTMANAGER)), None)
     notified = alertmanager and _alertmanager(stack, alertmanager, folder, pages)
-    return Watching(_prometheus(stack, prometheus, folder, exporter, notified), notified)
+    return MonitoringUrls(_prometheus(stack, prometheus, folder, exporter, notified), notified)
 
 
 def _alertmanager(stack: ExitStack, program: str, folder: Path, pages: str) -> str:
@@ -85,14 +87,14 @@ def _prometheus(
     flags = (
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'prometheus'}",
-        # An alert that is not sent again for four times as long counts as resolved.
+        # Alertmanager takes an alert for resolved after four times this without a new message.
         "--rules.alert.resend-delay=5s",
     )
     return _started(stack, program, folder, flags, name="prometheus", port=9090)
 
 
 def _configuration(exporter: str, alertmanager: str | None) -> dict[str, Any]:
-    """Return Prometheus's configuration; JSON is YAML."""
+    """Return Prometheus's configuration. It is written as JSON, which is YAML too."""
     jobs = {"esim-exporter": ["exporter", "fleet"], "esim-exporter-esims": ["esims"]}
     notified = [{"static_configs": [_targets(alertmanager)]}] if alertmanager else []
     return {
@@ -117,12 +119,12 @@ def _targets(url: str) -> dict[str, list[str]]:
 def _started(
     stack: ExitStack, program: str, folder: Path, flags: tuple[str, ...], *, name: str, port: int
 ) -> str:
-    """Return the URL of a program once it is ready."""
+    """Start a program and return its URL once it is ready. Raises ``NotReadyError``."""
     address = f"127.0.0.1:{processes.free_port(port)}"
     arguments = (*flags, f"--web.listen-address={address}", "--log.level=warn")
-    process = stack.enter_context(processes.other(program, arguments, folder, name))
+    process = stack.enter_context(processes.run_program(program, arguments, folder, name))
     url = f"http://{address}"
-    if not processes.ready(process, f"{url}/-/ready"):
-        said = (folder / f"{name}.log").read_text("utf-8", "replace").strip()
-        raise processes.NotReadyError(f"{program} does not get ready. It says:\n{said}")
+    if not processes.wait_until_ready(process, f"{url}/-/ready"):
+        output = (folder / f"{name}.log").read_text("utf-8", "replace").strip()
+        raise processes.NotReadyError(f"{program} did not become ready. Its output:\n{output}")
     return url

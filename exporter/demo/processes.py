@@ -1,4 +1,4 @@
-"""Processes that are started, waited for until they are ready, and ended."""
+"""Starts programs, waits until they are ready, and ends them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ if TYPE_CHECKING:
 
     Process = subprocess.Popen[bytes]
 
-_READY = 20.0
-"""Seconds a process gets to become ready."""
+_READY = 60.0
+"""Seconds that a program has to become ready."""
 
 _END = 15.0
-"""Seconds it gets to end."""
+"""Seconds that a program has to end after SIGTERM."""
 
 
 class NotReadyError(Exception):
-    """A program that is needed ended at once, or takes too long."""
+    """A program that is needed ended, or did not become ready in time."""
 
 
-def own(*arguments: str) -> AbstractContextManager[Process]:
-    """Run a subcommand of this program until the end of the block; it writes to the terminal."""
+def run_exporter(*arguments: str) -> AbstractContextManager[Process]:
+    """Run a subcommand of this program until the end of the block. It writes to the terminal."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
     command = [sys.executable, "-m", "exporter", *arguments]
-    # Out of reach of the terminal's Ctrl-C: they are ended in order.
+    # In a session of its own, so that Ctrl-C does not reach it: this program ends it in order.
     return _ended(subprocess.Popen(command, env=environ, start_new_session=True))  # noqa: S603  # our own command
 
 
 @contextmanager
-def other(program: str, arguments: Sequence[str], folder: Path, name: str) -> Iterator[Process]:
-    """Run another program until the end of the block; it writes to ``name``.log in ``folder``."""
+def run_program(
+    program: str, arguments: Sequence[str], folder: Path, name: str
+) -> Iterator[Process]:
+    """Run another program until the end of the block. It writes to ``name``.log in ``folder``."""
     with (
         (folder / f"{name}.log").open("w") as log,
         _ended(
@@ -56,9 +58,11 @@ def other(program: str, arguments: Sequence[str], folder: Path, name: str) -> It
         yield process
 
 
-def ready(process: Process, url: str) -> bool:
-    """Wait until ``url`` is answered with 200; false when the process ends or takes too long."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
+def wait_until_ready(process: Process, url: str) -> bool:
+    """Wait until ``url`` is answered with 200; return ``False`` if the process ends or is late."""
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # no proxy for this machine
     deadline = time.monotonic() + _READY
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -70,7 +74,7 @@ def ready(process: Process, url: str) -> bool:
 
 
 def free_port(preferred: int) -> int:
-    """Return a port of the loopback interface that nothing listens on."""
+    """Return a free port of the loopback interface: ``preferred``, or another one."""
     try:
         return _bound(preferred)
     except OSError:

@@ -1,4 +1,4 @@
-"""The receiver of the demonstration: prints the pages and tickets that Alertmanager sends."""
+"""Receives the notifications of Alertmanager, and prints them as pages and tickets."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WORDS = {("/pager", "firing"): "PAGE", ("/tickets", "firing"): "ticket"}
-"""By path and status; all else is resolved."""
+"""Word by path and status. Every other notification says that an alert is resolved."""
 
 _SHOWN = 3
-"""Alerts of a notification that are told one by one."""
+"""Alerts of one notification that are printed; the others are only counted."""
 
 
 @contextmanager
 def receiving(stream: TextIO) -> Iterator[str]:
-    """Print notifications to ``stream`` until the end of the block; gives the receiver's URL."""
+    """Print notifications to ``stream`` until the end of the block; yield the receiver's URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(HTTPStatus.OK)
             self.end_headers()
-            stream.write("".join(f"{line}\n" for line in told(self.path, body)))
+            stream.write("".join(f"{line}\n" for line in lines_about(self.path, body)))
             stream.flush()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: what matters is printed."""
+            """Log no request."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -44,8 +44,8 @@ def receiving(stream: TextIO) -> Iterator[str]:
             thread.join()
 
 
-def told(path: str, notification: dict[str, Any]) -> Iterator[str]:
-    """Yield lines about a notification of Alertmanager's webhook, version 4."""
+def lines_about(path: str, notification: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines to print for a notification (Alertmanager's webhook format, version 4)."""
     alerts = notification["alerts"]
     for alert in alerts[:_SHOWN]:
         word = _WORDS.get((path, alert["status"]), "resolved")

@@ -1,4 +1,4 @@
-"""What the demonstration prints: where to look, and what to try."""
+"""The text that the demo prints: addresses to open and commands to try."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from exporter.vendors.registry import SIMULATED
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.demo.monitoring import Watching
+    from exporter.demo.monitoring import MonitoringUrls
 
-_MISSING = "not started; install it to be paged, on Debian: apt-get install"
+_MISSING = "not installed; to try alerts, install it, on Debian with: apt-get install"
 
 
-def text(web: str, webhook: str, watching: Watching, folder: Path, secret: str) -> str:
-    """Return the table of addresses and commands; leaves the sample event in ``folder``."""
+def text(web: str, webhook: str, monitored: MonitoringUrls, folder: Path, secret: str) -> str:
+    """Return the text, and write the sample event to ``folder``."""
     event = folder / "event.json"
     body = json.dumps(_sample_event(int(time.time()))).encode()
     event.write_bytes(body)
     signature = SIMULATED.sign(body, secret.encode())
-    prometheus = watching.prometheus
+    prometheus = monitored.prometheus
     alerts = f"{prometheus}/alerts" if prometheus else f"{_MISSING} prometheus"
-    pages = watching.alertmanager or f"{_MISSING} prometheus-alertmanager"
-    told = " Pages and tickets are printed below as they are sent." if watching.alertmanager else ""
+    pages = monitored.alertmanager or f"{_MISSING} prometheus-alertmanager"
+    printed = " Pages and tickets are printed below." if monitored.alertmanager else ""
     return f"""
   start page       {web}/
   metrics          {web}/metrics
@@ -34,19 +34,19 @@ def text(web: str, webhook: str, watching: Watching, folder: Path, secret: str) 
   Prometheus       {alerts}
   Alertmanager     {pages}
 
-Time passes {FASTER} times faster here: an hour of the fleet's life, and of the rules, takes
-{60 / FASTER:g} minutes.{told}
+Time passes {FASTER} times faster in this demo, for the fleet and for the alerting rules: an hour
+takes {60 / FASTER:g} minutes.{printed}
 
-The fleet, as Prometheus sees it:
+Show the metrics of the fleet:
 
   curl -s '{web}/metrics?collect[]=fleet' -g
 
-Send a signed event yourself, and look at what becomes of it:
+Send a signed event, and show its metrics:
 
   curl -s {webhook} -H '{SIMULATED.signature_header}: {signature}' --data-binary @{event}
   curl -s {web}/metrics | grep demo-esim
 
-Ctrl-C ends everything; what it stored, below {folder}, is then removed.
+Press Ctrl-C to end the demo. It then removes {folder}, where it stores everything.
 """
 
 

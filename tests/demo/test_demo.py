@@ -19,7 +19,7 @@ import stack
 from running import SUCCESS, WAIT, until
 
 from exporter.demo import processes
-from exporter.demo.receiver import told
+from exporter.demo.receiver import lines_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,12 +160,12 @@ def test_with_prometheus_and_alertmanager_pages_that_name_an_esim_are_printed(
     folder = temporary(tmp_path)
     with demo(folder, free_ports(2), with_programs(tmp_path), esims=200) as running:
         page = re.compile(r" PAGE +EsimDataUsageHigh: eSIM ([-0-9a-f]{36}) with package esim-")
-        until(lambda: any(map(page.search, running.printed)), 100)
+        until(lambda: any(map(page.search, running.printed)))
         assert len(children(running.process)) == 4
         urls = re.findall(r"(?:Prometheus|Alertmanager) +(http://\S+)", "".join(running.printed))
         assert "EsimDataUsageHigh" in curl(f"curl -s {urls[1]}/api/v2/alerts")
         assert len(urls) == 2
-        assert "Pages and tickets are printed below" in "".join(running.printed)
+        assert "Pages and tickets are printed below." in "".join(running.printed)
         ended_without_a_trace(running, signal.SIGTERM, folder)
 
 
@@ -190,7 +190,7 @@ def test_a_program_that_does_not_start_is_named_with_what_it_says(tmp_path: Path
         running.end(0)
 
     said = "".join(running.printed)
-    assert f"{prometheus} does not get ready. It says:\nno such flag\n" in said
+    assert f"{prometheus} did not become ready. Its output:\nno such flag\n" in said
     assert list(folder.iterdir()) == []
 
 
@@ -206,7 +206,7 @@ def test_a_program_that_does_not_end_is_killed(
 ) -> None:
     monkeypatch.setattr(processes, "_END", 0.1)
     deaf = ("-c", "trap '' TERM; echo deaf; exec sleep 1000")
-    with processes.other("/bin/sh", deaf, tmp_path, "deaf") as process:
+    with processes.run_program("/bin/sh", deaf, tmp_path, "deaf") as process:
         until((tmp_path / "deaf.log").read_text)
 
     assert process.poll() == -signal.SIGKILL
@@ -228,12 +228,14 @@ def notification(*esims: str, status: str = "firing", truncated: int = 0) -> dic
 
 def test_pages_tickets_and_what_is_over_are_told_apart() -> None:
     said = "EsimDataUsageHigh: eSIM a has used 100% of its data."
-    assert list(told("/pager", notification("a"))) == [f"    PAGE  {said}"]
-    assert list(told("/tickets", notification("a"))) == [f"  ticket  {said}"]
-    assert list(told("/pager", notification("a", status="resolved"))) == [f"resolved  {said}"]
+    assert list(lines_about("/pager", notification("a"))) == [f"    PAGE  {said}"]
+    assert list(lines_about("/tickets", notification("a"))) == [f"  ticket  {said}"]
+    assert list(lines_about("/pager", notification("a", status="resolved"))) == [
+        f"resolved  {said}"
+    ]
 
 
 def test_of_many_alerts_at_once_the_first_are_told() -> None:
-    lines = list(told("/pager", notification(*"abcde", truncated=7)))
+    lines = list(lines_about("/pager", notification(*"abcde", truncated=7)))
     assert len(lines) == 4
     assert lines[-1] == "          and 9 more of the same kind"
