@@ -1,9 +1,9 @@
-"""Writes the dashboards: ``make dashboards``.
+"""Write the dashboards: ``make dashboards``.
 
-``fleet``, ``package``, ``esim`` and ``exporter`` hold one dashboard each, ``webhook``,
-``process`` and ``replicas`` panels of the last. They are made of ``panels``, ``tables``,
-``alerts``, ``layout`` and ``variables``; ``palette`` holds what has the same colour everywhere.
-Used when developing only; users take the JSON.
+``fleet``, ``package``, ``esim`` and ``exporter`` have one dashboard each. ``webhook``, ``process``
+and ``replicas`` have panels of the exporter's dashboard. ``panels``, ``tables``, ``alerts``,
+``layout`` and ``variables`` have the building blocks, and ``palette`` the colours. Only developers
+run this; users take the JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m grafana.generator`` writes the dashboards; with ``--check`` it only compares."""
+"""``python -m grafana.generator`` writes the dashboards; ``--check`` only compares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of alerts, with links to runbooks and to what the alerts are about."""
+"""Tables of alerts, with links to their runbooks, eSIMs and packages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FIRING = 'alertname=~"Esim.+", alertstate="firing", severity!="none"'
 
 
 def in_scopes(scopes: str) -> str:
-    """Return an expression for the firing alerts of some scopes, and single eSIMs counted."""
-    # Not by vendor: alerts about the exporter as a whole have none.
+    """Return an expression for the firing alerts of some scopes, with single eSIMs counted."""
+    # Not by vendor, because alerts about the whole exporter have none.
     return f"""count by (severity, alertname, package_id) (
             ALERTS{{@job, {_FIRING}, scope=~"{scopes}"}})
         or count by (severity, alertname) (
@@ -37,7 +37,7 @@ def of_exporter() -> str:
 
 
 def _ranked(expr: str) -> str:
-    """Add a label that sorts by urgency, since the names do not."""
+    """Add a label that sorts by urgency, because the names of severities do not."""
     for rank, severity in enumerate(palette.SEVERITIES, 1):
         expr = f'label_replace({expr}, "rank", "{rank}", "severity", "{severity}")'
     return expr
@@ -48,8 +48,8 @@ def firing(expr: str) -> table.Panel:
     return _table(
         Words(
             "Firing alerts",
-            """What fires now, and for how many eSIMs, packages or instances. critical is a page,
-            warning a ticket, info is sent nowhere. Follow an alert to its runbook.""",
+            """Alerts that fire now, and for how many eSIMs, packages or instances. critical is a
+            page, warning is a ticket, info is sent to nobody. Follow an alert to its runbook.""",
             "no alert fires",
         ),
         [Query(_ranked(expr), instant=True)],
@@ -74,8 +74,8 @@ def of_esim() -> table.Panel:
     return _table(
         Words(
             "Its alerts",
-            """What fires or is pending for this eSIM alone. Follow an alert to its runbook; alerts
-            of its package are on the package's dashboard.""",
+            """Alerts that fire or are pending for this eSIM alone. Follow an alert to its runbook.
+            The package's dashboard shows alerts of its package.""",
             "no alert about this eSIM",
         ),
         [Query(_ranked(expr), instant=True)],

@@ -1,4 +1,4 @@
-"""The generated files as text."""
+"""The text of the generated files."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def documents() -> dict[str, str]:
 
 
 def reread(text: str) -> str:
-    """Return what the SDK writes of a dashboard it has read: what it does not know is missing."""
+    """Return a dashboard as the SDK reads and writes it, without fields that it does not know."""
     register_default_plugins()
     return _ENCODER.encode(models.Dashboard.from_json(json.loads(text))) + "\n"

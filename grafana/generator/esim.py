@@ -1,4 +1,4 @@
-"""The dashboard ``esim-esim``: one eSIM, whose id is typed or comes with a link."""
+"""The dashboard ``esim-esim``: one eSIM. Its id is typed or comes with a link."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make() -> Dashboard:
     return dashboard(
         "esim",
         "eSIM / eSIM",
-        """One eSIM: enter its id above, or come here from a table or an alert.""",
+        """One eSIM: enter its id above, or follow a link from a table or an alert.""",
         since="now-7d",
         chosen_by=[
             *(variables.datasource(), variables.job(), variables.instance()),
@@ -58,9 +58,9 @@ def _identity() -> table.Panel:
     return columns(
         Words(
             "Identity",
-            """Names in other systems, and packages. Start and end are the vendor's fields as they
-            come, perhaps only of the last report. More names, such as the ICCID or a hash of it,
-            come with --metrics.esim-labels.""",
+            """Its names in other systems, and its packages. Start and end are the vendor's fields,
+            and may describe the last report only. More names, such as the ICCID or a hash of
+            it, come with --metrics.esim-labels.""",
             _TYPE_ID,
         ),
         [
@@ -99,8 +99,9 @@ def _status() -> stat.Panel:
     return label_figure(
         Words(
             "Status",
-            """The newest the vendor sent. INACTIVE for seconds is a lost network; EXPIRED, REVOKED
-            and DELETED are final, and the eSIM leaves this dashboard a day later.""",
+            """The newest status that the vendor sent. INACTIVE for seconds means a lost network.
+            EXPIRED, REVOKED and DELETED are final, and the eSIM leaves this dashboard a day
+            later.""",
             _TYPE_ID,
         ),
         Query("max by (status) (esim_status{@esim})", instant=True),
@@ -113,9 +114,9 @@ def _age() -> stat.Panel:
     return figure(
         Words(
             "Last report",
-            """How long ago its newest usage report was made. Above 4 h one is late, above 9 h two
-            are missing: all that is shown here may be old. If others are late too, it is the
-            feed: see the exporter's dashboard.""",
+            """Time since its newest usage report. Above 4 h a report is late. Above 9 h two are
+            missing, and everything shown here may be old. If other eSIMs are late too, see the
+            exporter's dashboard.""",
             _TYPE_ID,
         ),
         [Query("time() - max(esim_last_event_timestamp_seconds{@esim})", instant=True)],
@@ -129,8 +130,9 @@ def _share() -> gauge.Panel:
     return dial(
         Words(
             "Data used",
-            """Of what its packages allow; of several the one that has used most. At 100 % it has
-            lost service: top it up. Unlimited packages have no share.""",
+            """Share of the data that its package allows. With several packages, it is the one that
+            has used most. At 100 % the eSIM has lost service: top it up. Unlimited packages
+            have no share.""",
             "no share",
         ),
         [Query("max(esim_package:esim_data_used:ratio{@esim_rules})", instant=True)],
@@ -142,9 +144,9 @@ def _left() -> stat.Panel:
     return figure(
         Words(
             "Time left",
-            """Data: for how long the rest lasts at the consumption of the last day. Package: until
-            its end as reported, where that can be believed. Data that ends first needs a
-            top-up.""",
+            """Data: how long the rest lasts at the consumption of the last day. Package: time
+            until its end, if the reported end is plausible. If the data ends first, the eSIM
+            needs a top-up.""",
             "no consumption within a day",
         ),
         [
@@ -171,8 +173,9 @@ def _remaining() -> timeseries.Panel:
     return _against(
         Words(
             "Data remaining against allowed",
-            """A step up of the dashed line is a top-up or a new package, one down its end; both
-            lines are steps, since the vendor reports every four hours and at each threshold.""",
+            """A step up of the dashed line is a top-up or a new package; a step down is the end of
+            a package. Both lines move in steps, because the vendor reports every four hours and
+            at each threshold.""",
             "unlimited, or no such eSIM",
         ),
         "min by (package_id) (esim_data_remaining_bytes{@esim})",
@@ -194,13 +197,13 @@ def _against(words: Words, remaining: str, allowed: str, unit: str) -> timeserie
 
 
 def _daily() -> timeseries.Panel:
-    # Looks ahead, so that a bar stands at the day it is about; that of today grows.
+    # It looks ahead, so that a bar stands at its own day. The bar of today grows.
     return (
         lines(
             Words(
                 "Data consumed per day",
-                """Days in UTC; today's bar is not complete. A day far above the others explains an
-                early end; a day of 0 with reports is a phone left at home.""",
+                """Days in UTC; the bar of today is not complete. A day far above the others
+                explains an early end. A day of 0 with reports is a phone left at home.""",
                 _TYPE_ID,
             ),
             [
@@ -224,8 +227,8 @@ def _locations() -> bargauge.Panel:
     return bars(
         Words(
             "Data used per place",
-            """As listed in the newest report, which may cover less than the whole package. A place
-            the owner is not at is worth a question.""",
+            """Places in the newest report, which may cover less than the whole package. Ask the
+            owner about a place where he or she is not.""",
             "the newest report names no place",
         ),
         [
@@ -244,8 +247,8 @@ def _age_over_time() -> timeseries.Panel:
     return lines(
         Words(
             "Age of the last report",
-            """A saw-tooth of four hours is right. Above the first line a report is late; above the
-            second two are missing, which EsimReportingStale shows while the eSIM is
+            """A saw-tooth of four hours is normal. Above the first line a report is late. Above
+            the second line two are missing; EsimReportingStale then fires while the eSIM is
             activated.""",
             _TYPE_ID,
         ),
@@ -261,7 +264,8 @@ def _sms() -> timeseries.Panel:
     return _against(
         Words(
             "SMS remaining against allowed",
-            """At 0 the eSIM cannot send SMS, codes to log in among them; data goes on.""",
+            """At 0 the eSIM cannot send SMS, and so cannot answer some logins by code. Data still
+            works.""",
             "no SMS included",
         ),
         "min by (package_id) (esim_sms_remaining{@esim})",
@@ -274,7 +278,7 @@ def _voice() -> timeseries.Panel:
     return _against(
         Words(
             "Voice minutes remaining against allowed",
-            """At 0 the eSIM cannot call; data goes on.""",
+            """At 0 the eSIM cannot make calls. Data still works; a top-up restores calls.""",
             "no voice included",
         ),
         "min by (package_id) (esim_voice_remaining_seconds{@esim}) / 60",

@@ -1,4 +1,4 @@
-"""The dashboard ``esim-exporter``: whether the pipeline tells the truth."""
+"""The dashboard ``esim-exporter``: whether events arrive and are stored and shown."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def make() -> Dashboard:
     return dashboard(
         "exporter",
         "eSIM / Exporter",
-        """The exporter itself: whether events arrive, are understood, stored in time and
-        scraped.""",
+        """The exporter itself: whether events arrive, and whether it understands, stores and shows
+        them in time.""",
         since="now-1d",
         chosen_by=[
             *(variables.datasource(), variables.job()),
@@ -85,8 +85,8 @@ def _up() -> stat.Panel:
     return up_or_down(
         Words(
             "Up",
-            """Whether Prometheus reaches every chosen instance. While it is down, events are lost
-            after the vendor's three retries: start it; the runbook is EsimExporterDown.""",
+            """Whether Prometheus reaches every chosen instance. While an instance is down, the
+            vendor drops events after three retries: start it. The runbook is EsimExporterDown.""",
             "not scraped",
         ),
         Query("min(up{@exporter})", instant=True),
@@ -97,7 +97,7 @@ def _version() -> stat.Panel:
     return label_figure(
         Words(
             "Version",
-            """Of the chosen instances. Read the changelog before an upgrade.""",
+            """The version of each chosen instance. Read the changelog before an upgrade.""",
             "not scraped",
         ),
         Query("max by (version) (esim_exporter_build_info{@exporter})", instant=True),
@@ -109,8 +109,8 @@ def _uptime() -> stat.Panel:
     return figure(
         Words(
             "Uptime",
-            """Of the instance that started last. Short without a known restart: look into its log
-            for why it ended.""",
+            """Time since the newest start of a chosen instance. If it is short and nobody
+            restarted it, its log says why it ended.""",
             "not scraped",
         ),
         [Query("time() - max(process_start_time_seconds{@exporter})", instant=True)],
@@ -123,8 +123,8 @@ def _feed() -> stat.Panel:
     return figure(
         Words(
             "Feed age",
-            """Since when no verified delivery has arrived. Long without rejections: the vendor
-            does not send, or something before the exporter is broken. Long with signature
+            """Time since the last verified delivery. Long without rejections: the vendor does not
+            send, or something in front of the exporter is broken. Long with signature
             rejections: the secret has changed.""",
             "nothing received yet",
         ),
@@ -145,9 +145,9 @@ def _esims() -> stat.Panel:
     return figure(
         Words(
             "Cap used",
-            """eSIMs with series of their own, of those that --limits.max-esims allows; of several
-            shards the fullest. Near 100 %: raise it, with memory for Prometheus and the exporter in
-            mind.""",
+            """eSIMs with series of their own, as a share of --limits.max-esims. With several
+            shards it is the fullest shard. Near 100 %, raise the limit; this needs memory of
+            Prometheus and of the exporter.""",
             "no cap",
         ),
         [
@@ -167,8 +167,8 @@ def _over_limit() -> stat.Panel:
     return figure(
         Words(
             "Over the cap",
-            """eSIMs that are stored and counted but have no series, so that no alert about them
-            alone can fire. Not 0: raise --limits.max-esims.""",
+            """eSIMs that are stored and counted but have no series of their own. No alert about
+            one of them can fire. If it is not 0, raise --limits.max-esims.""",
             "not loaded",
         ),
         [Query(replicas.kept("esim_exporter_esims_over_limit{@exporter}"), instant=True)],
@@ -182,8 +182,8 @@ def _kept() -> stat.Panel:
     return figure(
         Words(
             "Rejected",
-            """Signed deliveries that were not understood and are kept. Not 0: the vendor may have
-            changed its format; the runbook is EsimRejectedEventsWaiting.""",
+            """Signed deliveries that the exporter could not understand and keeps. If it is not 0,
+            the vendor may have changed its format. The runbook is EsimRejectedEventsWaiting.""",
             "not loaded",
         ),
         [Query("max(esim_exporter_rejected_events{@exporter})", instant=True)],
@@ -197,8 +197,9 @@ def _budget() -> stat.Panel:
     return figure(
         Words(
             "Error budget used",
-            """How much of what may fail (0.1 % of the webhook's requests in three days) has
-            failed. Above 100 %: the objective is missed, see which errors and when below.""",
+            """0.1 % of the webhook's requests may fail in three days; this share of them has
+            failed. Above 100 % the objective is missed. Panels below show which errors, and
+            when.""",
             "no requests, or the rules are not loaded",
         ),
         [Query(f"max({webhook.error_ratio('3d')}) / {webhook.OBJECTIVE}", instant=True)],

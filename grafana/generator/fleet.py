@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 TERMINAL: Final = "DELETED|EXPIRED|REVOKED"
-"""Statuses an eSIM does not come back from."""
+"""Statuses that an eSIM never leaves."""
 
 _DAYS: Final = {
     "1": ("within a day", palette.CRITICAL),
@@ -51,10 +51,10 @@ def make() -> Dashboard:
     return dashboard(
         "fleet",
         "eSIM / Fleet",
-        """All eSIMs: who is about to lose service, which package, which eSIM, and whether the
-        feed can be believed.""",
+        """All eSIMs: who is about to lose service, which package, which eSIM, and whether events
+        arrive.""",
         since="now-2d",
-        # No variable for packages: only half of these figures can be told by package.
+        # There is no variable for packages, because half of these figures do not exist per package.
         chosen_by=[
             variables.datasource(),
             variables.job(),
@@ -84,8 +84,8 @@ def make() -> Dashboard:
 _ACTIVE: Final = (
     Words(
         "Activated eSIMs",
-        """eSIMs that can use data now. A sudden fall means lost state or a mass revocation: look
-        at the status panel below, and at the runbook of EsimFleetShrunk.""",
+        """eSIMs that can use data now. A sudden fall means lost state or a mass revocation: see
+        the status panel below and the runbook of EsimFleetShrunk.""",
         "no eSIMs known",
     ),
     [Query('sum(max without (instance, pod) (esim_fleet_esims{@fleet, status="ACTIVATED"}))')],
@@ -94,8 +94,8 @@ _ACTIVE: Final = (
 _NEARLY: Final = (
     Words(
         "90 % or more used",
-        """eSIMs that have used at least nine tenths of their data, the exhausted ones included.
-        See which below, and tell their owners or top them up.""",
+        """eSIMs that have used at least 90 % of their data, also those that have used all. The
+        table below shows which. Tell their owners, or top them up.""",
         "no limited packages",
     ),
     [
@@ -110,8 +110,9 @@ _NEARLY: Final = (
 _EXHAUSTED: Final = (
     Words(
         "Exhausted",
-        """eSIMs without any data left: they have lost service. A few are always there; a rise
-        within hours is a page (EsimPackageExhausted). Open the package dashboard to see which.""",
+        """eSIMs without any data left: they have lost service. There are always a few. A rise
+        within hours is a page (EsimPackageExhausted). The package dashboard shows which
+        package.""",
         "no limited packages",
     ),
     [
@@ -126,9 +127,8 @@ _EXHAUSTED: Final = (
 _STALE: Final = (
     Words(
         "Stale",
-        """Activated eSIMs that have missed two of their four-hourly reports, so that what is shown
-        of them is old. Many at once: the feed is silent or partly lost, see the exporter's
-        dashboard.""",
+        """Activated eSIMs that have missed two of their four-hourly reports, so their data here is
+        old. If there are many, events are missing: see the exporter's dashboard.""",
         "no eSIMs known",
     ),
     [Query("sum(min without (instance, pod) (esim_fleet_esims_stale{@fleet}))")],
@@ -138,9 +138,9 @@ _STALE: Final = (
 _FEED: Final = (
     Words(
         "Feed age",
-        """Since when nothing has arrived, of the vendor that has been silent for longest. Above
-        4 h every activated eSIM owes a report; at 5 h it is a page. Until it is back no other
-        figure here is true: go to the exporter's dashboard.""",
+        """Time since the last event, for the vendor that has been silent longest. After 4 h every
+        activated eSIM should have reported; after 5 h it is a page. No other figure here is
+        true until events arrive again: see the exporter's dashboard.""",
         "nothing received yet",
     ),
     [
@@ -156,9 +156,9 @@ _FEED: Final = (
 _BALANCE: Final = (
     Words(
         "Lowest balance",
-        """What is left in the account at the vendor, in the account's currency; of several
-        accounts the lowest. Orders fail once it is used up: top up before it crosses the
-        threshold in the panel below.""",
+        """The balance at the vendor, in the account's currency. With several accounts it is the
+        lowest. Orders fail once it is used up: top up before it falls below the threshold in
+        the panel below.""",
         "no partner event yet",
     ),
     [Query("min(min without (instance, pod) (esim_partner_balance{@fleet}))")],
@@ -167,8 +167,8 @@ _BALANCE: Final = (
 _SHARE: Final = (
     Words(
         "Data used of all that is allowed",
-        """Over all limited packages of eSIMs not ended. It moves slowly; a jump means many new or
-        many ended eSIMs at once.""",
+        """Share of data used, over all limited packages of eSIMs that have not ended. It moves
+        slowly. A jump means that many eSIMs began or ended at once.""",
         "no limited packages",
     ),
     [
@@ -183,7 +183,7 @@ _SHARE: Final = (
 
 
 def _nearest() -> table.Panel:
-    # Of the few that rules have found to be above 75 %, so that it is fast for large fleets.
+    # It reads only the few eSIMs that rules have recorded above 75 %: fast for large fleets.
     near = f"""topk(12,
         esim_package:esim_data_used:ratio_high{{@rules}} < 1
         unless on (job, vendor, esim_id) esim_status{{@fleet, status=~"{TERMINAL}"}})"""
@@ -192,9 +192,9 @@ def _nearest() -> table.Panel:
     return columns(
         Words(
             "Nearest to their limit",
-            """The twelve that have used most of their data and still have some. Follow an eSIM to
-            its history, or a package to see whether it is the package; top up what must not lose
-            service. Exhausted ones are in the alerts of the eSIMs.""",
+            """The twelve eSIMs that have used most of their data and still have some. Follow an
+            eSIM to its history, or a package to compare it with others. Top up those that must
+            not lose service. Alerts list the exhausted ones.""",
             "no eSIM has used 75 % of its data",
         ),
         [
@@ -226,8 +226,9 @@ def _thresholds() -> timeseries.Panel:
     panel = lines(
         Words(
             "eSIMs by share of data used",
-            """How many have used at least 25, 50, 75, 90 and 100 % of their data; each line holds
-            the ones below it. Steep red or orange: look which package it is.""",
+            """How many eSIMs have used at least 25, 50, 75, 90 and 100 % of their data. Each line
+            includes the lines below it. If red or orange rises steeply, find the package on the
+            package dashboard.""",
             "no limited packages",
         ),
         [
@@ -245,13 +246,14 @@ def _thresholds() -> timeseries.Panel:
 
 
 def _forecast() -> bargauge.Panel:
-    # One query for all bars: each would look at every eSIM.
+    # One query for all bars, because each query would read every eSIM.
     left = "esim_package:esim_data_left_seconds:forecast1d{@rules}"
     panel = bars(
         Words(
             "Forecast to run out of data",
             """eSIMs by the day on which their data runs out, at the consumption of the last day.
-            Those within a day need a top-up today; see them among the nearest to their limit.""",
+            Those that run out within a day need a top-up today; the table of the nearest to
+            their limit shows which.""",
             "no eSIM runs out within a week, or the rules are not loaded",
         ),
         [
@@ -273,9 +275,8 @@ def _by_package() -> timeseries.Panel:
     return lines(
         Words(
             "Consumption per package, ten largest of the last day",
-            """Mean over four hours, since each eSIM reports once in four hours. A band that grows
-            against the others explains what happens to the shares above; a gap is a silent
-            feed.""",
+            """Mean over four hours, because each eSIM reports every four hours. A band that grows
+            explains a rise of the shares above. A gap means that no events arrived.""",
             "nothing consumed, or the rules are not loaded",
         ),
         [
@@ -298,8 +299,8 @@ def _by_location() -> timeseries.Panel:
     return lines(
         Words(
             "Consumption per location, ten largest of the last day",
-            """Where data is used, by the vendor's names of places, mean over four hours. A place
-            that is new or grows fast may be roaming at a price, or fraud.""",
+            """Where data is used, by the vendor's names of places. Mean over four hours. A new or
+            fast growing place may be expensive roaming, or fraud.""",
             "no report has named a place",
         ),
         [
@@ -321,8 +322,8 @@ def _statuses() -> piechart.Panel:
     return pie(
         Words(
             "eSIMs by status",
-            """All eSIMs that are known, until a day after they ended. Many REVOKED at once is the
-            vendor's doing: ask there. UNKNOWN and OTHER are statuses the vendor has not
+            """All known eSIMs, until a day after their end. If many become REVOKED at once, the
+            vendor did it: ask there. UNKNOWN and OTHER are statuses that the vendor has not
             documented.""",
             "no eSIMs known",
         ),
@@ -342,8 +343,9 @@ def _balance() -> timeseries.Panel:
     panel = lines(
         Words(
             "Partner balance",
-            """As in the newest partner event; dashed is where the vendor warns. Below it: top up.
-            It moves with partner events only, so a flat line is no news.""",
+            """The balance in the newest partner event. The dashed line is where the vendor warns;
+            below it, top up. The balance changes with partner events only, so a flat line means
+            no news.""",
             "no partner event yet",
         ),
         [

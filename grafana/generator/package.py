@@ -31,7 +31,7 @@ def make() -> Dashboard:
     return dashboard(
         "package",
         "eSIM / Package",
-        """Packages side by side, and those that are chosen over time. An eSIM with two packages
+        """All packages side by side, and the chosen ones over time. An eSIM with two packages
         counts in each.""",
         since="now-2d",
         chosen_by=[
@@ -72,9 +72,9 @@ def _packages() -> table.Panel:
     return columns(
         Words(
             "Packages",
-            """All packages that are chosen, those nearest to their limit first. Used is the share
-            of all data of its eSIMs; lasts says for how long that would do at the consumption of
-            the last day. A package with many exhausted eSIMs and a low share sells too small.""",
+            """All chosen packages, those nearest to their limit first. Used is the share of all
+            data of its eSIMs. Lasts is how long the rest lasts at the consumption of the last
+            day. If many eSIMs are exhausted but the share is low, the package is too small.""",
             "no package is known",
         ),
         [Query(source, instant=True) for source in queries],
@@ -110,8 +110,8 @@ def _consumption() -> timeseries.Panel:
     return lines(
         Words(
             "Consumption",
-            """Mean over four hours, since each eSIM reports once in four hours. Compare with the
-            same hour of the day before; a gap is a silent feed.""",
+            """Mean over four hours, because each eSIM reports every four hours. Compare with the
+            same hour of the day before. A gap means that no events arrived.""",
             "nothing consumed, or the rules are not loaded",
         ),
         [
@@ -130,8 +130,8 @@ def _remaining() -> timeseries.Panel:
     panel = lines(
         Words(
             "Remaining against allowed",
-            """Of the chosen packages together, limited ones of eSIMs not ended. Allowed rises with
-            new eSIMs and top-ups and falls with eSIMs that end.""",
+            """Sums over the chosen packages: limited data of eSIMs that have not ended. Allowed
+            rises with new eSIMs and top-ups, and falls when eSIMs end.""",
             "no limited package is chosen",
         ),
         [
@@ -164,8 +164,8 @@ def _distribution() -> bargauge.Panel:
     return bars(
         Words(
             "eSIMs by share used, now",
-            """How the eSIMs of the chosen packages, ended ones apart, are spread over the shares of
-            data used. Those in orange lose service next.""",
+            """eSIMs of the chosen packages by their share of data used, without ended eSIMs. Those
+            in orange lose service next.""",
             "no package is chosen",
         ),
         [Query(expr, name, instant=True) for name, expr in {lowest: below, **bands}.items()],
@@ -178,8 +178,9 @@ def _nearly_used() -> timeseries.Panel:
     return lines(
         Words(
             "Share of eSIMs over 90 %",
-            """Per package, of its eSIMs not ended. Above the dashed line EsimPackageUsageHigh opens
-            a ticket where ten or more eSIMs are concerned: offer top-ups, or a larger package.""",
+            """For each package, the share of its eSIMs that used over 90 %, without ended eSIMs.
+            Above the dashed line EsimPackageUsageHigh opens a ticket if it concerns ten or more
+            eSIMs: offer top-ups, or a larger package.""",
             "no limited package is chosen, or the rules are not loaded",
         ),
         [
@@ -199,8 +200,8 @@ def _statuses() -> timeseries.Panel:
     panel = lines(
         Words(
             "eSIMs by status",
-            """Of the chosen packages. Steps up in EXPIRED with steps down in ACTIVATED are the
-            usual end; steps in REVOKED or DELETED are not.""",
+            """eSIMs of the chosen packages. When EXPIRED rises as ACTIVATED falls, packages end as
+            usual. A rise of REVOKED or DELETED is not usual.""",
             "no package is chosen",
         ),
         [
@@ -223,8 +224,8 @@ def _lasts() -> timeseries.Panel:
     return lines(
         Words(
             "How long the remaining data lasts",
-            """Per package, at the consumption of the last day. Below the dashed line of two days
-            EsimPackageExhaustionForecast opens a ticket where ten or more eSIMs are concerned.""",
+            """For each package, at the consumption of the last day. Below the dashed line of two
+            days EsimPackageExhaustionForecast opens a ticket if it concerns ten or more eSIMs.""",
             "no consumption within a day, or the rules are not loaded",
         ),
         [

@@ -1,4 +1,4 @@
-"""What has the same colour everywhere. The shades are those that both themes can be read in."""
+"""Colours that mean the same on every dashboard. Both themes can show these shades."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ STATUSES: Final = {
 }
 
 Steps = tuple[tuple[float | None, str], ...]
-"""Lower bounds, the first of which has none, and the colours from there on."""
+"""Lower bounds and the colours above them. The first step has no bound."""
 
 PLAIN: Final[Steps] = ((None, NEUTRAL),)
 
 
 def above(*bounds: tuple[float, str]) -> Steps:
-    """Return steps that are good below the first bound."""
+    """Return steps whose values below the first bound are good."""
     return ((None, GOOD), *bounds)
 
 
 def thresholds(steps: Steps) -> builders.ThresholdsConfig:
-    """Return the steps as Grafana takes them."""
+    """Return the steps in Grafana's form."""
     return (
         builders.ThresholdsConfig()
         .mode(models.ThresholdsMode.ABSOLUTE)
@@ -81,7 +81,7 @@ def only(colour: str) -> builders.FieldColor:
 
 
 def empty(text: str) -> models.SpecialValueMap:
-    """Return a mapping of no value, so that it does not get the colour of the least."""
+    """Return a mapping for a missing value, so that it does not get the lowest step's colour."""
     return models.SpecialValueMap(
         options=models.DashboardSpecialValueMapOptions(
             match=models.SpecialValueMatch.NULL_AND_NAN,

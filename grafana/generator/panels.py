@@ -1,4 +1,4 @@
-"""Panels as all dashboards have them: title, what to do about it, unit, text without data."""
+"""Panels of all dashboards: title, description, unit, and a text for missing data."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ P = TypeVar(
 Panel = bargauge.Panel | gauge.Panel | piechart.Panel | stat.Panel | table.Panel | timeseries.Panel
 
 PER_ESIM: Final = "2m"
-"""Least step of what is scraped and recorded every two minutes, as series of single eSIMs are."""
+"""Smallest step for series that are scraped or recorded every two minutes (single eSIMs)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query of a panel; see :func:`variables.expression` for its source."""
+    """A query of a panel. ``@name`` in it stands for matchers (:func:`variables.expression`)."""
 
     expr: str
     legend: str = ""
@@ -47,11 +47,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What is written about a panel."""
+    """The texts of a panel."""
 
     title: str
     description: str
-    """Says what is seen and what to do about it."""
+    """What the panel shows, and what to do about it."""
     no_data: str
 
 
@@ -78,7 +78,7 @@ def described(
     *,
     as_table: bool = False,
 ) -> P:
-    """Put onto a panel what all of them have."""
+    """Give a panel the properties that all panels have."""
     panel = (
         panel.title(words.title)
         .description(" ".join(words.description.split()))
@@ -101,9 +101,9 @@ def figure(
     trend: bool = True,
     names: bool = False,
 ) -> stat.Panel:
-    """Return large figures, coloured by their steps; with a ``trend`` behind them or not.
+    """Return large figures, coloured by their steps. With ``trend``, a line is behind them.
 
-    What has a trend is as old as the newest point of it: several minutes.
+    A figure with a trend is as old as its newest point: several minutes.
     """
     panel = (
         described(stat.Panel(), words, queries, unit, steps)
@@ -188,7 +188,7 @@ def bars(
 def pie(
     words: Words, queries: Sequence[Query], unit: str, colours: Mapping[str, str]
 ) -> piechart.Panel:
-    """Return a donut with the figures beside it; parts that are 0 are left out of it."""
+    """Return a donut with the figures beside it. Parts that are 0 are left out."""
     panel = (
         described(piechart.Panel(), words, queries, unit)
         .reduce_options(_last())
@@ -226,9 +226,9 @@ def lines(
 ) -> timeseries.Panel:
     """Return lines over time.
 
-    ``steps`` are drawn as dashed lines; with ``decades``, their ends, the scale is logarithmic,
-    so that lines far above what is measured are seen. ``legend`` holds the calculations of a
-    table beside the graph; without any it is a list below it, with ``None`` there is none.
+    ``steps`` are drawn as dashed lines. ``decades`` are the ends of a logarithmic scale, which
+    shows lines far above the measured values. ``legend`` holds the calculations of a table beside
+    the graph. An empty one is a list below the graph, and ``None`` is no legend.
     """
     panel = (
         described(timeseries.Panel(), words, queries, unit, steps)
@@ -279,7 +279,7 @@ def renamed(panel: P, name: str, colour: str, title: str) -> P:
 
 
 def in_order(panel: bargauge.Panel, names: Sequence[str]) -> bargauge.Panel:
-    """Put the bars in this order, since a query has none."""
+    """Put the bars in this order, because a query has none."""
     places = {name: place for place, name in enumerate(["Time", *names])}
     return panel.transformations(
         [
@@ -295,7 +295,7 @@ def in_order(panel: bargauge.Panel, names: Sequence[str]) -> bargauge.Panel:
 
 
 def dashed(panel: timeseries.Panel, name: str, colour: str) -> timeseries.Panel:
-    """Draw what a pattern fits as dashed lines without a filling: limits, not measurements."""
+    """Draw series whose names match a pattern as dashed lines without a filling, for limits."""
     style = {"fill": "dash", "dash": [8, 6]}
     return panel.override_by_regexp(
         name,

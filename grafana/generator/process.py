@@ -17,8 +17,8 @@ def commits() -> timeseries.Panel:
     return lines(
         Words(
             "Time of a commit",
-            """Until a batch is on disk. This is most of the time to answer; when it rises, the disk
-            or the database is slow or shared.""",
+            """Time until a batch is on disk. It is most of the time of an answer. If it rises, the
+            disk or the database is slow, or others use it too.""",
             "no commits",
         ),
         quantiles("esim_exporter_storage_commit_duration_seconds", "@exporter", 0.5, 0.95, 0.99),
@@ -32,8 +32,9 @@ def failures() -> timeseries.Panel:
     return lines(
         Words(
             "Failed commits",
-            """In five minutes. Any may become a page (EsimStorageDown): deliveries are refused
-                until the storage takes them. Free space, or look into the log.""",
+            """Failed commits in five minutes. One may become a page (EsimStorageDown): the
+            exporter refuses deliveries until the storage works. Free disk space, or read the
+            log.""",
             "not scraped",
         ),
         [
@@ -53,9 +54,9 @@ def storage() -> timeseries.Panel:
     return lines(
         Words(
             "Size of the storage",
-            """It follows the number of eSIMs, not the traffic; a shared database holds those of all
-            shards. A log that only grows cannot be checkpointed: something else holds the
-            file.""",
+            """It follows the number of eSIMs and not the traffic. A shared database holds all
+            shards. If the log only grows, something else holds the file and prevents
+            checkpoints.""",
             "not scraped",
         ),
         [
@@ -72,8 +73,9 @@ def series() -> timeseries.Panel:
     panel = lines(
         Words(
             "eSIMs against the cap",
-            """With series, over the cap, and expired ones that are remembered; of all shards
-            together. When the first reaches the dashed line, further eSIMs get no series.""",
+            """eSIMs with series, eSIMs over the cap, and expired ones that are remembered, summed
+            over shards. When the first line reaches the dashed line, further eSIMs get no
+            series.""",
             "not loaded",
         ),
         [
@@ -92,7 +94,7 @@ def scrapes() -> timeseries.Panel:
     return lines(
         Words(
             "Time to serve a scrape",
-            """Both groups of metrics together. It must stay far below the scrape timeout; a scrape
+            """All groups of metrics together. It must stay far below the scrape timeout. A scrape
             does not delay the webhook.""",
             "not scraped",
         ),
@@ -107,8 +109,8 @@ def scrape_sizes() -> timeseries.Panel:
     return lines(
         Words(
             "Size of a scrape, as sent",
-            """Of the newest, by encoding; of several processes the largest. Prometheus asks for
-            gzip; identity is a person or a proxy that unpacks.""",
+            """Size of the newest scrape by encoding; with several processes, the largest.
+            Prometheus asks for gzip. identity is a person, or a proxy that decompresses.""",
             "not scraped",
         ),
         [Query("max by (encoding) (esim_exporter_scrape_size_bytes{@exporter})", "{{encoding}}")],
@@ -121,8 +123,8 @@ def memory() -> timeseries.Panel:
     return lines(
         Words(
             "Memory",
-            """Resident memory by instance. It follows the number of eSIMs, about 1.5 kB each with
-            what is rendered of them; growth without more eSIMs is a leak worth a report.""",
+            """Resident memory of each instance. It follows the number of eSIMs, with about 1.5 kB
+            for each. If it grows while the number does not, report a leak.""",
             "not scraped",
         ),
         [Query("max by (instance) (process_resident_memory_bytes{@exporter})", "{{instance}}")],
@@ -135,8 +137,8 @@ def processor() -> timeseries.Panel:
     return lines(
         Words(
             "CPU",
-            """Cores in use by instance. Near one core deliveries begin to wait: see the time to
-            answer.""",
+            """Processor cores in use by each instance. Near one core, deliveries begin to wait:
+            see the time to answer.""",
             "not scraped",
         ),
         [

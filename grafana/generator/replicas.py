@@ -1,6 +1,6 @@
 """Panels of several processes on one storage, for the exporter's dashboard.
 
-Of one process on a storage of its own most of it is absent, and the panels say so.
+One process on a SQLite file has few of these metrics. The panels then say "not used".
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ _SHOWN: Final = 'count_values("shard", esim_exporter_shard{@exporter})'
 
 
 def kept(gauge: str) -> str:
-    """Return an expression for the sum over shards of what each process keeps.
+    """Return an expression for the sum over shards of a gauge that each process shows.
 
-    Metrics of the process bear no label ``shard``; the group ``fleet`` of the same scrape does.
+    Such a gauge has no label ``shard``. The expression takes it from the group ``fleet`` of the
+    same scrape.
     """
     shard = "group without (vendor, status) (esim_fleet_esims{@exporter})"
     return f"""sum(max without (instance, pod) (
@@ -30,12 +31,12 @@ def kept(gauge: str) -> str:
 
 
 def storage() -> stat.Panel:
-    """Return the panel of whether the storage works."""
+    """Return the panel that shows whether the storage works."""
     return up_or_down(
         Words(
             "Storage",
-            """Whether every chosen instance can write to its storage. While it is down, events are
-            refused and what is shown gets old; the runbook is EsimStorageDown.""",
+            """Whether every chosen instance can write to its storage. While one cannot, it refuses
+            events and what it shows gets old. The runbook is EsimStorageDown.""",
             "not scraped",
         ),
         Query("min(esim_exporter_storage_up{@exporter})", instant=True),
@@ -47,8 +48,8 @@ def missing() -> stat.Panel:
     return figure(
         Words(
             "Shards missing",
-            """Shards that no chosen instance shows. Not 0: the eSIMs in them have no series, and
-            sums over the fleet are too low; the runbook is EsimShardMissing.""",
+            """Shards that no chosen instance shows. If it is not 0, their eSIMs have no series,
+            and sums over the fleet are too low. The runbook is EsimShardMissing.""",
             _UNUSED,
         ),
         [
@@ -68,8 +69,8 @@ def shards() -> timeseries.Panel:
     return lines(
         Words(
             "Replicas by shard",
-            """How many replicas show each shard. A shard with one has none to spare; one whose line
-            ends is missing.""",
+            """How many replicas show each shard. A shard with one replica has no spare. A shard
+            whose line ends is missing.""",
             _UNUSED,
         ),
         [Query(_SHOWN, "shard {{shard}}")],
@@ -80,13 +81,13 @@ def shards() -> timeseries.Panel:
 
 
 def lag() -> timeseries.Panel:
-    """Return the panel of how old the replicas' knowledge is."""
+    """Return the panel of the replicas' lag."""
     return lines(
         Words(
             "Lag behind other replicas",
-            """Since when a replica last knew all that the others had stored; usually less than a
-            second. It rises while the database is away, and where a replica is short of CPU: the
-            runbook is EsimReplicaLagging.""",
+            """How many seconds a replica is behind the others; normally less than one. It rises
+            while the database is away, or if a replica lacks processor time. The runbook is
+            EsimReplicaLagging.""",
             _UNUSED,
         ),
         [Query("max by (instance) (esim_exporter_storage_lag_seconds{@exporter})", "{{instance}}")],
@@ -101,8 +102,9 @@ def conflicts() -> timeseries.Panel:
     return lines(
         Words(
             "Batches merged again",
-            """Because another replica had changed the same eSIMs first: harmless, and none for a
-            process alone. So many that answers get slow: use fewer replicas.""",
+            """Batches that were merged again because another replica had changed the same eSIMs
+            first. This is harmless, and never happens with one process. If answers get slow,
+            use fewer replicas.""",
             "not scraped",
         ),
         [Query(f"60 * sum by (instance) ({rate})", "{{instance}}")],

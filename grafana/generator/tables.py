@@ -32,9 +32,9 @@ class Column:
     """Whether to draw a share as a bar."""
     colours: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    """What to write in the place of a coloured value."""
+    """What to write instead of a coloured value."""
     empty: str = ""
-    """What to write where a row has no such value."""
+    """What to write if a row has no such value."""
     decimals: int | None = None
 
 
@@ -73,14 +73,14 @@ def columns(
     for each in shown:
         panel = panel.override_by_name(each.name, _column_properties(each))
     if sort_by:
-        # By the title: that is the name of the field when rows are sorted.
+        # Sorted by the title, because Grafana renames the field before it sorts.
         sorting = common_builders.TableSortByFieldState().display_name(names[sort_by].title)
         panel = panel.sort_by([sorting.desc(descending)])
     return panel
 
 
 def _column_properties(column: Column) -> list[models.DynamicConfigValue]:
-    # What the panel says without data must not fill its empty cells.
+    # The text for missing data must not fill empty cells.
     chosen: dict[str, Any] = {"displayName": column.title, "noValue": ""}
     if column.unit:
         chosen["unit"] = column.unit

@@ -1,4 +1,4 @@
-"""Variables, what selectors make of them, and links that take them along."""
+"""Variables, the matchers that use them, and links that keep them."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def query(name: str, label: str, source: str) -> builders.QueryVariable:
 
 
 def job() -> builders.QueryVariable:
-    """Return the variable for scrape jobs: that of the fleet and that of single eSIMs."""
-    # No name is assumed: whoever exposes one of these is one of ours.
+    """Return the variable for the two scrape jobs, of the fleet and of single eSIMs."""
+    # Jobs may have any name: a job with one of these metrics is a job of the exporter.
     names = "esim_exporter_build_info|esim_last_event_timestamp_seconds"
     return query("job", "Job", f'label_values({{__name__=~"{names}"}}, job)').description(
-        "The jobs of an exporter belong together: one of the fleet, one of single eSIMs."
+        "The two jobs of an exporter belong together: one for the fleet, one for single eSIMs."
     )
 
 
@@ -79,7 +79,7 @@ def instance() -> builders.QueryVariable:
     """Return the variable for instances of the exporter."""
     names = "label_values(esim_exporter_build_info{@job}, instance)"
     return query("instance", "Instance", names).description(
-        "Replicas of one shard show the same; an instance of several shards shows its part."
+        "Replicas of one shard show the same. With several shards, an instance shows its part."
     )
 
 
@@ -94,7 +94,7 @@ def package() -> builders.QueryVariable:
 
 
 def esim() -> builders.TextBoxVariable:
-    """Return the variable for one eSIM: typed, since a list would hold a hundred thousand."""
+    """Return the variable for one eSIM. It is typed, because a list would be too long."""
     return (
         builders.TextBoxVariable("esim")
         .label("eSIM id")
@@ -104,7 +104,7 @@ def esim() -> builders.TextBoxVariable:
 
 
 def to_dashboard(name: str, variable: str = "", field: str = "") -> str:
-    """Return the address of a dashboard with all that is chosen, and a field of the same row."""
+    """Return a dashboard's address with the chosen variables and a field of the same row."""
     address = f"/d/esim-{name}?{_KEPT}&${{vendor:queryparam}}"
     return address + (f"&var-{variable}=${{__data.fields.{field}}}" if variable else "")
 

@@ -14,7 +14,7 @@ OBJECTIVE: Final = 0.001
 """Share of webhook requests that may fail, as in the rules."""
 
 _BURN: Final = {"1h": 14.4, "6h": 6.0, "1d": 3.0, "3d": 1.0}
-"""Windows, and how many times the budget's rate in them alerts, as in the rules."""
+"""Windows, and the burn rate that alerts in each, as in the rules."""
 
 _RESULTS: Final = {
     "accepted": palette.GOOD,
@@ -26,7 +26,7 @@ _RESULTS: Final = {
 
 
 def error_ratio(window: str) -> str:
-    """Return an expression for the share of failed requests by job: 0 where none ever failed."""
+    """Return an expression for the share of failed requests by job; 0 if none ever failed."""
     requests = 'increase(esim_exporter_http_requests_total{@exporter, handler=~"/webhooks/.+"}'
     return f"""job:esim_exporter_webhook_requests:error_ratio_rate{window}{{@job}}
         or 0 * (sum by (job) ({requests}[{window}])) > 0)"""
@@ -38,9 +38,9 @@ def events() -> timeseries.Panel:
     panel = lines(
         Words(
             "Verified events by type and result",
-            """Every activated eSIM sends a usage event in four hours. late and stale are out of
-            order, which is harmless; many duplicates mean that the vendor retries, so answers
-            are too slow. Less than yesterday: EsimWebhookFeedLow.""",
+            """Every activated eSIM sends a usage event every four hours. late and stale events
+            came out of order, which is harmless. Many duplicates mean that the vendor retries
+            because answers are too slow. Fewer events than yesterday: see EsimWebhookFeedLow.""",
             "nothing received yet",
         ),
         # Of the many kinds only those that occur at all.
@@ -67,8 +67,8 @@ def rejections() -> timeseries.Panel:
         Words(
             "Rejected deliveries by reason",
             """signature: a wrong secret or a stranger. malformed and invalid: a new format.
-            storage and overload: events may be lost, free the disk or the machine. too_large and
-            timeout: something between the vendor and here.""",
+            storage and overload: events may be lost, so free disk space or processor time.
+            too_large and timeout: something between the vendor and the exporter.""",
             "nothing was ever rejected",
         ),
         [Query(f"60 * sum by (reason) ({rate})", "{{reason}}")],
@@ -83,9 +83,9 @@ def latency() -> timeseries.Panel:
     return lines(
         Words(
             "Time to answer the webhook",
-            """With the commit, in the median and for the slowest 5 and 1 %. The vendor gives up
-            after 2 or 3 s, the dashed lines, and sends again: when p99 is near, look at the
-            commits below.""",
+            """The time includes the commit. The lines are the median and the slowest 5 % and 1 %.
+            The vendor gives up after 2 or 3 s (dashed lines) and sends again. If p99 is near
+            them, see the commits below.""",
             "no requests",
         ),
         quantiles("esim_exporter_webhook_duration_seconds", "@exporter", 0.5, 0.95, 0.99),
@@ -101,8 +101,8 @@ def delay() -> timeseries.Panel:
     return lines(
         Words(
             "Delay of events",
-            """From an event's own time until it arrives. Minutes for few are retries; hours for
-            many mean that the vendor is behind or that its clock is wrong.""",
+            """Time from an event's own time to its arrival. Minutes for a few events are retries.
+            Hours for many mean that the vendor is behind, or that its clock is wrong.""",
             "no events",
         ),
         quantiles("esim_exporter_event_delay_seconds", "@exporter", 0.5, 0.95),
@@ -117,8 +117,8 @@ def burn() -> timeseries.Panel:
         Words(
             "Error budget burn",
             """How many times faster than allowed requests fail, over several windows. Above 14.4
-            in the last hour or 6 in six it is a page, above 3 in a day or 1 in three a
-            ticket.""",
+            in one hour or 6 in six hours it is a page; above 3 in a day or 1 in three days it
+            is a ticket.""",
             "no requests, or the rules are not loaded",
         ),
         [
@@ -139,8 +139,8 @@ def signatures() -> timeseries.Panel:
     return lines(
         Words(
             "Deliveries by secret",
-            """By the place of the secret in the file, counted from 0. When the old one stands
-            still after a rotation, remove it.""",
+            """Deliveries by the place of their secret in the file, counted from 0. After a
+            rotation, remove the old secret when its line stays at 0.""",
             "nothing received yet",
         ),
         [Query(f"60 * sum by (vendor, secret) ({rate})", "{{vendor}} secret {{secret}}")],
@@ -155,8 +155,8 @@ def requests() -> timeseries.Panel:
     return lines(
         Words(
             "HTTP requests by code",
-            """All listeners, scrapes included. 5xx to the webhook burn the error budget; 401 are
-            wrong signatures or passwords.""",
+            """Requests to all listeners, also scrapes. 5xx of the webhook use up the error budget.
+            401 are wrong signatures or passwords.""",
             "no requests",
         ),
         [Query(f"60 * sum by (handler, code) ({rate})", "{{code}} {{handler}}")],
