@@ -18,7 +18,7 @@ from exporter.errors import ExitStatus, ExporterError, SettingsError, StorageHan
 from exporter.fleet import process_memory
 from exporter.logs import fields, raised_at
 from exporter.settings import loading
-from exporter.storage.shutdown import close_in_time, leave
+from exporter.storage.shutdown import close_or_abandon, end_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,7 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except SettingsError as error:
         return _unusable("serve", error)
     logs.configure(settings.log.level, settings.log.format)
-    return leave(_serve_until_stopped(settings, load))
+    return end_process(_serve_until_stopped(settings, load))
 
 
 def _serve_until_stopped(settings: Settings, load: Callable[[], Settings]) -> int:
@@ -116,7 +116,7 @@ async def _run(settings: Settings, load: Callable[[], Settings]) -> None:
     except StorageHangs:
         raise  # closing would hang too
     except BaseException:
-        await close_in_time(storage)
+        await close_or_abandon(storage)
         raise
 
 

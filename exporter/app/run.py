@@ -15,7 +15,7 @@ from exporter.app.sites import build_sites, build_status_pages
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.http.listeners import Listener, allow_open_files, listen, on_signals, serve_until
 from exporter.logs import fields
-from exporter.storage.shutdown import LONGEST_CLOSE
+from exporter.storage.shutdown import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,7 +90,7 @@ async def _finish(exporter: Exporter, intake: asyncio.Task[None]) -> None:
     if exporter.intake.state is None or (exporter.intake.replica and exporter.intake.failed):
         intake.cancel()
     closing = asyncio.ensure_future(_close(exporter, intake))
-    done, _ = await asyncio.wait([closing], timeout=LONGEST_CLOSE)
+    done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
     if not done:
         hangs = "the storage did not finish; nothing acknowledged is lost"
         error = intake.exception() if intake.done() and not intake.cancelled() else None

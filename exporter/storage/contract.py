@@ -1,35 +1,34 @@
 """What durable storage promises, whatever the database behind it.
 
-The storage keeps opaque, versioned rows under a table and a key, and signed
-integer *bases* that travel as deltas. It knows nothing of eSIMs. One commit is
-one transaction: when :meth:`Storage.commit` returns, all of it is on disk and a
-power cut cannot take it back; when it raises, the caller must assume nothing.
+A storage keeps opaque, versioned rows. Each row has a table and a key. Beside the rows it keeps
+signed integers, called *bases*; a commit adds to them. A storage knows nothing of eSIMs.
+
+One commit is one transaction. When :meth:`Storage.commit` returns, all of it is on disk and a
+power cut cannot undo it. When it raises, the caller must assume nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
 Key = tuple[str, ...]
+"""The parts of a key. A part is any text that is valid Unicode."""
 
 
 class Table(StrEnum):
-    """The kinds of rows. A key has a fixed number of parts in each but ``PARTNER``.
-
-    A part is any text that is valid Unicode.
-    """
+    """The kinds of rows, each with the parts of its keys."""
 
     ESIM = "esim"
     """(vendor, esim_id): an eSIM with all its allowances."""
     TOMBSTONE = "tombstone"
-    """(vendor, esim_id, package_id): what is left of an expired allowance; an empty
-    package_id stands for the eSIM itself."""
+    """(vendor, esim_id, package_id): what is left of an expired allowance. An empty package_id
+    stands for the eSIM itself."""
     PACKAGE = "package"
     """(vendor, package_id): the package's name."""
     PARTNER = "partner"
@@ -37,7 +36,28 @@ class Table(StrEnum):
     FEED = "feed"
     """(vendor,): when a verified event last arrived."""
     REJECTED = "rejected"
-    """(digest of the body,): a signed delivery that could not be taken."""
+    """(digest of the body,): a signed delivery that could not be processed."""
+
+
+_KEY_LENGTHS: Final = {
+    Table.ESIM: (2,),
+    Table.TOMBSTONE: (3,),
+    Table.PACKAGE: (2,),
+    Table.PARTNER: (2, 3),
+    Table.FEED: (1,),
+    Table.REJECTED: (1,),
+}
+"""How many parts a key can have."""
+
+
+def check_key(table: Table, key: Key) -> None:
+    """Raise ``ValueError`` where ``key`` cannot be a key of ``table``.
+
+    An optional last part is left out; it is never an empty text.
+    """
+    lengths = _KEY_LENGTHS[table]
+    if len(key) not in lengths or (len(key) > lengths[0] and not key[-1]):
+        raise ValueError(f"a key of table {table} cannot have the {len(key)} parts given")
 
 
 class Row(NamedTuple):
@@ -52,9 +72,9 @@ class Row(NamedTuple):
 class Change(NamedTuple):
     """Write ``data`` under ``key``, or delete the row where ``data`` is ``None``.
 
-    ``expected`` is the version the change was made from, 0 for a row that is not there
-    (which cannot be deleted). The row's new version is ``expected + 1``; a row that is
-    written again after it was deleted starts at 1.
+    ``expected`` is the version that the change was made from. It is 0 where there is no row yet;
+    such a row cannot be deleted. The new version is ``expected + 1``. A row that is written again
+    after a deletion starts at 1.
     """
 
     table: Table
@@ -69,7 +89,7 @@ class Changes:
 
     rows: tuple[Change, ...] = ()
     bases: Mapping[Key, int] = field(default_factory=dict)
-    """Signed integers of any size, added to what is stored (absent counts as 0)."""
+    """Signed integers of any size. Each is added to the stored base; a missing base counts as 0."""
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.bases)
@@ -82,10 +102,10 @@ class Chunk:
     rows: tuple[Row, ...] = ()
     bases: Mapping[Key, int] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
-    """One line per row that was found damaged and left out, or table that does not hold what
-    was committed, without content. Each is reported by one load only."""
+    """One line for each damaged row that was left out, and for each table that does not hold what
+    was committed. A line never shows the row's content. Damage is reported by one load only."""
     notes: tuple[str, ...] = ()
-    """What a person should know that is no damage, say a write that a crash interrupted."""
+    """What a person should know that is not damage, for example a write that a crash cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,72 +117,73 @@ class Sizes:
 
 
 class Storage(Protocol):
-    """Durable rows. All methods but :meth:`sizes` are called by one task at a time."""
+    """Durable rows. One task at a time may call the methods; :meth:`sizes` may be called always."""
 
     def load(self) -> AsyncIterator[Chunk]:
-        """Read everything, in chunks, in the order of :class:`Table` and key, the bases last.
+        """Read everything in chunks, ordered by :class:`Table` and key. The bases come last.
 
-        Raises ``StorageUnavailable`` when the storage cannot be read now and
-        ``StorageDamaged`` when nothing can be trusted.
+        Raises ``StorageUnavailable`` when the storage cannot be read now, and ``StorageDamaged``
+        when nothing in it can be trusted.
         """
         ...
 
     async def commit(self, changes: Changes) -> tuple[Row, ...]:
         """Write all changes and return after they are synced to disk.
 
-        When a row's version is not the expected one nothing is written and the stored
-        rows that differ are returned (a deleted one as version 0 with empty data).
-        Otherwise returns ``()``. Raises ``StorageUnavailable``; the outcome is then unknown,
-        no further commit is tried before :meth:`probe` has succeeded. Raises ``ValueError``,
-        before anything is written, when a key is changed twice or cannot be one of its table.
+        Returns ``()`` when they were written. When a stored version is not the expected one,
+        nothing is written, and the stored rows that differ are returned. A deleted row is
+        returned with version 0 and empty data.
+
+        Raises ``StorageUnavailable``. The outcome is then unknown, and every further commit is
+        refused until :meth:`probe` has succeeded. Raises ``ValueError`` before anything is
+        written, when a key is changed twice or does not have the parts of its table.
         """
         ...
 
     async def probe(self) -> bool:
-        """Try to make a failed storage usable again, durably writing something.
+        """Try to make a failed storage usable again, by a durable write.
 
-        Returns whether the rows must be loaded afresh (the outcome of the failed commit
-        was unknown). Raises ``StorageUnavailable`` when it still does not work.
+        Returns whether all rows must be loaded again, because the outcome of the failed commit
+        is unknown. Raises ``StorageUnavailable`` when the storage still does not work.
         """
         ...
 
     async def backup(self, path: Path) -> None:
-        """Write a consistent copy to ``path``, which must not exist."""
+        """Write a consistent copy to ``path``. Raises ``StorageUnavailable`` if that exists."""
         ...
 
     def sizes(self) -> Sizes:
-        """Return bytes on disk now; zeros where they cannot be read."""
+        """Return the bytes on disk now; zeros where they cannot be read."""
         ...
 
     async def close(self) -> None:
-        """Finish what is under way, write the log back, and let go of the storage."""
+        """Finish the running commit, write the log back, and release the storage."""
         ...
 
 
 class SharedStorage(Storage, Protocol):
     """Durable rows that other processes change too.
 
-    A load, and a commit of which it cannot be known whether it was made, are followed up like
-    what others commit. A conflict is no failure here: what the others did is to be followed,
-    and the change to be made again.
+    A conflict is normal here: call :meth:`follow` to learn what the others committed, then make
+    the change again. Call it also after a load, and after a commit with an unknown outcome.
     """
 
     on_change: Callable[[], None]
-    """Called, in the event loop, when others seem to have committed something."""
+    """Called in the event loop when other processes seem to have committed something."""
 
     async def follow(self) -> Chunk | None:
-        """Return what was committed since the load or the last call, as of one moment.
+        """Return what was committed since the load or the last call, as one consistent state.
 
-        Rows that were deleted have version 0 and no data; some rows may be known already.
-        Bases are what has to be added. ``None`` where too much has changed, or what is in
-        memory was lost: all must be loaded afresh. Raises ``StorageUnavailable``, with the same
-        consequence as for a commit.
+        A deleted row has version 0 and no data. Some rows may be known to the caller already.
+        Bases are amounts to add. Returns ``None`` when everything must be loaded again: too much
+        has changed, or the database no longer has a commit that is in memory. Raises
+        ``StorageUnavailable`` like :meth:`commit`: commits are refused until a probe succeeds.
         """
         ...
 
     async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
-        """Return those of the rows that there are, of all shards, for the next commit to change.
+        """Return the wanted rows that exist, of any shard, so that the next commit can change them.
 
-        Raises ``StorageUnavailable``, as :meth:`follow` does.
+        Raises ``StorageUnavailable`` like :meth:`follow`.
         """
         ...

@@ -1,4 +1,9 @@
-"""A stop that a hanging disk cannot hold up: close the storage in time, then leave its thread."""
+"""A stop that a hanging disk cannot hold up.
+
+A thread that waits for a disk cannot be interrupted. So a stop closes the storage only for a
+limited time, and then ends the process without the thread. No acknowledged event is lost: each
+was synced before it was acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +17,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exporter.storage.contract import Storage
 
-LONGEST_CLOSE = 3.0
-"""Seconds for the last commit and for closing; with what requests in flight get before, a stop
-takes less than ten."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds for the last commit and for closing the storage. Together with the time for requests in
+flight, a stop takes less than 10 seconds."""
+
+_THREAD_TIMEOUT = 1.0
+"""Seconds for threads that are about to end. The storage's thread ends after its storage closed."""
 
 
-async def close_in_time(storage: Storage) -> None:
-    """Close a storage, or leave it as it is where that takes long: nothing is lost by that.
+async def close_or_abandon(storage: Storage) -> None:
+    """Close a storage, or leave it open when that takes longer than ``CLOSE_TIMEOUT``.
 
-    It is for where something else went wrong, which is what is to be told.
+    Raises nothing: the caller has another error to report, which came first.
     """
     closing = asyncio.ensure_future(storage.close())
-    await asyncio.wait([closing], timeout=LONGEST_CLOSE)
+    await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
     if closing.done() and not closing.cancelled():
-        closing.exception()  # it was looked at
+        closing.exception()  # asyncio would log an error that nobody retrieved
 
 
-_LAST = 1.0
-"""Seconds for threads that are about to end: the storage's does so after it was closed."""
+def end_process(status: int) -> int:
+    """Return the exit status, or end the process now if a thread hangs.
 
-
-def leave(status: int) -> int:
-    """Return the exit status, or end now where a thread hangs on a disk that is gone.
-
-    The status is not 0 then. Where it was not 0 before there is nothing to wait for.
+    The process ends with ``status``, or with 1 where ``status`` is 0. A failed process does not
+    wait for its threads at all.
     """
-    until = monotonic() + (0.0 if status else _LAST)
+    until = monotonic() + (0.0 if status else _THREAD_TIMEOUT)
     main = threading.main_thread()
     others = [each for each in threading.enumerate() if each is not main and not each.daemon]
     for thread in others:

@@ -14,7 +14,7 @@ from exporter import cli
 ABOUT_TO_END = """
 import sys
 import threading
-from exporter.storage.shutdown import leave
+from exporter.storage.shutdown import end_process
 
 def waited_for():
     frame = sys._current_frames()[threading.main_thread().ident]
@@ -27,16 +27,16 @@ def end_last():
         pass
 
 threading.Thread(target=end_last).start()
-sys.exit(leave(int(sys.argv[1])))
+sys.exit(end_process(int(sys.argv[1])))
 """
 
 HANGING = """
 import sys
 import threading
-from exporter.storage.shutdown import leave
+from exporter.storage.shutdown import end_process
 
 threading.Thread(target=sys.stdin.read).start()
-sys.exit(leave(int(sys.argv[1])))
+sys.exit(end_process(int(sys.argv[1])))
 """
 
 

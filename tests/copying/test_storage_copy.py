@@ -269,7 +269,7 @@ def test_a_database_that_holds_something_is_refused_and_stays(
     full = made(postgres.new_database())
     before = postgres.execute("SELECT sum(seq), count(*) FROM esim_exporter_rows", full)
 
-    assert "there is a fleet in this database already" in copier.refused(made(file("a.db")), full)
+    assert "this database holds a fleet already" in copier.refused(made(file("a.db")), full)
 
     assert postgres.execute("SELECT sum(seq), count(*) FROM esim_exporter_rows", full) == before
 
@@ -281,7 +281,7 @@ def test_a_file_that_is_there_is_refused_and_stays(
     source = made(file("a.db"))
     (tmp_path / name).write_text("something")
 
-    assert f"{name} is there already" in copier.refused(source, file("b.db"))
+    assert f"{name} exists already" in copier.refused(source, file("b.db"))
 
     assert (tmp_path / name).read_text() == "something"
     assert len(list(tmp_path.iterdir())) == 2
@@ -292,7 +292,7 @@ def test_what_a_killed_copy_left_is_told(
 ) -> None:
     (tmp_path / "b.db-copying").touch()
 
-    assert "remove it" in copier.refused(made(file("a.db")), file("b.db"))
+    assert "remove the file" in copier.refused(made(file("a.db")), file("b.db"))
 
 
 def test_a_running_exporter_s_file_is_not_copied_nor_one_of_a_killed_exporter(
@@ -394,7 +394,7 @@ def test_a_database_that_holds_no_fleet_is_refused_and_gets_no_tables(
 ) -> None:
     source = postgres.new_database()
 
-    assert "there is no fleet in this database" in copier.refused(source, file("b.db"))
+    assert "this database holds no fleet" in copier.refused(source, file("b.db"))
 
     assert postgres.execute("SELECT to_regclass('esim_exporter_control')", source) == ""
 
@@ -545,7 +545,7 @@ async def test_a_file_whose_log_could_not_be_written_back_is_not_kept(
     await target.close()
     path_of(file("b.db-copying-wal")).write_bytes(b"frames")
 
-    with pytest.raises(StorageUnavailable, match="cannot be written to its end"):
+    with pytest.raises(StorageUnavailable, match="cannot be completed"):
         await target.keep()
 
 
@@ -631,7 +631,7 @@ async def test_one_cut_off_at_its_commit_says_that_nobody_knows(postgres: Postgr
         hangs = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         await asyncio.to_thread(until, lambda: postgres.execute(hangs))
         keeping.cancel()
-        with pytest.raises(StorageUnavailable, match="may be there or not"):
+        with pytest.raises(StorageUnavailable, match="may exist or not"):
             await keeping
     finally:
         wait_for("")

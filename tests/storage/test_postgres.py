@@ -351,7 +351,7 @@ async def test_what_nobody_can_miss_any_more_is_removed(place: Place, opened: Op
 async def test_a_little_is_removed_at_a_time(
     place: Place, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PRUNED", 2)
+    monkeypatch.setattr(module, "_PRUNE_ROWS", 2)
     storage = await opened()
     for number in range(5):
         await storage.commit(one(esim(str(number))))
@@ -385,7 +385,7 @@ async def test_an_older_copy_of_the_database_is_loaded_afresh(
         assert await storage.probe() is True
         assert await content(storage) == ([row("kept"), row("other")], {BASE: 11})
         assert await storage.follow() == Chunk()
-    assert "database went back, or on without us for too long" in caplog.messages
+    assert any(message.startswith("database went back, or") for message in caplog.messages)
 
 
 # Rows of other shards
@@ -503,7 +503,7 @@ async def test_a_server_that_hangs_is_given_up_until_it_goes_on(
     postgres: Postgres, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, other = await opened(), await opened()
-    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(module, "TIMEOUT", 0.1)
     postgres.pause()
     try:
         with pytest.raises(StorageUnavailable, match="TimeoutError"):
@@ -550,7 +550,7 @@ async def test_a_commit_that_is_cancelled_is_followed_up(opened: Open) -> None:
 async def test_a_load_that_is_given_up_or_cut_is_to_be_made_again(
     place: Place, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 1)
+    monkeypatch.setattr(module, "_CHUNK_ROWS", 1)
     storage = await opened()
     await storage.commit(Changes((esim("a"), esim("b")), {BASE: 1}))
 
@@ -649,7 +649,7 @@ async def unusable(url: str) -> ExporterError:
 async def test_commits_that_a_crash_could_lose_are_refused(place: Place) -> None:
     error = await unusable(f"{place.url}&synchronous_commit=off")
     assert isinstance(error, SettingsError)
-    assert "synchronous_commit is off, so that a crash loses what was committed" in str(error)
+    assert "synchronous_commit is off, so a crash would lose commits: turn it on" in str(error)
     assert place.execute("SELECT to_regclass('esim_exporter_control') IS NULL") == "t"
 
     with running("fsync=off") as careless:

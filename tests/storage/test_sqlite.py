@@ -198,4 +198,4 @@ async def test_a_new_storage_in_an_empty_file_is_noted(path: Path) -> None:
     storage = await SqliteStorage.open(path)
     notes = [note async for chunk in storage.load() for note in chunk.notes]
     await storage.close()
-    assert notes == [f"{path} was an empty file: a new storage begins in it"]
+    assert notes == [f"{path} was an empty file; a new storage was created in it"]

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.errors import StorageDamaged, StorageUnavailable
 from exporter.storage.contract import Change, Changes, Row, Table
-from exporter.storage.sqlite.schema import ALL, checksum
+from exporter.storage.sqlite.schema import ALL_TABLES, checksum
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def test_the_checksum_tells_where_each_part_ends() -> None:
         (("a", "bc"), 1, b"1:d"),
         (("a", ""), 1, b"bcd"),
     ]
-    assert len({checksum(shape, *row) for shape in ALL for row in rows}) == len(rows) * len(ALL)
+    assert len({checksum(table, *row) for table in ALL_TABLES for row in rows}) == len(rows) * len(
+        ALL_TABLES
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def log(tmp_path: Path) -> Path:
     for number in range(COMMITS):
         connection.execute("INSERT INTO t VALUES (?)", (f"{number}" * PAGE * 2,))
     shutil.copy(tmp_path / "live.db", tmp_path / "a.db")
-    path = wal.beside(tmp_path / "a.db")
+    path = wal.log_path(tmp_path / "a.db")
     shutil.copy(tmp_path / "live.db-wal", path)
     connection.close()
     return path
@@ -61,11 +61,11 @@ def big_endian(log: Path) -> None:
     words = list(struct.unpack(">8I", data[:32]))
     words[0] = 0x377F0683
     head = struct.pack(">6I", *words[:6])
-    sums = wal._sums((0, 0), head, ">")
+    sums = wal._checksums((0, 0), head, ">")
     out = [head, struct.pack(">2I", *sums)]
     for start in range(32, len(data), FRAME):
         frame = data[start : start + FRAME]
-        sums = wal._sums(wal._sums(sums, frame[:8], ">"), frame[24:], ">")
+        sums = wal._checksums(wal._checksums(sums, frame[:8], ">"), frame[24:], ">")
         out += [frame[:16], struct.pack(">2I", *sums), frame[24:]]
     log.write_bytes(b"".join(out))
 
@@ -171,7 +171,7 @@ def seal_header(log: Path, **words: int) -> None:
     names = ["magic", "version", "page_size", "round", "salt1", "salt2"]
     old = dict(zip(names, struct.unpack(">6I", data[:24]), strict=True))
     head = struct.pack(">6I", *(old | words).values())
-    log.write_bytes(head + struct.pack(">2I", *wal._sums((0, 0), head, "<")) + data[32:])
+    log.write_bytes(head + struct.pack(">2I", *wal._checksums((0, 0), head, "<")) + data[32:])
 
 
 def test_refuses_a_header_that_does_not_verify_before_frames(log: Path) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL database that a fleet is copied from, and one that it is copied to."""
+"""A PostgreSQL database as the source, and as the target, of ``esim-exporter storage copy``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from decimal import Decimal
 from secrets import randbits
 from typing import TYPE_CHECKING
 
-import asyncpg  # type: ignore[import-untyped]  # there are none
+import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 
 from exporter.errors import StorageUnavailable
 from exporter.storage.postgres import schema as sql
-from exporter.storage.postgres.schema import RowAddress, encoded, slot_of_base
+from exporter.storage.postgres.encoding import EncodedKey, encode_key, slot_of_base
 from exporter.storage.postgres.server import control
 from exporter.storage.postgres.storage import PostgresStorage
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 
     from exporter.storage.contract import Chunk
 
-_PATIENCE = 60.0
-"""Seconds for a part of the work; nobody waits for it."""
+_TIMEOUT = 60.0
+"""Seconds for one step. It is long because no webhook waits for a copy."""
 
 
 class PostgresSource(PostgresStorage):
-    """A ``CopySource``: a database as of one moment, which is only read."""
+    """A ``CopySource``: a database that is only read."""
 
     writes = False
 
     async def moved(self) -> bool:
         """Return whether something was committed since :meth:`load`."""
-        return await self._within(_PATIENCE, self._moved())
+        return await self._within(_TIMEOUT, self._moved())
 
     async def _moved(self) -> bool:
         seq, _ = await control(self._connected(), sql.NEWEST)
         return bool(seq != self._cursor)
 
     async def _migrate(self) -> None:
-        """Make nothing and migrate nothing; refuse what is not as this version makes it."""
+        """Refuse tables of another layout. A source is not migrated."""
         connection = self._connected()
         await connection.execute("SET default_transaction_read_only = on")
         if not await connection.fetchval(sql.EXISTS):
-            raise StorageUnavailable(f"{self._name}: there is no fleet in this database")
+            raise StorageUnavailable(f"{self._name}: this database holds no fleet")
         (layout,) = await control(connection, sql.READ_LAYOUT)
         if layout != sql.LAYOUT:
             raise StorageUnavailable(
@@ -51,19 +51,19 @@ class PostgresSource(PostgresStorage):
 
 
 class PostgresTarget(PostgresStorage):
-    """A ``CopyTarget``: a database that gets all of it in one transaction."""
+    """A ``CopyTarget``: a database that gets the whole copy in one transaction."""
 
     slots = True
 
     _seq = 0
-    """The number of that commit."""
+    """The number of the only commit."""
 
     async def write(self, chunk: Chunk) -> None:
-        """Write rows that are not there yet, and add bases."""
-        await self._within(_PATIENCE, self._insert(chunk))
+        """Write rows, all of them new, and add bases."""
+        await self._within(_TIMEOUT, self._insert(chunk))
 
     async def load(self) -> AsyncIterator[Chunk]:
-        """Read everything that was written, in the same transaction."""
+        """Read what was written, in the same transaction."""
         try:
             async for chunk in self._chunks(self._connected()):
                 yield chunk
@@ -71,35 +71,35 @@ class PostgresTarget(PostgresStorage):
             raise self._fail(error) from error
 
     async def keep(self) -> None:
-        """Commit. Where that fails or is cancelled, nobody knows whether it was done."""
+        """Commit. Where that fails or is cancelled, the outcome is unknown."""
         try:
-            await self._within(_PATIENCE, self._finish())
+            await self._within(_TIMEOUT, self._finish())
         except (StorageUnavailable, asyncio.CancelledError) as error:
             raise StorageUnavailable(
-                f"{self._name}: cut off at the commit, the copy may be there or not: copy again, "
-                "which says so where it is"
+                f"{self._name}: cut off during the commit, so the copy may exist or not: copy "
+                "again; the command refuses if the copy exists"
             ) from error
 
     async def _migrate(self) -> None:
-        """Bring the tables up to date, and begin; others wait from here on."""
+        """Migrate the tables, then begin the transaction. Others cannot commit from here on."""
         await super()._migrate()
         connection = self._connected()
         await connection.execute(sql.BEGIN_WRITING)
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         (self._seq,) = await control(connection, sql.NEXT)
         if await connection.fetchval(sql.HOLDS_SOMETHING):
-            raise StorageUnavailable(f"{self._name}: there is a fleet in this database already")
+            raise StorageUnavailable(f"{self._name}: this database holds a fleet already")
 
     async def _insert(self, chunk: Chunk) -> None:
         connection = self._connected()
         if chunk.rows:
-            places = [RowAddress.of(row.table, row.key) for row in chunk.rows]
-            kinds, keys, slots = (list(column) for column in zip(*places, strict=True))
-            first = [1] * len(places)
+            encoded = [EncodedKey.of(row.table, row.key) for row in chunk.rows]
+            kinds, keys, slots = (list(column) for column in zip(*encoded, strict=True))
+            versions = [1] * len(encoded)
             data = [row.data for row in chunk.rows]
-            await connection.execute(sql.WRITE_ROWS, kinds, keys, slots, first, data, self._seq)
+            await connection.execute(sql.WRITE_ROWS, kinds, keys, slots, versions, data, self._seq)
         if chunk.bases:
-            keys = [encoded(key) for key in chunk.bases]
+            keys = [encode_key(key) for key in chunk.bases]
             slots = [slot_of_base(key) for key in chunk.bases]
             amounts = [Decimal(amount) for amount in chunk.bases.values()]
             await connection.execute(sql.ADD_BASES, keys, slots, amounts, self._seq)

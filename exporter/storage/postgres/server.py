@@ -1,4 +1,4 @@
-"""The PostgreSQL server of a ``--storage.url``: how it is reached, and what it must be like."""
+"""Connecting to the PostgreSQL server of ``--storage.url``, and checking that it can be used."""
 
 from __future__ import annotations
 
@@ -7,39 +7,40 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
-import asyncpg  # type: ignore[import-untyped]  # there are none
+import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 
 from exporter.errors import SettingsError, StorageDamaged
 from exporter.storage.postgres import schema as sql
 
 PostgresConnection = Any
-"""One of asyncpg, which has no types."""
+"""A connection of asyncpg, which has no types."""
 
 OLDEST = 13
 """The oldest version of PostgreSQL that is supported."""
 
 _TO_CONNECT = 5.0
-"""Seconds for a new connection, and for bringing the tables up to date."""
+"""Seconds for a new connection and for migrating the tables."""
 
 _TO_REACH = 2.0
-"""Seconds more for each of several hosts: one that hangs must not keep from the next."""
+"""Seconds for each host but the last, so that a host that hangs does not block the next one."""
 
 TO_READ = 60.0
-"""Seconds for a part of a load, and for anything that has no other limit."""
+"""Seconds for one part of a load, and for every statement without a limit of its own."""
 
 _SESSION = {
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
-    # A replica that stands still in the middle of a commit keeps all others waiting.
+    # A replica that stops in the middle of a commit makes all others wait.
     "idle_in_transaction_session_timeout": "2s",
-    # While a commit hangs, say for a standby that is gone, others wait for its lock. Those that
-    # were given up would wait on, one more with each probe, until there are no connections left.
+    # While a commit hangs, for example because a standby is gone, others wait for its lock.
+    # Without a limit, each abandoned attempt would go on waiting in the server, one more with each
+    # probe, until no connection is left.
     "lock_timeout": "2500ms",
-    # It would end a wait for a standby as if the standby had the commit.
+    # A statement timeout would end the wait for a standby as if the standby had the commit.
     "statement_timeout": "0",
     "jit": "off",
 }
-"""What a session begins with, where the URL does not say otherwise."""
+"""Settings of each session. Those that the URL sets are left out."""
 
 ERRORS: Final = (
     asyncpg.PostgresError,
@@ -52,30 +53,29 @@ AWAY: Final = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.TargetServerAttributeNotMatched,  # a standby that is not promoted yet
-    asyncpg.ReadOnlySQLTransactionError,  # likewise
-    asyncpg.InsufficientResourcesError,  # too many connections among them
-    asyncpg.OperatorInterventionError,  # it starts, or is shut down
+    asyncpg.ReadOnlySQLTransactionError,  # the same, found later
+    asyncpg.InsufficientResourcesError,  # for example too many connections
+    asyncpg.OperatorInterventionError,  # it is starting or shutting down
     asyncpg.LockNotAvailableError,
 )
-"""What is raised where there is no server for now that takes writes; a time limit that was
-exceeded is an ``OSError``."""
+"""Errors that mean: no server takes writes now, try again later. A timeout is an ``OSError``."""
 
 
 class Server:
-    """One server, or several of which one takes writes."""
+    """The servers that a URL lists. One of them takes writes."""
 
     def __init__(self, url: str, *, writes: bool = True) -> None:
-        """Write down a URL; ``writes`` says whether the server must be one that takes writes."""
+        """Parse the URL. With ``writes`` the server must take writes: a standby does not do."""
         self.url = url
         self.writes = writes
         self._hosts = _urls_of_hosts(url)
         self.name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
-        """For messages, without user and password."""
-        self.patience = _TO_CONNECT + (len(self._hosts) - 1) * _TO_REACH
-        """Seconds for connecting, and for bringing the tables up to date."""
+        """The server in messages, without user and password."""
+        self.timeout = _TO_CONNECT + (len(self._hosts) - 1) * _TO_REACH
+        """Seconds for connecting and for migrating the tables."""
 
     async def connect(self) -> PostgresConnection:
-        """Return a connection in which a commit is what it is taken for.
+        """Return a connection on which a commit is durable.
 
         Raises ``SettingsError`` for a URL or a server that cannot be used, and :data:`ERRORS`.
         """
@@ -88,9 +88,9 @@ class Server:
         return connection
 
     async def migrate(self, connection: PostgresConnection) -> None:
-        """Make the tables, or bring them up to date; one process at a time does.
+        """Create the tables or migrate them, in one process at a time.
 
-        Raises ``StorageDamaged`` where a newer version made them.
+        Raises ``StorageDamaged`` where a newer version of this program created them.
         """
         await connection.execute(sql.BEGIN)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
@@ -99,8 +99,8 @@ class Server:
             (layout,) = await control(connection, sql.READ_LAYOUT)
         if layout > sql.LAYOUT:
             raise StorageDamaged(
-                f"{self.name}: its tables are of a newer version (layout {layout}, this one knows "
-                f"{sql.LAYOUT}); run that version"
+                f"{self.name}: its tables are from a newer version (layout {layout}, this one "
+                f"knows {sql.LAYOUT}): run that version"
             )
         for statement in sql.MIGRATIONS[layout:]:
             await connection.execute(statement)
@@ -109,7 +109,7 @@ class Server:
         await connection.execute("COMMIT")
 
     async def _reach(self) -> PostgresConnection:
-        """Return a connection to the first host that can be written to."""
+        """Return a connection to the first host that can be used."""
         *others, last = self._hosts
         try:
             for url in others:
@@ -118,11 +118,11 @@ class Server:
                         return await self._connect(url)
             return await self._connect(last)
         except (ValueError, asyncpg.ClientConfigurationError) as error:
-            said = " ".join(str(error).split())
-            raise SettingsError(f"--storage.url: {said}") from None
+            reason = " ".join(str(error).split())
+            raise SettingsError(f"--storage.url: {reason}") from None
 
     async def _connect(self, url: str) -> PostgresConnection:
-        """Return a connection to one host, in which can be written where nothing else is asked."""
+        """Return a connection to one host. Raises :data:`ERRORS`."""
         given = parse_qs(urlsplit(url).query)
         options: dict[str, Any] = {"command_timeout": TO_READ}
         if "application_name" not in given:
@@ -132,10 +132,10 @@ class Server:
             options["target_session_attrs"] = "read-write"
         connection = await asyncpg.connect(url, **options)
         try:
-            # Not with the connection itself: a proxy that pools sessions knows few of them.
+            # SET, not options of the connection: a pooling proxy accepts few of those.
             settings = [f"SET {k} TO '{v}'" for k, v in _SESSION.items() if k not in given]
             await connection.execute("; ".join(settings))
-            # A server before version 14 does not say of itself that it is read-only by default.
+            # A server before version 14 does not report that it is read-only by default.
             read_only = await connection.fetchval("SELECT current_setting('transaction_read_only')")
         except BaseException:
             connection.terminate()
@@ -146,20 +146,22 @@ class Server:
         return connection
 
     async def _check(self, connection: PostgresConnection) -> None:
-        """Raise ``SettingsError`` where a commit would not be what it is taken for."""
+        """Raise ``SettingsError`` where a commit would not be durable."""
         version = connection.get_server_version()
         if version.major < OLDEST:
-            raise SettingsError(f"{self.name}: version {version.major}, {OLDEST} is needed")
+            raise SettingsError(f"{self.name}: has version {version.major}, but {OLDEST} is needed")
         for name, bad in (("synchronous_commit", "off"), ("fsync", "off")):
             if await connection.fetchval("SELECT current_setting($1)", name) == bad:
                 raise SettingsError(
-                    f"{self.name}: {name} is {bad}, so that a crash loses what was committed; "
-                    "turn it on"
+                    f"{self.name}: {name} is {bad}, so a crash would lose commits: turn it on"
                 )
 
 
 async def control(connection: PostgresConnection, statement: str) -> tuple[Any, ...]:
-    """Return what a statement says of the one row of the control table; raises :data:`ERRORS`."""
+    """Return what a statement selects from the one row of the control table.
+
+    Raises :data:`ERRORS`.
+    """
     row: tuple[Any, ...] | None = await connection.fetchrow(statement)
     if row is None:
         raise asyncpg.InterfaceError(
@@ -170,7 +172,7 @@ async def control(connection: PostgresConnection, statement: str) -> tuple[Any, 
 
 
 def _urls_of_hosts(url: str) -> list[str]:
-    """Return a URL for each of the hosts that a URL lists."""
+    """Return one URL for each host that a URL lists."""
     parts = urlsplit(url)
     user, at, hosts = parts.netloc.rpartition("@")
     if "," in hosts:

@@ -1,8 +1,9 @@
 """Durable storage in PostgreSQL, shared by any number of replicas.
 
-One connection. Memory is as the database was at one commit, the *cursor*, with what this
-process committed since; :meth:`PostgresStorage.follow` moves the cursor on. After anything that
-failed the connection is dropped, and nothing is tried until a probe has written through another.
+There is one connection. The process remembers the number of a commit, the *cursor*. Its memory
+holds the database as it was at that commit, and its own later commits.
+:meth:`PostgresStorage.follow` moves the cursor forward. After any error the connection is closed,
+and everything is refused until a probe has written through a new one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ from secrets import randbits
 from time import monotonic
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import asyncpg  # type: ignore[import-untyped]  # there are none
+import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 
 from exporter.errors import ExporterError, SettingsError, StorageDamaged, StorageUnavailable
 from exporter.logs import fields
 from exporter.storage.contract import Chunk, Key, Row, Sizes, Table
 from exporter.storage.postgres import schema as sql
-from exporter.storage.postgres.parameters import CommitParameters, base_of, row_of
-from exporter.storage.postgres.schema import RowAddress, decoded
+from exporter.storage.postgres.encoding import (
+    EncodedCommit,
+    EncodedKey,
+    decode_base,
+    decode_key,
+    decode_row,
+)
 from exporter.storage.postgres.server import AWAY, ERRORS, TO_READ, Server, control
 
 if TYPE_CHECKING:
@@ -35,31 +41,30 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PATIENCE = 3.0
-"""Seconds for a commit, or for following, before the connection is given up."""
+TIMEOUT = 3.0
+"""Seconds for a commit, or for following, before the connection is closed."""
 
 MOST_FOLLOWED = 20_000
-"""Rows that are followed at once; where more have changed, all are loaded afresh. After a load
-there is no limit: while a large fleet is loaded much changes."""
+"""Rows that are followed at once. Where more have changed, everything is loaded again. Right after
+a load there is no limit: much may have changed while a large fleet was loaded."""
 
-_PRUNED = 2000
-"""Rows that are removed at once."""
+_PRUNE_ROWS = 2000
+"""Rows that one statement removes at most."""
 
-_CHUNK = 1000
-"""Rows in one chunk of a load."""
+_CHUNK_ROWS = 1000
 
-_NEWS_OF_SIZE = 60.0
-"""Seconds between looks at the size of the database."""
+_MEASURE_EVERY = 60.0
+"""Seconds between measurements of the database's size."""
 
 _PRUNE_EVERY = 600.0
-"""Seconds between removals of what nobody follows any more."""
+"""Seconds between removals of what no replica can follow any more."""
 
 
 class PostgresStorage:
-    """A :class:`exporter.storage.SharedStorage`; :meth:`open` makes one."""
+    """Implements :class:`exporter.storage.contract.SharedStorage`. Created by :meth:`open`."""
 
     writes = True
-    """Whether the server must be one that takes writes."""
+    """Whether the server must take writes."""
 
     def __init__(self, url: str, shard: Shard) -> None:
         self._server = Server(url, writes=self.writes)
@@ -69,32 +74,33 @@ class PostgresStorage:
         self._connection: PostgresConnection | None = None
         self._fault: str | None = None
         self._cursor = -1
-        """The commit that memory is as of; before a load has ended, none."""
+        """The last commit that is in memory; -1 before the first load has ended."""
         self._token = 0
-        """Of the cursor's commit: a promoted standby may not have it, and another in its place."""
+        """The random token of the cursor's commit. A promoted standby may have another commit with
+        the same number."""
         self._fresh = False
-        """Whether nothing was followed since the load."""
+        """Whether nothing was followed since the last load."""
         self._own: dict[int, int] = {}
-        """Commits of this process after the cursor, with their tokens."""
+        """Tokens of this process's commits after the cursor, by commit number."""
         self._bases: dict[Key, int] = {}
-        """What memory holds of each."""
+        """The bases as they are in memory."""
         self._fetched: dict[tuple[int, bytes], int] = {}
-        """Rows that were fetched for the next commit, and the commit they are as of, or later."""
+        """For each row that was fetched for the next commit: a commit number before the fetch."""
         self._size = 0
         self._measured = self._pruned = -_PRUNE_EVERY
         self.on_change: Callable[[], None] = lambda: None
 
     @classmethod
     async def open(cls, url: str, shard: Shard) -> Self:
-        """Connect, and make or bring up to date the tables.
+        """Connect, and create or migrate the tables.
 
-        A server that is away, or still starts, is no error: a probe connects. Raises
+        A server that is away or still starting is no error: a later probe connects. Raises
         ``SettingsError`` for a URL or a server that cannot be used, ``StorageDamaged`` where a
-        newer version made the tables, ``StorageUnavailable`` for anything else.
+        newer version created the tables, and ``StorageUnavailable`` for anything else.
         """
         storage = cls(url, shard)
         try:
-            async with asyncio.timeout(storage._server.patience):
+            async with asyncio.timeout(storage._server.timeout):
                 await storage._connect()
                 await storage._migrate()
         except ERRORS as error:
@@ -107,7 +113,7 @@ class PostgresStorage:
         return storage
 
     async def load(self) -> AsyncIterator[Chunk]:
-        """Read everything of the shard: see :meth:`exporter.storage.Storage.load`."""
+        """Read all rows and bases of the shard, as one consistent state."""
         self._cursor = -1
         self._own.clear()
         self._bases.clear()
@@ -122,50 +128,50 @@ class PostgresStorage:
         except ERRORS as error:
             raise self._fail(error) from error
         except BaseException:
-            if self._connection is connection:  # and none that was made since this was given up
+            if self._connection is connection:  # not a newer one, made after this load was given up
                 self._fail(None)
             raise
         self._cursor, self._token, self._fresh = seq, token, True
 
     async def commit(self, changes: Changes) -> tuple[Row, ...]:
-        """Write all changes or none: see :meth:`exporter.storage.Storage.commit`."""
+        """Write all changes, or return the rows that are not as expected."""
         if self._fault:
             raise StorageUnavailable(self._fault)
         if not changes:
             return ()
-        plan = CommitParameters.of(changes)
+        encoded = EncodedCommit.of(changes)
         try:
-            conflicts = await self._within(PATIENCE, self._write(plan))
+            conflicts = await self._within(TIMEOUT, self._write(encoded))
         finally:
             self._fetched.clear()
         return conflicts
 
     async def follow(self) -> Chunk | None:
-        """Return what others committed: see :meth:`exporter.storage.SharedStorage.follow`."""
+        """Return what was committed after the cursor; ``None`` if all must be loaded again."""
         if self._fault:
             raise StorageUnavailable(self._fault)
         return await self._within(None, self._read_on())
 
     async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
-        """Return rows of any shard: see :meth:`exporter.storage.SharedStorage.fetch`."""
+        """Return the wanted rows that exist, of any shard."""
         if self._fault:
             raise StorageUnavailable(self._fault)
-        return await self._within(PATIENCE, self._find(wanted))
+        return await self._within(TIMEOUT, self._find(wanted))
 
     async def probe(self) -> bool:
-        """Connect anew and write: see :meth:`exporter.storage.Storage.probe`."""
-        return await self._within(self._server.patience, self._try_again())
+        """Connect again and write; return whether all must be loaded again."""
+        return await self._within(self._server.timeout, self._try_again())
 
     async def backup(self, path: Path) -> None:
-        """Refuse: PostgreSQL has tools of its own for that."""
-        raise StorageUnavailable(f"no backup to {path}: use pg_dump, or what your team uses")
+        """Raise ``StorageUnavailable``: PostgreSQL has its own tools for backups."""
+        raise StorageUnavailable(f"no backup to {path}: use pg_dump, or your own backup tool")
 
     def sizes(self) -> Sizes:
-        """Return bytes on disk, as of the last minute."""
+        """Return bytes on disk, at most a minute old."""
         return Sizes(self._size, 0)
 
     async def close(self) -> None:
-        """Let go of the connection; once more does nothing."""
+        """Close the connection. A second call does nothing."""
         connection, self._connection = self._connection, None
         self._fault = self._fault or f"{self._name}: closed"
         if connection is None:
@@ -187,18 +193,18 @@ class PostgresStorage:
         except ExporterError:
             raise
         except BaseException:
-            self._fail(None)  # in the middle of something
+            self._fail(None)  # the connection may be in the middle of a statement
             raise
 
     def _fail(self, error: BaseException | None) -> StorageUnavailable:
-        """Drop the connection and refuse what comes, until a probe succeeds."""
+        """Close the connection and refuse everything until a probe succeeds."""
         self._drop()
-        said = (str(error) or type(error).__name__) if error else "given up"
+        reason = (str(error) or type(error).__name__) if error else "given up"
         if isinstance(error, asyncpg.InternalClientError):
-            said = "the connection broke"  # its own words are of the state of its protocol
+            reason = "the connection broke"  # its own text is about asyncpg's protocol state
         if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
-            said = "it takes no writes, as a standby that is not promoted"
-        self._fault = f"{self._name}: {said.splitlines()[0].removeprefix(f'{self._name}: ')}"
+            reason = "it takes no writes, like a standby that is not promoted"
+        self._fault = f"{self._name}: {reason.splitlines()[0].removeprefix(f'{self._name}: ')}"
         return StorageUnavailable(self._fault)
 
     def _drop(self) -> None:
@@ -214,37 +220,37 @@ class PostgresStorage:
     async def _connect(self) -> None:
         self._connection = await self._server.connect()
         if self.writes:  # a standby cannot listen
-            await self._connection.add_listener(sql.CHANNEL, self._told)
+            await self._connection.add_listener(sql.CHANNEL, self._notified)
 
     async def _migrate(self) -> None:
         await self._server.migrate(self._connected())
 
     async def _chunks(self, connection: PostgresConnection) -> AsyncIterator[Chunk]:
-        """Yield all rows and bases of the shard, in a transaction that was begun."""
+        """Yield all rows and bases of the shard. A transaction must be open."""
         rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
-        while found := await rows.fetch(_CHUNK, timeout=TO_READ):
-            yield Chunk(tuple(map(row_of, found)))
+        while found := await rows.fetch(_CHUNK_ROWS, timeout=TO_READ):
+            yield Chunk(tuple(map(decode_row, found)))
         bases = await connection.cursor(sql.LOAD_BASES, self._slots)
-        while found := await bases.fetch(_CHUNK, timeout=TO_READ):
-            amounts = dict(map(base_of, found))
+        while found := await bases.fetch(_CHUNK_ROWS, timeout=TO_READ):
+            amounts = dict(map(decode_base, found))
             self._bases.update(amounts)
             yield Chunk(bases=amounts)
 
-    async def _write(self, plan: CommitParameters) -> tuple[Row, ...]:
+    async def _write(self, commit: EncodedCommit) -> tuple[Row, ...]:
         connection = self._connected()
         await connection.execute(sql.BEGIN_WRITING)
         (seq,) = await control(connection, sql.NEXT)
-        if plan.rows:
-            known = [self._fetched.get(place[:2], self._cursor) for place in plan.places]
-            wanted = (plan.kinds, plan.keys, plan.expected, known, list(self._own))
+        if commit.rows:
+            kinds, keys, slots = (list(column) for column in zip(*commit.keys, strict=True))
+            known = [self._fetched.get(key[:2], self._cursor) for key in commit.keys]
+            wanted = (kinds, keys, commit.expected, known, list(self._own))
             if found := await connection.fetch(sql.CONFLICTS, *wanted):
                 await connection.execute("ROLLBACK")
-                return tuple([plan.found(n - 1, version, data) for n, version, data in found])
-            slots = [place.slot for place in plan.places]
-            new = (plan.kinds, plan.keys, slots, plan.versions, plan.data, seq)
+                return tuple([commit.stored_row(n - 1, *stored) for n, *stored in found])
+            new = (kinds, keys, slots, commit.versions, commit.data, seq)
             await connection.execute(sql.WRITE_ROWS, *new)
-        if plan.bases:
-            columns = [list(column) for column in zip(*plan.bases, strict=True)]
+        if commit.bases:
+            columns = [list(column) for column in zip(*commit.bases, strict=True)]
             await connection.execute(sql.ADD_BASES, *columns, seq)
         token = randbits(63)
         await connection.execute(sql.NOTE_COMMIT, seq, token)
@@ -253,16 +259,16 @@ class PostgresStorage:
             self._cursor, self._token = seq, token
         else:
             self._own[seq] = token
-        for stored, slot, amount in plan.bases:
+        for encoded, slot, amount in commit.bases:
             if self._shard.owns(slot):
-                key = decoded(stored)
+                key = decode_key(encoded)
                 self._bases[key] = self._bases.get(key, 0) + int(amount)
         return ()
 
     async def _read_on(self) -> Chunk | None:
         connection = self._connected()
         rows: list[Row] = []
-        async with asyncio.timeout(PATIENCE) as limit:
+        async with asyncio.timeout(TIMEOUT) as limit:
             await self._tend(connection)
             seq, _ = await control(connection, sql.NEWEST)
             if seq == self._cursor:
@@ -275,15 +281,15 @@ class PostgresStorage:
                 await connection.execute("ROLLBACK")
                 return None
             changed = await connection.cursor(sql.CHANGED_ROWS, self._slots, self._cursor)
-            while found := await changed.fetch(_CHUNK):
-                rows += map(row_of, found)
-                # However much it is, as long as it comes.
-                limit.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+            while found := await changed.fetch(_CHUNK_ROWS):
+                rows += map(decode_row, found)
+                # There is no limit for the whole, only for each part.
+                limit.reschedule(asyncio.get_running_loop().time() + TIMEOUT)
             bases = await connection.fetch(sql.CHANGED_BASES, self._slots, self._cursor)
             token = await connection.fetchval(sql.TOKEN, seq)
             await connection.execute("COMMIT")
         added: dict[Key, int] = {}
-        for key, amount in map(base_of, bases):
+        for key, amount in map(decode_base, bases):
             added[key] = amount - self._bases.get(key, 0)
             self._bases[key] = amount
         self._cursor, self._token, self._fresh = seq, token, False
@@ -297,13 +303,14 @@ class PostgresStorage:
 
     async def _find(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         connection = self._connected()
-        seq, _ = await control(connection, sql.NEWEST)  # first: what changes after is noticed
-        places = [RowAddress.of(table, key) for table, key in wanted]
+        # Before the rows are read, so that a later change to them is a conflict.
+        seq, _ = await control(connection, sql.NEWEST)
+        keys = [EncodedKey.of(table, key) for table, key in wanted]
         found = await connection.fetch(
-            sql.FETCH, [place.kind for place in places], [place.key for place in places]
+            sql.FETCH, [key.kind for key in keys], [key.key for key in keys]
         )
-        self._fetched.update((place[:2], seq) for place in places)
-        return tuple([Row(*wanted[n - 1], version, data) for n, version, data in found])  # type: ignore[call-arg]  # two parts
+        self._fetched.update((key[:2], seq) for key in keys)
+        return tuple([Row(*wanted[n - 1], version, data) for n, version, data in found])  # type: ignore[call-arg]  # table and key
 
     async def _try_again(self) -> bool:
         if self._connection is None:
@@ -319,7 +326,8 @@ class PostgresStorage:
         lost = noted < len(known)
         if lost and self._cursor >= 0:
             log.warning(
-                "database went back, or on without us for too long", extra=fields(at=self._name)
+                "database went back, or this process was away for too long: loading all again",
+                extra=fields(at=self._name),
             )
         self._fault = None
         return lost or self._cursor < 0
@@ -328,21 +336,21 @@ class PostgresStorage:
         try:
             await self._connect()
             await self._migrate()
-        except (SettingsError, StorageDamaged) as error:  # another server, a newer version
+        except (SettingsError, StorageDamaged) as error:  # another server now, or a newer version
             raise self._fail(error) from error
 
     async def _tend(self, connection: PostgresConnection) -> None:
-        """Measure the size, and remove what nobody follows any more, now and then."""
+        """Measure the size and prune, each after its interval."""
         now = monotonic()
-        if now >= self._measured + _NEWS_OF_SIZE:
+        if now >= self._measured + _MEASURE_EVERY:
             self._measured = now
             self._size = int(await connection.fetchval(sql.SIZE))
         if now >= self._pruned + _PRUNE_EVERY:
             await connection.execute(sql.FORGET)
-            done = [await connection.execute(statement, _PRUNED) for statement in sql.PRUNE]
-            if all(int(status.split()[1]) < _PRUNED for status in done):
-                self._pruned = now  # otherwise there is more
+            done = [await connection.execute(statement, _PRUNE_ROWS) for statement in sql.PRUNE]
+            if all(int(status.split()[1]) < _PRUNE_ROWS for status in done):
+                self._pruned = now  # if not, more is left, and the next call goes on
 
-    def _told(self, connection: PostgresConnection, sender: int, *_: object) -> None:
+    def _notified(self, connection: PostgresConnection, sender: int, *_: object) -> None:
         if sender != connection.get_server_pid():
             self.on_change()

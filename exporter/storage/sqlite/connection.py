@@ -1,4 +1,4 @@
-"""Opening the SQLite file so that a commit is durable and nobody else writes."""
+"""Opening the SQLite file so that a commit is durable and no other process writes."""
 
 from __future__ import annotations
 
@@ -10,42 +10,44 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
-from exporter.storage.sqlite import acknowledged, wal
-from exporter.storage.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION, STATEMENTS
+from exporter.storage.sqlite import acknowledged_frames, wal
+from exporter.storage.sqlite.schema import APPLICATION_ID, CREATE_ALL, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 LOG_LIMIT = 8 << 20
-"""Bytes of log above which it is written back to the database file."""
+"""Bytes. A log that is larger is written back to the database file."""
 LOCK_START, LOCK_LENGTH = 0x40000000, 512
-"""The bytes that SQLite locks: pending, reserved and shared (the file format's lock page)."""
+"""The bytes of the file that SQLite locks: pending, reserved and shared. The SQLite file format
+document describes them in "The Lock-Byte Page"."""
 HEADER_SIZE = 100
 MAGIC = b"SQLite format 3\0"
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
-"""Without any of these a commit that returned could be lost."""
+"""Settings of the connection. Without any of them, a commit that returned could be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a person should know of the files that were opened."""
+    """What a person should know about the files that were opened."""
 
     notes: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
 
 
 def connect(path: Path) -> tuple[sqlite3.Connection, Findings]:
-    """Open and lock the storage at ``path``, an absolute path; a new one is laid out.
+    """Open and lock the storage at ``path``, an absolute path. A new file gets its tables.
 
-    The connection returns text as bytes. The process must not hold the file already: it would
-    lose its lock. Raises ``StorageLocked``, ``StorageDamaged`` or ``StorageUnavailable``.
+    The connection returns text as bytes. The process must not have the file open already: that
+    connection would lose its lock. Raises ``StorageLocked``, ``StorageDamaged`` or
+    ``StorageUnavailable``.
     """
     try:
         findings = _inspect(path)
-        # The file is there by now; SQLite shall not make a new one should it vanish.
+        # The file exists by now. If it disappears, SQLite must not create another one (mode=rw).
         connection = sqlite3.connect(
             f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0
         )
@@ -55,19 +57,19 @@ def connect(path: Path) -> tuple[sqlite3.Connection, Findings]:
             connection.close()
             raise
     except (OSError, sqlite3.Error) as error:
-        raise told(error, path) from error
+        raise storage_error(error, path) from error
     return connection, findings
 
 
-def told(error: Exception, path: Path) -> StorageError:
-    """Return the error to raise for one of SQLite or the system at work on ``path``."""
+def storage_error(error: Exception, path: Path) -> StorageError:
+    """Return the error to raise for an error of SQLite or the system about the file ``path``."""
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return in_use(path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StorageDamaged(
-                f"{path} is damaged ({error}): keep a copy of it; restore a backup, or save what "
-                f"can be saved with sqlite3 {path.name} .recover (not every build has that)"
+                f"{path} is damaged ({error}): keep a copy of it; then restore a backup, or "
+                f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
             )
     reason = getattr(error, "strerror", None) or error
     return StorageUnavailable(
@@ -78,14 +80,14 @@ def told(error: Exception, path: Path) -> StorageError:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is done inside, or nothing where that raises."""
+    """Commit what is done inside, or nothing if that raises."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # Some errors make SQLite roll back by itself; the caller sees by in_transaction
-        # whether it is done.
+        # After some errors SQLite rolls back by itself. If the rollback fails here, in_transaction
+        # stays true, and the caller sees it.
         if connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -93,15 +95,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def checkpoint(connection: sqlite3.Connection, mode: str) -> None:
-    """Write the log back to the database file, synced; TRUNCATE also empties the log.
+    """Write the log back to the database file and sync that. TRUNCATE also empties the log.
 
-    Without readers, as here, PASSIVE is complete and the next commit starts the log afresh.
+    There are no readers here, so PASSIVE is complete too, and the next commit starts the log again
+    from its beginning.
     """
     connection.execute(f"PRAGMA wal_checkpoint({mode})")
 
 
 def sync(path: Path) -> None:
-    """Put a file, or the names of the files in a folder, on the disk. Raises ``OSError``."""
+    """Sync a file, or the names of the files in a folder, to the disk. Raises ``OSError``."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -110,7 +113,7 @@ def sync(path: Path) -> None:
 
 
 def write_durably(connection: sqlite3.Connection) -> None:
-    """Make a commit that SQLite cannot leave out because nothing has changed."""
+    """Commit a row that differs each time: SQLite writes nothing where nothing has changed."""
     with transaction(connection):
         connection.execute(
             "INSERT INTO probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET writes = writes + 1"
@@ -118,10 +121,10 @@ def write_durably(connection: sqlite3.Connection) -> None:
 
 
 def _inspect(path: Path) -> Findings:
-    """Look at the files before SQLite does, which might change them.
+    """Check the files before SQLite opens them, because SQLite might change them.
 
-    The lock SQLite itself takes keeps another process from writing meanwhile; closing the
-    file lets go of it.
+    The same lock that SQLite takes keeps other processes from writing meanwhile. It ends when the
+    file is closed.
     """
     existed = path.exists()
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -131,21 +134,21 @@ def _inspect(path: Path) -> Findings:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
         except BlockingIOError:
             raise in_use(path) from None
-        log = wal.beside(path)
+        log = wal.log_path(path)
         head = file.read(HEADER_SIZE)
-        identify(path, head, log)
+        require_own_file(path, head, log)
         found = wal.check(log)
-        missing = acknowledged.lost(path, found)
+        missing = acknowledged_frames.missing_frames(path, found)
         wal.rewrite(log)
         if missing:
             return Findings(damaged=(missing,))
         if existed and not head:
-            return Findings((f"{path} was an empty file: a new storage begins in it",))
+            return Findings((f"{path} was an empty file; a new storage was created in it",))
         return Findings((found.note,) if found.note else ())
 
 
-def identify(path: Path, head: bytes, log: Path) -> None:
-    """Raise ``StorageDamaged`` where a file that begins with ``head`` is none of ours."""
+def require_own_file(path: Path, head: bytes, log: Path) -> None:
+    """Raise ``StorageDamaged`` if a file that starts with ``head`` is not one of this program."""
     if not head:
         if log.exists() and log.stat().st_size:
             raise StorageDamaged(
@@ -154,8 +157,8 @@ def identify(path: Path, head: bytes, log: Path) -> None:
             )
         return
     ours = APPLICATION_ID.to_bytes(4, "big")
-    if _was_being_made(path):
-        return  # SQLite takes back what there is of it
+    if _creation_was_interrupted(path):
+        return  # SQLite rolls back what was written
     if len(head) < HEADER_SIZE or not head.startswith(MAGIC) or head[68:72] != ours:
         raise StorageDamaged(
             f"{path} is not a database of this program, or its first page is damaged: "
@@ -163,10 +166,10 @@ def identify(path: Path, head: bytes, log: Path) -> None:
         )
 
 
-def _was_being_made(path: Path) -> bool:
-    """Tell whether a crash left the journal of a transaction that began with an empty database.
+def _creation_was_interrupted(path: Path) -> bool:
+    """Return whether a crash left the journal of a transaction that began with an empty database.
 
-    The first page may then be torn, and nothing was in the file. The journal's header is
+    The file held nothing then, and its first page may be half written. The journal's header is
     described in "The Rollback Journal" of the SQLite file format document.
     """
     try:
@@ -178,28 +181,28 @@ def _was_being_made(path: Path) -> bool:
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
-    # EXCLUSIVE comes before WAL: the index of the log then lives in this process's memory.
+    # EXCLUSIVE must come before WAL: then the index of the log is in the memory of this process.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA page_size = 8192")
-    # Pages of a transaction that is rolled back shall not reach the log, where they would
-    # look like damage later.
+    # Pages of a transaction that is rolled back must not reach the log. They would look like
+    # damage at the next start.
     connection.execute("PRAGMA cache_spill = OFF")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
     with transaction(connection):
         if not _value(connection, "SELECT count(*) FROM sqlite_schema"):
-            for statement in STATEMENTS:
+            for statement in CREATE_ALL:
                 connection.execute(statement)
     require_known_schema(connection, path)
-    # Read to its end: that is where the change is committed and can fail.
+    # fetchall: SQLite commits the change when the result is read to its end, and can fail there.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     _require_durability(connection, path)
     connection.text_factory = bytes
 
 
 def require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise ``StorageUnavailable`` for a file that a newer version made."""
+    """Raise ``StorageUnavailable`` for a file that a newer version of this program wrote."""
     version = _value(connection, "PRAGMA user_version")
     if version > SCHEMA_VERSION:
         raise StorageUnavailable(
@@ -223,7 +226,7 @@ def _value(connection: sqlite3.Connection, query: str) -> int:
 
 
 def in_use(path: Path) -> StorageLocked:
-    """Return the error for a storage that another process holds."""
+    """Return the error for a file that another process uses."""
     return StorageLocked(
         f"{path} is in use by another process; stop it, or give this one another --storage.url"
     )

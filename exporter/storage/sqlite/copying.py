@@ -1,4 +1,4 @@
-"""A SQLite file that a fleet is copied from, and one that it is copied to."""
+"""A SQLite file as the source, and as the target, of ``esim-exporter storage copy``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Self
 
 from exporter.errors import StorageUnavailable
 from exporter.storage.contract import Change, Changes, Chunk
-from exporter.storage.sqlite import acknowledged, wal
+from exporter.storage.sqlite import acknowledged_frames, wal
 from exporter.storage.sqlite.connection import (
     HEADER_SIZE,
     LOCK_LENGTH,
     LOCK_START,
-    identify,
     in_use,
     require_known_schema,
+    require_own_file,
+    storage_error,
     sync,
-    told,
 )
 from exporter.storage.sqlite.reading import read
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 
 class SqliteSource:
-    """A ``CopySource``: a file that nobody writes meanwhile, this one neither."""
+    """A ``CopySource``: a file that is locked and only read."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, and keep an exporter from using it.
+        """Open the file and lock it, so that no exporter can use it.
 
-        Raises ``StorageLocked`` where one does, ``StorageUnavailable`` where there is none or its
-        log is not written back, and ``StorageDamaged`` where it is no storage.
+        Raises ``StorageLocked`` where an exporter uses it, and ``StorageUnavailable`` where there
+        is no file or its log is not written back. Raises ``StorageDamaged`` where the file is not
+        one of this program.
         """
         self._path = path = Path(os.path.realpath(path))
         try:
@@ -50,51 +51,51 @@ class SqliteSource:
             raise
 
     async def load(self) -> AsyncIterator[Chunk]:
-        """Read everything; what is damaged is reported each time, and stays where it is."""
-        lost = acknowledged.lost(self._path, wal.Log())
-        if lost:
-            yield Chunk(damaged=(lost,))
+        """Read everything. Damaged rows are reported and stay where they are."""
+        missing = acknowledged_frames.missing_frames(self._path, wal.Log())
+        if missing:
+            yield Chunk(damaged=(missing,))
         try:
             for chunk in read(self._connection, set_aside=False):
                 yield chunk
         except sqlite3.Error as error:
-            raise told(error, self._path) from error
+            raise storage_error(error, self._path) from error
 
     async def moved(self) -> bool:
-        """Return ``False``: it is locked."""
+        """Return ``False``: nothing can change in a locked file."""
         return False
 
     async def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which also unlocks it."""
         self._connection.close()
         self._file.close()
 
 
 def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
-    """Lock the file and return a connection that writes nothing, not even beside it."""
+    """Lock the file and return a connection that writes to no file."""
     try:
-        # As SQLite's readers do: it keeps writers away, and needs no right to write.
+        # The lock of SQLite's readers. It excludes writers and needs no permission to write.
         fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
     except BlockingIOError:
         raise in_use(path) from None
-    log = wal.beside(path)
+    log = wal.log_path(path)
     head = file.read(HEADER_SIZE)
-    identify(path, head, log)
+    require_own_file(path, head, log)
     if not head:
-        raise StorageUnavailable(f"{path} is empty: there is no fleet in it")
-    if any(_size(beside) for beside in (log, _journal(path))):
+        raise StorageUnavailable(f"{path} is empty: it holds no fleet")
+    if any(_size(file) for file in (log, _journal(path))):
         raise StorageUnavailable(
-            f"{path} was not closed, and {log.name} holds what it lacks: start the exporter on it "
-            "once more and stop it"
+            f"{path} was not closed properly, {log.name} holds changes that are not in it: start "
+            "the exporter on it and stop it, then copy again"
         )
-    # Immutable: SQLite would make a log and an index of it otherwise.
+    # Without immutable, SQLite would create a log and an index for it.
     uri = f"{path.as_uri()}?mode=ro&immutable=1"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
         require_known_schema(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise told(error, path) from error
+        raise storage_error(error, path) from error
     except BaseException:
         connection.close()
         raise
@@ -103,7 +104,7 @@ def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
 
 
 class SqliteTarget:
-    """A ``CopyTarget``: a file that has its name when all is in it."""
+    """A ``CopyTarget``: a file that gets its name when the copy is complete."""
 
     slots = False
 
@@ -114,8 +115,8 @@ class SqliteTarget:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Begin a new file. Raises ``StorageUnavailable``, also where there is one already."""
-        path, partial = _unused(path)
+        """Create the file. Raises ``StorageUnavailable``, also where it exists already."""
+        path, partial = _new_file(path)
         try:
             storage = await SqliteStorage.open(partial)
         except BaseException:
@@ -124,7 +125,7 @@ class SqliteTarget:
         return cls(path, partial, storage)
 
     async def write(self, chunk: Chunk) -> None:
-        """Write rows that are not there yet, and add bases."""
+        """Write rows, all of them new, and add bases."""
         changes = [Change(row.table, row.key, 0, row.data) for row in chunk.rows]
         await self._storage.commit(Changes(tuple(changes), chunk.bases))
 
@@ -133,10 +134,12 @@ class SqliteTarget:
         return self._storage.load()
 
     async def keep(self) -> None:
-        """Give the file its name, durably. Raises ``StorageUnavailable``."""
+        """Give the file its name and sync that. Raises ``StorageUnavailable``."""
         await self._storage.close()
-        if _size(wal.beside(self._partial)):
-            raise StorageUnavailable(f"{self._partial} cannot be written to its end")
+        if _size(wal.log_path(self._partial)):
+            raise StorageUnavailable(
+                f"{self._partial} cannot be completed: its log was not written back"
+            )
         try:
             self._partial.rename(self._path)
             sync(self._path.parent)
@@ -144,28 +147,33 @@ class SqliteTarget:
             raise StorageUnavailable(f"{self._path}: {error.strerror}") from error
 
     async def close(self) -> None:
-        """Let go of it, and leave nothing behind that was not kept."""
+        """Close the file, and remove it unless :meth:`keep` succeeded."""
         await self._storage.close()
         _remove(self._partial)
 
 
-def _unused(path: Path) -> tuple[Path, Path]:
-    """Return the full path of a new file, and of the one that it is made as."""
+def _new_file(path: Path) -> tuple[Path, Path]:
+    """Return the full path of a new file, and the path under which it is written."""
     path = Path(os.path.realpath(path))
     partial = path.with_name(f"{path.name}-copying")
-    for there in (path, wal.beside(path), acknowledged.beside(path), _journal(path)):
-        if there.exists():
-            raise StorageUnavailable(f"{there} is there already: copy to a file that is not")
+    for file in (path, *_side_files(path), _journal(path)):
+        if file.exists():
+            raise StorageUnavailable(f"{file} exists already: copy to a new file")
     if partial.exists():
         raise StorageUnavailable(
-            f"{partial} is there: another copy is under way, or was killed; remove it then"
+            f"{partial} exists: another copy is running, or one was killed; if none is running, "
+            "remove the file"
         )
     return path, partial
 
 
 def _remove(path: Path) -> None:
-    for each in (path, wal.beside(path), acknowledged.beside(path)):
-        each.unlink(missing_ok=True)
+    for file in (path, *_side_files(path)):
+        file.unlink(missing_ok=True)
+
+
+def _side_files(path: Path) -> tuple[Path, Path]:
+    return wal.log_path(path), acknowledged_frames.note_path(path)
 
 
 def _journal(path: Path) -> Path:

@@ -10,65 +10,75 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.storage.contract import Chunk, Row, Table
 from exporter.storage.sqlite.connection import transaction
-from exporter.storage.sqlite.schema import BASES, SHAPES, base_key, checksum, describe, verified
+from exporter.storage.sqlite.schema import (
+    BASES,
+    TABLES,
+    base_key,
+    checksum,
+    describe_damaged,
+    key_of,
+    verified,
+)
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from exporter.storage.sqlite.schema import Shape, Stored
+    from exporter.storage.sqlite.schema import SqliteTable, VerifiedRow
 
 CHUNK_ROWS = 512
 
 
 def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[Chunk]:
-    """Yield all rows in the order of :class:`Table` and key, the bases last.
+    """Yield all rows in the order of :class:`Table` and key. The bases come last.
 
-    What is found damaged is reported, then moved aside, so that a row of the same key can be
-    written, and the table is sealed as it is: damage is reported once. Without ``set_aside``
-    nothing is changed. Raises ``sqlite3.Error``.
+    Damaged rows are reported once. Then they are moved to the table ``damaged``, so that a new
+    row can be written under the same key, and the seal is written anew. Without ``set_aside``
+    nothing in the file is changed. Raises ``sqlite3.Error``.
     """
-    for table, shape in SHAPES.items():
-        rows = _esims if table is Table.ESIM else partial(_rows, table)
-        yield from _read(connection, shape, rows, set_aside=set_aside)
-    yield from _read(connection, BASES, _amounts, set_aside=set_aside)
+    for name, table in TABLES.items():
+        to_chunk = _esims if name is Table.ESIM else partial(_rows, name)
+        yield from _read(connection, table, to_chunk, set_aside=set_aside)
+    yield from _read(connection, BASES, _bases, set_aside=set_aside)
 
 
 @dataclass(slots=True)
-class Tally:
-    """What was found in one table."""
+class TableVerifier:
+    """Verifies the rows of one table, counts them, and keeps the damaged ones."""
 
     rows: int = 0
+    """All of them, the damaged ones included."""
     versions: int = 0
+    """Sum of the versions of the good ones."""
     damaged: list[Sequence[Any]] = field(default_factory=list)
 
-    def sort_out(self, shape: Shape, raws: Sequence[Sequence[Any]]) -> list[Stored]:
-        """Count the rows, keep the damaged ones and return the others."""
+    def verify(self, table: SqliteTable, raws: Sequence[Sequence[Any]]) -> list[VerifiedRow]:
+        """Return the good ones among rows as they were read."""
         good = []
         for raw in raws:
-            stored = verified(shape, raw)
-            if stored is None:
+            row = verified(table, raw)
+            if row is None:
                 self.damaged.append(raw)
             else:
-                good.append(stored)
-                self.versions += stored.version
+                good.append(row)
+                self.versions += row.version
         self.rows += len(raws)
         return good
 
-    def esims(self, raws: Sequence[Sequence[Any]]) -> list[Row]:
-        """Do the same with eSIMs, which are nearly all there is, in half the time."""
+    def verify_esims(self, raws: Sequence[Sequence[Any]]) -> list[Row]:
+        """Do the same for eSIMs, in half the time: they are most of the rows."""
         good: list[Row] = []
-        shape = SHAPES[Table.ESIM]
+        table = TABLES[Table.ESIM]
         for raw in raws:
-            vendor, esim_id, version, crc, data, sound = raw
-            if sound and type(version) is int and type(data) is bytes:
+            vendor, esim_id, version, crc, data, all_text = raw
+            if all_text and type(version) is int and type(data) is bytes:
                 try:
                     key = (vendor.decode(), esim_id.decode())
                 except UnicodeDecodeError:
                     self.damaged.append(raw)
                     continue
-                if checksum(shape, key, version, data) == crc:
-                    # As _make() does, but for its look at the number of fields.
+                if checksum(table, key, version, data) == crc:
+                    # Row._make() would count the fields again, which takes time.
                     good.append(tuple.__new__(Row, (Table.ESIM, key, version, data)))
                     self.versions += version
                     continue
@@ -77,67 +87,66 @@ class Tally:
         return good
 
 
-_Taken = Callable[[Tally, Sequence[Sequence[Any]]], Chunk]
-"""Sorts rows out, and makes a chunk of those that are good."""
+_ToChunk = Callable[[TableVerifier, Sequence[Sequence[Any]]], Chunk]
+"""Makes a chunk of the good ones among rows as they were read."""
 
 
-def _esims(tally: Tally, raws: Sequence[Sequence[Any]]) -> Chunk:
-    return Chunk(rows=tuple(tally.esims(raws)))
+def _esims(verifier: TableVerifier, raws: Sequence[Sequence[Any]]) -> Chunk:
+    return Chunk(rows=tuple(verifier.verify_esims(raws)))
 
 
-def _rows(table: Table, tally: Tally, raws: Sequence[Sequence[Any]]) -> Chunk:
-    shape = SHAPES[table]
-    found = tally.sort_out(shape, raws)
-    return Chunk(rows=tuple([Row(table, shape.key(row.parts), *row[1:]) for row in found]))
+def _rows(table: Table, verifier: TableVerifier, raws: Sequence[Sequence[Any]]) -> Chunk:
+    good = verifier.verify(TABLES[table], raws)
+    return Chunk(rows=tuple([Row(table, key_of(table, row.columns), *row[1:]) for row in good]))
 
 
-def _amounts(tally: Tally, raws: Sequence[Sequence[Any]]) -> Chunk:
-    found = tally.sort_out(BASES, raws)
-    return Chunk(bases={base_key(row.parts): int(row.data) for row in found})
+def _bases(verifier: TableVerifier, raws: Sequence[Sequence[Any]]) -> Chunk:
+    good = verifier.verify(BASES, raws)
+    return Chunk(bases={base_key(row.columns): int(row.data) for row in good})
 
 
 def _read(
-    connection: sqlite3.Connection,
-    shape: Shape,
-    taken: _Taken,
-    *,
-    set_aside: bool,
+    connection: sqlite3.Connection, table: SqliteTable, to_chunk: _ToChunk, *, set_aside: bool
 ) -> Iterator[Chunk]:
-    tally = Tally()
-    # A statement that is not closed would keep the lock when the connection is closed.
-    with contextlib.closing(connection.execute(shape.scan)) as cursor:
+    verifier = TableVerifier()
+    # A statement that is left open would keep the file locked after the connection is closed.
+    with contextlib.closing(connection.execute(table.scan)) as cursor:
         while raws := cursor.fetchmany(CHUNK_ROWS):
-            yield taken(tally, raws)
-    damage = [describe(shape, raw) + " and was left out" for raw in tally.damaged]
-    damage += _compared(connection, shape, tally)
+            yield to_chunk(verifier, raws)
+    damage = [describe_damaged(table, raw) + " and was left out" for raw in verifier.damaged]
+    damage += _compare_with_seal(connection, table, verifier)
     if damage:
         yield Chunk(damaged=tuple(damage))
     if damage and set_aside:
-        _set_aside(connection, shape, tally.damaged)
+        _set_aside(connection, table, verifier.damaged)
 
 
-def _compared(connection: sqlite3.Connection, shape: Shape, tally: Tally) -> Iterator[str]:
+def _compare_with_seal(
+    connection: sqlite3.Connection, table: SqliteTable, verifier: TableVerifier
+) -> Iterator[str]:
     query = "SELECT rows, versions FROM seal WHERE name = ?"
-    rows, versions = connection.execute(query, (shape.name,)).fetchone() or (None, None)
-    if rows != tally.rows:
-        yield f"table {shape.name} should hold {rows} rows and holds {tally.rows}"
-    # The version of a damaged row may be what is damaged.
-    elif versions != tally.versions and not tally.damaged:
-        yield f"table {shape.name} holds rows that are not the ones last committed"
+    rows, versions = connection.execute(query, (table.name,)).fetchone() or (None, None)
+    if rows != verifier.rows:
+        yield f"table {table.name} should hold {rows} rows and holds {verifier.rows}"
+    # The version of a damaged row may itself be damaged, so the sums are not comparable then.
+    elif versions != verifier.versions and not verifier.damaged:
+        yield f"table {table.name} holds rows that are not the ones last committed"
 
 
 def _set_aside(
-    connection: sqlite3.Connection, shape: Shape, damaged: Sequence[Sequence[Any]]
+    connection: sqlite3.Connection, table: SqliteTable, damaged: Sequence[Sequence[Any]]
 ) -> None:
-    name = shape.name
+    """Move damaged rows to the table ``damaged``, and write the seal anew."""
+    name = table.name
     with transaction(connection):
         connection.executemany(
             "INSERT INTO damaged (name, content) VALUES (?, ?)",
             [(name, repr(tuple(raw[:-1]))) for raw in damaged],
         )
-        told_by = [(*columns, crc) for *columns, _, crc, _, _ in damaged]
-        if connection.executemany(shape.discard, told_by).rowcount != len(damaged):
-            _make_anew(connection, shape)
+        keys_and_checksums = [(*columns, crc) for *columns, _, crc, _, _ in damaged]
+        deleted = connection.executemany(table.delete_damaged, keys_and_checksums).rowcount
+        if deleted != len(damaged):
+            _rebuild(connection, table)
         connection.execute(
             "INSERT OR REPLACE INTO seal "  # noqa: S608  # the name comes from the schema
             f"SELECT ?, count(*), coalesce(sum(version), 0) FROM {name}",
@@ -145,24 +154,24 @@ def _set_aside(
         )
 
 
-def _make_anew(connection: sqlite3.Connection, shape: Shape) -> None:
-    """Let a table hold its good rows and no others.
+def _rebuild(connection: sqlite3.Connection, table: SqliteTable) -> None:
+    """Copy the good rows to a new table and drop the old one.
 
-    A key that is damaged may be no text any more, that of another row, or out of order and not
-    to be found.
+    Some damaged rows cannot be deleted by their key. It may no longer be text, it may equal the
+    key of another row, or it may be out of order, so that SQLite does not find it.
     """
-    old = f"{shape.name}_damaged"
-    connection.execute(f"ALTER TABLE {shape.name} RENAME TO {old}")
-    connection.execute(shape.create)
-    scan = shape.scan.replace(f"FROM {shape.name} ", f"FROM {old} ")
+    old = f"{table.name}_damaged"
+    connection.execute(f"ALTER TABLE {table.name} RENAME TO {old}")
+    connection.execute(table.create)
+    scan = table.scan.replace(f"FROM {table.name} ", f"FROM {old} ")
     with contextlib.closing(connection.execute(scan)) as cursor:
         while raws := cursor.fetchmany(CHUNK_ROWS):
-            good = [raw for raw in raws if verified(shape, raw)]
-            connection.executemany(shape.insert, map(_as_text, good))
+            good = [raw for raw in raws if verified(table, raw)]
+            connection.executemany(table.insert, map(_insert_parameters, good))
     connection.execute(f"DROP TABLE {old}")
 
 
-def _as_text(raw: Sequence[Any]) -> tuple[Any, ...]:
-    """Return a good row as it is inserted: its key is text again."""
+def _insert_parameters(raw: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the parameters that insert a good row again: its key was read as bytes."""
     *columns, version, crc, data, _ = raw
     return (*(column.decode() for column in columns), version, crc, data)

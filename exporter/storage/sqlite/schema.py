@@ -1,10 +1,16 @@
-"""How rows lie in the SQLite file, so that a person with ``sqlite3`` can read it.
+"""The tables of the SQLite file, laid out so that a person with ``sqlite3`` can read them.
 
-Each kind of row has a table of its own: the parts of the key, a version, a checksum and
-the data. The ``seal`` says how many rows each table holds and what their versions add up
-to; it is kept up to date from the changes alone, so that rows that vanish or fall back to
-an older state behind the exporter's back are noticed. ``damaged`` keeps what was found
-damaged, ``probe`` is there to be written to.
+Each kind of row has its own table: the parts of the key, a version, a checksum and the data.
+Three more tables help:
+
+``seal``
+    How many rows each table holds, and the sum of their versions. Each commit updates it from
+    its changes alone. So a load notices rows that disappeared, or that went back to an older
+    state, behind the exporter's back.
+``damaged``
+    Keeps a copy of each row that was found damaged.
+``probe``
+    Is written to, to find out whether the file can be written.
 """
 
 from __future__ import annotations
@@ -16,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isal.isal_zlib import crc32
 
-from exporter.storage.contract import Table
+from exporter.storage.contract import Table, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,25 +34,27 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shape:
-    """A table of versioned rows: its name, the columns of its key, the one of its data.
+class SqliteTable:
+    """A table of versioned rows, with the SQL statements that work on it.
 
-    Where ``short`` is set, the last part of a key may be missing; it is then stored as ''.
+    A key with an optional last part has a column for that part too. It holds '' where the part
+    is missing.
     """
 
     name: str
     columns: tuple[str, ...]
+    """The columns of the key."""
     value: str = "data"
-    short: bool = False
-    framed: str = field(init=False)
-    """The name, as it begins what is checksummed."""
+    """The column of the data."""
+    checksum_prefix: str = field(init=False)
+    """The table's name, as it begins what is checksummed."""
     create: str = field(init=False)
     insert: str = field(init=False)
     update: str = field(init=False)
     delete: str = field(init=False)
     find: str = field(init=False)
     scan: str = field(init=False)
-    discard: str = field(init=False)
+    delete_damaged: str = field(init=False)
 
     def __post_init__(self) -> None:
         name, value, keys = self.name, self.value, ", ".join(self.columns)
@@ -54,113 +62,111 @@ class Shape:
         raw = " AND ".join(f"{column} = CAST(? AS TEXT)" for column in self.columns)
         marks = ", ".join("?" for _ in self.columns)
         texts = ", ".join(f"{column} TEXT NOT NULL" for column in self.columns)
-        # A single flipped bit turns text into a blob of the same bytes, which no key equals.
-        sound = " AND ".join(f"typeof({column}) = 'text'" for column in self.columns)
+        # One flipped bit turns a text into a blob of the same bytes. No key equals such a blob.
+        all_text = " AND ".join(f"typeof({column}) = 'text'" for column in self.columns)
         statements = {
-            "framed": f"{len(name)}:{name}",
+            "checksum_prefix": f"{len(name)}:{name}",
             "create": f"CREATE TABLE {name} ({texts}, version INTEGER NOT NULL, "
             f"crc INTEGER NOT NULL, {value} TEXT NOT NULL, PRIMARY KEY ({keys})) WITHOUT ROWID",
-            "insert": f"INSERT INTO {name} ({keys}, version, crc, {value}) "  # noqa: S608  # names from below
+            # S608 below: all names in the statements come from this file.
+            "insert": f"INSERT INTO {name} ({keys}, version, crc, {value}) "  # noqa: S608
             f"VALUES ({marks}, ?, ?, CAST(? AS TEXT)) ON CONFLICT DO NOTHING",
-            "update": f"UPDATE {name} SET version = ?, crc = ?, {value} = CAST(? AS TEXT) "  # noqa: S608  # likewise
+            "update": f"UPDATE {name} SET version = ?, crc = ?, {value} = CAST(? AS TEXT) "  # noqa: S608
             f"WHERE {here} AND version = ?",
-            "delete": f"DELETE FROM {name} WHERE {here} AND version = ?",  # noqa: S608  # likewise
-            "find": f"SELECT {keys}, version, crc, {value}, {sound} FROM {name} WHERE {here}",  # noqa: S608  # likewise
-            "scan": f"SELECT {keys}, version, crc, {value}, {sound} "  # noqa: S608  # likewise
+            "delete": f"DELETE FROM {name} WHERE {here} AND version = ?",  # noqa: S608
+            "find": f"SELECT {keys}, version, crc, {value}, {all_text} FROM {name} WHERE {here}",  # noqa: S608
+            "scan": f"SELECT {keys}, version, crc, {value}, {all_text} "  # noqa: S608
             f"FROM {name} ORDER BY {keys}",
-            # By its checksum too: the damaged key may be that of a good row.
-            "discard": f"DELETE FROM {name} WHERE {raw} AND crc IS ?",  # noqa: S608  # likewise
+            # The checksum is compared too: the damaged key may equal the key of a good row.
+            "delete_damaged": f"DELETE FROM {name} WHERE {raw} AND crc IS ?",  # noqa: S608
         }
         for attribute, statement in statements.items():
             object.__setattr__(self, attribute, statement)
 
-    def parts(self, key: Key) -> tuple[str, ...]:
-        """Return what is stored in the columns of the key.
 
-        Raises ``ValueError`` when the key has another number of parts than the table.
-        """
-        if len(key) == len(self.columns) and not (self.short and not key[-1]):
-            return key
-        if self.short and len(key) == len(self.columns) - 1:
-            return (*key, "")
-        raise ValueError(f"a key of table {self.name} cannot have the {len(key)} parts given")
-
-    def key(self, parts: tuple[str, ...]) -> Key:
-        """Return the key that is stored as ``parts``."""
-        return parts[:-1] if self.short and not parts[-1] else parts
-
-
-SHAPES = {
-    Table.ESIM: Shape("esim", ("vendor", "esim_id")),
-    Table.TOMBSTONE: Shape("tombstone", ("vendor", "esim_id", "package_id")),
-    Table.PACKAGE: Shape("package", ("vendor", "package_id")),
-    Table.PARTNER: Shape("partner", ("vendor", "subject", "event_type"), short=True),
-    Table.FEED: Shape("feed", ("vendor",)),
-    Table.REJECTED: Shape("rejected", ("digest",)),
+TABLES = {
+    Table.ESIM: SqliteTable("esim", ("vendor", "esim_id")),
+    Table.TOMBSTONE: SqliteTable("tombstone", ("vendor", "esim_id", "package_id")),
+    Table.PACKAGE: SqliteTable("package", ("vendor", "package_id")),
+    Table.PARTNER: SqliteTable("partner", ("vendor", "subject", "event_type")),
+    Table.FEED: SqliteTable("feed", ("vendor",)),
+    Table.REJECTED: SqliteTable("rejected", ("digest",)),
 }
-BASES = Shape("bases", ("key",), value="amount")
-"""The key is a JSON array, the amount a decimal number of any size."""
+BASES = SqliteTable("bases", ("key",), value="amount")
+"""The key is a JSON array. The amount is a decimal number of any size."""
 
-ALL = (*SHAPES.values(), BASES)
+ALL_TABLES = (*TABLES.values(), BASES)
 
-STATEMENTS = (
+CREATE_ALL = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
-    *(shape.create for shape in ALL),
+    *(table.create for table in ALL_TABLES),
     "CREATE TABLE seal (name TEXT PRIMARY KEY, rows INTEGER, versions INTEGER) WITHOUT ROWID",
-    *(f"INSERT INTO seal VALUES ('{shape.name}', 0, 0)" for shape in ALL),  # noqa: S608  # names from above
+    *(f"INSERT INTO seal VALUES ('{table.name}', 0, 0)" for table in ALL_TABLES),  # noqa: S608  # names from above
     "CREATE TABLE damaged (id INTEGER PRIMARY KEY, name TEXT NOT NULL, content TEXT NOT NULL)",
     "CREATE TABLE probe (id INTEGER PRIMARY KEY, writes INTEGER NOT NULL)",
 )
-"""What makes an empty file ours."""
+"""The statements that turn an empty file into a storage."""
 
 
-def base_parts(key: Key) -> tuple[str, ...]:
-    """Return what is stored in the column of the key of a base."""
+def key_columns(table: Table, key: Key) -> tuple[str, ...]:
+    """Return the values of the key's columns. Raises ``ValueError`` as ``check_key`` does."""
+    check_key(table, key)
+    return (*key, "") if len(key) < len(TABLES[table].columns) else key
+
+
+def key_of(table: Table, columns: tuple[str, ...]) -> Key:
+    """Return the key of a row from the values of its key columns."""
+    return columns[:-1] if table is Table.PARTNER and not columns[-1] else columns
+
+
+def base_columns(key: Key) -> tuple[str, ...]:
+    """Return the value of the key column of a base."""
     return (json.dumps(key, ensure_ascii=False, separators=(",", ":")),)
 
 
-def base_key(parts: tuple[str, ...]) -> Key:
-    """Return the key of a base that is stored as ``parts``."""
-    return tuple(json.loads(parts[0]))
+def base_key(columns: tuple[str, ...]) -> Key:
+    """Return the key of a base from the value of its key column."""
+    return tuple(json.loads(columns[0]))
 
 
-def checksum(shape: Shape, parts: tuple[str, ...], version: int, data: bytes) -> int:
-    """Return the CRC-32 of everything a row says, each part led by its length."""
-    if len(parts) == 2:  # noqa: PLR2004  # nearly all there are: not joined from a list
-        first, second = parts
-        framed = f"{shape.framed}{len(first)}:{first}{len(second)}:{second}{version}:"
+def checksum(table: SqliteTable, columns: tuple[str, ...], version: int, data: bytes) -> int:
+    """Return the CRC-32 of a row: its table, key columns (each after its length), version, data."""
+    if len(columns) == 2:  # noqa: PLR2004  # eSIMs are most of the rows, and this is faster
+        first, second = columns
+        framed = f"{table.checksum_prefix}{len(first)}:{first}{len(second)}:{second}{version}:"
     else:
-        framed = "".join([shape.framed, *[f"{len(p)}:{p}" for p in parts], f"{version}:"])
+        parts = [f"{len(part)}:{part}" for part in columns]
+        framed = "".join([table.checksum_prefix, *parts, f"{version}:"])
     return crc32(data, crc32(framed.encode()))
 
 
-class Stored(NamedTuple):
+class VerifiedRow(NamedTuple):
     """A row that matches its checksum."""
 
-    parts: tuple[str, ...]
+    columns: tuple[str, ...]
     version: int
     data: bytes
 
 
-def verified(shape: Shape, raw: Sequence[Any]) -> Stored | None:
-    """Return a row read with all text as bytes, or ``None`` when it is damaged.
+def verified(table: SqliteTable, raw: Sequence[Any]) -> VerifiedRow | None:
+    """Return a row that was read with all text as bytes, or ``None`` when it is damaged.
 
-    Where the file is damaged a column can be of any type.
+    In a damaged file a column can hold a value of any type.
     """
-    *columns, version, crc, data, sound = raw
-    if not sound or type(version) is not int or type(data) is not bytes:
+    *columns, version, crc, data, all_text = raw
+    if not all_text or type(version) is not int or type(data) is not bytes:
         return None
     try:
-        parts = tuple(map(bytes.decode, columns))
+        texts = tuple(map(bytes.decode, columns))
     except UnicodeDecodeError:
         return None
-    if checksum(shape, parts, version, data) != crc:
+    if checksum(table, texts, version, data) != crc:
         return None
-    return tuple.__new__(Stored, (parts, version, data))
+    return tuple.__new__(VerifiedRow, (texts, version, data))
 
 
-def describe(shape: Shape, raw: Sequence[Any]) -> str:
-    """Name a damaged row without its content: keys may be ICCIDs, so a digest has to do."""
-    digest = hashlib.sha256(repr(tuple(raw[: len(shape.columns)])).encode()).hexdigest()[:16]
-    return f"table {shape.name}: the row with key digest {digest} does not match its checksum"
+def describe_damaged(table: SqliteTable, raw: Sequence[Any]) -> str:
+    """Name a damaged row by a digest of its key. The key itself may be an ICCID."""
+    digest = hashlib.sha256(repr(tuple(raw[: len(table.columns)])).encode()).hexdigest()[:16]
+    return f"table {table.name}: the row with key digest {digest} does not match its checksum"

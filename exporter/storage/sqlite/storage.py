@@ -1,14 +1,13 @@
 """Durable storage in one SQLite file, for one process.
 
-One thread owns the only connection. A commit is synced before it returns; after one that
-failed nothing is tried until a probe has written something durably again.
+One thread, the writer, owns the only connection. A commit is synced before it returns. After a
+failed commit, all commits are refused until a probe has written something durably.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import sqlite3
 import threading
@@ -18,15 +17,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
 from exporter.storage.contract import Chunk, Sizes
-from exporter.storage.shutdown import close_in_time
+from exporter.storage.shutdown import close_or_abandon
 from exporter.storage.sqlite import wal
-from exporter.storage.sqlite.acknowledged import AcknowledgedEnd
+from exporter.storage.sqlite.acknowledged_frames import FrameNote
+from exporter.storage.sqlite.backup import write_backup
 from exporter.storage.sqlite.connection import (
     LOG_LIMIT,
     checkpoint,
     connect,
+    storage_error,
     sync,
-    told,
     write_durably,
 )
 from exporter.storage.sqlite.reading import read
@@ -40,51 +40,53 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MANY = 8
-_STANDSTILL = 0.002
-"""Seconds that the event loop stands still, at most, while so many rows are given to SQLite, before
-they are written to the disk. Else it and the thread would hand the interpreter to each other with
-each row, which takes longer than the row."""
+_MANY_ROWS = 8
+_LOOP_WAIT = 0.002
+"""Seconds. The event loop waits at most so long while a commit of many rows is handed to SQLite.
+Without the wait, the loop and the writer would exchange the interpreter's lock at each row, which
+takes longer than the row itself."""
 
 
 class SqliteStorage:
-    """A :class:`exporter.storage.Storage`; :meth:`open` makes one."""
+    """Implements :class:`exporter.storage.contract.Storage`. Created by :meth:`open`."""
 
     def __init__(self, path: Path) -> None:
-        # Resolved, as SQLite does to find the log of a link's target.
+        # SQLite resolves links too: the log is beside the file that a link points to.
         self._path = Path(os.path.realpath(path))
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
         self._closing: asyncio.Future[None] | None = None
-        # From here on, all belongs to the writer thread.
+        # Only the writer thread uses what follows.
         self._connection: sqlite3.Connection | None = None
         self._reader: Generator[Chunk, None, None] | None = None
-        self._mark = AcknowledgedEnd(self._path)
+        self._frame_note = FrameNote(self._path)
         self._notes: tuple[str, ...] = ()
         self._damage: tuple[str, ...] = ()
         self._fault: str | None = None
+        """Why commits are refused, while they are."""
         self._suspect = False
+        """Whether the files may differ from what SQLite holds in memory."""
         self._identities: dict[Path, tuple[int, int]] = {}
-        """Device and inode of the files that are open."""
+        """Device and inode of each open file."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteStorage:
-        """Open the storage at ``path``, made if it is not there, and lock it.
+        """Open the file at ``path`` and lock it; create it if it does not exist.
 
-        Raises ``StorageLocked`` when another process holds it, ``StorageDamaged`` when a person
-        has to look at it, and ``StorageUnavailable`` when it cannot be opened. Where it can be
-        read but not written, say on a full disk, it opens, and commits fail until a probe
-        succeeds. The process must not hold the same file already.
+        Raises ``StorageLocked`` when another process uses the file, ``StorageDamaged`` when a
+        person must repair it, and ``StorageUnavailable`` when it cannot be opened. A file that can
+        be read but not written, for example on a full disk, is opened: commits then fail until a
+        probe succeeds. The process must not have the same file open already.
         """
         storage = cls(path)
         try:
             await storage._run(storage._start)
         except BaseException:
-            await close_in_time(storage)
+            await close_or_abandon(storage)
             raise
         return storage
 
     async def load(self) -> AsyncIterator[Chunk]:
-        """Read everything: see :meth:`exporter.storage.Storage.load`."""
+        """Read everything, in chunks. A load that starts ends one that still runs."""
         await self._run(self._start_reading)
         try:
             while chunk := await self._run(self._next_chunk):
@@ -94,41 +96,42 @@ class SqliteStorage:
                 await self._run(self._stop_reading)
 
     async def commit(self, changes: Changes) -> tuple[Row, ...]:
-        """Write all changes or none: see :meth:`exporter.storage.Storage.commit`.
+        """Write all changes and sync them, or return the rows that have another version.
 
-        A caller that is cancelled does not stop it. Raises ``ValueError`` for a key that is
-        changed twice or does not fit its table.
+        The commit goes on when the caller is cancelled.
         """
-        prepared = threading.Event()
-        done = self._submitted(self._commit, changes, prepared)
-        if len(changes.rows) >= _MANY:
-            prepared.wait(_STANDSTILL)
+        handed_over = threading.Event()
+        done = self._submitted(self._commit, changes, handed_over)
+        if len(changes.rows) >= _MANY_ROWS:
+            handed_over.wait(_LOOP_WAIT)
         return await asyncio.shield(asyncio.wrap_future(done))
 
     async def probe(self) -> bool:
-        """Try to write again: see :meth:`exporter.storage.Storage.probe`."""
+        """Try to write again; return whether all rows must be loaded again."""
         return await self._run(self._probe)
 
     async def backup(self, path: Path) -> None:
-        """Write a copy to ``path``, synced, that opens by itself; commits wait meanwhile.
+        """Write a synced copy to ``path``, which opens without its log. Commits wait meanwhile.
 
-        It has another name, with ``.part``, until it is whole. Raises ``StorageUnavailable``,
-        also when ``path`` exists; nothing is left there.
+        Raises ``StorageUnavailable``, also when ``path`` exists. Nothing is left behind then.
         """
         await self._run(self._backup, path)
 
     def sizes(self) -> Sizes:
         """Return bytes on disk now; zeros where they cannot be read."""
-        return Sizes(_size(self._path), _size(wal.beside(self._path)))
+        return Sizes(_size(self._path), _size(wal.log_path(self._path)))
 
     async def close(self) -> None:
-        """Finish what is under way, write the log back, and let go; once more does nothing."""
+        """Finish the running commit, write the log back, and unlock the file.
+
+        A second call only waits for the first.
+        """
         if self._closing is None:
             self._closing = asyncio.wrap_future(self._writer.submit(self._close))
         await asyncio.shield(self._closing)
 
     async def _run(self, function: Callable[..., T], *args: object) -> T:
-        """Run in the writer thread, to the end even if the caller is cancelled."""
+        """Run in the writer thread, to the end, even if the caller is cancelled."""
         return await asyncio.shield(asyncio.wrap_future(self._submitted(function, *args)))
 
     def _submitted(self, function: Callable[..., T], *args: object) -> Future[T]:
@@ -150,12 +153,12 @@ class SqliteStorage:
         self._damage += found.damaged
 
     def _empty_log(self) -> None:
-        self._mark.take_back()
+        self._frame_note.clear()
         checkpoint(self._connected(), "TRUNCATE")
-        # SQLite does that too for a new log, but does not look whether it worked: a power cut
-        # would bring back the log before, and lose all that was written to this one.
+        # SQLite syncs the folder for a new log too, but ignores errors. A power cut could then
+        # bring back the previous log, and all commits in the new one would be lost.
         sync(self._path.parent)
-        self._mark.follow()
+        self._frame_note.start()
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -165,18 +168,18 @@ class SqliteStorage:
     def _disconnect(self) -> None:
         self._stop_reading()
         if self._connection is not None:
-            self._mark.remove()  # SQLite empties the log where it can
+            self._frame_note.remove()  # SQLite empties the log when it closes
             self._connection.close()
             self._connection = None
-            self._identities.pop(wal.beside(self._path), None)  # SQLite removes an empty log
+            self._identities.pop(wal.log_path(self._path), None)  # SQLite removes an empty log
 
     def _close(self) -> None:
         if self._connection is not None:
             self._stop_reading()
-            # What cannot be written back stays in the log, which the next start reads.
+            # Where the log cannot be written back, the next start reads it.
             with contextlib.suppress(sqlite3.Error, OSError):
                 if self._suspect:
-                    wal.rewrite(wal.beside(self._path))
+                    wal.rewrite(wal.log_path(self._path))
                 self._empty_log()
         self._disconnect()
         self._writer.shutdown(wait=False)
@@ -197,7 +200,7 @@ class SqliteStorage:
         try:
             return next(self._reader, None)
         except sqlite3.Error as error:
-            raised = told(error, self._path)
+            raised = storage_error(error, self._path)
             if isinstance(raised, StorageDamaged):
                 raise raised from error
             raise self._fail(error) from error
@@ -207,20 +210,20 @@ class SqliteStorage:
             self._reader.close()
             self._reader = None
 
-    def _commit(self, changes: Changes, prepared: threading.Event) -> tuple[Row, ...]:
+    def _commit(self, changes: Changes, handed_over: threading.Event) -> tuple[Row, ...]:
         try:
             if self._fault:
                 raise StorageUnavailable(self._fault)
             self._check_files()
-            conflicts = write(self._connected(), changes, prepared.set)
+            conflicts = write(self._connected(), changes, handed_over.set)
         except (sqlite3.Error, MemoryError, StorageDamaged) as error:
             raise self._fail(error) from error
         finally:
-            prepared.set()
-        self._mark.advance()
+            handed_over.set()
+        self._frame_note.record_commit()
         self._learn_files()
-        if _size(wal.beside(self._path)) > LOG_LIMIT:
-            # After the answer, which need not wait for it.
+        if _size(wal.log_path(self._path)) > LOG_LIMIT:
+            # As a job of its own: the commit returns before it.
             self._writer.submit(self._shrink_log)
         return conflicts
 
@@ -233,11 +236,11 @@ class SqliteStorage:
             self._fail(error)
 
     def _fail(self, error: Exception) -> StorageUnavailable:
-        """Refuse commits from now on; decide how much is to be mistrusted.
+        """Refuse commits from now on, and decide whether the files can still be trusted.
 
-        A full disk stops a write before the frame that would commit it, so where it was rolled
-        back nothing has happened. After any other error the outcome is unknown: what SQLite
-        holds in memory may differ from its files, and the files from the disk.
+        A full disk stops a transaction before its last frame. If SQLite rolled it back, nothing
+        has happened. After any other error the outcome is unknown: the memory of SQLite may
+        differ from the files, and the files from the disk.
         """
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         if not full or self._connected().in_transaction:
@@ -246,11 +249,11 @@ class SqliteStorage:
         return StorageUnavailable(self._fault)
 
     def _check_files(self) -> None:
-        """Raise ``StorageUnavailable`` where the files are no longer those that are open.
+        """Raise ``StorageUnavailable`` if a file was removed or replaced while it is open.
 
-        SQLite would go on writing to files that nobody can find any more.
+        SQLite would go on writing to the removed file, and all of that would be lost.
         """
-        for path in (self._path, wal.beside(self._path)):
+        for path in (self._path, wal.log_path(self._path)):
             identity = _identity(path)
             if self._identities.get(path, identity) != identity:
                 self._suspect = True
@@ -261,7 +264,7 @@ class SqliteStorage:
                 raise StorageUnavailable(self._fault)
 
     def _learn_files(self) -> None:
-        for path in (self._path, wal.beside(self._path)):
+        for path in (self._path, wal.log_path(self._path)):
             if path not in self._identities and (identity := _identity(path)):
                 self._identities[path] = identity
 
@@ -269,17 +272,17 @@ class SqliteStorage:
         try:
             self._check_files()
             if self._suspect:
-                # An empty log is the proof: all that can be read is in the database file and
-                # synced. After a failed sync the log alone may be in memory only, and must be
-                # on the disk before it is written back, which closing does.
-                wal.rewrite(wal.beside(self._path))
+                # After a failed sync, the log may be in the kernel's memory only. It must be on
+                # the disk before closing writes it back. Once the log is empty again, everything
+                # that can be read is in the database file, and synced.
+                wal.rewrite(wal.log_path(self._path))
                 self._disconnect()
                 self._connect()
                 self._empty_log()
             else:
                 checkpoint(self._connected(), "PASSIVE")
             write_durably(self._connected())
-            self._mark.advance()
+            self._frame_note.record_commit()
         except StorageError as error:
             self._fault = str(error)
             raise StorageUnavailable(self._fault) from error
@@ -289,31 +292,7 @@ class SqliteStorage:
         return reload
 
     def _backup(self, path: Path) -> None:
-        source = self._connected()
-        part = path.with_name(f"{path.name}.part")
-        try:
-            if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except OSError as error:
-            raise StorageUnavailable(f"no backup to {path}: {error.strerror}") from error
-        place = part
-        try:
-            _copy(source, part)
-            place = part.rename(path)
-            sync(path.parent)
-        except (sqlite3.Error, OSError) as error:
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                place.with_name(place.name + suffix).unlink(missing_ok=True)
-            raise StorageUnavailable(f"the backup to {path} failed: {error}") from error
-
-
-def _copy(source: sqlite3.Connection, path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
-        source.backup(target)
-        # The copy says that it has a log, which one that is kept or moved must not need.
-        target.execute("PRAGMA journal_mode = DELETE")
-    sync(path)
+        write_backup(self._connected(), path)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

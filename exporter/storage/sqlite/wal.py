@@ -1,13 +1,13 @@
 """Checking a write-ahead log for damage before SQLite opens it.
 
-SQLite takes the first frame that does not verify for the end of the log and silently
-drops everything behind it. That is right for a transaction torn by a power cut, which
-was never acknowledged, and wrong for a flipped bit in the middle, behind which there
-are transactions that were. The format is described in "The Write-Ahead Log" of the
-SQLite file format document: a header of 32 bytes, then frames, each a header of 24
-bytes and one page; the header of a transaction's last frame holds the size of the
-database, that of all others 0. Frames left over from before the log was last started
-afresh carry other salts.
+SQLite takes the first frame that does not verify for the end of the log, and silently drops
+everything after it. That is right for a transaction that a power cut interrupted: it was never
+acknowledged. It is wrong for a flipped bit in the middle: acknowledged transactions follow it.
+
+The format is described in "The Write-Ahead Log" of the SQLite file format document. A header of
+32 bytes comes first, then frames. Each frame is a header of 24 bytes and one page. The header of
+a transaction's last frame holds the size of the database; all other frames hold 0 there. When
+the log starts again from its beginning, it gets other salts, so that old frames do not match.
 """
 
 from __future__ import annotations
@@ -28,28 +28,23 @@ HEADER = struct.Struct(">8I")
 FRAME = struct.Struct(">6I")
 """Page number, database size in pages after a commit or 0, two salts, two checksums."""
 MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
-"""The byte order of the words that the checksums are made of, by magic."""
+"""Byte order of the words in the checksums, for each magic number."""
 VERSION = 3007000
 LEAST_PAGE, GREATEST_PAGE = 512, 65536
 _WORD = 0xFFFFFFFF
-_PIECE = 1 << 20
+_READ_SIZE = 1 << 20
 
-Sums = tuple[int, int]
+Checksums = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of a log says."""
+    """The header of a log."""
 
     order: str
     page_size: int
     salts: bytes
-    sums: Sums
-
-
-def beside(database: Path) -> Path:
-    """Return where the log of a database is."""
-    return database.with_name(f"{database.name}-wal")
+    checksums: Checksums
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +52,24 @@ class Log:
     """What a log holds."""
 
     salts: bytes = b""
-    """What tells it from the one before; empty where there is none."""
+    """Different from those of every other log; empty where there is no log."""
     frames: int = 0
-    """How many verify, from the first on."""
+    """Frames that verify, counted from the first."""
     note: str | None = None
-    """What is wrong with its end."""
+    """What is wrong with the end of the log."""
+
+
+def log_path(database: Path) -> Path:
+    """Return the path of a database's log."""
+    return database.with_name(f"{database.name}-wal")
 
 
 def check(path: Path) -> Log:
-    """Say what the log at ``path`` holds.
+    """Return what the log at ``path`` holds. Nothing is changed.
 
-    It may be used: where something is wrong with its end at most one transaction is lost
-    there, as a power cut or a kill leaves one that was never acknowledged. Raises
-    ``StorageDamaged`` where more would be lost, and ``OSError`` when the log cannot be read.
-    Changes nothing.
+    A returned log may be used. At most one transaction is lost at its end, as after a power cut
+    or a kill, and that one was never acknowledged. Raises ``StorageDamaged`` where more would be
+    lost, and ``OSError`` when the log cannot be read.
     """
     try:
         with path.open("rb") as log:
@@ -80,19 +79,19 @@ def check(path: Path) -> Log:
 
 
 def rewrite(path: Path) -> None:
-    """Put what can be read of the log at ``path`` on the disk, whatever was there.
+    """Write the log at ``path`` over itself, and sync it. Raises ``OSError``.
 
-    After a failed sync the kernel may call pages clean that never reached the disk: they
-    are read back, and a later sync succeeds, until they leave the cache. A checkpoint made
-    from such a log could be torn by a power cut with no log to repair it. Writing the same
-    bytes again makes the pages dirty, so that the sync means something. Raises ``OSError``.
+    After a failed sync, the kernel may take pages for clean that never reached the disk. They
+    can be read, and a later sync succeeds, until the kernel drops them. Suppose a checkpoint is
+    made from such a log, and a power cut interrupts it: then no log is left to repair the
+    database. Writing the same bytes again makes the pages dirty, so that the sync is effective.
     """
     try:
         log = path.open("r+b", buffering=0)
     except FileNotFoundError:
         return
     with log:
-        while piece := log.read(_PIECE):
+        while piece := log.read(_READ_SIZE):
             log.seek(-len(piece), os.SEEK_CUR)
             log.write(piece)
         os.fsync(log.fileno())
@@ -107,13 +106,13 @@ def _check(log: BinaryIO, path: Path) -> Log:
         return Log()
     broken = _first_broken(log, header)
     log.seek(HEADER.size + broken * (FRAME.size + header.page_size))
-    behind = list(_current(log, header))
-    if not behind:
+    rest = list(_current_frames(log, header))
+    if not rest:
         return Log(header.salts, broken)
-    # The broken frame counts as well: if it ends a transaction and another one follows, it
-    # was synced and acknowledged before that one was written.
-    commits = sum(commit for _, commit in behind)
-    where = f"{path} is damaged at frame {broken + 1} of {broken + 1 + behind[-1][0]}"
+    # The broken frame is counted too. It may end a transaction. If another transaction follows,
+    # the first one was synced and acknowledged before the other was written.
+    commits = sum(commit for _, commit in rest)
+    where = f"{path} is damaged at frame {broken + 1} of {broken + 1 + rest[-1][0]}"
     if commits > 1:
         raise StorageDamaged(
             f"{where}, {commits - 1} or more committed transactions would be lost: {_way_out(path)}"
@@ -124,7 +123,7 @@ def _check(log: BinaryIO, path: Path) -> Log:
 
 def _way_out(path: Path) -> str:
     return (
-        "keep a copy of it and of the database file; restore a backup, or move "
+        "keep a copy of it and of the database file; then restore a backup, or move "
         f"{path.name} away to start from the last checkpoint and lose what came after it"
     )
 
@@ -132,39 +131,43 @@ def _way_out(path: Path) -> str:
 def _header(raw: bytes) -> Header | None:
     if len(raw) < HEADER.size:
         return None
-    magic, version, page_size, _, _, _, *sums = HEADER.unpack(raw)
+    magic, version, page_size, _, _, _, *expected = HEADER.unpack(raw)
     order = MAGIC.get(magic)
-    if order is None or version != VERSION or _sums((0, 0), raw[:24], order) != tuple(sums):
+    if order is None or version != VERSION:
+        return None
+    if _checksums((0, 0), raw[:24], order) != tuple(expected):
         return None
     if page_size & (page_size - 1) or not LEAST_PAGE <= page_size <= GREATEST_PAGE:
         return None
-    return Header(order, page_size, raw[16:24], (sums[0], sums[1]))
+    return Header(order, page_size, raw[16:24], (expected[0], expected[1]))
 
 
 def _may_hold_a_frame(log: BinaryIO, raw: bytes) -> bool:
-    """Tell whether more was written than a header, of which zeros are no sign."""
+    """Return whether the file is large enough for a frame and holds anything but zeros."""
     size = os.fstat(log.fileno()).st_size
     if size < HEADER.size + FRAME.size + LEAST_PAGE:
         return False
-    return any(raw) or any(any(piece) for piece in iter(lambda: log.read(_PIECE), b""))
+    return any(raw) or any(any(piece) for piece in iter(lambda: log.read(_READ_SIZE), b""))
 
 
 def _first_broken(log: BinaryIO, header: Header) -> int:
-    """Return the index of the first frame that is not there or does not verify."""
-    sums, index = header.sums, 0
-    while len(frame := log.read(FRAME.size + header.page_size)) == FRAME.size + header.page_size:
+    """Return the index of the first frame that is missing or does not verify."""
+    checksums, index = header.checksums, 0
+    size = FRAME.size + header.page_size
+    while len(frame := log.read(size)) == size:
         *_, first, second = FRAME.unpack_from(frame)
-        sums = _sums(_sums(sums, frame[:8], header.order), frame[FRAME.size :], header.order)
-        if frame[8:16] != header.salts or sums != (first, second):
+        checksums = _checksums(checksums, frame[:8], header.order)
+        checksums = _checksums(checksums, frame[FRAME.size :], header.order)
+        if frame[8:16] != header.salts or checksums != (first, second):
             break
         index += 1
     return index
 
 
-def _current(log: BinaryIO, header: Header) -> Iterator[tuple[int, bool]]:
-    """Yield the frames from here on that carry the header's salts: offset and whether it commits.
+def _current_frames(log: BinaryIO, header: Header) -> Iterator[tuple[int, bool]]:
+    """Yield the offset of each frame with the header's salts, and whether it ends a transaction.
 
-    A frame cut off by the end of the file counts.
+    Starts at the current position of the file. A frame that the end of the file cuts off counts.
     """
     index = 0
     while len(frame := log.read(FRAME.size + header.page_size)) >= FRAME.size:
@@ -173,9 +176,9 @@ def _current(log: BinaryIO, header: Header) -> Iterator[tuple[int, bool]]:
         index += 1
 
 
-def _sums(sums: Sums, data: bytes, order: str) -> Sums:
-    """Carry the two cumulative checksums on over ``data``, a multiple of 8 bytes."""
-    first, second = sums
+def _checksums(before: Checksums, data: bytes, order: str) -> Checksums:
+    """Return the two cumulative checksums after ``data``, whose length is a multiple of 8."""
+    first, second = before
     words = iter(struct.unpack(f"{order}{len(data) // 4}I", data))
     for one, other in zip(words, words, strict=True):
         first = (first + one + second) & _WORD

@@ -1,4 +1,4 @@
-"""One commit: all changes in one transaction, checked against the versions stored."""
+"""One commit: all changes in one transaction, checked against the stored versions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from exporter.storage.contract import Row
 from exporter.storage.sqlite.connection import transaction
 from exporter.storage.sqlite.schema import (
     BASES,
-    SHAPES,
-    Shape,
-    Stored,
-    base_parts,
+    TABLES,
+    SqliteTable,
+    VerifiedRow,
+    base_columns,
     checksum,
-    describe,
+    describe_damaged,
+    key_columns,
     verified,
 )
 
@@ -28,29 +29,32 @@ if TYPE_CHECKING:
 
 
 def write(
-    connection: sqlite3.Connection, changes: Changes, prepared: Callable[[], None] = lambda: None
+    connection: sqlite3.Connection,
+    changes: Changes,
+    before_sync: Callable[[], None] = lambda: None,
 ) -> tuple[Row, ...]:
     """Commit the changes, or return the stored rows whose version is not the expected one.
 
-    ``prepared`` is called when all is done but to write it to the disk.
+    ``before_sync`` is called when SQLite has all changes, before they go to the disk.
 
-    Raises ``ValueError`` for changes that cannot be meant, before anything is written,
-    ``StorageDamaged`` when a stored row that matters does not match its checksum, and
-    ``sqlite3.Error``. Nothing is committed then, unless it was COMMIT itself that failed.
+    Raises ``ValueError`` before anything is written, for changes that contradict each other or a
+    key that does not fit its table. Raises ``StorageDamaged`` when a stored row that is needed
+    does not match its checksum, and ``sqlite3.Error``. Nothing is committed then, unless the
+    error came from COMMIT itself.
     """
     if not changes:
         return ()
-    plans = _planned(changes.rows)
-    bases = {base_parts(key): amount for key, amount in changes.bases.items()}
+    statements = _row_statements(changes.rows)
+    bases = {base_columns(key): amount for key, amount in changes.bases.items()}
     try:
         with transaction(connection):
             if bases:
-                plans[BASES] = _added(connection, bases)
-            for shape, plan in plans.items():
-                _apply(connection, shape, plan)
-            prepared()
+                statements[BASES] = _base_statements(connection, bases)
+            for table, parameters in statements.items():
+                _execute(connection, table, parameters)
+            before_sync()
     except _Conflict:
-        return tuple(_differing(connection, changes.rows))
+        return tuple(_differing_rows(connection, changes.rows))
     return ()
 
 
@@ -59,82 +63,89 @@ class _Conflict(Exception):
 
 
 @dataclass(slots=True)
-class _Plan:
-    """What is to be done to one table, as the parameters of its statements."""
+class _StatementParameters:
+    """The parameters of the statements that change one table."""
 
-    shape: Shape
+    table: SqliteTable
     inserts: list[tuple[Any, ...]] = field(default_factory=list)
     updates: list[tuple[Any, ...]] = field(default_factory=list)
     deletes: list[tuple[Any, ...]] = field(default_factory=list)
     deleted_versions: int = 0
+    """Sum of the versions of the deleted rows."""
 
-    def add(self, parts: tuple[str, ...], expected: int, data: bytes | None) -> None:
+    def add(self, columns: tuple[str, ...], expected: int, data: bytes | None) -> None:
         version = expected + 1
         if data is None:
-            self.deletes.append((*parts, expected))
+            self.deletes.append((*columns, expected))
             self.deleted_versions += expected
             return
-        crc = checksum(self.shape, parts, version, data)
+        crc = checksum(self.table, columns, version, data)
         if expected:
-            self.updates.append((version, crc, data, *parts, expected))
+            self.updates.append((version, crc, data, *columns, expected))
         else:
-            self.inserts.append((*parts, version, crc, data))
+            self.inserts.append((*columns, version, crc, data))
 
 
-def _planned(rows: Iterable[Change]) -> dict[Shape, _Plan]:
-    plans: dict[Shape, _Plan] = {}
-    seen: defaultdict[Shape, set[tuple[str, ...]]] = defaultdict(set)
+def _row_statements(rows: Iterable[Change]) -> dict[SqliteTable, _StatementParameters]:
+    statements: dict[SqliteTable, _StatementParameters] = {}
+    seen: defaultdict[SqliteTable, set[tuple[str, ...]]] = defaultdict(set)
     for row in rows:
-        shape = SHAPES[row.table]
-        parts = shape.parts(row.key)
-        if parts in seen[shape]:
-            raise ValueError(f"a row of table {shape.name} is changed twice in one commit")
+        table = TABLES[row.table]
+        columns = key_columns(row.table, row.key)
+        if columns in seen[table]:
+            raise ValueError(f"a row of table {table.name} is changed twice in one commit")
         if row.data is None and not row.expected:
-            raise ValueError(f"a row of table {shape.name} that is not there cannot be deleted")
-        seen[shape].add(parts)
-        plans.setdefault(shape, _Plan(shape)).add(parts, row.expected, row.data)
-    return plans
+            raise ValueError(f"a row of table {table.name} that does not exist cannot be deleted")
+        seen[table].add(columns)
+        parameters = statements.setdefault(table, _StatementParameters(table))
+        parameters.add(columns, row.expected, row.data)
+    return statements
 
 
-def _added(connection: sqlite3.Connection, deltas: Mapping[tuple[str, ...], int]) -> _Plan:
-    plan = _Plan(BASES)
-    for parts, delta in deltas.items():
-        stored = _stored(connection, BASES, parts)
+def _base_statements(
+    connection: sqlite3.Connection, deltas: Mapping[tuple[str, ...], int]
+) -> _StatementParameters:
+    parameters = _StatementParameters(BASES)
+    for columns, delta in deltas.items():
+        stored = _stored(connection, BASES, columns)
         amount = delta + (int(stored.data) if stored else 0)
-        plan.add(parts, stored.version if stored else 0, str(amount).encode())
-    return plan
+        parameters.add(columns, stored.version if stored else 0, str(amount).encode())
+    return parameters
 
 
-def _apply(connection: sqlite3.Connection, shape: Shape, plan: _Plan) -> None:
+def _execute(
+    connection: sqlite3.Connection, table: SqliteTable, changes: _StatementParameters
+) -> None:
     for statement, parameters in (
-        (shape.insert, plan.inserts),
-        (shape.update, plan.updates),
-        (shape.delete, plan.deletes),
+        (table.insert, changes.inserts),
+        (table.update, changes.updates),
+        (table.delete, changes.deletes),
     ):
         if parameters and connection.executemany(statement, parameters).rowcount != len(parameters):
             raise _Conflict
-    rows = len(plan.inserts) - len(plan.deletes)
-    versions = len(plan.inserts) + len(plan.updates) - plan.deleted_versions
+    rows = len(changes.inserts) - len(changes.deletes)
+    versions = len(changes.inserts) + len(changes.updates) - changes.deleted_versions
     connection.execute(
         "UPDATE seal SET rows = rows + ?, versions = versions + ? WHERE name = ?",
-        (rows, versions, shape.name),
+        (rows, versions, table.name),
     )
 
 
-def _stored(connection: sqlite3.Connection, shape: Shape, parts: tuple[str, ...]) -> Stored | None:
-    raw = connection.execute(shape.find, parts).fetchone()
+def _stored(
+    connection: sqlite3.Connection, table: SqliteTable, columns: tuple[str, ...]
+) -> VerifiedRow | None:
+    raw = connection.execute(table.find, columns).fetchone()
     if raw is None:
         return None
-    stored = verified(shape, raw)
-    if stored is None:
-        raise StorageDamaged(describe(shape, raw))
-    return stored
+    row = verified(table, raw)
+    if row is None:
+        raise StorageDamaged(describe_damaged(table, raw))
+    return row
 
 
-def _differing(connection: sqlite3.Connection, rows: Iterable[Change]) -> Iterable[Row]:
+def _differing_rows(connection: sqlite3.Connection, rows: Iterable[Change]) -> Iterable[Row]:
     for row in rows:
-        shape = SHAPES[row.table]
-        stored = _stored(connection, shape, shape.parts(row.key))
+        stored = _stored(connection, TABLES[row.table], key_columns(row.table, row.key))
         version, data = (stored.version, stored.data) if stored else (0, b"")
         if version != row.expected:
             yield Row(row.table, row.key, version, data)

@@ -12,7 +12,7 @@ import pytest
 
 from exporter.errors import StorageUnavailable
 from exporter.storage.contract import Change, Changes, Table
-from exporter.storage.sqlite import acknowledged, wal
+from exporter.storage.sqlite import acknowledged_frames, wal
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def test_a_log_that_is_whole_lacks_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [0, 100])
 async def test_a_log_that_was_cut_off_is_told_and_kept(path: Path, odd: int) -> None:
-    log = wal.beside(path)
+    log = wal.log_path(path)
     whole = frames(log)
     cut(log, log.stat().st_size - 4 * FRAME + odd)
     left = log.read_bytes()
@@ -84,7 +84,7 @@ async def test_a_log_that_was_cut_off_is_told_and_kept(path: Path, odd: int) -> 
 
 
 async def test_a_flipped_bit_in_what_was_acknowledged_last_is_damage(path: Path) -> None:
-    log = wal.beside(path)
+    log = wal.log_path(path)
     data = bytearray(log.read_bytes())
     data[-100] ^= 1
     log.write_bytes(data)
@@ -97,7 +97,7 @@ async def test_a_flipped_bit_in_what_was_acknowledged_last_is_damage(path: Path)
 
 @pytest.mark.parametrize("there", [False, True])
 async def test_a_log_that_is_gone_is_told(path: Path, there: bool) -> None:
-    log = wal.beside(path)
+    log = wal.log_path(path)
     log.write_bytes(b"") if there else log.unlink()
 
     rows, damaged, _ = await found(path)
@@ -109,7 +109,7 @@ async def test_a_log_that_is_gone_is_told(path: Path, there: bool) -> None:
 
 
 async def test_copies_of_damaged_logs_do_not_replace_each_other(path: Path) -> None:
-    log = wal.beside(path)
+    log = wal.log_path(path)
     log.with_name("a.db-wal-damaged-1").write_bytes(b"earlier")
     cut(log, log.stat().st_size - FRAME)
 
@@ -122,7 +122,7 @@ async def test_copies_of_damaged_logs_do_not_replace_each_other(path: Path) -> N
 async def test_does_not_start_where_the_copy_cannot_be_made(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = wal.beside(path)
+    log = wal.log_path(path)
     cut(log, log.stat().st_size - FRAME)
     left = log.read_bytes()
 
@@ -142,7 +142,7 @@ async def test_does_not_start_where_the_copy_cannot_be_made(
 async def test_without_a_note_that_makes_sense_nothing_is_claimed(
     path: Path, note: bytes | None
 ) -> None:
-    end, log = acknowledged.beside(path), wal.beside(path)
+    end, log = acknowledged_frames.note_path(path), wal.log_path(path)
     end.unlink() if note is None else end.write_bytes(note)
     cut(log, log.stat().st_size - 4 * FRAME)
 
@@ -152,12 +152,12 @@ async def test_without_a_note_that_makes_sense_nothing_is_claimed(
 
 
 async def test_a_note_about_an_earlier_log_claims_nothing(path: Path) -> None:
-    salts = wal.beside(path).read_bytes()[16:24]
-    follower = acknowledged.AcknowledgedEnd(path)
-    follower.take_back()
+    salts = wal.log_path(path).read_bytes()[16:24]
+    note = acknowledged_frames.FrameNote(path)
+    note.clear()
     other = bytes(byte ^ 0xFF for byte in salts)
-    with acknowledged.beside(path).open("r+b", buffering=0) as file:
-        acknowledged._write(file, other, 1000)
+    with acknowledged_frames.note_path(path).open("r+b", buffering=0) as file:
+        acknowledged_frames.write_note(file, other, 1000)
 
     assert await found(path) == (COMMITS, [], [])
 
@@ -176,34 +176,34 @@ async def test_a_note_follows_a_log_that_begins_afresh(
     salts = set()
     for number in range(40):
         await storage.commit(esim(number))
-        claimed, count = acknowledged._claimed(path)
+        claimed, count = acknowledged_frames.read_note(path)
         salts.add(claimed)
-        header = struct.unpack(">8I", wal.beside(path).read_bytes()[:32])
+        header = struct.unpack(">8I", wal.log_path(path).read_bytes()[:32])
         assert claimed == struct.pack(">2I", *header[4:6])
-        assert wal.check(wal.beside(path)).frames == count
+        assert wal.check(wal.log_path(path)).frames == count
     assert len(salts) > 1
     await storage.close()
 
 
 async def test_goes_on_where_the_note_cannot_be_written(path: Path) -> None:
     storage = await SqliteStorage.open(path)
-    assert storage._mark._note
+    assert storage._frame_note._note
     read_only = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(read_only, storage._mark._note.fileno())
+    os.dup2(read_only, storage._frame_note._note.fileno())
     os.close(read_only)
 
     assert await storage.commit(esim(0, 1)) == ()
 
-    assert acknowledged._claimed(path) == (bytes(8), 0)
+    assert acknowledged_frames.read_note(path) == (bytes(8), 0)
     await storage.close()
 
 
 async def test_does_not_start_where_the_note_cannot_be_read(path: Path) -> None:
-    acknowledged.beside(path).unlink()
-    acknowledged.beside(path).mkdir()
+    acknowledged_frames.note_path(path).unlink()
+    acknowledged_frames.note_path(path).mkdir()
     with pytest.raises(StorageUnavailable, match="Is a directory"):
         await SqliteStorage.open(path)
-    acknowledged.beside(path).rmdir()
+    acknowledged_frames.note_path(path).rmdir()
     assert await found(path) == (COMMITS, [], [])
 
 
@@ -224,13 +224,13 @@ async def test_commits_nothing_where_the_note_cannot_be_taken_back(path: Path) -
 
 def test_follows_nothing_in_a_log_without_frames(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    follower = acknowledged.AcknowledgedEnd(path)
-    follower.advance()
-    follower.take_back()
-    wal.beside(path).write_bytes(b"")
-    follower.follow()
-    follower.advance()
-    wal.beside(path).write_bytes(bytes(32))
-    follower.advance()
-    assert acknowledged._claimed(path) == (bytes(8), 0)
-    follower.close()
+    note = acknowledged_frames.FrameNote(path)
+    note.record_commit()
+    note.clear()
+    wal.log_path(path).write_bytes(b"")
+    note.start()
+    note.record_commit()
+    wal.log_path(path).write_bytes(bytes(32))
+    note.record_commit()
+    assert acknowledged_frames.read_note(path) == (bytes(8), 0)
+    note.close()
