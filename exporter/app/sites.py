@@ -10,9 +10,9 @@ from exporter.endpoints.api.endpoint_table import ROOT
 from exporter.endpoints.api.handlers import Api, ApiSources
 from exporter.endpoints.lifecycle import Lifecycle
 from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
-from exporter.endpoints.status.admin_actions import Actions
+from exporter.endpoints.status.admin_actions import AdminActions
 from exporter.endpoints.status.overview import StatusSources
-from exporter.endpoints.status.page_rendering import Links, Pages
+from exporter.endpoints.status.page_rendering import Links, PageRenderer
 from exporter.endpoints.status.pages import StatusPages
 from exporter.endpoints.webhook import answer_directly
 from exporter.http.application import application
@@ -46,7 +46,7 @@ def build_status_pages(exporter: Exporter) -> StatusPages:
     settings = exporter.settings
     web = settings.started.web
     links = Links.of(web.external_url, web.route_prefix)
-    pages = Pages(links, web.telemetry_path, exporter.clock)
+    renderer = PageRenderer(links, web.telemetry_path, exporter.clock)
     sources = StatusSources(
         intake=exporter.intake,
         health=exporter.health,
@@ -58,8 +58,8 @@ def build_status_pages(exporter: Exporter) -> StatusPages:
         settings=lambda: settings_in_force(settings.started, settings.current),
         certificates=exporter.certificates,
     )
-    actions = Actions(pages, exporter.intake, exporter.admin_commands)
-    return StatusPages(pages, sources, exporter.clock, monotonic, actions)
+    actions = AdminActions(renderer, exporter.intake, exporter.admin_commands)
+    return StatusPages(renderer, sources, exporter.clock, monotonic, actions)
 
 
 def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.endpoints.status.banners import SILENT, Condition, Severity, notes
+from exporter.endpoints.status.banners import SILENT, Condition, Severity, banners
 from exporter.model.records import Balance
 
 NOW = 1_800_000_000.0
@@ -26,8 +26,8 @@ def test_says_nothing_where_nothing_is_wrong() -> None:
     ample = Balance("roamify", "USD", int(NOW), 50.0, int(NOW), 50.0)
     unknown = Balance("roamify", "EUR", int(NOW), -1.0)
     certificates = (("internal", NOW + 20 * DAY),)
-    assert notes(WELL) == []
-    assert notes(replace(WELL, balances=(ample, unknown), certificates=certificates)) == []
+    assert banners(WELL) == []
+    assert banners(replace(WELL, balances=(ample, unknown), certificates=certificates)) == []
 
 
 @pytest.mark.parametrize(
@@ -36,28 +36,42 @@ def test_says_nothing_where_nothing_is_wrong() -> None:
         ({"loaded": False}, Severity.CRITICAL, "still being loaded", ""),
         ({"stopping": True}, Severity.WARNING, "is stopping", ""),
         ({"storage_failed": True}, Severity.CRITICAL, "cannot commit", ""),
-        ({"damage": 1}, Severity.CRITICAL, "1 damaged place found", ""),
+        ({"damage": 1}, Severity.CRITICAL, "The storage has 1 damaged place.", ""),
         ({"received": None}, Severity.INFO, "has arrived yet", ""),
         (
             {"received": NOW - SILENT - 1},
             Severity.CRITICAL,
-            "silent: the last verified delivery came 5 h ago, with 3 activated eSIMs",
+            "arrived for 5 h. There should be events for 3 activated eSIMs.",
             "/deliveries",
         ),
-        ({"expiry_held": True}, Severity.INFO, "Nothing expires for now", ""),
-        ({"over_limit": 1234}, Severity.WARNING, "1,234 eSIMs over", "/esims?over_limit=yes"),
-        ({"rejected": 1}, Severity.WARNING, "1 rejected delivery kept", "/rejected"),
-        ({"rejected": 2}, Severity.WARNING, "2 rejected deliveries kept", "/rejected"),
+        (
+            {"over_limit": 1234},
+            Severity.WARNING,
+            "1,234 eSIMs have no own series",
+            "/esims?over_limit=yes",
+        ),
+        ({"rejected": 1}, Severity.WARNING, "1 rejected delivery is kept", "/rejected"),
+        ({"rejected": 2}, Severity.WARNING, "2 rejected deliveries are kept", "/rejected"),
         (
             {"stale": 2},
             Severity.INFO,
-            "2 activated eSIMs for over 9 h",
+            "For 2 activated eSIMs, nothing was received for over 9 h.",
             "/esims?status=ACTIVATED&sort=last_event",
         ),
         ({"reload_failed": True}, Severity.WARNING, "reload failed", ""),
-        ({"unsigned": True}, Severity.WARNING, "Deliveries of anyone", ""),
-        ({"balances": (LOW,)}, Severity.WARNING, "12.50 USD, below its threshold of 50.00", ""),
-        ({"certificates": (("public", NOW),)}, Severity.CRITICAL, "public listener expired", ""),
+        ({"unsigned": True}, Severity.WARNING, "Anyone can send deliveries", ""),
+        (
+            {"balances": (LOW,)},
+            Severity.WARNING,
+            "12.50 USD. This is below its threshold of 50.00.",
+            "",
+        ),
+        (
+            {"certificates": (("public", NOW),)},
+            Severity.CRITICAL,
+            "public listener has expired",
+            "",
+        ),
         (
             {"certificates": (("public", NOW + 3 * DAY),)},
             Severity.WARNING,
@@ -69,19 +83,29 @@ def test_says_nothing_where_nothing_is_wrong() -> None:
 def test_says_what_is_wrong(
     change: dict[str, object], severity: Severity, words: str, page: str
 ) -> None:
-    (note,) = notes(replace(WELL, **change))  # type: ignore[arg-type]  # each by its own type
-    assert (note.severity, note.page) == (severity, page)
-    assert words in note.text
+    (banner,) = banners(replace(WELL, **change))  # type: ignore[arg-type]  # each by its own type
+    assert (banner.severity, banner.page) == (severity, page)
+    assert words in banner.text
+
+
+def test_a_hold_of_expiry_is_shown_only_where_it_keeps_silent_esims() -> None:
+    held = replace(WELL, expiry_hold=9 * 3600.0)
+    assert banners(held) == []
+    assert len(banners(replace(held, received=None, activated=0))) == 1  # no delivery yet
+    _, banner = banners(replace(held, stale=2))
+    assert banner.severity is Severity.INFO
+    assert "Silent eSIMs do not expire for now." in banner.text
+    assert "the vendor first gets 9 h to report every activated eSIM" in banner.text
 
 
 def test_no_feed_is_silent_that_nobody_expects_anything_of() -> None:
-    assert notes(replace(WELL, received=NOW - 10 * SILENT, activated=0)) == []
+    assert banners(replace(WELL, received=NOW - 10 * SILENT, activated=0)) == []
 
 
 def test_the_state_is_not_judged_before_it_is_loaded() -> None:
-    assert len(notes(replace(WELL, loaded=False, received=None))) == 1
+    assert len(banners(replace(WELL, loaded=False, received=None))) == 1
 
 
 def test_the_worst_comes_first() -> None:
-    found = notes(replace(WELL, stale=1, rejected=1, damage=1))
-    assert [note.severity.label for note in found] == ["critical", "warning", "info"]
+    found = banners(replace(WELL, stale=1, rejected=1, damage=1))
+    assert [banner.severity.label for banner in found] == ["critical", "warning", "info"]

@@ -88,15 +88,18 @@ async def site(folder: Path, *flags: str) -> AsyncIterator[Site]:
 async def test_until_the_state_is_loaded_the_pages_say_so(tmp_path: Path) -> None:
     async with site(tmp_path) as made:
         overview = await made.get("/")
-        assert "The state is still being loaded; webhooks get 503." in overview
-        assert "Fleet by package" not in overview
+        assert (
+            "The state is still being loaded. Until then, deliveries are answered with 503."
+            in overview
+        )
+        assert "Packages</h2>" not in overview
         assert all(f'<div id="{part}" data-live>' in overview for part in ("fleet", "accounts"))
         for path in ("/esims", "/esims/roamify/e", "/packages", "/rejected", "/search"):
-            assert "try again in a moment" in await made.get(path, 503)
+            assert "Try again in a moment" in await made.get(path, 503)
         await made.get("/rejected/0", 404)
         code, text = await made.send("/esims/roamify/e", do="delete")
         assert code == 503
-        assert "nothing was changed" in text
+        assert "Nothing was changed" in text
         made.exporter.health.stopping = True
         assert "The exporter is stopping." in await made.get("/")
 
@@ -107,9 +110,9 @@ async def test_before_the_first_event_the_pages_say_what_to_wait_for(tmp_path: P
         text = await made.get("/")
         assert "No verified delivery has arrived yet." in text
         assert "No usage event has arrived yet." in text
-        assert "no limit on series" in text
-        assert "No eSIM was seen yet." in await made.get("/esims")
-        assert "None since the exporter started." in await made.get("/deliveries")
+        assert "all get their own series" in text
+        assert "No eSIM was reported yet." in await made.get("/esims")
+        assert "No delivery since the exporter started." in await made.get("/deliveries")
         made.exporter.intake.stop()
         await task
 
@@ -160,7 +163,7 @@ async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
         assert "c2a9cdae-430e-4251-bf65-a84df4562ed9" in await made.get(f"/rejected/{kept.digest}")
         code, _ = await made.send(f"/rejected/{kept.digest}", do="replay")
         assert code == 303
-        assert "None is kept." in await made.get("/rejected?done=accepted")
+        assert "No rejected delivery is kept." in await made.get("/rejected?done=accepted")
         assert "The delivery was replayed: accepted." in await made.get("/rejected?done=accepted")
         await made.get("/esims/roamify/c2a9cdae-430e-4251-bf65-a84df4562ed9")
         made.exporter.intake.stop()
@@ -170,7 +173,7 @@ async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
 async def test_a_form_that_does_not_arrive_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_input, "_PATIENCE", 0.01)
+    monkeypatch.setattr(request_input, "_FORM_TIMEOUT", 0.01)
     async with site(tmp_path) as made:
         task = await made.load()
         async with made.client.request("/search", method="POST", headers=PAGE) as connection:

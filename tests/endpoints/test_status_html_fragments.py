@@ -98,7 +98,7 @@ def test_times_to_come_are_told_as_such() -> None:
 
 
 def test_the_busiest_minute_is_the_highest() -> None:
-    drawn = html_fragments.pace((None, 0, 5, 10))
-    assert "10 in the busiest" in drawn
+    drawn = html_fragments.minutes_chart((None, 0, 5, 10))
+    assert "In the busiest minute: 10" in drawn
     assert re.findall(r'x="(\d+)" y="([\d.]+)"', drawn) == [("8", "10.0"), ("12", "0.0")]
-    assert "<rect" not in html_fragments.pace((None, 0))
+    assert "<rect" not in html_fragments.minutes_chart((None, 0))

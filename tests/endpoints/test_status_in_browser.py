@@ -119,7 +119,7 @@ def test_figures_are_fetched_again_without_going_anywhere(tab: Tab, server: Serv
     server.post(event(status="REVOKED"))
     tab.evaluate("refresh.click(); refresh.click()")  # paused, and on again at once
     tab.until("document.querySelector('.chips').textContent.includes('REVOKED')")
-    assert tab.evaluate("window.stayed && refresh.textContent == 'Pause refreshing'")
+    assert tab.evaluate("window.stayed && refresh.textContent == 'Pause refresh'")
     assert tab.evaluate("document.getElementById('as-of').textContent.endsWith('UTC')")
 
 

@@ -69,7 +69,7 @@ async def fill(exporter: Exporter, pages: StatusPages, app: Quart, clock: simula
     for delivery in deliveries:
         while clock.now < min(delivery.at, END):
             clock.now = min(clock.now + STEP, delivery.at, END)
-            pages._events.note(pages._up, overview.total(exporter.metrics.events))
+            pages._events.add_sample(pages._up, overview.total(exporter.metrics.events))
         if delivery.at > END:
             return
         await simulated._deliver(app, delivery)

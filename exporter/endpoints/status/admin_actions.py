@@ -1,7 +1,7 @@
-"""What the pages let people change, where ``--web.enable-admin-api`` allows it.
+"""The forms with which people change something, if ``--web.enable-admin-api`` is set.
 
-Forms are sent from our own pages only: see :mod:`exporter.http.csrf`. What was done is told on
-the page that comes next, by a word that stands for a sentence.
+After a change, the browser is sent to a page whose address has a word for what was done, and the
+page shows the sentence for that word. Forms of other sites are refused by ``exporter.http.csrf``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from quart import Blueprint, Response
 
-    from exporter.endpoints.status.page_rendering import Pages
+    from exporter.endpoints.status.page_rendering import PageRenderer
     from exporter.ingest.commands import AdminCommands
     from exporter.ingest.intake import Intake
     from exporter.ingest.rejected_deliveries import RejectedDelivery
@@ -33,22 +33,24 @@ DONE: Final = {
     "dropped": "The rejected delivery was dropped.",
     **{result.value: f"The delivery was replayed: {result.value}." for result in Result},
 }
-"""What is told of what was done, by the word for it."""
+"""The sentence that a page shows after a change, by the word in its address."""
 
 _OFF = "Set --web.enable-admin-api to allow this."
 
 
-class Actions:
-    """Pages and forms of the administration, which is ``None`` where it is not allowed."""
+class AdminActions:
+    """Pages and forms for changes. They answer 403 if there are no admin commands."""
 
-    def __init__(self, pages: Pages, intake: Intake, administration: AdminCommands | None) -> None:
-        self._pages = pages
+    def __init__(
+        self, renderer: PageRenderer, intake: Intake, administration: AdminCommands | None
+    ) -> None:
+        self._renderer = renderer
         self._intake = intake
         self._administration = administration
 
     @property
     def allowed(self) -> bool:
-        """Return whether there are any."""
+        """Return whether changes are allowed."""
         return self._administration is not None
 
     def add_to(self, blueprint: Blueprint) -> None:
@@ -62,7 +64,7 @@ class Actions:
         administration = self._allowed()
         await _asked("delete")
         await _done(administration.delete_esim((vendor, esim_id)))
-        return self._pages.redirect(self._pages.links.page("/esims", done="deleted"))
+        return self._renderer.redirect(self._renderer.links.page("/esims", done="deleted"))
 
     async def _rejection(self, digest: str) -> Response:
         self._allowed()
@@ -72,16 +74,16 @@ class Actions:
         administration = self._allowed()
         if await _asked("replay", "drop") == "drop":
             await _done(administration.drop(digest))
-            return self._pages.redirect(self._pages.links.page("/rejected", done="dropped"))
+            return self._renderer.redirect(self._renderer.links.page("/rejected", done="dropped"))
         try:
             result = await _done(administration.replay(digest))
         except EventError as error:
             return self._show(self._kept(digest), str(error))
-        return self._pages.redirect(self._pages.links.page("/rejected", done=result.value))
+        return self._renderer.redirect(self._renderer.links.page("/rejected", done=result.value))
 
     def _show(self, rejection: RejectedDelivery, problem: str = "") -> Response:
         lines = rejection.body.decode(errors="replace").expandtabs(4).split("\n")
-        return self._pages.answer(
+        return self._renderer.answer(
             "rejection.html",
             422 if problem else 200,
             section="/rejected",
@@ -104,19 +106,19 @@ class Actions:
 
 
 async def _asked(*known: str) -> str:
-    """Return what the button that was pressed stands for. Raises what is answered with 400."""
+    """Return the action of the button that was pressed. Raises the HTTP error 400."""
     action = (await read_form()).get("do", "")
     if action not in known:
-        raise BadRequest(f"do is none of: {', '.join(known)}")
+        raise BadRequest(f"do must be one of: {', '.join(known)}")
     return action
 
 
 async def _done(change: Awaitable[T]) -> T:
-    """Return the outcome of a change. Raises what is answered with 404 or 503."""
+    """Wait for a change and return its outcome. Raises the HTTP errors 404 and 503."""
     try:
         return await change
     except Missing:
         raise NotFound from None
     except (StorageUnavailable, Overloaded):
-        text = "The storage cannot do that now; nothing was changed."
+        text = "The storage is not available now. Nothing was changed."
         raise ServiceUnavailable(text, retry_after=RETRY_AFTER) from None

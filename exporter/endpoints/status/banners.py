@@ -1,6 +1,7 @@
-"""What an operator should know at once, worst first: the status page's own small alerts.
+"""The banners of the overview: problems that an operator should see at once, worst first.
 
-Prometheus' alerts go by the same figures; this page is for who looks before one is there.
+They use the same figures as the alerts for Prometheus, for people who look at the page before an
+alert has fired.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from exporter.model.records import Balance
 
 SILENT = 5 * 3600
-"""Seconds without a delivery after which a feed is silent, as the alert has it: the vendor
-sends an event of every activated eSIM each four hours."""
+"""Seconds without a delivery after which the vendor counts as silent, as in the alert. The vendor
+sends an event for every activated eSIM every four hours."""
 
 _EXPIRES_SOON = 14 * 86400
+"""Seconds before the end of a certificate from which on there is a warning."""
 
 
 class Severity(IntEnum):
-    """How bad it is."""
+    """How bad a problem is."""
 
     INFO = 0
     WARNING = 1
@@ -32,134 +34,150 @@ class Severity(IntEnum):
 
     @property
     def label(self) -> str:
-        """Return its name as pages show it and style sheets know it."""
+        """Return the name that pages show and style sheets use."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """One thing to know."""
+class Banner:
+    """One problem."""
 
     severity: Severity
     text: str
     page: str = ""
-    """Path below the prefix of the page that says more, if there is one."""
+    """Path, below the prefix, of the page with details; empty if there is none."""
+    page_name: str = ""
+    """Text of the link to that page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The state of things that notes are made from. Times are unix seconds."""
+    """The facts that banners are made from. Times are unix seconds."""
 
     now: float
     loaded: bool
+    """Whether the state is loaded; if not, the facts about the fleet are not known."""
     stopping: bool
     storage_failed: bool
     damage: int = 0
-    """Places of the storage that were found damaged."""
+    """Places in the storage that were found damaged."""
     received: float | None = None
     """When a verified delivery last arrived, ``None`` if none ever did."""
     activated: int = 0
-    """eSIMs that the vendor should send events of."""
+    """Activated eSIMs: the vendor should send events for them."""
     stale: int = 0
-    """Activated eSIMs that nothing was received of for over ``stale_after`` seconds."""
+    """Activated eSIMs for which nothing was received for over ``stale_after`` seconds."""
     stale_after: float = 0.0
-    expiry_held: bool = False
+    expiry_hold: float = 0.0
+    """Seconds for which silent eSIMs are kept after a start or a clock jump; 0 if none is kept."""
     over_limit: int = 0
+    """eSIMs without series of their own."""
     rejected: int = 0
     """Rejected deliveries that are kept."""
     reload_failed: bool = False
     unsigned: bool = False
-    """Whether deliveries of anyone are accepted."""
+    """Whether unsigned deliveries are accepted."""
     balances: Sequence[Balance] = ()
     certificates: Sequence[tuple[str, float]] = ()
-    """Listeners with the time their certificate expires."""
+    """Listeners, with the times at which their certificates expire."""
 
 
-def notes(condition: Condition) -> list[Note]:
-    """Return what there is to know, worst first."""
-    found = [*_of_process(condition), *(_of_state(condition) if condition.loaded else ())]
-    return sorted(found, key=lambda note: -note.severity)
+def banners(condition: Condition) -> list[Banner]:
+    """Return the banners to show, worst first."""
+    found = [*_of_process(condition)]
+    if condition.loaded:
+        found += [*_of_deliveries(condition), *_of_fleet(condition)]
+    return sorted(found, key=lambda banner: -banner.severity)
 
 
-def _of_process(c: Condition) -> Iterator[Note]:
+def _of_process(c: Condition) -> Iterator[Banner]:
     if not c.loaded:
-        yield Note(Severity.CRITICAL, "The state is still being loaded; webhooks get 503.")
-    if c.stopping:
-        yield Note(Severity.WARNING, "The exporter is stopping.")
-    if c.storage_failed:
-        yield Note(
+        yield Banner(
             Severity.CRITICAL,
-            "The storage cannot commit: deliveries get 503, the vendor sends them again later. "
-            "The log says why.",
+            "The state is still being loaded. Until then, deliveries are answered with 503.",
+        )
+    if c.stopping:
+        yield Banner(Severity.WARNING, "The exporter is stopping.")
+    if c.storage_failed:
+        yield Banner(
+            Severity.CRITICAL,
+            "The storage cannot commit. Deliveries are answered with 503, so the vendor sends them "
+            "again later. The log gives the reason.",
         )
     if c.reload_failed:
-        yield Note(
-            Severity.WARNING, "The last reload failed; earlier settings stay in force. See the log."
+        yield Banner(
+            Severity.WARNING,
+            "The last reload failed, so the earlier settings stay in force. The log gives the "
+            "reason.",
         )
     if c.unsigned:
-        yield Note(
-            Severity.WARNING, "Deliveries of anyone are accepted: --webhook.allow-unsigned is set."
+        yield Banner(
+            Severity.WARNING, "Anyone can send deliveries: --webhook.allow-unsigned is set."
         )
     for listener, expiry in c.certificates:
-        if expiry <= c.now:
-            yield Note(Severity.CRITICAL, f"The certificate of the {listener} listener expired.")
-        elif expiry - c.now < _EXPIRES_SOON:
-            left = span(expiry - c.now)
-            text = f"The certificate of the {listener} listener expires in {left}."
-            yield Note(Severity.WARNING, text)
+        left = expiry - c.now
+        if left <= 0:
+            text = f"The TLS certificate of the {listener} listener has expired."
+            yield Banner(Severity.CRITICAL, text)
+        elif left < _EXPIRES_SOON:
+            text = f"The TLS certificate of the {listener} listener expires in {span(left)}."
+            yield Banner(Severity.WARNING, text)
 
 
-def _of_state(c: Condition) -> Iterator[Note]:
-    if c.damage:
-        yield Note(
-            Severity.CRITICAL,
-            f"{_many(c.damage, 'damaged place')} found in the storage at start and left out; "
-            "the log names them.",
-        )
+def _of_deliveries(c: Condition) -> Iterator[Banner]:
     if c.received is None:
-        yield Note(Severity.INFO, "No verified delivery has arrived yet.")
+        yield Banner(Severity.INFO, "No verified delivery has arrived yet.")
     elif c.activated and c.now - c.received > SILENT:
-        yield Note(
+        yield Banner(
             Severity.CRITICAL,
-            f"The feed is silent: the last verified delivery came {span(c.now - c.received)} ago, "
-            f"with {_many(c.activated, 'activated eSIM')}.",
+            f"No verified delivery has arrived for {span(c.now - c.received)}. There should be "
+            f"events for {_many(c.activated, 'activated eSIM')}.",
             "/deliveries",
-        )
-    if c.expiry_held and c.activated:
-        yield Note(
-            Severity.INFO,
-            "Nothing expires for now: time passed in which no delivery could arrive, and the "
-            "vendor is to have time to report anew.",
-        )
-    if c.over_limit:
-        yield Note(
-            Severity.WARNING,
-            f"{_many(c.over_limit, 'eSIM')} over --limits.max-esims: counted in the fleet, "
-            "without series of their own.",
-            "/esims?over_limit=yes",
+            "Recent deliveries",
         )
     if c.rejected:
-        yield Note(
+        kept = _many(c.rejected, "rejected delivery is", "rejected deliveries are")
+        yield Banner(Severity.WARNING, f"{kept} kept for review.", "/rejected", "Review")
+
+
+def _of_fleet(c: Condition) -> Iterator[Banner]:
+    if c.damage:
+        yield Banner(
+            Severity.CRITICAL,
+            f"The storage has {_many(c.damage, 'damaged place')}. The data there could not be "
+            "loaded. The log gives the details.",
+        )
+    if c.over_limit:
+        yield Banner(
             Severity.WARNING,
-            f"{_many(c.rejected, 'rejected delivery', 'rejected deliveries')} kept, to be looked "
-            "at.",
-            "/rejected",
+            f"{_many(c.over_limit, 'eSIM has no series of its own', 'eSIMs have no own series')}, "
+            "because of --limits.max-esims. Sums over the fleet include all eSIMs.",
+            "/esims?over_limit=yes",
+            "List",
         )
     if c.stale:
-        yield Note(
+        yield Banner(
             Severity.INFO,
-            f"Nothing was received of {_many(c.stale, 'activated eSIM')} for over "
+            f"For {_many(c.stale, 'activated eSIM')}, nothing was received for over "
             f"{span(c.stale_after)}.",
             "/esims?status=ACTIVATED&sort=last_event",
+            "Activated eSIMs, oldest event first",
+        )
+    if c.expiry_hold and c.stale:  # without silent eSIMs there is nothing to keep
+        yield Banner(
+            Severity.INFO,
+            "Silent eSIMs do not expire for now. After a start or a jump of the clock, the vendor "
+            f"first gets {span(c.expiry_hold)} to report every activated eSIM.",
         )
     for balance in c.balances:
         if balance.threshold is not None and balance.balance < balance.threshold:
-            yield Note(
+            yield Banner(
                 Severity.WARNING,
-                f"The balance at {balance.vendor} is {balance.balance:,.2f} {balance.currency}, "
-                f"below its threshold of {balance.threshold:,.2f}.",
+                f"The balance at {balance.vendor} is {balance.balance:,.2f} {balance.currency}. "
+                f"This is below its threshold of {balance.threshold:,.2f}.",
             )
 
 
 def _many(number: int, one: str, more: str = "") -> str:
+    """Return a number with its noun: ``more`` is the plural, by default ``one`` and an s."""
     return f"{count(number)} {one if number == 1 else more or one + 's'}"

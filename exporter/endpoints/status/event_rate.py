@@ -1,6 +1,6 @@
-"""How much came in of late, seen by looking at a counter now and then.
+"""The rate of events in the last hour, from samples of a counter.
 
-Who counts pays nothing for it: the counter is there for Prometheus anyway.
+The counter exists for Prometheus anyway, so counting costs nothing more.
 """
 
 from __future__ import annotations
@@ -8,37 +8,37 @@ from __future__ import annotations
 from collections import deque
 
 STEP = 10
-"""Seconds between two looks."""
+"""Seconds between two samples."""
 
 MINUTES = 60
-"""How far back it reaches."""
+"""How many minutes back the samples reach."""
 
 _MINUTE = 60
 _WINDOW = 5 * _MINUTE
 
 
 class EventRate:
-    """Looks at one counter. Times are seconds of any clock that never steps."""
+    """The rate of one counter. Times are seconds of any clock that never steps."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[float, float]] = deque(maxlen=MINUTES * _MINUTE // STEP + 1)
+        self._samples: deque[tuple[float, float]] = deque(maxlen=MINUTES * _MINUTE // STEP + 1)
 
-    def note(self, at: float, total: float) -> None:
-        """Take the counter's value ``total`` at ``at``; once in :data:`STEP` seconds."""
-        self._looks.append((at, total))
+    def add_sample(self, at: float, total: float) -> None:
+        """Keep the counter's value at time ``at``. Call this every :data:`STEP` seconds."""
+        self._samples.append((at, total))
 
     def per_minute(self, at: float, total: float) -> float:
-        """Return the rise per minute over the last five, or since the first look."""
-        if not self._looks:
+        """Return the increase per minute over the last five minutes, or since the first sample."""
+        if not self._samples:
             return 0.0
         begun, before = self._before(at - _WINDOW)
         return (total - before) * _MINUTE / max(at - begun, STEP)
 
     def minutes(self, at: float, total: float) -> tuple[int | None, ...]:
-        """Return the rise in each of the last minutes, oldest first; ``None`` before the start."""
-        if not self._looks:
+        """Return the increase in each minute, oldest first; ``None`` before the first sample."""
+        if not self._samples:
             return (None,) * MINUTES
-        begun = self._looks[0][0]
+        begun = self._samples[0][0]
         marks = [at - _MINUTE * back for back in range(MINUTES, 0, -1)]
         values = [self._before(mark)[1] for mark in marks]
         return tuple(
@@ -49,10 +49,10 @@ class EventRate:
         )
 
     def _before(self, at: float) -> tuple[float, float]:
-        """Return the last look that is not after ``at``, the first where there is none."""
-        chosen = self._looks[0]
-        for look in self._looks:
-            if look[0] > at:
+        """Return the last sample that is not after ``at``, or the first if there is none."""
+        chosen = self._samples[0]
+        for sample in self._samples:
+            if sample[0] > at:
                 break
-            chosen = look
+            chosen = sample
         return chosen

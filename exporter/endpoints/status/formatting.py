@@ -1,4 +1,4 @@
-"""Amounts, times and names as people read them."""
+"""Amounts, times and names, written for people."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def count(number: int) -> str:
-    """Write a whole number with its thousands set apart."""
+    """Write a whole number, with commas between thousands."""
     return f"{number:,}"
 
 
 def size(amount: int) -> str:
-    """Write bytes in the unit that fits, to three digits or the whole number."""
+    """Write bytes in the greatest unit below them, with three digits or the whole number."""
     power = min(max(amount.bit_length() - 1, 0) // 10, len(_SIZES) - 1)
     value = amount / 1024**power
     return f"{value:.{max(3, len(str(int(value))))}g} {_SIZES[power]}"
 
 
 def span(seconds: float) -> str:
-    """Write a time span in its greatest unit, rounded down."""
+    """Write a time span in its greatest unit only, rounded down."""
     for length, unit in _SPANS:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return "0 s"
 
 
-def talk(seconds: int) -> str:
-    """Write voice in minutes and seconds: minutes are what a package allows."""
+def talk_time(seconds: int) -> str:
+    """Write voice in minutes and seconds. Packages allow minutes."""
     minutes, rest = divmod(seconds, 60)
     return " ".join([*([f"{minutes:,} min"] if minutes or not rest else []), *_rest(rest)])
 
@@ -39,17 +39,17 @@ def _rest(seconds: int) -> list[str]:
 
 
 def amount(number: int, resource: str) -> str:
-    """Write what there is of ``data`` (bytes), ``sms`` (messages) or ``voice`` (seconds)."""
-    return {"data": size, "sms": count, "voice": talk}[resource](number)
+    """Write an amount of ``data`` (bytes), ``sms`` (messages) or ``voice`` (seconds)."""
+    return {"data": size, "sms": count, "voice": talk_time}[resource](number)
 
 
 def percent(share: float) -> str:
-    """Write a share, rounded down: only all of it is 100 %."""
+    """Write a share in percent, rounded down, so that only the whole is 100 %."""
     return f"{int(share * 100 + 1e-9)} %"
 
 
 def band(share: float | None) -> str:
-    """Return the name of a used share's colour, the same as on the dashboards."""
+    """Return the name of the colour of a used share. The dashboards use the same steps."""
     if share is None:
         return "none"
     steps = ((1.0, "critical"), (0.9, "warning"), (0.75, "notice"))
@@ -62,12 +62,12 @@ def instant(seconds: float) -> str:
 
 
 def machine_instant(seconds: float) -> str:
-    """Write unix seconds as HTML's ``datetime`` attribute takes them."""
+    """Write unix seconds in the format of HTML's ``datetime`` attribute."""
     return _utc(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def visible(text: str) -> str:
-    """Return a name with what cannot be seen in it, such as marks of direction, written out."""
+    """Return a name with its invisible characters, such as marks of direction, as code points."""
     if text.isprintable():
         return text
     return "".join(

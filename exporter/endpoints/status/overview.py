@@ -1,4 +1,4 @@
-"""The first page's figures, and the conditions its notes are made from."""
+"""The content of the overview: its figures, and the facts that its banners are made from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.endpoints.status.banners import SILENT, Condition
 from exporter.endpoints.status.formatting import count, size, span
-from exporter.endpoints.status.html_fragments import age, pace
+from exporter.endpoints.status.html_fragments import age, minutes_chart
 from exporter.model.events import Status
 from exporter.model.records import STATUSES, Balance, Feed
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 _NEARLY_FULL = 0.9
-"""Share of the limit of eSIMs with series from which on it is time to do something."""
+"""Share of ``--limits.max-esims`` from which on the figure becomes a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSources:
-    """The parts of the exporter that the pages look at."""
+    """The parts of the exporter that the pages read from."""
 
     intake: Intake
     health: Health
@@ -45,18 +45,21 @@ class StatusSources:
     settings: Callable[[], Sequence[tuple[str, str]]]
     """Returns the flags with their values in force; secrets are not shown."""
     certificates: Callable[[], Sequence[tuple[str, float]]]
-    """Listeners with the time (unix seconds) their certificate expires."""
+    """Returns listeners, with the times (unix seconds) at which their certificates expire."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure at a glance."""
+    """One figure at the top of the overview. Texts may be ``Markup``, all others are escaped."""
 
     name: str
     value: str
     band: str = "neutral"
+    """Name of its colour."""
     more: str = ""
+    """Small text below the value."""
     drawing: str = ""
+    """SVG below that."""
 
 
 def total(counter: Counter | Gauge) -> float:
@@ -73,27 +76,27 @@ def received(fleet: Fleet) -> float | None:
 
 
 def balances(fleet: Fleet) -> list[Balance]:
-    """Return the accounts at vendors."""
+    """Return the balances of the accounts at vendors."""
     return [r for r in fleet.registers.values() if isinstance(r, Balance)]
 
 
 def statuses(fleet: Fleet) -> list[tuple[Status, int]]:
-    """Return how many eSIMs have each status that any has."""
+    """Return the number of eSIMs by status, without statuses that no eSIM has."""
     numbers = {s: sum(v.statuses[s] for v in fleet.totals.vendors.values()) for s in STATUSES}
     return [(status, number) for status, number in numbers.items() if number]
 
 
-def condition(parts: StatusSources, now: float) -> Condition:
-    """Return the state of things at ``now`` (unix seconds)."""
-    state = parts.intake.state
+def condition(sources: StatusSources, now: float) -> Condition:
+    """Return the facts for the banners at ``now`` (unix seconds)."""
+    state = sources.intake.state
     process: dict[str, Any] = {
         "now": now,
         "loaded": state is not None,
-        "stopping": parts.health.stopping,
-        "storage_failed": parts.intake.failed,
-        "reload_failed": not total(parts.metrics.reload_successful),
-        "unsigned": parts.allow_unsigned,
-        "certificates": parts.certificates(),
+        "stopping": sources.health.stopping,
+        "storage_failed": sources.intake.failed,
+        "reload_failed": not total(sources.metrics.reload_successful),
+        "unsigned": sources.allow_unsigned,
+        "certificates": sources.certificates(),
     }
     if state is None:
         return Condition(**process)
@@ -105,35 +108,35 @@ def condition(parts: StatusSources, now: float) -> Condition:
         activated=sum(vendor.statuses[Status.ACTIVATED] for vendor in vendors),
         stale=sum(vendor.stale(now, after) for vendor in vendors),
         stale_after=after,
-        expiry_held=state.fleet.held,
+        expiry_hold=state.fleet.policy.grace if state.fleet.held else 0.0,
         over_limit=len(state.fleet.over_cap),
         rejected=len(state.rejected),
         balances=balances(state.fleet),
     )
 
 
-def figures(parts: StatusSources, c: Condition, events: EventRate, up: float) -> Iterator[Figure]:
-    """Yield the figures; ``up`` is how many seconds the exporter has run."""
-    yield _feed(c)
-    yield _pace(events, total(parts.metrics.events), up)
-    yield _refused(total(parts.metrics.rejected), c)
-    if state := parts.intake.state:
+def figures(sources: StatusSources, c: Condition, events: EventRate, up: float) -> Iterator[Figure]:
+    """Yield the figures. ``up`` is the seconds since the exporter started."""
+    yield _last_delivery(c)
+    yield _event_rate(events, total(sources.metrics.events), up)
+    yield _refused(total(sources.metrics.rejected), c)
+    if state := sources.intake.state:
         yield _esims(state.fleet)
-    sizes, replica = parts.storage.sizes(), parts.intake.replica
+    sizes, replica = sources.storage.sizes(), sources.intake.replica
     yield Figure(
         "Storage",
         "failing" if c.storage_failed else size(sizes.storage),
         "critical" if c.storage_failed or c.damage else "good",
-        f"others were followed {span(replica.lag)} ago"
+        f"changes of other replicas were read {span(replica.lag)} ago"
         if replica
-        else f"and a log of {size(sizes.wal)}",
+        else f"plus a write-ahead log of {size(sizes.wal)}",
     )
     ready = c.loaded and not c.stopping
     words = "ready" if ready else "stopping" if c.stopping else "loading"
-    yield Figure("State", words, "good" if ready else "critical", f"up for {span(up)}")
+    yield Figure("State", words, "good" if ready else "critical", f"started {span(up)} ago")
 
 
-def _feed(c: Condition) -> Figure:
+def _last_delivery(c: Condition) -> Figure:
     if c.received is None:
         return Figure("Last delivery", "none yet")
     silent = c.activated and c.now - c.received > SILENT
@@ -142,34 +145,34 @@ def _feed(c: Condition) -> Figure:
     )
 
 
-def _pace(events: EventRate, reached: float, up: float) -> Figure:
+def _event_rate(events: EventRate, reached: float, up: float) -> Figure:
     return Figure(
-        "Events a minute",
+        "Events per minute",
         _rate(events.per_minute(up, reached)),
-        more=f"{count(int(reached))} since the start; the last hour:",
-        drawing=pace(events.minutes(up, reached)),
+        more=f"{count(int(reached))} since the start. In the last hour:",
+        drawing=minutes_chart(events.minutes(up, reached)),
     )
 
 
 def _refused(refused: float, c: Condition) -> Figure:
     return Figure(
-        "Refused",
+        "Refused deliveries",
         count(int(refused)),
         "notice" if refused else "good",
-        f"since the start; {count(c.rejected)} kept as rejected",
+        f"since the start. {count(c.rejected)} kept for review",
     )
 
 
 def _esims(fleet: Fleet) -> Figure:
     limit = fleet.policy.max_esims
     tracked, over = len(fleet.esims), len(fleet.over_cap)
-    of = f"at most {count(limit)} have series" if limit else "no limit on series"
+    series = f"at most {count(limit)} get their own series" if limit else "all get their own series"
     full = limit and tracked >= _NEARLY_FULL * limit
     shard = fleet.shard
     name = "eSIMs" if shard is None or shard.whole else f"eSIMs of {shard}"
-    return Figure(name, count(tracked + over), "warning" if over or full else "good", of)
+    return Figure(name, count(tracked + over), "warning" if over or full else "good", series)
 
 
 def _rate(number: float) -> str:
-    """Write a rate, with a decimal where it is low."""
-    return count(round(number)) if number >= 10 or number == int(number) else f"{number:.1f}"  # noqa: PLR2004  # low
+    """Write a rate: whole from 10 on, below that with one decimal."""
+    return count(round(number)) if number >= 10 or number == int(number) else f"{number:.1f}"  # noqa: PLR2004  # see above

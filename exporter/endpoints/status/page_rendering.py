@@ -1,4 +1,4 @@
-"""The templates, and how a page made of one is answered."""
+"""Rendering of pages from templates, their addresses, and the static files beside them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECURITY: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-"""Nothing but our own files runs or is shown, whatever an event smuggles into a page."""
+"""Only our own files run or are shown, even if an event brought markup into a page."""
 
 _TYPES: Final = {
     "status.css": "text/css; charset=utf-8",
@@ -38,7 +38,7 @@ _YEAR = 31536000
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where the pages are, as a browser sees it."""
+    """Addresses of the pages, as a browser sees them."""
 
     base: str
     """What all paths begin with: empty, or a path without a slash at its end."""
@@ -50,7 +50,7 @@ class Links:
         return cls(path.rstrip("/"))
 
     def page(self, path: str, **query: object) -> str:
-        """Return the address of a page with parameters; those that are empty are left out."""
+        """Return the address of a page. Parameters that are empty are left out."""
         given = {name: value for name, value in query.items() if value not in {None, ""}}
         return f"{self.base}{path}{'?' if given else ''}{urlencode(given)}"
 
@@ -59,8 +59,8 @@ class Links:
         return f"{self.base}/esims/{quote(vendor, safe='')}/{quote(esim_id, safe='')}{suffix}"
 
 
-class Pages:
-    """Renders templates. Values in them are escaped; a name that is not given is an error."""
+class PageRenderer:
+    """Renders templates. Values are escaped. A name that a template lacks is an error."""
 
     def __init__(self, links: Links, telemetry_path: str, clock: Callable[[], float]) -> None:
         self.links = links
@@ -91,7 +91,7 @@ class Pages:
             "file": self._file,
             "links": links,
             "marks": html_fragments.MARKS,
-            "pace": html_fragments.pace,
+            "minutes_chart": html_fragments.minutes_chart,
             "part": html_fragments.part,
             "telemetry_path": telemetry_path,
             "version": exporter.__version__,
@@ -99,12 +99,12 @@ class Pages:
         self._environment = environment
 
     async def prepare(self) -> None:
-        """Compile all templates: the first viewer's page must not wait for it.
+        """Compile all templates, so that the first viewer does not wait for it.
 
-        In a thread: one takes up to 40 ms, which nothing else must wait for either.
+        It runs in a thread, because one template takes up to 40 ms and deliveries must not wait.
         """
         for name in self._environment.list_templates():
-            await asyncio.to_thread(self._environment.get_template, name)  # and keeps it
+            await asyncio.to_thread(self._environment.get_template, name)  # it stays cached
 
     def answer(self, template: str, code: int = 200, **context: Any) -> Response:
         """Return a page made from a template."""
@@ -114,11 +114,14 @@ class Pages:
         return Response(text, code, headers, content_type="text/html; charset=utf-8")
 
     def redirect(self, address: str) -> Response:
-        """Send a browser on to a page after a form was sent."""
+        """Return the answer to a form: the browser opens a page."""
         return Response("", 303, {"Location": address, "Cache-Control": "no-store"})
 
     def add_files(self, blueprint: Blueprint) -> None:
-        """Add the routes of style sheet, script and icon, which never change under one name."""
+        """Add the routes of style sheet, script and icon.
+
+        Their addresses contain a digest of the file, so browsers may keep them for ever.
+        """
 
         async def serve(digest: str, name: str) -> Response:
             known = self._files.get(name)
@@ -133,11 +136,11 @@ class Pages:
         blueprint.add_url_rule("/-/status/<digest>/<name>", "file", serve)
 
     def _file(self, name: str) -> str:
-        """Return the address of a file."""
+        """Return the address of a static file."""
         return self.links.page(f"/-/status/{self._files[name][0]}/{name}")
 
 
 def _read(name: str) -> tuple[str, bytes]:
-    """Return a file and a digest of it, for its address."""
+    """Return the digest of a static file, for its address, and its content."""
     content = (files("exporter.endpoints.status") / "static" / name).read_bytes()
     return hashlib.sha256(content).hexdigest()[:16], content

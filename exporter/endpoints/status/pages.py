@@ -1,4 +1,4 @@
-"""The pages that are read: overview, packages, eSIMs, search, deliveries, rejected."""
+"""The handlers of the pages: overview, packages, eSIMs, search, deliveries, rejected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, NotFound, ServiceUnavailable
 
 from exporter.endpoints.status import overview
 from exporter.endpoints.status.admin_actions import DONE
-from exporter.endpoints.status.banners import notes
+from exporter.endpoints.status.banners import banners
 from exporter.endpoints.status.event_rate import STEP, EventRate
 from exporter.endpoints.status.request_input import chosen, page_number, read_form
 from exporter.http.application import RETRY_AFTER
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
     from werkzeug.exceptions import HTTPException
 
-    from exporter.endpoints.status.admin_actions import Actions
+    from exporter.endpoints.status.admin_actions import AdminActions
     from exporter.endpoints.status.overview import StatusSources
-    from exporter.endpoints.status.page_rendering import Pages
+    from exporter.endpoints.status.page_rendering import PageRenderer
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.committed_state import CommittedState
     from exporter.query.summaries import EsimSummary
 
 KEPT = MAX_VERIFIED + MAX_UNVERIFIED
-"""Deliveries that are remembered, at most."""
+"""Most deliveries that are kept in memory."""
 
-_SHORT = 15
-"""Packages on the overview."""
+_PACKAGES_ON_OVERVIEW = 15
+"""Most packages in the short list of the overview."""
 
-_LONG = 50
-"""Rows on the page of a list."""
+_PAGE_SIZE = 50
+"""Most rows on one page of a list."""
 
-_OFFERED = 200
-"""Package ids that the browser offers to choose from."""
+_SUGGESTED_PACKAGES = 200
+"""Most package ids that the browser suggests in the form."""
 
 _ASKED = ("prefix", "reference_id", "status", "package_id", "used", "over_limit", "after")
 
-_ERRORS = 5
-"""Errors shown of one rejected delivery in the list."""
+_ERRORS_SHOWN = 5
+"""Most errors shown for one rejected delivery in the list."""
 
 _SORTS = {
     "esim_id": ("eSIM id", Sorting()),
@@ -67,32 +67,32 @@ _SORTS = {
 _STATUSES = {"": None, **{status.value: status for status in STATUSES}}
 _USED = {"": None, "75": 0.75, "90": 0.9, "100": 1.0}
 _OVER = {"": None, "yes": True, "no": False}
-_SHOWN = {"": "All", "refused": "Not answered with 200"}
+_SHOWN = {"": "All", "refused": "Refused (not answered with 200)"}
 
-_LOADING = "The state is still being loaded; try again in a moment."
+_LOADING = "The state is still being loaded. Try again in a moment."
 
-_TITLES = {404: "There is no such page", 405: "That cannot be done here"}
+_TITLES = {404: "Page not found", 405: "Request not allowed"}
 _TEXTS = {
-    404: "The address may be mistyped, or what it showed may have left the exporter.",
-    405: "The address exists, but it is not for this.",
+    404: "The address may be wrong, or the exporter no longer has what this page showed.",
+    405: "This page exists, but it does not accept this kind of request.",
 }
 
 
 class StatusPages:
-    """The pages. Times come from ``clock`` (unix seconds) and ``monotonic`` (seconds)."""
+    """The pages. ``clock`` returns unix seconds, ``monotonic`` seconds that never step."""
 
     def __init__(
         self,
-        pages: Pages,
-        parts: StatusSources,
+        renderer: PageRenderer,
+        sources: StatusSources,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
-        actions: Actions,
+        actions: AdminActions,
     ) -> None:
-        self._pages = pages
-        self._parts = parts
-        self._queries = parts.queries
-        self._deliveries = parts.deliveries
+        self._renderer = renderer
+        self._sources = sources
+        self._queries = sources.queries
+        self._deliveries = sources.deliveries
         self._clock = clock
         self._monotonic = monotonic
         self._actions = actions
@@ -100,7 +100,7 @@ class StatusPages:
         self._started = monotonic()
 
     def blueprint(self, prefix: str) -> Blueprint:
-        """Return the routes."""
+        """Return the routes of all pages, below ``prefix``."""
         blueprint = Blueprint("status", __name__, url_prefix=prefix or None)
         blueprint.add_url_rule("/", "overview", self._overview)
         blueprint.add_url_rule("/packages", "packages", self._packages)
@@ -110,48 +110,48 @@ class StatusPages:
         blueprint.add_url_rule("/deliveries", "deliveries", self._recent)
         blueprint.add_url_rule("/rejected", "rejected", self._rejected)
         self._actions.add_to(blueprint)
-        self._pages.add_files(blueprint)
+        self._renderer.add_files(blueprint)
         return blueprint
 
     async def watch(self) -> None:
-        """Look at the counter of events, so that the overview can say how many come in."""
+        """Sample the counter of events for ever, so that the overview can show their rate."""
         prepared = False
         while True:
-            self._events.note(self._up, overview.total(self._parts.metrics.events))
+            self._events.add_sample(self._up, overview.total(self._sources.metrics.events))
             await asyncio.sleep(STEP)
-            if self._parts.intake.state and not prepared:  # a start need not wait for it
-                await self._pages.prepare()
+            if self._sources.intake.state and not prepared:  # only now, to keep the start short
+                await self._renderer.prepare()
                 prepared = True
 
     async def explain(self, error: HTTPException) -> Response:
-        """Return a page in place of an error, for people with a browser."""
+        """Return the page that shows an HTTP error to people with a browser."""
         code = error.code or 500
         text = _TEXTS.get(code) or error.description or error.name
-        return self._pages.answer(
+        return self._renderer.answer(
             "message.html", code, section="", title=_TITLES.get(code, error.name), text=text
         )
 
     @property
     def _up(self) -> float:
-        """Return how many seconds the exporter has run."""
+        """Return the seconds since the exporter started."""
         return self._monotonic() - self._started
 
     async def _overview(self) -> Response:
         now = self._clock()
-        condition = overview.condition(self._parts, now)
-        state = self._parts.intake.state
+        condition = overview.condition(self._sources, now)
+        state = self._sources.intake.state
         packages = await ranked(state.fleet, RANKINGS["esims"]) if state else []
-        return self._pages.answer(
+        return self._renderer.answer(
             "overview.html",
             section="/",
             loaded=state is not None,
-            notes=notes(condition),
-            figures=list(overview.figures(self._parts, condition, self._events, self._up)),
+            banners=banners(condition),
+            figures=list(overview.figures(self._sources, condition, self._events, self._up)),
             statuses=overview.statuses(state.fleet) if state else (),
-            packages=[package_summary(totals) for totals in packages[:_SHORT]],
-            more_packages=len(packages) if len(packages) > _SHORT else 0,
+            packages=[package_summary(totals) for totals in packages[:_PACKAGES_ON_OVERVIEW]],
+            more_packages=len(packages) if len(packages) > _PACKAGES_ON_OVERVIEW else 0,
             balances=condition.balances,
-            settings=self._parts.settings(),
+            settings=self._sources.settings(),
         )
 
     async def _packages(self) -> Response:
@@ -160,7 +160,7 @@ class StatusPages:
         packages = await ranked(state.fleet, RANKINGS[sort], text)
         window = self._window(packages, "/packages", text=text, sort=sort)
         window["rows"] = [package_summary(totals) for totals in window["rows"]]
-        return self._pages.answer(
+        return self._renderer.answer(
             "packages.html",
             section="/packages",
             text=text,
@@ -185,12 +185,12 @@ class StatusPages:
         after = asked.pop("after")
         try:
             found = await self._queries.esims(
-                fleet, wanted, sorting, after=after or None, limit=_LONG
+                fleet, wanted, sorting, after=after or None, limit=_PAGE_SIZE
             )
         except UnknownCursor as error:
             raise BadRequest(str(error)) from None
-        link = partial(self._pages.links.page, "/esims", **asked)
-        return self._pages.answer(
+        link = partial(self._renderer.links.page, "/esims", **asked)
+        return self._renderer.answer(
             "esims.html",
             section="/esims",
             asked={**asked, "after": after},
@@ -210,39 +210,41 @@ class StatusPages:
         esim = self._queries.esim(state.fleet, (vendor, esim_id))
         if esim is None:
             raise NotFound
-        return self._pages.answer(
+        return self._renderer.answer(
             "esim.html",
             section="/esims",
             esim=esim,
             deliveries=self._deliveries.newest(
-                _LONG, lambda d: (d.vendor, d.esim_id) == (vendor, esim_id)
+                _PAGE_SIZE, lambda d: (d.vendor, d.esim_id) == (vendor, esim_id)
             ),
             kept=KEPT,
             admin=self._actions.allowed,
         )
 
     async def _search(self) -> Response:
-        """Search for what was sent, which may be an ICCID and so is in no address."""
+        """Search for a text from a form. It may be an ICCID, so it must not be in an address."""
         state = self._state()
         text = ""
         found: Sequence[EsimSummary] = ()
         if request.method == "POST":
             text = (await read_form()).get("text", "").strip()
-            found = await self._queries.search(state.fleet, text, _LONG)
+            found = await self._queries.search(state.fleet, text, _PAGE_SIZE)
         if len(found) == 1:
-            return self._pages.redirect(self._pages.links.esim(found[0].vendor, found[0].esim_id))
-        return self._pages.answer(
+            return self._renderer.redirect(
+                self._renderer.links.esim(found[0].vendor, found[0].esim_id)
+            )
+        return self._renderer.answer(
             "search.html",
             section="",
             esims=found,
-            full=len(found) == _LONG,
+            full=len(found) == _PAGE_SIZE,
             searched=bool(text),
         )
 
     async def _recent(self) -> Response:
         show = chosen("show", _SHOWN, "")
         deliveries = self._deliveries.newest(KEPT, lambda d: not show or d.code != HTTPStatus.OK)
-        return self._pages.answer(
+        return self._renderer.answer(
             "deliveries.html",
             section="/deliveries",
             show=show,
@@ -254,47 +256,49 @@ class StatusPages:
     async def _rejected(self) -> Response:
         rejections = [*self._state().rejected]
         rejections.reverse()
-        return self._pages.answer(
+        return self._renderer.answer(
             "rejected.html",
             section="/rejected",
             admin=self._actions.allowed,
             done=_done(),
-            most_errors=_ERRORS,
+            most_errors=_ERRORS_SHOWN,
             **self._window(rejections, "/rejected"),
         )
 
     def _state(self) -> CommittedState:
-        """Return the state. Raises what is answered with 503 until it is loaded."""
-        state = self._parts.intake.state
+        """Return the state. Raises the HTTP error 503 until it is loaded."""
+        state = self._sources.intake.state
         if state is None:
             raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)
         return state
 
     def _window(self, rows: Sequence[object], path: str, **query: str) -> dict[str, Any]:
-        """Return what a template needs of a list of which one page is shown."""
+        """Return the values for a template that shows one page of a list."""
         page = page_number()
-        start = (page - 1) * _LONG
-        link = partial(self._pages.links.page, path, **query)
+        start = (page - 1) * _PAGE_SIZE
+        link = partial(self._renderer.links.page, path, **query)
         return {
-            "rows": rows[start : start + _LONG],
+            "rows": rows[start : start + _PAGE_SIZE],
             "first": start + 1,
             "total": len(rows),
             "previous": link(page=page - 1) if page > 1 else "",
-            "next": link(page=page + 1) if start + _LONG < len(rows) else "",
+            "next": link(page=page + 1) if start + _PAGE_SIZE < len(rows) else "",
         }
 
     def _package_ids(self, fleet: Fleet) -> list[str]:
-        """Return ids that the browser may offer to choose from."""
-        return sorted({totals.key[1] for totals in islice(fleet.totals.packages, _OFFERED)})
+        """Return package ids that the browser can suggest."""
+        return sorted(
+            {totals.key[1] for totals in islice(fleet.totals.packages, _SUGGESTED_PACKAGES)}
+        )
 
 
 def _done() -> str:
-    """Return what is told of what was just done, if anything was."""
+    """Return the sentence about the change that was just made, empty if there was none."""
     return DONE.get(request.args.get("done", ""), "")
 
 
 def _known_total(fleet: Fleet, wanted: EsimFilter) -> int | None:
-    """Return how many eSIMs fit, where that is known without looking at all of them."""
+    """Return how many eSIMs match, or ``None`` if counting would have to read all of them."""
     if wanted == EsimFilter():
         return len(fleet.esims) + len(fleet.over_cap)
     if wanted.status and wanted == EsimFilter(status=wanted.status):

@@ -1,4 +1,4 @@
-"""What a browser sends: parameters of a list and small forms."""
+"""Reading what a browser sends: query parameters and small forms."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeou
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST = 4096
-"""Bytes of a form; above what the longest one has."""
+MAX_FORM = 4096
+"""Bytes of a form; no form of ours is longer."""
 
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
 
-_PATIENCE = 5.0
-"""Seconds for a form to arrive."""
+_FORM_TIMEOUT = 5.0
+"""Seconds in which a form must arrive."""
 
 
 async def read_form() -> Mapping[str, str]:
-    """Return the fields of the form that was sent, the last of a name counting.
+    """Return the fields of the form that was sent. Of equal names, the last one counts.
 
-    Read here because the application bounds no bodies by itself. Raises what is answered with
-    400, 408 or 413.
+    The body is read here with a limit of size and time, because the application sets none. Raises
+    the HTTP errors 400, 408 and 413.
     """
     body = b""
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_FORM_TIMEOUT):
             async for chunk in request.body:
                 body += chunk
-                if len(body) > MOST:
+                if len(body) > MAX_FORM:
                     raise RequestEntityTooLarge
     except TimeoutError:
         raise RequestTimeout from None
@@ -44,16 +44,16 @@ async def read_form() -> Mapping[str, str]:
 
 
 def page_number() -> int:
-    """Return which page of a list is asked for, from 1 on. Raises what is answered with 400."""
+    """Return the requested page of a list, counted from 1. Raises the HTTP error 400."""
     text = request.args.get("page", "1")
     if not _NUMBER.fullmatch(text):
-        raise BadRequest("page is not a number from 1 on")
+        raise BadRequest("page must be a number from 1 on")
     return int(text)
 
 
 def chosen(name: str, among: Mapping[str, object], default: str) -> str:
-    """Return the value of a parameter that is one of a few. Raises what is answered with 400."""
+    """Return the value of a parameter that must be one of a few. Raises the HTTP error 400."""
     value = request.args.get(name, default)
     if value not in among:
-        raise BadRequest(f"{name} is none of: {', '.join(filter(None, among))}")
+        raise BadRequest(f"{name} must be one of: {', '.join(filter(None, among))}")
     return value

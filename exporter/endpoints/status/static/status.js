@@ -1,16 +1,16 @@
-// Times that go on, and figures that are fetched again. The pages say all of it without this too.
+// Keeps ages current, and fetches figures again. Without this script the pages show the same.
 
-const PAUSE = 10_000; // milliseconds between two fetches, at least
-const REST = 30; // times as long as a fetch took: what is much work is fetched less often
+const PAUSE = 10_000; // milliseconds: the shortest time between two fetches
+const REST = 30; // the pause is at least this many times as long as a fetch took, to limit the load
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
-/** Write a time span as the server does: its greatest unit, rounded down. */
+/** Write a time span as the server does: in its greatest unit only, rounded down. */
 function span(seconds) {
   const [unit, size] = UNITS.find(([, size]) => seconds >= size) ?? UNITS.at(-1);
   return `${Math.floor(seconds / size)} ${unit}`;
 }
 
-// Ages are by the server's clock: the viewer's may be wrong.
+// Ages use the server's clock, because the viewer's clock may be wrong.
 let ahead = 0;
 
 function setClock(page) {
@@ -26,7 +26,7 @@ function tick() {
   }
 }
 
-/** Whether the viewer is in the middle of something that new content would undo. */
+/** Whether the viewer selects or uses something that new content would replace. */
 function busy(part) {
   const selection = document.getSelection();
   const selecting = selection && !selection.isCollapsed && selection.containsNode(part, true);
@@ -59,8 +59,8 @@ function start() {
   const button = document.getElementById("refresh");
   if (!document.querySelector("[data-live]")) { return; }
   let on = true;
-  const show = () => { button.textContent = on ? "Pause refreshing" : "Refresh again"; };
-  const attempt = () => refresh().catch(() => {}); // the age of what is shown goes on growing
+  const show = () => { button.textContent = on ? "Pause refresh" : "Resume refresh"; };
+  const attempt = () => refresh().catch(() => {}); // "As of" in the footer shows how old the figures are
   button.addEventListener("click", () => { on = !on; show(); if (on) { attempt(); } });
   const loop = (took = 0) => setTimeout(async () => {
     const started = performance.now();
