@@ -130,14 +130,14 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.http.protection import guards  # noqa: PLC0415
+    from exporter.http.protection import read_protections  # noqa: PLC0415
 
     try:
         settings = loading.load(argv, environ, "esim-exporter check")
         shard_of(settings)  # raises where the host name holds no number
         loading.read_secrets(settings)
         loading.read_iccid_hash_key(settings)
-        guards(settings)
+        read_protections(settings.web.config_file, settings.webhook.config_file)
     except SettingsError as error:
         return _unusable("check", error)
     sys.stdout.write("The settings can be used.\n")

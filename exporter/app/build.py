@@ -15,7 +15,7 @@ from exporter.app.state_loader import StateLoader
 from exporter.endpoints.health import Health
 from exporter.endpoints.webhook import Webhook
 from exporter.exposition.info_labels import InfoLabels
-from exporter.http.protection import guards
+from exporter.http.protection import read_protections
 from exporter.ingest.commands import AdminCommands
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
@@ -27,7 +27,7 @@ from exporter.vendors.registry import with_unit_bases
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from exporter.http.protection import Guard
+    from exporter.http.protection import ReloadableProtection
     from exporter.settings.loading import Settings
     from exporter.storage.contract import SharedStorage, Storage
     from exporter.vendors.vendor import Vendor
@@ -58,7 +58,7 @@ class Exporter:
     admin_commands: AdminCommands | None
     """Changes that people make; ``None`` where these are not allowed."""
     health: Health
-    guards: Mapping[str, Guard]
+    protections: Mapping[str, ReloadableProtection]
     """By the name of the listener, ``internal`` or ``public``."""
     reloader: Reloader
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,7 +74,7 @@ class Exporter:
 
     def certificates(self) -> list[tuple[str, float]]:
         """Return the listeners with TLS and when (unix seconds) their certificates expire."""
-        tls = ((name, guard.protection.tls) for name, guard in self.guards.items())
+        tls = ((name, each.current.tls) for name, each in self.protections.items())
         return [(name, each.expiry) for name, each in tls if each]
 
 
@@ -118,13 +118,12 @@ def build(
     )
     parsers = {vendor.name: vendor.parse for vendor in vendors}
     admin_commands = AdminCommands(intake, parsers, backup_folder(settings), clock)
-    internal, public = guards(settings)
-    guards_by_listener = {"internal": internal, "public": public}
+    protections = read_protections(settings.web.config_file, settings.webhook.config_file)
     reloader = Reloader(
         live,
         load_settings,
         webhooks=webhooks,
-        guards=guards_by_listener,
+        protections=protections,
         intake=intake,
         metrics=metrics,
         clock=clock,
@@ -141,7 +140,7 @@ def build(
         queries=FleetQueries(info_labels),
         admin_commands=admin_commands if settings.web.enable_admin_api else None,
         health=Health(intake),
-        guards=guards_by_listener,
+        protections=protections,
         reloader=reloader,
     )
 

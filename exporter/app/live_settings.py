@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.endpoints.webhook import Webhook
-    from exporter.http.protection import Guard
+    from exporter.http.protection import ReloadableProtection
     from exporter.ingest.intake import Intake
     from exporter.selfmetrics import SelfMetrics
     from exporter.settings.loading import Settings
@@ -70,16 +70,16 @@ class Reloader:
         load_settings: Callable[[], Settings],
         *,
         webhooks: Sequence[Webhook],
-        guards: Mapping[str, Guard],
+        protections: Mapping[str, ReloadableProtection],
         intake: Intake,
         metrics: SelfMetrics,
         clock: Callable[[], float],
     ) -> None:
-        """``load_settings`` reads the settings afresh; ``guards`` are those of the listeners."""
+        """``load_settings`` reads the settings afresh. ``protections`` are named by listener."""
         self._settings = settings
         self._load_settings = load_settings
         self._webhooks = webhooks
-        self._guards = guards
+        self._protections = protections
         self._intake = intake
         self._metrics = metrics
         self._clock = clock
@@ -93,7 +93,7 @@ class Reloader:
         try:
             settings = self._load_settings()
             access = self._settings.access(settings)
-            protections = {name: guard.read() for name, guard in self._guards.items()}
+            read = {name: each.read() for name, each in self._protections.items()}
         except SettingsError as error:
             self._metrics.reload_successful.set(0)
             log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # no traceback
@@ -104,8 +104,8 @@ class Reloader:
         self._settings.current = settings
         for webhook in self._webhooks:
             webhook.access = access
-        for name, protection in protections.items():
-            self._guards[name].apply(protection)
+        for name, protection in read.items():
+            self._protections[name].apply(protection)
         if state := self._intake.state:
             state.fleet.set_policy(self._settings.policy())
             state.exposition.stale_after = settings.fleet.stale_after
@@ -121,7 +121,7 @@ class Reloader:
 
     def files(self) -> list[Path]:
         """Return the files that a reload would read."""
-        files = [path for guard in self._guards.values() for path in guard.files]
+        files = [path for each in self._protections.values() for path in each.files]
         secrets = self._settings.current.webhook.secret_file
         return [*files, secrets] if secrets else files
 

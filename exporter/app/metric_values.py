@@ -35,10 +35,10 @@ def listener_values(listeners: Iterable[Listener]) -> list[ListenerValues]:
     return [
         ListenerValues(
             name=listener.name,
-            connections=listener.gate.held,
-            refused=listener.gate.refused,
-            displaced=listener.gate.displaced,
-            certificate_expiry=tls.expiry if (tls := listener.guard.protection.tls) else None,
+            connections=listener.connections.open,
+            refused=listener.connections.refused,
+            displaced=listener.connections.displaced,
+            certificate_expiry=tls.expiry if (tls := listener.protection.current.tls) else None,
         )
         for listener in listeners
     ]

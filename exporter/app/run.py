@@ -74,7 +74,9 @@ def _bind(sites: Iterable[Site]) -> list[Listener]:
     bound: list[Listener] = []
     try:
         for each in sites:
-            listener = listen(each.name, each.app, each.address, each.guard, each.max_connections)
+            listener = listen(
+                each.name, each.app, each.address, each.protection, each.max_connections
+            )
             bound.append(listener)
     except SettingsError:
         for listener in bound:

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from exporter.endpoints.api.endpoint_table import ROOT
+from exporter.endpoints.api.envelope import explained
 from exporter.endpoints.api.handlers import Api, ApiSources
 from exporter.endpoints.lifecycle import Lifecycle
 from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
@@ -17,7 +18,7 @@ from exporter.endpoints.status.pages import StatusPages
 from exporter.endpoints.webhook import answer_directly
 from exporter.http.application import application
 from exporter.http.csrf import origin_of
-from exporter.http.protection import Guard
+from exporter.http.protection import ReloadableProtection
 from exporter.settings.in_force import settings_in_force
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Site:
     """Label ``listener`` in metrics and log lines."""
     app: Quart
     address: ListenAddress
-    guard: Guard
+    protection: ReloadableProtection
     max_connections: int
 
 
@@ -68,20 +69,22 @@ def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:
     web, webhook = settings.web, settings.webhook
     most, most_public = web.max_connections, webhook.max_connections
     internal, public = _internal_endpoints(exporter, pages), _public_endpoints(exporter)
-    guard = exporter.guards["internal"]
+    protection = exporter.protections["internal"]
     if settings.merged:
-        app = _application(exporter, "merged", [*internal, *public], guard, pages, receives=True)
-        sites = [Site("merged", app, webhook.listen_address, guard, max(most, most_public))]
+        app = _application(
+            exporter, "merged", [*internal, *public], protection, pages, receives=True
+        )
+        sites = [Site("merged", app, webhook.listen_address, protection, max(most, most_public))]
     else:
-        app = _application(exporter, "internal", internal, guard, pages)
-        sites = [Site("internal", app, web.listen_address, guard, most)]
-        guard = exporter.guards["public"]
-        app = _application(exporter, "public", public, guard, receives=True)
-        sites.append(Site("public", app, webhook.listen_address, guard, most_public))
+        app = _application(exporter, "internal", internal, protection, pages)
+        sites = [Site("internal", app, web.listen_address, protection, most)]
+        protection = exporter.protections["public"]
+        app = _application(exporter, "public", public, protection, receives=True)
+        sites.append(Site("public", app, webhook.listen_address, protection, most_public))
     if web.health_listen_address:
-        guard = Guard()
-        app = _application(exporter, "health", [exporter.health.blueprint("")], guard)
-        sites.append(Site("health", app, web.health_listen_address, guard, most))
+        protection = ReloadableProtection()
+        app = _application(exporter, "health", [exporter.health.blueprint("")], protection)
+        sites.append(Site("health", app, web.health_listen_address, protection, most))
     return sites
 
 
@@ -118,7 +121,7 @@ def _application(
     exporter: Exporter,
     name: str,
     endpoints: Iterable[Blueprint],
-    guard: Guard,
+    protection: ReloadableProtection,
     pages: StatusPages | None = None,
     *,
     receives: bool = False,
@@ -133,9 +136,9 @@ def _application(
         endpoints,
         exporter.metrics,
         json_errors=receives,
-        auth=guard.auth,
+        auth=protection.auth,
         error_page=pages.explain if pages else None,
-        api=f"{web.route_prefix.rstrip('/')}{ROOT}" if pages else None,
+        errors_below={f"{web.route_prefix.rstrip('/')}{ROOT}": explained} if pages else None,
         origin=origin_of(web.external_url),
     )
     if receives:

@@ -18,7 +18,7 @@ from exporter.endpoints.scrape_negotiation import (
     chosen_groups,
 )
 from exporter.exposition.exposition import Format, Group, own_text
-from exporter.http.application import RETRY_AFTER
+from exporter.http.limits import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -12,7 +12,7 @@ A delivery reaches :meth:`Webhook.answer` in one of two ways, which answer the s
 
 The reason for the second way is its cost. A durable event takes 674 us of processor time in Quart's
 own way and 412 us in the direct way. It takes 250 us if the listener also hands over the whole body
-together with the head, as ``exporter.http.whole_requests`` does for a request that arrives whole.
+together with the head, as ``exporter.http.whole_request`` does for a request that arrives whole.
 
 A reader pays with the last part of this module. It repeats for ASGI messages what the route does
 with Quart's objects, so change both together. ``tests/endpoints/test_webhook_directly.py`` compares
@@ -41,8 +41,8 @@ from exporter.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from exporter.http.application import RETRY_AFTER
-from exporter.http.whole_requests import WHOLE_BODY
+from exporter.http.limits import RETRY_AFTER
+from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
 from exporter.model.events import OtherEvent, event_type_of
@@ -356,7 +356,7 @@ async def _exchange(
     signature = headers.get(webhook.vendor.signature_header.lower().encode())
     length = headers.get(b"content-length", b"")
     chunks = _BodyChunks(receive)
-    whole = scope.get("extensions", {}).get(WHOLE_BODY)
+    whole = scope.get("extensions", {}).get(BODY_EXTENSION)
     answer = await webhook.answer(
         None if signature is None else signature.decode("latin1"),
         int(length) if length.isdigit() else None,

@@ -1,4 +1,4 @@
-"""Quart applications: what all endpoints have in common, errors and counting."""
+"""What all endpoints have in common: passwords, CSRF, error answers, and counted requests."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.routing import BaseConverter
 
-from exporter.endpoints.api.envelope import explained
 from exporter.errors import Overloaded
-from exporter.http.csrf import SAFE, from_another_site
+from exporter.http.csrf import SAFE_METHODS, is_from_another_site
+from exporter.http.limits import RETRY_AFTER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from quart import Blueprint
 
     from exporter.http.basic_auth import BasicAuth
     from exporter.selfmetrics import SelfMetrics
 
-_OPEN = frozenset({"health", "webhook"})
-"""Parts without a password: probes have none, and a delivery is signed."""
+    ErrorAnswer = Callable[[HTTPException, Mapping[str, str]], Response]
+    """Makes an answer from an error and from headers that the answer must have."""
+
+_WITHOUT_PASSWORD = frozenset({"health", "webhook"})
+"""Blueprints that need no password: probes have none, and deliveries have a signature."""
 
 _CHALLENGE = WWWAuthenticate("basic", {"realm": "esim-exporter", "charset": "UTF-8"})
 
 _KEPT_HEADERS = frozenset({"Allow", "Retry-After", "WWW-Authenticate"})
 
-RETRY_AFTER = 5
-"""Seconds after which a request that was refused for overload is worth another try."""
-
-_ELSEWHERE = (
+_OTHER_SITE = (
     "A page of another site asked for this. If it was ours behind a proxy that names another host, "
     "set --web.external-url."
 )
@@ -49,34 +49,43 @@ def application(
     json_errors: bool,
     auth: BasicAuth | None = None,
     error_page: Callable[[HTTPException], Awaitable[Response]] | None = None,
-    api: str | None = None,
+    errors_below: Mapping[str, ErrorAnswer] | None = None,
     origin: str = "",
 ) -> Quart:
-    """Return an application of these endpoints, whose requests are counted.
+    """Return an application of these endpoints that counts its requests.
 
-    All but health and the webhook, what does not exist included, is for ``auth``'s users only.
-    Errors are answered in JSON as the webhook's are, or in plain text; a browser gets
-    ``error_page`` where there is one, and what asks below the path ``api`` the API's form. Pages
-    of another site than ours, or than ``origin`` in front of us, can change nothing.
+    With ``auth``, every path needs a password, except those of health and of the webhook. Paths
+    that do not exist need one too.
+
+    An error is answered in one of these forms, the first that applies:
+
+    - as ``errors_below`` says for the beginning of the path,
+    - as ``error_page`` for a browser,
+    - as JSON in the form of the webhook's answers with ``json_errors``,
+    - as plain text.
+
+    Pages of other sites cannot change anything. ``origin`` is the origin under which a proxy
+    serves this application, empty where there is none.
     """
     app = Quart(name, static_folder=None)
-    app.config["BODY_TIMEOUT"] = None  # those who read a body bound it themselves
+    app.config["BODY_TIMEOUT"] = None  # endpoints that read a body have their own limits
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    app.url_map.converters["identifier"] = _Identifier
+    app.url_map.converters["identifier"] = _AnyText
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
 
     async def explain(error: HTTPException) -> Response:
         headers = {name: value for name, value in error.get_headers() if name in _KEPT_HEADERS}
-        if api and request.path.startswith(api):
-            return explained(error, headers)
-        if error_page and not isinstance(error, Unauthorized) and _wants_page():
+        for start, answer in (errors_below or {}).items():
+            if request.path.startswith(start):
+                return answer(error, headers)
+        if error_page and not isinstance(error, Unauthorized) and _is_browser():
             page = await error_page(error)
             page.headers.update(headers)
             return page
-        return _line(error, headers, json=json_errors)
+        return _short_answer(error, headers, json=json_errors)
 
     async def count(response: Response) -> Response:
         handler = request.url_rule.rule if request.url_rule else "other"
@@ -92,19 +101,19 @@ def application(
     return app
 
 
-class _Identifier(BaseConverter):
-    """Any text in a path; the usual converters know no slash, or none at the start."""
+class _AnyText(BaseConverter):
+    """Matches any text in a path. Werkzeug's own converters exclude some slashes."""
 
     part_isolating = False
     regex = "(?s:.+)"
 
 
-def _is_open() -> bool:
-    return (request.blueprint or "").partition("_")[0] in _OPEN
+def _needs_no_password() -> bool:
+    return (request.blueprint or "").partition("_")[0] in _WITHOUT_PASSWORD
 
 
 async def _authenticate(auth: BasicAuth) -> None:
-    if _is_open():
+    if _needs_no_password():
         return
     try:
         admitted = await auth.admits(request.headers.get("Authorization"))
@@ -115,14 +124,14 @@ async def _authenticate(auth: BasicAuth) -> None:
 
 
 async def _refuse_other_sites(origin: str) -> None:
-    if request.method in SAFE or _is_open():
+    if request.method in SAFE_METHODS or _needs_no_password():
         return
-    if from_another_site(request.headers, origin):
-        raise Forbidden(_ELSEWHERE)
+    if is_from_another_site(request.headers, origin):
+        raise Forbidden(_OTHER_SITE)
 
 
-def _line(error: HTTPException, headers: dict[str, str], *, json: bool) -> Response:
-    """Return an error as the one line that programs are answered."""
+def _short_answer(error: HTTPException, headers: dict[str, str], *, json: bool) -> Response:
+    """Return an error as one line, for programs."""
     code, text = error.code or 500, error.name
     if not json:
         headers["Content-Type"] = "text/plain; charset=utf-8"
@@ -132,6 +141,6 @@ def _line(error: HTTPException, headers: dict[str, str], *, json: bool) -> Respo
     return Response(body, code, headers)
 
 
-def _wants_page() -> bool:
-    """Return whether a page is preferred to text, as by a browser."""
+def _is_browser() -> bool:
+    """Return whether the client prefers HTML to plain text."""
     return request.accept_mimetypes.best_match(("text/plain", "text/html")) == "text/html"

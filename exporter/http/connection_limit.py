@@ -1,88 +1,84 @@
-"""How many connections a listener holds, and what all servers hold them to."""
+"""How many connections a listener may have open, and which one is closed for a new one."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-KEEP_ALIVE = 30.0
-"""Seconds a connection may wait: from its start, or from its last answer, to the end of the
-head of a request. Whoever sends nothing and whoever sends slowly have the same time."""
+from exporter.http.limits import RETRY_AFTER
 
-MAX_HEAD = 16 * 1024
-"""Bytes of the head of a request that are waited for; above it the answer is 431."""
-
-FAREWELL = 10.0
-"""Seconds for what was written to be taken, and for a client of TLS to agree on the end."""
-
-GRACE = 5.0
-"""Seconds that requests in flight get to finish after the stop."""
-
-BACKLOG = 1024
-"""Connections the kernel holds until they are accepted: the vendor sends in bursts."""
-
-REFUSAL = (
-    b"HTTP/1.1 503 Service Unavailable\r\n"
-    b"Retry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
+NO_ROOM = (
+    "HTTP/1.1 503 Service Unavailable\r\n"
+    f"Retry-After: {RETRY_AFTER}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
+"""The answer to a connection that is refused."""
 
 
 class LimitedConnection(Protocol):
-    """A connection of any server."""
+    """A connection as its limit sees it."""
 
-    def give_way(self) -> None:
-        """End at once."""
+    def abort(self) -> None:
+        """Close at once. What was not sent yet is lost."""
 
-    def leave_off(self) -> None:
-        """End, having nothing to do."""
+    def close(self) -> None:
+        """Close as soon as what was written has been sent."""
 
 
 class ConnectionLimit:
-    """Holds the connections of a listener to a number.
+    """Keeps the number of open connections of a listener at or below ``most``.
 
-    When there are as many already, the one that has waited longest for the head of a request
-    gives way to the new one: senders that take their time keep nobody out. Where all are being
-    answered, the new one is refused.
+    A connection is waiting until it has received the complete head of a request; then it is busy
+    until the answer is written. When the listener is full, a new connection displaces the one
+    that has waited longest, so slow senders keep nobody out. When all are busy, the new
+    connection is refused.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.refused = 0
         self.displaced = 0
-        self._held: set[LimitedConnection] = set()
+        self._open: set[LimitedConnection] = set()
         self._waiting: dict[LimitedConnection, None] = {}
-        """Those without a request, in the order in which they began to wait."""
+        """In the order in which they began to wait."""
 
     @property
-    def held(self) -> int:
-        """Return how many connections there are."""
-        return len(self._held)
+    def open(self) -> int:
+        """Return the number of open connections."""
+        return len(self._open)
+
+    @property
+    def busy(self) -> int:
+        """Return the number of connections whose request is not answered yet."""
+        return len(self._open) - len(self._waiting)
 
     def admit(self, connection: LimitedConnection) -> bool:
-        """Take a new connection, or return that there is no place."""
-        if len(self._held) >= self.most:
+        """Take a new connection as a waiting one, or return ``False`` where it is refused."""
+        if len(self._open) >= self.most:
             if not self._waiting:
                 self.refused += 1
                 return False
             self.displaced += 1
-            oldest = next(iter(self._waiting))
-            self.leave(oldest)
-            oldest.give_way()
-        self._held.add(connection)
+            longest = next(iter(self._waiting))
+            self.remove(longest)
+            longest.abort()
+        self._open.add(connection)
         self._waiting[connection] = None
         return True
 
-    def waits(self, connection: LimitedConnection, *, idle: bool) -> None:
-        """Note that a connection got a request, or was answered and waits for the next."""
+    def mark_busy(self, connection: LimitedConnection) -> None:
+        """Note that a connection has received the head of a request."""
         self._waiting.pop(connection, None)
-        if idle and connection in self._held:
+
+    def mark_waiting(self, connection: LimitedConnection) -> None:
+        """Note that a connection was answered and waits for its next request."""
+        if connection in self._open:
             self._waiting[connection] = None
 
-    def send_home(self) -> None:
-        """End the connections that wait for a request: there will be no answer any more."""
+    def close_waiting(self) -> None:
+        """Close all connections that wait for a request."""
         for connection in list(self._waiting):
-            connection.leave_off()
+            connection.close()
 
-    def leave(self, connection: LimitedConnection) -> None:
-        """Forget a connection."""
-        self._held.discard(connection)
+    def remove(self, connection: LimitedConnection) -> None:
+        """Forget a connection that is closed."""
+        self._open.discard(connection)
         self._waiting.pop(connection, None)

@@ -1,4 +1,4 @@
-"""Listeners: sockets, signals, and a stop that loses nothing."""
+"""Listeners: the sockets that accept connections, and a stop that loses no request."""
 
 from __future__ import annotations
 
@@ -8,83 +8,91 @@ import resource
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from hypercorn.asyncio import serve
+from time import time
+from typing import TYPE_CHECKING
+from wsgiref.handlers import format_date_time
 
 from exporter.errors import SettingsError
-from exporter.http.connection_limit import BACKLOG, GRACE, ConnectionLimit
-from exporter.http.connections import ServerConfig
-from exporter.http.protection import Terms
+from exporter.http.connection import Connection
+from exporter.http.connection_limit import ConnectionLimit
+from exporter.http.hypercorn_internals import HttpServer
+from exporter.http.limits import BACKLOG, STOP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT
+from exporter.http.tls import ReloadableContext
 from exporter.logs import fields
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
 
     from quart import Quart
 
-    from exporter.http.protection import Guard
+    from exporter.http.protection import ReloadableProtection
+    from exporter.http.tls import Tls
     from exporter.settings.addresses import ListenAddress
 
 log = logging.getLogger(__name__)
 
-_server_log = logging.getLogger(f"{__name__}.hypercorn")
-_server_log.setLevel(logging.WARNING)  # where it listens is said once, by this module's callers
-
-_LOOK = 0.1
-"""Seconds between looks for connections that are over, during a stop."""
+_connection_log = logging.getLogger(f"{__name__}.connection")
 
 _OTHER_FILES = 100
-"""Files open besides connections: the database, listeners, those of Python itself."""
+"""Open files besides connections: the database, the listeners, and those of Python itself."""
 
 _FILES_PER_CONNECTION = 2
-"""One that is held, and one that is being closed or still agrees on TLS."""
+"""Beside each open connection, another one may be closing or in its TLS handshake."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """An application and the socket it is served on."""
+    """An application and the socket where it is served."""
 
     name: str
     app: Quart
     socket: socket.socket
-    guard: Guard
-    gate: ConnectionLimit
+    protection: ReloadableProtection
+    connections: ConnectionLimit
 
     @property
     def address(self) -> str:
-        """Return where it listens, with the port the system chose."""
+        """Return the address with the port that the system chose, until the socket is closed."""
         host, port = self.socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def listen(
-    name: str, app: Quart, address: ListenAddress, guard: Guard, max_connections: int
+    name: str,
+    app: Quart,
+    address: ListenAddress,
+    protection: ReloadableProtection,
+    max_connections: int,
 ) -> Listener:
-    """Bind an application to an address. Raises ``SettingsError`` where that cannot be done."""
+    """Bind an application to an address. Raises ``SettingsError`` where that fails."""
     try:
-        return Listener(name, app, _bound_socket(address), guard, ConnectionLimit(max_connections))
+        bound = _bound_socket(address)
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {address} ({name}): {error.strerror or error}; "
-            "stop what uses it, or choose another address"
+            "stop the program that uses the address, or choose another one"
         ) from error
+    return Listener(name, app, bound, protection, ConnectionLimit(max_connections))
 
 
 async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> None:
-    """Serve until ``stop`` is set, then finish requests in flight, ``GRACE`` seconds at most."""
-    asyncio.get_running_loop().set_exception_handler(_report)
+    """Serve until ``stop`` is set, then finish requests in flight for ``STOP_TIMEOUT`` seconds.
+
+    At the end the sockets of the listeners and all connections are closed.
+    """
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
-            group.create_task(_serve(stop, listener))
+            group.create_task(_Server(listener).run(stop))
 
 
 def allow_open_files(listeners: Sequence[Listener]) -> None:
-    """Raise the limit of open files, as far as the system lets, to what the listeners may need.
+    """Raise the limit of open files to what the listeners may need, as far as the system allows.
 
-    Without that a connection would be left waiting where it should be refused.
+    A process that reaches its limit of open files leaves new connections without an answer,
+    instead of refusing them.
     """
-    needed = _OTHER_FILES + _FILES_PER_CONNECTION * sum(each.gate.most for each in listeners)
+    needed = _OTHER_FILES + _FILES_PER_CONNECTION * sum(each.connections.most for each in listeners)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -92,7 +100,9 @@ def allow_open_files(listeners: Sequence[Listener]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed < needed:
         log.warning(
-            "fewer open files than connections allowed", extra=fields(files=allowed, needed=needed)
+            "the system allows fewer open files than the listeners may need; raise the limit "
+            "(ulimit -n) or lower max-connections",
+            extra=fields(files=allowed, needed=needed),
         )
 
 
@@ -104,39 +114,81 @@ def on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
 
 
-def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report what asyncio finds wrong, except that a connection was cut off at a stop.
+class _Server:
+    """Accepts the connections of one listener."""
 
-    Python 3.11 takes that for an error, later versions do not.
-    """
-    if not isinstance(context.get("exception"), asyncio.CancelledError):
-        loop.default_exception_handler(context)
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._http = HttpServer(listener.app, self._added_headers, _connection_log)
+        self._tls: ReloadableContext | None = None
+        if listener.protection.current.tls:
+            self._tls = ReloadableContext(lambda: self._tls_now.context, listener.connections.most)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._date = (0, b"")
 
+    async def run(self, stop: asyncio.Event) -> None:
+        await self._listener.app.startup()
+        server = await asyncio.start_server(
+            self._accept,
+            sock=self._listener.socket,
+            backlog=BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT if self._tls else None,
+        )
+        try:
+            await stop.wait()
+        finally:
+            server.close()
+            await self._finish()
+        await self._listener.app.shutdown()
 
-async def _serve(stop: asyncio.Event, listener: Listener) -> None:
-    if not await _served(stop, listener):
-        log.warning("requests cut off", extra=fields(listener=listener.name, after=GRACE))
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection, after its TLS handshake if there is one."""
+        if self._http.stopping:
+            writer.transport.abort()
+            return
+        admitted = self._admits(writer.get_extra_info("ssl_object"))
+        connection = Connection(self._http, self._listener.connections, reader, writer)
+        task = asyncio.create_task(connection.serve(admitted=admitted))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
+    async def _finish(self) -> None:
+        """Wait for requests in flight, and cut off those that take too long."""
+        await self._http.stop()
+        self._listener.connections.close_waiting()
+        if not self._connections:
+            return
+        _, unfinished = await asyncio.wait(self._connections, timeout=STOP_TIMEOUT)
+        if requests := self._listener.connections.busy:
+            log.warning(
+                "requests cut off",
+                extra=fields(listener=self._listener.name, requests=requests, after=STOP_TIMEOUT),
+            )
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished)
 
-async def _served(stop: asyncio.Event, listener: Listener) -> bool:
-    config = ServerConfig(Terms(listener.guard, listener.gate))
-    config.bind = [f"fd://{listener.socket.detach()}"]
-    config.backlog = BACKLOG
-    config.errorlog = _server_log
-    config.graceful_timeout = GRACE
-    server = asyncio.ensure_future(serve(listener.app, config, shutdown_trigger=stop.wait))
-    await stop.wait()
-    finished = True
-    try:
-        async with asyncio.timeout(GRACE + 1):
-            while not server.done():
-                listener.gate.send_home()
-                await asyncio.wait([server], timeout=_LOOK)
-    except TimeoutError:
-        finished = False
-        server.cancel()
-    await asyncio.wait([server])
-    return finished
+    def _admits(self, client: ssl.SSLObject | None) -> bool:
+        """Return whether a client may send requests. Its handshake is over, and counts no more."""
+        if not self._tls or not client:
+            return True
+        self._tls.end_handshake(client)
+        return self._tls_now.admits(client)
+
+    @property
+    def _tls_now(self) -> Tls:
+        tls = self._listener.protection.current.tls
+        assert tls, "a reload cannot turn TLS off"
+        return tls
+
+    def _added_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that are added to every answer."""
+        now = int(time())
+        if self._date[0] != now:
+            self._date = (now, format_date_time(now).encode())
+        return [(b"date", self._date[1]), *self._listener.protection.current.headers]
 
 
 def _bound_socket(address: ListenAddress) -> socket.socket:

@@ -1,8 +1,6 @@
-"""TLS of a listener: its context, which can be replaced while it serves, and when it expires.
+"""TLS of a listener: its context, which a reload can replace, and when its certificate expires.
 
-Python's ``ssl`` does not tell the expiry of a server's own certificate. It has a fixed place in
-the DER encoding (RFC 5280), so that reading it takes no X.509 library.
-
+Contexts come first; below them is the reading of certificates.
 """
 
 from __future__ import annotations
@@ -23,72 +21,6 @@ if TYPE_CHECKING:
 
     from exporter.http.web_config import TlsServer
 
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-_INTEGER, _UTC_TIME, _SEQUENCE, _VERSION = 0x02, 0x17, 0x30, 0xA0
-"""Tags; a version is the element ``[0]``."""
-
-_LONG = 0x80
-"""A length byte above this says how many bytes the length takes."""
-
-_FIRST_YEAR_OF_1900S = 50
-"""Two-digit years from here on are those of the 20th century (RFC 5280, 4.1.2.5.1)."""
-
-
-def certificates_in(pem: str) -> list[str]:
-    """Return the certificates of a file, without what stands around them."""
-    return _CERTIFICATE.findall(pem)
-
-
-def earliest_expiry(pem: str) -> float:
-    """Return when the first certificate of a chain expires, in unix seconds.
-
-    Raises ``ValueError`` where there is none, or one cannot be read.
-    """
-    found = certificates_in(pem)
-    if not found:
-        raise ValueError("holds no certificate in PEM")
-    try:
-        return min(_expiry(ssl.PEM_cert_to_DER_cert(each)) for each in found)
-    except (ValueError, IndexError):
-        raise ValueError("holds a certificate that cannot be read") from None
-
-
-def _expiry(der: bytes) -> float:
-    """Walk to ``notAfter``: Certificate, tbsCertificate, then past all before the validity."""
-    rest = _content(_content(der, _SEQUENCE)[1], _SEQUENCE)[1]
-    if rest[0] == _VERSION:
-        rest = _content(rest, _VERSION)[2]
-    for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, signature algorithm, issuer
-        rest = _content(rest, tag)[2]
-    _, validity, _ = _content(rest, _SEQUENCE)
-    tag, text, _ = _content(_content(validity)[2])
-    return _time(tag, text.decode("ascii"))
-
-
-def _time(tag: int, text: str) -> float:
-    if tag == _UTC_TIME:
-        text = ("19" if int(text[:2]) >= _FIRST_YEAR_OF_1900S else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
-
-
-def _content(der: bytes, tag: int | None = None) -> tuple[int, bytes, bytes]:
-    """Split the first element: its tag, its content, and what follows it."""
-    if tag not in {None, der[0]}:
-        raise ValueError("another element is expected here")
-    length, start = der[1], 2
-    if length > _LONG:
-        start += length - _LONG
-        length = int.from_bytes(der[2:start])
-    end = start + length
-    if end > len(der):
-        raise ValueError("the element is cut off")
-    return der[0], der[start:end], der[end:]
-
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds a client may take to agree on TLS."""
-
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
 _CURVES = {
@@ -97,7 +29,7 @@ _CURVES = {
     "CurveP521": "secp521r1",
     "X25519": "X25519",
 }
-"""The names that Go gives to curves, and OpenSSL's."""
+"""Go's names of curves, and OpenSSL's names."""
 
 _CIPHERS = {
     f"TLS_ECDHE_{key}_WITH_{go}": f"ECDHE-{key}-{openssl}"
@@ -111,36 +43,39 @@ _CIPHERS = {
         ("CHACHA20_POLY1305", "CHACHA20-POLY1305"),
     )
 }
-"""The names that Go gives to the suites of TLS 1.2 that it deems secure, and OpenSSL's."""
+"""Go's names of the suites of TLS 1.2 that it considers secure, and OpenSSL's names."""
 
 _TLS13_CIPHERS = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 )
 
-_OTHER_KEY = frozenset({"KEY_TYPE_MISMATCH", "KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
-"""What OpenSSL says of a key that does not belong to the certificate."""
-
 _DEFAULT_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: those with forward secrecy and authenticated encryption."""
+"""The suites of TLS 1.2 with forward secrecy and authenticated encryption."""
+
+_MISMATCHES = frozenset({"KEY_TYPE_MISMATCH", "KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"})
+"""OpenSSL's reasons for a key that does not belong to the certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What new connections to a listener agree on."""
+    """The TLS of new connections to a listener."""
 
     context: ssl.SSLContext
     allowed_names: frozenset[str] | None
-    """Subject alternative names of which a client's certificate must have one."""
+    """A client's certificate must have one of these subject alternative names; ``None``: any."""
     expiry: float
-    """Unix seconds; when the first certificate of the chain expires."""
+    """Unix seconds when the first certificate of the chain expires."""
 
     def admits(self, connection: ssl.SSLObject) -> bool:
-        """Return whether a client, whose certificate was verified, has an allowed name."""
+        """Return whether the certificate of a client has an allowed name.
+
+        The handshake has verified the certificate already.
+        """
         if self.allowed_names is None:
             return True
-        certificate: Any = connection.getpeercert() or {}  # typed for other fields than this one
+        certificate: Any = connection.getpeercert() or {}  # its type names other fields only
         names = (str(value) for _, value in certificate.get("subjectAltName", ()))
-        return not self.allowed_names.isdisjoint(map(_normal, names))
+        return not self.allowed_names.isdisjoint(map(_normalized, names))
 
 
 def open_tls(section: TlsServer) -> Tls:
@@ -161,14 +96,14 @@ def open_tls(section: TlsServer) -> Tls:
         if section.client_auth_type == "VerifyClientCertIfGiven":
             context.verify_mode = ssl.CERT_OPTIONAL
     allowed = section.client_allowed_sans
-    return Tls(context, frozenset(map(_normal, allowed)) if allowed else None, expiry)
+    return Tls(context, frozenset(map(_normalized, allowed)) if allowed else None, expiry)
 
 
-class LiveContext(ssl.SSLContext):
-    """Gives every new connection to the context in force, which may be another one each time.
+class ReloadableContext(ssl.SSLContext):
+    """Passes every new connection to the context that is in force at that moment.
 
-    All of it is then new, not the certificate alone: an authority that was removed from a file
-    could not be taken out of a context that is in use.
+    A reload replaces the whole context and not only the certificate. From a context in use no
+    client authority can be removed.
     """
 
     _current: Callable[[], ssl.SSLContext]
@@ -176,23 +111,23 @@ class LiveContext(ssl.SSLContext):
     _handshakes: WeakSet[ssl.SSLObject]
 
     def __new__(cls, current: Callable[[], ssl.SSLContext], max_handshakes: int) -> Self:
-        """Take ``current`` contexts; turn away clients above ``max_handshakes`` at a time."""
-        live = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        live._current = current
-        live._max_handshakes = max_handshakes
-        live._handshakes = WeakSet()
-        return live
+        """Use the contexts that ``current`` returns, for ``max_handshakes`` at the same time."""
+        context = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        context._current = current
+        context._max_handshakes = max_handshakes
+        context._handshakes = WeakSet()
+        return context
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin TLS on a new connection, as the event loop asks for it."""
+        """Begin the handshake of a new connection. The event loop calls this."""
         if len(self._handshakes) >= self._max_handshakes:
-            raise ConnectionAbortedError("too many clients agree on TLS at this moment")
+            raise ConnectionAbortedError("too many TLS handshakes at the same time")
         connection = self._current().wrap_bio(*args, **kwargs)
         self._handshakes.add(connection)
         return connection
 
-    def agreed(self, connection: ssl.SSLObject) -> None:
-        """Note that a client has agreed; those that fail are forgotten with their connection."""
+    def end_handshake(self, connection: ssl.SSLObject) -> None:
+        """Note that a handshake has succeeded. One that fails ends with its connection."""
         self._handshakes.discard(connection)
 
 
@@ -204,28 +139,28 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
     _text("key_file", key)
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
-    except OSError as error:  # that of ssl included
+    except OSError as error:  # ssl.SSLError is one
         reason = getattr(error, "reason", None) or "not a key in PEM, or one with a passphrase"
-        if reason in _OTHER_KEY:
+        if reason in _MISMATCHES:
             reason = f"not the key of the certificate in {certificate}"
         raise SettingsError(f"key_file: {key}: {reason}") from None
     return expiry
 
 
+def _no_passphrase() -> str:
+    """Keep OpenSSL from asking for a passphrase at the terminal."""
+    return ""
+
+
 def _ask_for_certificate(context: ssl.SSLContext, authorities: Path) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
-    # As with Go, whatever is in the file is trusted, also what another authority has signed.
+    # Go trusts every certificate of the file too, even if another authority has signed it.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    found = certificates_in(_text("client_ca_file", authorities))
+    found = _certificates_in(_text("client_ca_file", authorities))
     try:
         context.load_verify_locations(cadata="\n".join(found))
     except (ssl.SSLError, ValueError):
         raise SettingsError(f"client_ca_file: {authorities}: not certificates in PEM") from None
-
-
-def _no_passphrase() -> str:
-    """Fail, where OpenSSL would ask the terminal."""
-    return ""
 
 
 def _text(key: str, path: Path) -> str:
@@ -250,16 +185,82 @@ def _curve(names: tuple[str, ...]) -> str | None:
     for name in names:
         if name not in _CURVES:
             raise SettingsError(
-                f"curve_preferences: {name}: no such curve, there are {', '.join(_CURVES)}"
+                f"curve_preferences: {name}: no such curve; choose one of {', '.join(_CURVES)}"
             )
     if len(names) > 1:
         raise SettingsError("curve_preferences: Python's ssl takes one curve, name one or none")
     return _CURVES[names[0]] if names else None
 
 
-def _normal(name: str) -> str:
-    """Write an IP address in one way; other names stay as they are."""
+def _normalized(name: str) -> str:
+    """Return the usual form of an IP address, and any other name as it is."""
     try:
         return str(ip_address(name))
     except ValueError:
         return name
+
+
+# Expiry of certificates. Python's ssl does not tell the expiry of a server's own certificate.
+# It has a fixed place in the DER encoding (RFC 5280), so reading it needs no X.509 library.
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+_INTEGER, _UTC_TIME, _SEQUENCE, _VERSION = 0x02, 0x17, 0x30, 0xA0
+"""Tags of DER. A version is the element ``[0]``."""
+
+_LONG = 0x80
+"""A first length byte above this tells how many more bytes contain the length."""
+
+_FIRST_YEAR_OF_1900S = 50
+"""Two-digit years from this one on are in the 20th century (RFC 5280, 4.1.2.5.1)."""
+
+
+def earliest_expiry(pem: str) -> float:
+    """Return when the first certificate of a chain expires, in unix seconds.
+
+    Raises ``ValueError`` where there is no certificate, or one cannot be read.
+    """
+    found = _certificates_in(pem)
+    if not found:
+        raise ValueError("holds no certificate in PEM")
+    try:
+        return min(_expiry(ssl.PEM_cert_to_DER_cert(each)) for each in found)
+    except (ValueError, IndexError):
+        raise ValueError("holds a certificate that cannot be read") from None
+
+
+def _certificates_in(pem: str) -> list[str]:
+    """Return the certificates of a file without the text around them."""
+    return _CERTIFICATE.findall(pem)
+
+
+def _expiry(der: bytes) -> float:
+    """Return ``notAfter``: it is in the validity of tbsCertificate of Certificate."""
+    rest = _split(_split(der, _SEQUENCE)[1], _SEQUENCE)[1]
+    if rest[0] == _VERSION:
+        rest = _split(rest, _VERSION)[2]
+    for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, signature algorithm, issuer
+        rest = _split(rest, tag)[2]
+    _, validity, _ = _split(rest, _SEQUENCE)
+    tag, text, _ = _split(_split(validity)[2])
+    return _unix_seconds(tag, text.decode("ascii"))
+
+
+def _unix_seconds(tag: int, text: str) -> float:
+    if tag == _UTC_TIME:
+        text = ("19" if int(text[:2]) >= _FIRST_YEAR_OF_1900S else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+
+
+def _split(der: bytes, tag: int | None = None) -> tuple[int, bytes, bytes]:
+    """Return the tag and the content of the first element, and what follows the element."""
+    if tag not in {None, der[0]}:
+        raise ValueError("another element is expected here")
+    length, start = der[1], 2
+    if length > _LONG:
+        start += length - _LONG
+        length = int.from_bytes(der[2:start])
+    end = start + length
+    if end > len(der):
+        raise ValueError("the element is cut off")
+    return der[0], der[start:end], der[end:]

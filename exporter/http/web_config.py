@@ -1,7 +1,7 @@
 """The file that ``--web.config.file`` names: the web configuration of the Prometheus project.
 
-The format is that of its exporter toolkit, so that a file written for any of its exporters
-serves here. What this server cannot do is refused when the file is read, never passed over.
+It has the format of the project's exporter toolkit, so a file of another exporter works here too.
+A key that this server cannot support is an error when the file is read. No key is ignored.
 """
 
 from __future__ import annotations
@@ -38,48 +38,48 @@ _NOT_OFFERED = {
     "tls_server_config.client_ca": "cannot be written here, use client_ca_file",
     "rate_limit": "not offered; --web.max-requests and --web.max-connections limit what is served",
 }
-"""Keys of newer versions of the format, and what to do instead."""
+"""Keys of newer versions of the format, and what to use instead."""
 
 
-def _beside_the_file(value: str, info: ValidationInfo) -> Path:
+def _path_beside_file(value: str, info: ValidationInfo) -> Path:
     return Path(info.context["folder"] if info.context else "") / value
 
 
-def _verified(value: str) -> str:
+def _verified_auth_type(value: str) -> str:
     if value in _UNVERIFIED:
         raise ValueError(
-            f"{value} is not offered: Python's ssl verifies each certificate that it asks for; "
+            f"{value} is not offered: Python's ssl verifies every certificate that it asks for; "
             "use VerifyClientCertIfGiven or RequireAndVerifyClientCert"
         )
     return value
 
 
-def _secure(value: str) -> str:
+def _secure_version(value: str) -> str:
     if value in {"TLS10", "TLS11"}:
-        raise ValueError(f"{value} is not offered: it has been broken for long (RFC 8996)")
+        raise ValueError(f"{value} is not offered: it is not secure (RFC 8996), use TLS12 or TLS13")
     return value
 
 
-def _http1(value: bool) -> bool:  # noqa: FBT001  # the signature of a validator
+def _no_http2(value: bool) -> bool:  # noqa: FBT001  # the signature of a validator
     if value:
-        raise ValueError("HTTP/2 is not offered; clients use HTTP/1.1, remove it or say false")
+        raise ValueError("HTTP/2 is not offered; remove the key or set it to false")
     return value
 
 
 def _usable_hash(value: str) -> str:
-    """Return a hash that bcrypt can be asked about; found out at the least cost, 4."""
+    """Return a hash that bcrypt accepts. It is tried at the lowest cost, 4."""
     match = _HASH.fullmatch(value)
     try:
         if match:
             bcrypt.hashpw(b"", f"$2b$04${match[2]}".encode())
             return value
-    except ValueError:  # bits of the salt that have no meaning are set
+    except ValueError:  # unused bits of the salt are set
         pass
     raise ValueError("not a bcrypt hash; make one with htpasswd -nBC 10 USER")
 
 
-_File = Annotated[Path, BeforeValidator(_beside_the_file)]
-_Version = Annotated[Literal["TLS12", "TLS13"], BeforeValidator(_secure)]
+_File = Annotated[Path, BeforeValidator(_path_beside_file)]
+_Version = Annotated[Literal["TLS12", "TLS13"], BeforeValidator(_secure_version)]
 _HeaderText = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 _UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f\x7f]+$")]  # RFC 7617, section 2
 _Hash = Annotated[str, AfterValidator(_usable_hash)]
@@ -101,7 +101,7 @@ class TlsServer(_Section):
     key_file: _File
     client_auth_type: Annotated[
         Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"],
-        BeforeValidator(_verified),
+        BeforeValidator(_verified_auth_type),
     ] = "NoClientCert"
     client_ca_file: _File | None = None
     client_allowed_sans: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -126,12 +126,12 @@ class TlsServer(_Section):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are named."""
+        """Return the files that the section names."""
         return tuple(filter(None, (self.cert_file, self.key_file, self.client_ca_file)))
 
 
 class Headers(_Section):
-    """The headers that the format allows to be set."""
+    """The headers that the format can set."""
 
     content_security_policy: _HeaderText = Field(default="", alias="Content-Security-Policy")
     x_frame_options: Literal["", "deny", "sameorigin"] = Field(default="", alias="X-Frame-Options")
@@ -142,7 +142,7 @@ class Headers(_Section):
     strict_transport_security: _HeaderText = Field(default="", alias="Strict-Transport-Security")
 
     def encoded(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Return those that are set, as a server sends them."""
+        """Return the headers that are set, with names in lower case."""
         set_ = self.model_dump(by_alias=True, exclude_defaults=True)
         return tuple((name.lower().encode(), value.encode()) for name, value in set_.items())
 
@@ -150,7 +150,7 @@ class Headers(_Section):
 class HttpServer(_Section):
     """The section ``http_server_config``."""
 
-    http2: Annotated[bool, AfterValidator(_http1)] = False
+    http2: Annotated[bool, AfterValidator(_no_http2)] = False
     headers: Headers = Field(default_factory=Headers)
 
 
@@ -170,8 +170,8 @@ class WebConfig(BaseModel):
 
 
 def read_web_config(path: Path) -> WebConfig:
-    """Read a file. Raises ``SettingsError`` with one line a problem; none repeats a hash."""
-    from exporter.settings.yaml_file import read_document  # noqa: PLC0415  # few have a file
+    """Read a file. Raises ``SettingsError`` with one line for each problem, without any hash."""
+    from exporter.settings.yaml_file import read_document  # noqa: PLC0415  # most have no file
 
     document = read_document(path)
     try:
@@ -209,7 +209,7 @@ def _known_beside(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _without_empty(model: type[BaseModel], values: object, empty: object) -> object:
-    """Leave out keys of ``model`` that have no value; those it does not know are an error."""
+    """Leave out keys of ``model`` that have no value. Unknown keys stay, and are an error."""
     if not isinstance(values, dict):
         return values
     keys = _keys(model)

@@ -13,6 +13,7 @@ from running import USAGE
 from working_intake import Room, at_work
 
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
+from exporter.endpoints.api.envelope import explained
 from exporter.endpoints.api.handlers import Api, ApiSources
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.info_labels import InfoLabels
@@ -45,7 +46,9 @@ def client_of(room: Room) -> TestClientProtocol:
         started=room.now,
     )
     api = Api(parts, AdminCommands(room.intake, {}, Path("nowhere"), clock))
-    app = application("test", [api.blueprint("")], room.metrics, json_errors=False, api=ROOT)
+    app = application(
+        "test", [api.blueprint("")], room.metrics, json_errors=False, errors_below={ROOT: explained}
+    )
     return app.test_client()
 
 

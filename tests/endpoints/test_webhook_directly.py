@@ -19,7 +19,7 @@ from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.application import application
-from exporter.http.whole_requests import WHOLE_BODY
+from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.committed_state import CommittedState
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
@@ -51,7 +51,7 @@ class Client:
         self, *chunks: bytes, headers: dict[str, str], complete: bool = True, at_once: bool = False
     ) -> None:
         self.sent: list[Message] = []
-        self._extensions = {WHOLE_BODY: {"body": b"".join(chunks)}} if at_once else {}
+        self._extensions = {BODY_EXTENSION: {"body": b"".join(chunks)}} if at_once else {}
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         for chunk in chunks:

@@ -21,7 +21,7 @@ from filled_prometheus import ROOT
 from exporter.endpoints.status import overview
 from exporter.endpoints.status.event_rate import STEP
 from exporter.http.listeners import listen, serve_until
-from exporter.http.protection import Guard
+from exporter.http.protection import ReloadableProtection
 from exporter.settings.addresses import ListenAddress
 from exporter.simulate import Faults, Simulation
 
@@ -51,7 +51,9 @@ async def main() -> None:
             pages._started = simulated.START
             await fill(exporter, pages, app, clock)
             stop = asyncio.Event()
-            listener = listen("pictures", app, ListenAddress.parse("127.0.0.1:0"), Guard(), 100)
+            listener = listen(
+                "pictures", app, ListenAddress.parse("127.0.0.1:0"), ReloadableProtection(), 100
+            )
             address = f"http://{listener.address}"
             server = asyncio.create_task(serve_until(stop, [listener]))
             await asyncio.to_thread(take, address)

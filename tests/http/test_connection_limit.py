@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import resource
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 from running import (
     USAGE,
-    WAIT,
     WEBHOOK,
     Serving,
     connect,
@@ -21,22 +18,15 @@ from running import (
     until,
 )
 
-from exporter.http.application import application
-from exporter.http.connection_limit import MAX_HEAD
-from exporter.http.connections import ServerConfig
-from exporter.http.listeners import Listener, allow_open_files, listen, serve_until
-from exporter.http.protection import Guard
-from exporter.selfmetrics import SelfMetrics
-from exporter.settings.addresses import ListenAddress
+from exporter.http.limits import MAX_REQUEST_HEAD
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
 
     from conftest import Serve
 
 
-HEADERS = b"X: y\r\n" * (MAX_HEAD // 5)
+HEADERS = b"X: y\r\n" * (MAX_REQUEST_HEAD // 5)
 
 SLOW = 500
 BUSY = "--webhook.read-timeout=1m"
@@ -58,7 +48,7 @@ def connections(server: Serving, kind: str = "", listener: str = "public") -> fl
 def test_a_head_that_is_too_large_is_not_waited_for(listener: str, serve: Serve) -> None:
     server = serve()
     start = b"GET / HTTP/1.1\r\nHost: x\r\n"
-    size = MAX_HEAD + 1000
+    size = MAX_REQUEST_HEAD + 1000
     for head in (b"GET /".ljust(size, b"x"), start + b"X: ".ljust(size, b"x"), start + HEADERS):
         with connect(server.url(listener)) as connection:
             connection.sendall(head)
@@ -151,74 +141,6 @@ def test_a_place_that_a_slow_body_takes_is_free_again(serve: Serve) -> None:
         assert answer.code == 408
     assert until(lambda: server.post(event()).status_code == 200)
     assert server.rejected("timeout") == 1
-
-
-@asynccontextmanager
-async def listening(monkeypatch: pytest.MonkeyPatch, seconds: float) -> AsyncIterator[str]:
-    """Serve nothing, to connections that may wait for some seconds."""
-    monkeypatch.setattr(ServerConfig, "keep_alive_timeout", seconds)
-    listener, stop = nowhere(10), asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve_until(stop, [listener]))
-        yield listener.address
-        stop.set()
-
-
-def nowhere(most: int) -> Listener:
-    app = application("nowhere", [], SelfMetrics({}), json_errors=False)
-    return listen("nowhere", app, ListenAddress("127.0.0.1", 0), Guard(), most)
-
-
-async def drip(writer: asyncio.StreamWriter) -> None:
-    """Send the head of a request that has no end."""
-    writer.write(b"GET / HTTP/1.1\r\n")
-    while True:
-        writer.write(b"X: y\r\n")
-        await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize("answered", [False, True], ids=["first", "next"])
-@pytest.mark.parametrize("sends", [False, True], ids=["silent", "slow"])
-async def test_a_head_has_to_arrive_in_time(
-    sends: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with asyncio.timeout(WAIT), listening(monkeypatch, 0.2) as address:
-        host, _, port = address.partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        if answered:
-            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await reader.readuntil(b"Not Found\n")).startswith(b"HTTP/1.1 404")
-        sending = asyncio.create_task(drip(writer)) if sends else None
-
-        with suppress(ConnectionError):  # what is sent too late is answered by a reset
-            assert await reader.read() == b""
-
-        if sending:
-            sending.cancel()
-        writer.close()
-
-
-def test_more_files_may_be_open_than_there_are_connections(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    listener = nowhere(200)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-        allow_open_files([listener])
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * listener.gate.most
-        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
-        allow_open_files([listener])
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
-        assert caplog.records == []
-
-        listener.gate.most = hard
-        allow_open_files([listener])
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
-        assert [r.message for r in caplog.records] == ["fewer open files than connections allowed"]
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        listener.socket.close()
 
 
 def test_a_websocket_is_refused_and_leaves_its_place(serve: Serve) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.datastructures import Headers
 
-from exporter.http.csrf import from_another_site, origin_of
+from exporter.http.csrf import is_from_another_site, origin_of
 
 OURS = "exporter.example:10877"
 PROXY = "https://status.example.org"
@@ -30,16 +30,16 @@ PROXY = "https://status.example.org"
     ],
 )
 def test_only_pages_of_our_own_are_ours(headers: dict[str, str], refused: bool) -> None:
-    assert from_another_site(Headers({"Host": OURS, **headers}), PROXY) is refused
+    assert is_from_another_site(Headers({"Host": OURS, **headers}), PROXY) is refused
 
 
 def test_without_a_host_no_origin_is_ours() -> None:
-    assert from_another_site(Headers({"Origin": "https://evil.example"}))
+    assert is_from_another_site(Headers({"Origin": "https://evil.example"}))
 
 
 def test_no_origin_is_trusted_where_none_is_known() -> None:
     assert origin_of("") == ""
-    assert from_another_site(Headers({"Host": OURS, "Origin": ""}), origin_of(""))
+    assert is_from_another_site(Headers({"Host": OURS, "Origin": ""}), origin_of(""))
 
 
 def test_the_origin_of_a_url_is_written_as_browsers_do() -> None:

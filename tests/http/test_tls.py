@@ -22,7 +22,7 @@ from running import (
     until,
 )
 
-from exporter.http.tls import LiveContext
+from exporter.http.tls import ReloadableContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -364,7 +364,7 @@ def test_http_2_is_not_agreed_on(serve: Serve, pki: Pki) -> None:
 
 def test_handshakes_count_until_they_are_over() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    live = LiveContext(lambda: context, 1)
+    live = ReloadableContext(lambda: context, 1)
 
     def begin() -> ssl.SSLObject:
         return live.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
@@ -372,7 +372,7 @@ def test_handshakes_count_until_they_are_over() -> None:
     first = begin()
     with pytest.raises(ConnectionAbortedError):
         begin()
-    live.agreed(first)
+    live.end_handshake(first)
     second = begin()
     with pytest.raises(ConnectionAbortedError):
         begin()

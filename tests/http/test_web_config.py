@@ -15,7 +15,7 @@ from running import SIGNED
 
 from exporter.cli import main
 from exporter.errors import SettingsError
-from exporter.http.protection import Guard
+from exporter.http.protection import ReloadableProtection
 from exporter.http.tls import earliest_expiry
 from exporter.http.web_config import WebConfig, read_web_config
 
@@ -64,11 +64,11 @@ def problems(folder: Path, text: str) -> list[str]:
     return [line.removeprefix(start) for line in lines]
 
 
-def guarded(folder: Path, text: str) -> str:
-    """Return why a guard refuses a file, behind the name of the file."""
+def refusal(folder: Path, text: str) -> str:
+    """Return why a file is refused, without the name of the file."""
     (folder / "web.yml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
-        Guard("--web.config.file", folder / "web.yml", users=True)
+        ReloadableProtection("--web.config.file", folder / "web.yml", allow_users=True)
     return str(caught.value).removeprefix(f"--web.config.file: {folder / 'web.yml'}: ")
 
 
@@ -257,7 +257,7 @@ def pair(tmp_path: Path) -> Pair:
             {"cipher_suites": "[TLS_AES_128_GCM_SHA256]"},
             "cipher_suites: TLS_AES_128_GCM_SHA256: the suites of TLS 1.3 are always on",
         ),
-        ({"curve_preferences": "[P256]"}, "curve_preferences: P256: no such curve, there are Cur"),
+        ({"curve_preferences": "[P256]"}, "curve_preferences: P256: no such curve; choose one of"),
         (
             {"curve_preferences": "[X25519, CurveP256]"},
             "curve_preferences: Python's ssl takes one curve",
@@ -267,7 +267,7 @@ def pair(tmp_path: Path) -> Pair:
 def test_ciphers_and_curves_that_cannot_be_had_are_refused(
     more: dict[str, str], problem: str, pair: Pair, tmp_path: Path
 ) -> None:
-    assert guarded(tmp_path, tls_section(pair, **more)).startswith(problem)
+    assert refusal(tmp_path, tls_section(pair, **more)).startswith(problem)
 
 
 def test_files_that_do_not_hold_what_they_should_are_named(pair: Pair, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_files_that_do_not_hold_what_they_should_are_named(pair: Pair, tmp_path:
     authority = {"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "empty"}
 
     def said(certificate: Path, key: Path, **more: str) -> str:
-        return guarded(tmp_path, tls_section(Pair(certificate, key), **more))
+        return refusal(tmp_path, tls_section(Pair(certificate, key), **more))
 
     missing = tmp_path / "missing"
     assert said(missing, pair.key) == f"cert_file: {missing}: No such file or directory"
@@ -315,7 +315,7 @@ def test_the_file_is_checked_without_serving(
     users = f"basic_auth_users: {{alice: '{HASH}'}}"
     assert check(users, f"--web.config.file={path}") == (0, "")
     status, said = check(users, f"--webhook.config.file={path}")
-    assert (status, "basic_auth_users: not here, deliveries are signed" in said) == (2, True)
+    assert (status, "basic_auth_users: not possible here" in said) == (2, True)
     one = ("--web.listen-address=:1", "--webhook.listen-address=:1")
     status, said = check("", f"--webhook.config.file={path}", *one)
     assert (status, "both listeners have one address" in said) == (2, True)
@@ -341,7 +341,7 @@ def test_the_format_is_that_of_prometheus_itself(tmp_path: Path) -> None:
     lines = text.splitlines(keepends=True)
     text = "".join(line for line in lines if "allowed_sans" not in line)  # newer than Debian's
     path.write_text(text)
-    assert Guard("--web.config.file", path, users=True).protection.tls
+    assert ReloadableProtection("--web.config.file", path, allow_users=True).current.tls
 
     def accepted() -> bool:
         command: list[str | Path] = [require("promtool"), "check", "web-config", path]

@@ -38,7 +38,7 @@ from exporter.endpoints.api.schemas.esims_and_packages import (
 )
 from exporter.endpoints.api.schemas.exporter_status import BackupData, ExporterStatus, StorageStatus
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
-from exporter.http.application import RETRY_AFTER
+from exporter.http.limits import RETRY_AFTER
 from exporter.ingest.commands import NO_ESIM, NO_REJECTED_DELIVERY
 from exporter.query.cursors import UnknownCursor
 from exporter.query.filters import EsimFilter

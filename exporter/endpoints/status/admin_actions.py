@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavaila
 from exporter.endpoints.status.formatting import visible
 from exporter.endpoints.status.request_input import read_form
 from exporter.errors import EventError, Missing, Overloaded, StorageUnavailable
-from exporter.http.application import RETRY_AFTER
+from exporter.http.limits import RETRY_AFTER
 from exporter.model.merge import Result
 
 if TYPE_CHECKING:

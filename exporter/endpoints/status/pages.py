@@ -16,7 +16,7 @@ from exporter.endpoints.status.admin_actions import DONE
 from exporter.endpoints.status.banners import banners
 from exporter.endpoints.status.event_rate import STEP, EventRate
 from exporter.endpoints.status.request_input import chosen, page_number, read_form
-from exporter.http.application import RETRY_AFTER
+from exporter.http.limits import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
 from exporter.query.cursors import UnknownCursor

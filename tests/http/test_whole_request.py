@@ -13,7 +13,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from running import SECRET, SUCCESS, USAGE, WAIT, Serving, connect, serving
 
-from exporter.http.whole_requests import Manner, Whole, ask, lines, whole
+from exporter.http.whole_request import (
+    ConnectionFacts,
+    WholeRequest,
+    answer_whole_request,
+    parse_whole_request,
+)
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
@@ -52,7 +57,7 @@ _parts = st.sampled_from(
 )
 
 
-def as_h11_has_it(data: bytes) -> Whole | None:
+def as_h11_has_it(data: bytes) -> WholeRequest | None:
     """Return what h11 makes of all of ``data``, ``None`` for anything but one whole request."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(data)
@@ -66,7 +71,7 @@ def as_h11_has_it(data: bytes) -> Whole | None:
         return None
     if connection.trailing_data[0] or request.method != b"POST":
         return None
-    return Whole(request.target, list(request.headers), body)
+    return WholeRequest(request.target, list(request.headers), body)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(PLAIN)), st.integers(0, 9), _parts), max_size=4))
@@ -75,13 +80,13 @@ def test_what_is_recognised_is_what_h11_reads(edits: list[tuple[int, int, bytes]
     data = PLAIN
     for at, removed, added in edits:
         data = data[:at] + added + data[at + removed :]
-    recognised = whole(data)
+    recognised = parse_whole_request(data)
     assert recognised is None or recognised == as_h11_has_it(data)
 
 
 def test_a_plain_delivery_is_recognised() -> None:
     headers = [(b"host", b"exporter"), (b"content-length", b"2"), (b"x-a", b"b c")]
-    assert whole(PLAIN) == Whole(b"/webhooks/roamify", headers, b"{}")
+    assert parse_whole_request(PLAIN) == WholeRequest(b"/webhooks/roamify", headers, b"{}")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,7 @@ def test_a_plain_delivery_is_recognised() -> None:
     ],
 )
 def test_where_there_is_any_doubt_nothing_is(old: bytes, new: bytes) -> None:
-    assert whole(PLAIN.replace(old, new, 1)) is None
+    assert parse_whole_request(PLAIN.replace(old, new, 1)) is None
 
 
 # How it is answered
@@ -171,8 +176,8 @@ ANSWERS = {
 def test_both_ways_answer_the_same(server: Serving, case: str) -> None:
     data, code = ANSWERS[case]
     other = data.replace(b"Host:", b"TE: trailers\r\nHost:")  # which is not for the short way
-    assert whole(data)
-    assert whole(other) is None
+    assert parse_whole_request(data)
+    assert parse_whole_request(other) is None
     with connect(server.public) as short, connect(server.public) as long:
         answers = {exchanged(short, data), exchanged(long, other)}
     assert len(answers) == 1
@@ -242,12 +247,9 @@ def test_requests_on_the_short_way_are_counted_as_others(server: Serving) -> Non
 # Applications that do not answer as they should
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
-FAILURE = ([(b"content-length", b"5")], b"sorry")
-FAILED = b"500 content-length: 5\r\n\r\nsorry"
-
-
-def head(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-    return b"%d " % status + lines(headers)
+FAILED = b"HTTP/1.1 500 \r\ncontent-length: 0\r\nconnection: close\r\nx: y\r\n\r\n"
+REQUEST = WholeRequest(b"/webhooks/x", [], b"body")
+FACTS = ConnectionFacts(("127.0.0.1", 1), ("127.0.0.1", 2), tls=False)
 
 
 async def asked(*messages: dict[str, Any], raises: bool = False) -> tuple[bytes, bool | None]:
@@ -264,17 +266,17 @@ async def asked(*messages: dict[str, Any], raises: bool = False) -> tuple[bytes,
     async def write(data: bytes) -> None:
         written.append(data)
 
-    goes_on = None
+    reusable = None
     with suppress(RuntimeError, ValueError):
-        goes_on = await ask(app, {}, b"body", Manner(head, FAILURE), write)
-    return b"".join(written), goes_on
+        reusable = await answer_whole_request(app, REQUEST, FACTS, lambda: [(b"x", b"y")], write)
+    return b"".join(written), reusable
 
 
 async def test_an_answer_in_parts_is_written_as_it_comes() -> None:
     parts = [
         {"type": "http.response.body", "body": part, "more_body": True} for part in (b"o", b"k")
     ]
-    answer = b"200 content-length: 2\r\n\r\nok"
+    answer = b"HTTP/1.1 200 \r\ncontent-length: 2\r\nx: y\r\n\r\nok"
     assert await asked(START, *parts, {"type": "http.response.body"}) == (answer, True)
 
 
@@ -288,6 +290,6 @@ async def test_no_answer_is_an_error_of_ours() -> None:
 
 async def test_after_an_answer_has_begun_no_other_is_written() -> None:
     part = {"type": "http.response.body", "body": b"o", "more_body": True}
-    written, goes_on = await asked(START, part, raises=True)
+    written, reusable = await asked(START, part, raises=True)
     assert written.endswith(b"\r\n\r\no")
-    assert goes_on is None
+    assert reusable is None

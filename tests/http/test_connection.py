@@ -1,10 +1,11 @@
-"""What happens on a connection while a delivery that arrived whole is being answered."""
+"""One connection: answers in order, time limits, a stop, and clients that disappear."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +13,12 @@ from quart import Blueprint, Response, request
 from quart.asgi import ASGIHTTPConnection
 from running import WAIT
 
+from exporter.http import connection, listeners
 from exporter.http.application import application
-from exporter.http.connection_limit import MAX_HEAD
+from exporter.http.limits import MAX_REQUEST_HEAD
 from exporter.http.listeners import listen, serve_until
-from exporter.http.protection import Guard
-from exporter.http.whole_requests import whole
+from exporter.http.protection import ReloadableProtection
+from exporter.http.whole_request import parse_whole_request
 from exporter.selfmetrics import SelfMetrics
 from exporter.settings.addresses import ListenAddress
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Slow:
-    """Serves an endpoint that answers with what it was sent, as soon as it may."""
+    """Serves an endpoint that returns what it was sent, once ``may`` is set."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Semaphore(0)
@@ -34,8 +36,9 @@ class Slow:
         blueprint = Blueprint("webhook_slow", __name__)
         blueprint.add_url_rule("/webhooks/slow", "slow", self._answer, methods=["POST"])
         self.app = application("slow", [blueprint], SelfMetrics({}), json_errors=True)
-        self.listener = listen("slow", self.app, ListenAddress("127.0.0.1", 0), Guard(), 10)
-        self._address = self.listener.address
+        address, protection = ListenAddress("127.0.0.1", 0), ReloadableProtection()
+        self.listener = listen("slow", self.app, address, protection, 10)
+        self.address: tuple[str, int] = self.listener.socket.getsockname()
 
     async def _answer(self) -> Response:
         self.entered.release()
@@ -44,6 +47,7 @@ class Slow:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
+        """Serve, and stop at the end."""
         async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
             tasks.create_task(serve_until(self.stop, [self.listener]))
             yield
@@ -51,8 +55,7 @@ class Slow:
             self.stop.set()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        host, _, port = self._address.partition(":")
-        return await asyncio.open_connection(host, int(port))
+        return await asyncio.open_connection(*self.address)
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(int(length))
 
 
-@pytest.mark.parametrize("size", [9, 2 * MAX_HEAD], ids=["small", "large"])
+@pytest.mark.parametrize("size", [9, 2 * MAX_REQUEST_HEAD], ids=["small", "large"])
 async def test_what_arrives_meanwhile_is_answered_after_it_in_order(slow: Slow, size: int) -> None:
     first, second, third = (letter * size for letter in (b"a", b"b", b"c"))
     async with slow.serving():
@@ -99,11 +102,107 @@ async def test_a_stop_waits_for_the_answer_and_ends_the_connection(slow: Slow) -
         writer.write(delivery(b"body"))
         await slow.entered.acquire()
         slow.stop.set()
-        await asyncio.sleep(0)
+        await closed(slow)
         slow.may.set()
         assert (await answer(reader))[1] == b"body"
         assert await reader.read() == b""
         writer.close()
+
+
+async def closed(slow: Slow) -> None:
+    """Wait until the listener accepts no connection any more."""
+    while slow.listener.socket.fileno() != -1:  # noqa: ASYNC110  # nothing tells of it
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("headers", [(), (b"TE: trailers",)], ids=["whole", "other"])
+async def test_a_stop_cuts_off_a_request_that_takes_too_long(
+    headers: tuple[bytes, ...],
+    slow: Slow,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(listeners, "STOP_TIMEOUT", 0.01)
+    async with asyncio.timeout(WAIT):
+        serving = asyncio.create_task(serve_until(slow.stop, [slow.listener]))
+        reader, writer = await slow.connect()
+        writer.write(delivery(b"body", *headers))
+        await slow.entered.acquire()
+        slow.stop.set()
+        await serving
+        with suppress(ConnectionError):
+            assert b" 200 " not in await reader.read()
+        writer.close()
+    assert [r.__dict__["fields"]["requests"] for r in caplog.records] == [1]
+    assert slow.listener.connections.open == 0
+
+
+async def test_a_stop_closes_connections_that_wait(
+    slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow.may.set()
+    async with slow.serving():
+        silent, begun, used = [await slow.connect() for _ in range(3)]
+        begun[1].write(delivery(b"body")[:20])
+        used[1].write(delivery(b"body"))
+        assert (await answer(used[0]))[1] == b"body"
+        slow.stop.set()
+        for reader, writer in (silent, begun, used):
+            assert await reader.read() == b""
+            writer.close()
+    assert caplog.records == []
+
+
+async def test_a_client_that_takes_no_answer_does_not_hold_a_closing_connection(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.01)
+    slow.may.set()
+    slow.listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    async with slow.serving():
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, slow.address)
+            request = delivery(b"x" * 60_000, b"Connection: close")
+            await loop.sock_sendall(client, request)
+            await slow.entered.acquire()
+            while slow.listener.connections.open:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["first", "next"])
+@pytest.mark.parametrize("sends", [False, True], ids=["silent", "slow"])
+async def test_the_head_of_a_request_has_to_arrive_in_time(
+    slow: Slow, sends: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with slow.serving():
+        if not answered:
+            monkeypatch.setattr(connection, "REQUEST_HEAD_TIMEOUT", 0.1)
+        reader, writer = await slow.connect()
+        if answered:
+            writer.write(delivery(b"body"))
+            await slow.entered.acquire()
+            monkeypatch.setattr(connection, "REQUEST_HEAD_TIMEOUT", 0.1)
+            slow.may.set()
+            assert (await answer(reader))[1] == b"body"
+        sending = asyncio.create_task(drip(writer)) if sends else None
+
+        with suppress(ConnectionError):  # data that arrives after the close causes a reset
+            assert await reader.read() == b""
+
+        if sending:
+            sending.cancel()
+        writer.close()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """Send the head of a request that never ends."""
+    writer.write(b"GET / HTTP/1.1\r\n")
+    while True:
+        writer.write(b"X: y\r\n")
+        await asyncio.sleep(0.01)
 
 
 async def test_who_sends_no_more_is_answered(slow: Slow) -> None:
@@ -130,7 +229,7 @@ async def test_who_is_gone_leaves_no_trace(slow: Slow, caplog: pytest.LogCapture
         writer.write(delivery(b"body"))
         assert (await answer(reader))[1] == b"body"
         writer.close()
-    assert slow.listener.gate.held == 0
+    assert slow.listener.connections.open == 0
     assert caplog.records == []
 
 
@@ -144,7 +243,7 @@ async def test_an_application_that_fails_is_an_error_of_ours(
 
     slow.app.asgi_http_class = Broken
     data = delivery(b"body", *headers)
-    assert (whole(data) is None) == bool(headers)
+    assert (parse_whole_request(data) is None) == bool(headers)
     async with slow.serving():
         reader, writer = await slow.connect()
         writer.write(data)
