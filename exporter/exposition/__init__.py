@@ -1,1 +1,1 @@
-"""The metric families and their text: rendered and deflated on change, joined on scrape."""
+"""The metric families and their text: rendered when records change, joined for each scrape."""

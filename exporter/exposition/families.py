@@ -1,12 +1,12 @@
 """Every metric family of the groups ``esims`` and ``fleet``, in one table.
 
-A family belongs to a *level*, the kind of thing its series are about, which gives its first
-labels; some have further labels of their own. The table feeds the headers, the rendering
-and the documentation. Base units: bytes, seconds.
+A family has a *level*: the kind of thing its series are about, which gives their first labels.
+Some families have further labels of their own. The headers, the rendering and the documentation
+are made from this table. Base units are bytes and seconds.
 
-How a change here affects cardinality: a family of level ALLOWANCE adds one series for each
-eSIM and package, a hundred thousand in a fleet of that size; one of level PACKAGE, VENDOR
-or below adds few.
+How a change here affects cardinality: a family of level ALLOWANCE adds one series for each package
+of each eSIM, and one of level ESIM adds one for each eSIM: 100,000 series in a fleet of that size.
+A family of level PACKAGE or VENDOR adds few.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Level(Enum):
-    """What the series of a family are about, and the labels that name it."""
+    """The kind of thing that series are about, with the labels that name it."""
 
     ALLOWANCE = ("vendor", "esim_id", "package_id")
     ESIM = ("vendor", "esim_id")
@@ -34,7 +34,7 @@ class Level(Enum):
 
 
 class Type(StrEnum):
-    """Metric types, as spelled in both exposition formats."""
+    """Metric types, as both exposition formats write them."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -42,16 +42,16 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric family: what it is called, and how its samples come out of a subject.
+    """A metric family: its name, and how its samples are read from a subject.
 
-    ``value`` gives the one sample of a family without labels of its own, ``None`` for no
-    series; ``samples`` gives those of one that has some. One of the two is set. The subject
-    is an :class:`Allowance`, :class:`Esim`, :class:`PackageTotals` or :class:`VendorView`,
-    by the level.
+    A family without labels of its own has a ``value``, which returns its one sample, or ``None``
+    for no series. A family with labels of its own has ``samples``, which returns them with the
+    values of these labels. The level decides what the subject is: an :class:`Allowance`,
+    :class:`Esim`, :class:`PackageTotals` or :class:`VendorView`.
     """
 
     name: str
-    """As in the text format: a counter's ends in ``_total``."""
+    """The name in the text format, where that of a counter ends in ``_total``."""
     type: Type
     level: Level
     help: str
@@ -61,18 +61,19 @@ class Family:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Return the names of all labels, in the order in which they are written."""
+        """Return the names of all labels in the order in which they are written."""
         return (*self.level.value, *self.own_labels)
 
 
 class VendorView(NamedTuple):
-    """What the fleet's families of one vendor are read from, at one moment."""
+    """What the families of one vendor are read from, at one moment."""
 
     totals: VendorTotals
     locations: tuple[tuple[str, int], ...]
     balances: tuple[Balance, ...]
     notices: tuple[PartnerNotice, ...]
     stale: int
+    """ACTIVATED eSIMs that sent nothing for longer than ``--fleet.stale-after``."""
 
 
 def _gauge(name: str, level: Level, help_: str, value: Callable[[Any], float | None]) -> Family:

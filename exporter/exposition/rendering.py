@@ -1,8 +1,8 @@
-"""Records as lines of the exposition formats.
+"""Rendering: records as lines of the exposition formats.
 
-``render_esims`` runs over a block of eSIMs whenever one of them changed: it builds the labels
-that the series of an allowance share once, then goes family by family, which takes a third of
-the time of going eSIM by eSIM.
+``render_esims`` runs over a block of eSIMs whenever one of them changed. First it builds the
+labels that all series of an allowance share, then the lines of one family after another. To go
+eSIM by eSIM would take three times as long.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 Subjects = list[tuple[str, Any]]
-"""What some families are read from, each with the labels that its series begin with."""
+"""What the samples of families are read from, each with the first labels of its series."""
 
 
 def escape(value: str) -> str:
     """Return a label value as both formats write it: backslash, quote and newline escaped."""
-    if "\\" in value or '"' in value or "\n" in value:  # few have any, and to look is quicker
+    # Few values hold any of these, and to search for them is quicker than to translate.
+    if "\\" in value or '"' in value or "\n" in value:
         return value.translate(_ESCAPES)
     return value
 
@@ -35,7 +36,7 @@ def metadata(family: Family, *, openmetrics: bool) -> str:
     """Return the metadata lines of a family.
 
     OpenMetrics names a counter's family without the ``_total`` of its samples. The help
-    texts hold no backslash and no newline, so neither format has anything to escape.
+    texts hold no backslash and no newline, so nothing is escaped in either format.
     """
     name = family.name
     if openmetrics and family.type is Type.COUNTER:
@@ -44,7 +45,7 @@ def metadata(family: Family, *, openmetrics: bool) -> str:
 
 
 def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[str]:
-    """Return the lines of each family for eSIMs that come in the order of their keys."""
+    """Return the lines of each family for eSIMs, which come in the order of their keys."""
     of_esims: Subjects = []
     of_allowances: Subjects = []
     for esim in esims:
@@ -61,13 +62,12 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
 def render_packages(
     packages: Iterable[PackageTotals], families: tuple[Family, ...], common: str = ""
 ) -> list[str]:
-    """Return the lines of each family for packages that come in the order of their keys.
+    """Return the lines of each family for packages, which come in the order of their keys.
 
-    ``common`` are labels that all of them have besides.
+    ``common`` holds further labels of every series, with a comma in front.
     """
     subjects: Subjects = []
     for package in packages:
-        package.changed = False
         vendor, package_id = package.key
         labels = f'vendor="{escape(vendor)}",package_id="{escape(package_id)}"{common}'
         subjects.append((labels, package))
@@ -77,13 +77,16 @@ def render_packages(
 def render_vendors(
     views: Iterable[tuple[str, VendorView]], families: tuple[Family, ...], common: str = ""
 ) -> list[str]:
-    """Return the lines of each family for vendors that come sorted; ``common`` as above."""
+    """Return the lines of each family for vendors, which come sorted.
+
+    ``common`` holds further labels of every series, with a comma in front.
+    """
     subjects = [(f'vendor="{escape(vendor)}"{common}', view) for vendor, view in views]
     return [_lines(family, subjects) for family in families]
 
 
 def _lines(family: Family, subjects: Subjects) -> str:
-    """Return the lines of a family for subjects of its level, each with its first labels."""
+    """Return the lines of a family for subjects of its level."""
     opening = family.name + "{"
     if value_of := family.value:
         return "".join(

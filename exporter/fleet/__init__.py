@@ -1,1 +1,1 @@
-"""The state of all eSIMs in memory."""
+"""The state of the fleet in memory: all eSIMs, and the sums over them."""

@@ -1,7 +1,7 @@
 """Sums over the fleet, kept up to date as records change.
 
-A record is taken out with the sums it went in with, so nothing is ever counted again:
-a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
+When a record changes, its old amounts are subtracted and its new ones added. Nothing is ever
+summed up again, so a scrape of the fleet costs the same at a thousand eSIMs and at ten million.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Use = tuple[Allowance, Esim]
 
 THRESHOLDS = (25, 50, 75, 90, 100)
-"""Percent of an allowance, the steps at which the vendor sends an event."""
+"""Percent of an allowance: the used shares at which the vendor sends an event."""
 
 _HOUR = 3600
 
@@ -33,32 +33,32 @@ class PackageTotals:
     """Sums over all eSIMs that use one package."""
 
     __slots__ = (
-        *("_reached", "allowed", "changed", "consumed", "key", "limited", "name"),
-        *("remaining", "statuses"),
+        *("_reached", "allowed", "consumed", "key", "limited", "name", "remaining", "statuses"),
     )
 
     def __init__(self, key: PackageKey) -> None:
         self.key = key
-        self.changed = False
-        """Whether its block is known to be dirty."""
         self.name = ""
         self.statuses = dict.fromkeys(STATUSES, 0)
         """Allowances per status of their eSIM."""
         self.limited = 0
-        """Allowances of which both are known, of eSIMs that are not terminal."""
+        """Allowances of eSIMs that are not terminal, with data allowed and remaining both known."""
         self.allowed = 0
-        """Bytes, over those."""
+        """Bytes, summed over the limited allowances."""
         self.remaining = 0
-        """Bytes, over those."""
+        """Bytes, summed over the limited allowances."""
         self.consumed = 0
-        """Bytes, expired allowances included."""
+        """Bytes, summed over all allowances, expired ones included."""
         self._reached = tuple([[0] * (len(THRESHOLDS) + 1) for _ in RESOURCES])
-        """Of each resource how many allowances reached that many thresholds and no more; of what
-        nothing was used of, none are counted."""
+        """For each resource and number of thresholds, how many allowances reached exactly so many.
+        Allowances of which nothing was used are not counted."""
 
     @property
     def over_threshold(self) -> dict[tuple[str, int], int]:
-        """Return allowances of eSIMs that are not terminal, by resource and percent used."""
+        """Return how many allowances of eSIMs that are not terminal reached each threshold.
+
+        The keys are resource and percent.
+        """
         return {
             (resource, percent): sum(reached[at + 1 :])
             for resource, reached in zip(RESOURCES, self._reached, strict=True)
@@ -76,7 +76,7 @@ class PackageTotals:
                 self.consumed += sign * data.total
             if status in TERMINAL:
                 continue
-            # Spelled out for each resource: it runs for every eSIM at a start.
+            # Written out for each resource, as this runs for every eSIM at a start.
             _, allowed, remaining, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
             if allowed is not None and remaining is not None:
                 self.limited += sign
@@ -96,9 +96,9 @@ class VendorTotals:
     def __init__(self) -> None:
         self.statuses = dict.fromkeys(STATUSES, 0)
         self._seconds: dict[int, int] = {}
-        """ACTIVATED eSIMs by the second in which something was last received of them."""
+        """ACTIVATED eSIMs by the second in which an event of theirs was last received."""
         self._hours: dict[int, int] = {}
-        """The same by the hour, so that counting the stale ones takes few steps."""
+        """ACTIVATED eSIMs by the hour of that second: stale ones are counted in fewer steps."""
 
     def add(self, esim: Esim, sign: int) -> None:
         """Add (``sign`` 1) or take out (-1) an eSIM."""
@@ -108,7 +108,7 @@ class VendorTotals:
             _count(self._hours, esim.received // _HOUR, sign)
 
     def add_many(self, esims: Sequence[Esim]) -> None:
-        """Add eSIMs, in less time each."""
+        """Add eSIMs, in less time each than :meth:`add` takes."""
         for status, number in Counter([esim.status for esim in esims]).items():
             self.statuses[status] += number
         active = [esim.received for esim in esims if esim.status is Status.ACTIVATED]
@@ -117,7 +117,7 @@ class VendorTotals:
             _count(self._hours, received // _HOUR, number)
 
     def stale(self, now: float, after: float) -> int:
-        """Return how many ACTIVATED eSIMs nothing was received of for over ``after`` seconds."""
+        """Return how many ACTIVATED eSIMs sent nothing for more than ``after`` seconds."""
         limit = ceil(now - after)
         hour = limit // _HOUR
         return sum(count for at, count in self._hours.items() if at < hour) + sum(
@@ -140,7 +140,7 @@ class Aggregates:
         self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
         self._by_key: dict[PackageKey, PackageTotals] = {}
         self.locations: dict[tuple[str, str], int] = {}
-        """Bytes by (vendor, location): the most ever reported there by each allowance."""
+        """Bytes by (vendor, location): the most each allowance ever reported there, summed."""
 
     def replace(self, before: Esim | None, after: Esim | None) -> None:
         """Count ``after`` instead of ``before``."""
@@ -150,7 +150,7 @@ class Aggregates:
             self._add(after, 1)
 
     def add_many(self, esims: Iterable[Esim]) -> None:
-        """Count eSIMs that were not there, in less time each than :meth:`replace`."""
+        """Count new eSIMs, in less time each than :meth:`replace` takes."""
         of_vendors: defaultdict[str, list[Esim]] = defaultdict(list)
         of_packages: defaultdict[PackageKey, list[Use]] = defaultdict(list)
         locations = self.locations
@@ -172,7 +172,7 @@ class Aggregates:
         self._package(package.key).name = package.name
 
     def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
-        """Add what expired allowances had consumed: see :func:`consumed_base`."""
+        """Add what expired allowances consumed, in bytes, by the keys of the bases."""
         for key, amount in bases.items():
             kind, vendor, name = _without_slot(key)
             if kind == _CONSUMED:
@@ -195,21 +195,21 @@ class Aggregates:
         return self.vendors[vendor]
 
     def _package(self, key: PackageKey) -> PackageTotals:
-        """Return the totals of a package, which are about to change."""
+        """Return the totals of a package, and note that they are about to change."""
         totals = self._by_key.get(key)
         if totals is None:
             totals = self._by_key[key] = PackageTotals(key)
             self.packages.put(key, totals)
-        elif not totals.changed:
+        else:
             self.packages.touch(key)
-        totals.changed = True
         return totals
 
 
 def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
     """Return how many of :data:`THRESHOLDS` the used share of an allowance has reached.
 
-    In integers, so that exactly 75 % counts as 75 %. None of an allowance of nothing.
+    Calculated with integers, so that exactly 75 % counts as 75 %. An allowance of nothing has
+    reached none.
     """
     if not allowed or remaining is None:
         return 0
@@ -217,7 +217,7 @@ def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
 
 
 def without_slots(bases: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
-    """Return bases summed over slots, as they are where the storage is not shared."""
+    """Return bases summed over slots, as a storage that is not shared keeps them."""
     sums: dict[tuple[str, ...], int] = {}
     for key, amount in bases.items():
         kept = _without_slot(key)
@@ -230,8 +230,8 @@ def _without_slot(key: tuple[str, ...]) -> tuple[str, str, str]:
         kind, vendor, name, *_ = key
     except ValueError:
         raise StorageDamaged(
-            f"a sum of what has expired has a key of {len(key)} parts, which cannot be: restore "
-            "the storage, or remove the row"
+            f"the key of a stored sum over expired allowances has {len(key)} parts instead of 3 or "
+            "4: restore a backup of the storage, or remove the row"
         ) from None
     return (kind, vendor, name)
 
@@ -241,13 +241,17 @@ _LOCATION = "location"
 
 
 def consumed_base(vendor: str, package_id: str, *slot: str) -> tuple[str, ...]:
-    """Return the key of a package's consumption by expired allowances, bytes.
+    """Return the key of the base that sums the bytes which a package's expired allowances used.
 
-    With the slot of their eSIMs where the storage is shared: shards count their own only.
+    Where the storage is shared, there is one base for each slot of the eSIMs: each shard counts
+    its own slots only.
     """
     return (_CONSUMED, vendor, package_id, *slot)
 
 
 def location_base(vendor: str, location: str, *slot: str) -> tuple[str, ...]:
-    """Return the key of a location's consumption by expired allowances, bytes; likewise."""
+    """Return the key of the base that sums the bytes which expired allowances used in a location.
+
+    Where the storage is shared, there is one base for each slot of the eSIMs.
+    """
     return (_LOCATION, vendor, location, *slot)

@@ -1,8 +1,8 @@
-"""Records in the order of their keys, in blocks: the leaves of a B-tree of two levels.
+"""Records in the order of their keys, kept in blocks: the leaves of a B-tree of two levels.
 
-A block is what is rendered at once when one of its records changes, so it is small; it is
-what a scrape joins, so it is not too small. Concatenated, the blocks are the sorted fleet,
-whatever the order of arrival.
+When a record changes, its whole block is rendered again, so blocks are small. A scrape joins the
+texts of all blocks, so blocks are not too small. One behind another, the blocks are the sorted
+fleet, whatever the order of arrival.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, MutableSequence
 
 FULL = 64
-"""Records in a block that was filled in order, or after a split."""
+"""Records in a block that was filled in order, and in each half of a split block."""
 
 MOST = 2 * FULL
-"""Records in a block before it is split."""
+"""Records that a block holds at most; with one more it is split."""
 
 FEWEST = FULL // 4
-"""Records in a block before it is merged into a neighbour."""
+"""Records that a block holds at least; with fewer it is merged with a neighbour, if both fit."""
 
 K = TypeVar("K", bound=Any)  # anything that sorts
 R = TypeVar("R")
 
 
 class Block(Generic[K, R]):
-    """A run of records in the order of their keys, with what was last rendered of it."""
+    """Some neighbouring records in the order of their keys, with their text as last rendered."""
 
     __slots__ = ("due", "keys", "records", "rendered")
 
@@ -37,29 +37,30 @@ class Block(Generic[K, R]):
         self.keys = keys
         self.records = records
         self.due = due
-        """No record in the block is due before this time; it may be too early, never late."""
+        """Unix seconds before which no record of the block is due. May be too early, never late."""
         self.rendered: Any = None
-        """Whatever the exposition keeps of a block, replaced as a whole."""
+        """What the exposition keeps of the block; ``None`` before it was rendered, and after the
+        block was split or merged."""
 
 
 class Blocks(Generic[K, R]):
-    """Sorted records by key, and which blocks changed since they were last rendered."""
+    """Records by key, sorted, and which of their blocks changed since they were last rendered."""
 
-    def __init__(self, kept: Callable[[Iterable[R]], MutableSequence[R]] = list) -> None:
-        """``kept`` makes what holds the records of a block."""
-        self._kept = kept
+    def __init__(self, make_records: Callable[[Iterable[R]], MutableSequence[R]] = list) -> None:
+        """``make_records`` makes the sequence that holds the records of a block."""
+        self._make_records = make_records
         self._blocks: list[Block[K, R]] = []
         self._firsts: list[K] = []
         self._count = 0
         self.layout = 0
-        """Rises whenever records may have come to lie in other blocks."""
-        self._looked = 0
+        """Rises whenever blocks are added, split, merged or removed."""
+        self._last_due = 0
         """Place of the block that was found due last."""
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
     def extend(self, blocks: Iterable[Block[K, R]]) -> None:
-        """Put blocks behind all there are; none is empty."""
+        """Add blocks behind the present ones. None of them is empty."""
         for block in blocks:
             self._blocks.append(block)
             self._firsts.append(block.keys[0])
@@ -76,7 +77,7 @@ class Blocks(Generic[K, R]):
 
     @property
     def blocks(self) -> list[Block[K, R]]:
-        """Return all blocks in order. Not to be changed."""
+        """Return all blocks in order. Do not change this list."""
         return self._blocks
 
     def get(self, key: K) -> R | None:
@@ -90,7 +91,10 @@ class Blocks(Generic[K, R]):
         return None
 
     def slice_from(self, start: K) -> list[tuple[K, R]]:
-        """Return some records from ``start`` on, to the end of a block; none where none is left."""
+        """Return the keys and records from ``start`` to the end of its block, or of the next one.
+
+        The list is empty where no record has such a key or a greater one.
+        """
         if not self._blocks:
             return []
         index = self._index(start)
@@ -103,9 +107,9 @@ class Blocks(Generic[K, R]):
         return list(zip(block.keys[at:], block.records[at:], strict=True))
 
     def put(self, key: K, record: R, due: float = inf) -> None:
-        """Insert a record that is due at ``due`` (unix seconds), or replace that of its key."""
+        """Insert a record, due at ``due`` (unix seconds), or replace the one with its key."""
         if not self._blocks:
-            self._blocks.append(Block([], self._kept(()), inf))
+            self._blocks.append(Block([], self._make_records(()), inf))
             self._firsts.append(key)
             self.layout += 1
         index = self._index(key)
@@ -141,18 +145,18 @@ class Blocks(Generic[K, R]):
                 self._merge(index)
 
     def due(self, now: float) -> Iterator[Block[K, R]]:
-        """Yield the blocks in which something may be due; who looks sets their ``due`` anew.
+        """Yield the blocks in which a record may be due; the caller then sets their ``due``.
 
-        The next look goes on where this one stops, so that few at a time are found without
-        passing by all others each time.
+        The next call goes on where the caller of this one stopped. So a caller that takes a few
+        blocks at a time does not pass all the others each time.
         """
         blocks = self._blocks
-        start = min(self._looked, len(blocks))
+        start = min(self._last_due, len(blocks))
         for at in chain(range(start, len(blocks)), range(start)):
             if blocks[at].due <= now:
-                self._looked = at
+                self._last_due = at
                 yield blocks[at]
-        self._looked = 0
+        self._last_due = 0
 
     def touch(self, key: K) -> None:
         """Note that the record with this key changed in place."""

@@ -1,15 +1,16 @@
-"""Consumption of one resource as positive variation over a window of samples.
+"""Consumption of one resource: a counter that adds up the rises along the newest samples.
 
-The vendor reports how much is left, not how much was used since the last event,
-and its events come late, twice and out of order. A counter that only ever adds
-the difference to the last event received would count a late event as a fall and
-a rise. So the newest samples are kept as a set ordered by (time, used): the
-counter is what was folded away before them plus the rises along them. A late
-sample refines that path and can only raise the sum; a duplicate is in the set
-already; a renewal, a top-up or a downward correction is no rise.
+The vendor reports how much is left, not how much was used since its last event. Its events come
+late, twice and out of order. A counter that adds the difference between an event and the one
+received before would count a late event as a fall and a rise.
 
-The result does not depend on the order of arrival as long as fewer than
-:data:`WINDOW` + 1 distinct newer samples were taken before a sample first arrives.
+So the newest samples are kept as a set, ordered by (time, used). The counter is the sum of two
+parts: what was consumed before these samples, and the rises along them. A late sample refines
+the path and can only raise the counter. A duplicate is in the set already. A renewal, a top-up
+and a downward correction are no rises.
+
+The result does not depend on the order of arrival, as long as at most :data:`WINDOW` distinct
+newer samples were taken before a sample first arrives.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from struct import Struct
 from typing import NamedTuple
 
 WINDOW = 16
-"""Samples that stay refinable by a late one; the 17th folds the least into the base."""
+"""Samples that are kept above the anchor. With one more, the least of them becomes the anchor."""
 
 _PAIR = Struct(">IQ")
-"""(unix seconds until 2106, used in base units), big-endian: packed, pairs order as they do."""
+"""(unix seconds until 2106, used in base units). Big-endian, so packed pairs sort as the pairs."""
 
 _TWO = Struct(">IQIQ")
 
@@ -36,21 +37,19 @@ class Arrival(Enum):
     INSERTED = "inserted"
     DUPLICATE = "duplicate"
     LATE = "late"
-    """It is less than the anchor: its place in the path is folded away, it has no effect."""
+    """It is less than the anchor, the start of what is known of the path. It has no effect."""
 
 
 class Consumption(NamedTuple):
-    """The consumption counter of one resource of one allowance. Immutable.
-
-    ``base`` is the consumption up to the anchor, ``path`` the packed anchor followed by
-    the samples above it in ascending order (packed, because 16 pairs of Python integers
-    would outweigh everything else that is kept of an eSIM), ``total`` the counter's value.
-    All in the resource's base unit.
-    """
+    """The consumption counter of one resource of one allowance, in base units. Immutable."""
 
     base: int
+    """Consumption up to the anchor."""
     path: bytes
+    """The anchor, then the samples above it in ascending order. Packed: as Python integers, 16
+    pairs would take more memory than everything else that is kept of an eSIM."""
     total: int
+    """The counter: ``base`` plus the rises along the path."""
 
     @property
     def samples(self) -> int:
@@ -59,7 +58,7 @@ class Consumption(NamedTuple):
 
     @property
     def history(self) -> tuple[tuple[int, int], ...]:
-        """Return (time, used) of the anchor, unless it is the first, and of the samples."""
+        """Return (time, used) of the anchor and of the samples. The first anchor is left out."""
         path = self.path.removeprefix(_ORIGIN)
         return tuple(_PAIR.iter_unpack(path))
 
@@ -70,7 +69,7 @@ class Consumption(NamedTuple):
 
 
 def revived(total: int, time: int, used: int) -> Consumption:
-    """Return a counter that goes on from ``total``, with its anchor at (time, used)."""
+    """Return a counter that continues from ``total``, with its anchor at (time, used)."""
     return Consumption(total, _PAIR.pack(time, used), total)
 
 
@@ -84,7 +83,7 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
     sample = _PAIR.pack(time, used)
     size = _PAIR.size
     newest = path[-size:]
-    if sample > newest:  # in order, the common case: no need to walk the path
+    if sample > newest:  # in order, as most samples are: no need to walk the path
         total += max(0, used - _PAIR.unpack(newest)[1])
         path += sample
     else:

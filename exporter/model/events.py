@@ -1,7 +1,7 @@
-"""The value types every vendor's wire format is translated to.
+"""Events: the value types that every vendor's wire format is translated to.
 
-Amounts are integers in base units (bytes, messages, seconds), times are whole
-unix seconds in UTC, so that sums do not depend on the order of events.
+Amounts are integers in base units (bytes, messages, seconds), so that sums do not depend on the
+order of events. Times are whole unix seconds in UTC.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from enum import StrEnum
 from typing import NamedTuple
 
 MAX_AMOUNT = 2**63 - 1
-"""The greatest amount, in base units, that is accepted from a vendor."""
+"""The greatest amount that is accepted from a vendor, in base units."""
 
 UNLIMITED_AMOUNT = 2**53 - 1
 """A data allowance of this many bytes or more is the vendor's way to say "unlimited"."""
 
 MAX_TIME = 2**32 - 1
-"""The latest event time, unix seconds, in 2106: samples are packed with 32 bits of it."""
+"""The latest event time, unix seconds in 2106: samples are packed with 32 bits for the time."""
 
 MAX_IDENTIFIER = 256
-"""The greatest length, in characters, of an identifier, a name or a location."""
+"""The greatest length of an identifier, a name or a location, in characters."""
 
 
 class Status(StrEnum):
-    """State of an eSIM, in the vendor's eight spellings plus one for all others."""
+    """State of an eSIM: the eight that are known, and one for all other spellings."""
 
     NEW = "NEW"
     INSTALLED = "INSTALLED"
@@ -37,22 +37,22 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.DELETED, Status.REVOKED, Status.EXPIRED})
-"""Statuses an eSIM does not come back from; it leaves ``/metrics`` some time after."""
+"""Statuses that an eSIM does not come back from. It leaves ``/metrics`` some time later."""
 
 
 class Snapshot(NamedTuple):
-    """What one usage event says of one allowance (an eSIM's use of one package).
+    """What one usage event says about one allowance (an eSIM's use of one package).
 
-    ``None`` means that there is no such allowance, never "unknown zero". Data
-    amounts are ``None`` when the data is unlimited; SMS and voice amounts are
-    ``None`` when they are not included. No amount is negative.
+    ``None`` means that there is no such allowance, never zero. Data amounts are ``None`` when
+    the data is unlimited. SMS and voice amounts are ``None`` when they are not included. No
+    amount is negative.
     """
 
     data_unlimited: bool = False
     data_allowed: int | None = None
     """Bytes."""
     data_remaining: int | None = None
-    """Bytes; may exceed ``data_allowed``, the vendor does that."""
+    """Bytes. May exceed ``data_allowed``: vendors send that."""
     sms_allowed: int | None = None
     sms_remaining: int | None = None
     voice_allowed: int | None = None
@@ -64,8 +64,8 @@ class Snapshot(NamedTuple):
     end: int | None = None
     """As the vendor gives it (may be the reporting window); nothing depends on it."""
     locations: tuple[tuple[str, int], ...] | None = None
-    """Bytes used per location, summed over the rows of ``usage_list`` and sorted by
-    location; ``None`` when the event carries no list, ``()`` when it carries an empty one."""
+    """Bytes used per location, sorted by location. ``None`` when the event has no list of
+    locations, ``()`` when the list is empty."""
 
 
 class UsageEvent(NamedTuple):
@@ -94,7 +94,7 @@ class StatusEvent(NamedTuple):
 
 
 class PartnerEvent(NamedTuple):
-    """The balance of the account at the vendor at ``time``, in units of ``currency``."""
+    """The balance of the account at the vendor at ``time``, in ``currency``."""
 
     vendor: str
     event_type: str
@@ -106,19 +106,19 @@ class PartnerEvent(NamedTuple):
 
 
 class OtherEvent(NamedTuple):
-    """An event that carries no eSIM metrics; it is counted under ``event_type`` only."""
+    """An event without eSIM metrics. It is only counted under its ``event_type``."""
 
     vendor: str
     event_type: str
-    """A known type (``order``, ``refunded``, ``rejected``) or ``other``: never the vendor's
-    own spelling of an unknown one, which would be a label value without bound."""
+    """A known type (``order``, ``refunded``, ``rejected``) or ``other``. Never the vendor's own
+    spelling of an unknown type: the values of a label must be few."""
 
 
 Event = UsageEvent | StatusEvent | PartnerEvent | OtherEvent
 
 
 def event_type_of(event: Event) -> str:
-    """Return an event's type, one of a bounded set: it is a label of ``webhook_events_total``."""
+    """Return the type of an event, as the label of ``webhook_events_total`` has it."""
     if isinstance(event, UsageEvent):
         return "usage"
     if isinstance(event, StatusEvent):

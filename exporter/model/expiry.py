@@ -1,4 +1,4 @@
-"""When allowances and eSIMs leave ``/metrics``."""
+"""Expiry: when allowances and eSIMs leave ``/metrics``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 DEFAULT_TERMINAL_HOURS = 24
 DEFAULT_SILENT_DAYS = 30
 
-LEAP = 1800.0
-"""Seconds between one look at the clock and the next above which time has passed unseen; far
-above what a busy machine delays a look, and below the hour by which clocks are set wrong."""
+LONGEST_PAUSE = 1800.0
+"""Seconds between two readings of the clock. A longer pause counts as an interruption, in which
+no delivery could arrive. A busy machine delays a reading by far less. Clocks that are set wrong
+are often wrong by an hour, which is more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what no longer changes is kept, in seconds.
+    """How long records that no longer change are kept, in seconds.
 
-    Counted from when an event that changed it was last received, not from the event's own
-    time, so that an old sample posted by hand is visible.
+    The time counts from when an event that changed the record was last received. It does not
+    count from the event's own time, so that an old sample posted by hand is visible.
     """
 
     terminal: float = DEFAULT_TERMINAL_HOURS * 3600
@@ -32,7 +33,7 @@ class Retention:
     silent: float = DEFAULT_SILENT_DAYS * 86400
     """After the last event that changed something."""
     tombstones: float = 90 * 86400
-    """After expiry: how long late events are recognised and counters go on."""
+    """After expiry: how long late events are recognised, and counters can continue."""
 
     def allowance_deadline(self, allowance: Allowance, esim: Esim) -> float:
         """Return when an allowance expires, unix seconds."""
@@ -47,7 +48,7 @@ class Retention:
     def deadline(self, esim: Esim) -> float:
         """Return when something of an eSIM next expires, unix seconds."""
         allowances = esim.allowances
-        if len(allowances) == 1 and esim.status not in TERMINAL:  # nearly all there are
+        if len(allowances) == 1 and esim.status not in TERMINAL:  # as most eSIMs: the quick way
             return allowances[0].received + self.silent
         if not allowances:
             return self.esim_deadline(esim)
@@ -55,38 +56,39 @@ class Retention:
 
     @property
     def without_silence(self) -> Retention:
-        """Return the one under which nothing is too old only because it was not heard of."""
+        """Return the retention under which no silent eSIM and no tombstone expires."""
         return replace(self, silent=inf, tombstones=inf)
 
 
 class ExpiryHold:
-    """Keeps what fell silent for a while after time in which nobody could be heard.
+    """Keeps silent eSIMs for a while after an interruption in which no delivery could arrive.
 
-    After a stop of a month, a suspended machine or a clock that leapt ahead, every eSIM would
-    be silent for too long at once, before the vendor had a chance to report one of them.
+    After a stop of a month, a suspended machine or a clock that jumped ahead, every eSIM would
+    have been silent for too long. The vendor first gets time to report them.
     """
 
     def __init__(self) -> None:
         self._last: float | None = None
         self._until = 0.0
 
-    def note_time(self, now: float, grace: float, heard: float | None) -> float:
-        """Note the time; return the seconds that passed unseen, 0 where none did.
+    def note_time(self, now: float, grace: float, last_delivery: float | None) -> float:
+        """Note the time; return the seconds of the interruption that just ended, 0 for none.
 
-        ``grace`` is how long to hold after a start and after such time; ``heard`` is when a
-        delivery last arrived, as the time before the first look is not known. Times are unix
-        seconds. Where the clock is set back, the hold is as long as it was to be.
+        ``grace`` is how long to hold after a start and after an interruption, in seconds. Times
+        are unix seconds. ``last_delivery`` stands for the reading before the first one. When the
+        clock is set back, the end of the hold moves back with it.
         """
-        first, last = self._last is None, heard if self._last is None else self._last
+        first = self._last is None
+        last = last_delivery if self._last is None else self._last
         self._last = now
-        unseen = 0.0 if last is None else now - last
-        if first or unseen > LEAP:
+        pause = 0.0 if last is None else now - last
+        if first or pause > LONGEST_PAUSE:
             self._until = now + grace
-        elif unseen < 0:
-            self._until += unseen
-        return unseen if unseen > LEAP else 0.0
+        elif pause < 0:
+            self._until += pause
+        return pause if pause > LONGEST_PAUSE else 0.0
 
     @property
     def on(self) -> bool:
-        """Return whether it held at the last look."""
+        """Return whether silent eSIMs are kept, as of the time noted last."""
         return self._last is not None and self._last < self._until

@@ -1,8 +1,7 @@
-"""How one event changes one record: pure functions, values in and values out.
+"""Merging: how one event changes one record. Pure functions, values in and values out.
 
-Every field is merged by a rule that does not depend on the order of arrival: registers
-and snapshots keep what was said last by event time, ties go to the greater value, samples
-are a set, and peaks a maximum.
+No rule depends on the order of arrival. Registers and snapshots keep the value with the greatest
+event time; on a tie the greater value wins. Samples are a set, and peaks are a maximum.
 """
 
 from __future__ import annotations
@@ -27,26 +26,26 @@ class Result(StrEnum):
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
-    """All of it was known."""
+    """Everything in it was known."""
     STALE = "stale"
-    """Something newer is known; it had no effect."""
+    """Something newer is known. It had no effect."""
     LATE = "late"
-    """It came too late to refine the counters; it had no effect."""
+    """It came too late to refine the counters. It had no effect."""
     IGNORED = "ignored"
-    """It carries no eSIM metrics."""
+    """It has no eSIM metrics."""
 
 
 def merge_usage(
     esim: Esim, tombstone: Tombstone | None, event: UsageEvent, received: int
 ) -> tuple[Esim, Result]:
-    """Return the eSIM after a usage event, the very same object where nothing changed.
+    """Return the eSIM after a usage event, the same object where nothing changed.
 
-    ``tombstone`` is that of the event's allowance, if it has expired; the caller has
-    checked that the event is newer.
+    ``tombstone`` is the tombstone of the allowance, if there is one. The caller has checked that
+    the event is newer.
     """
     known = esim.allowance(event.package_id)
     allowance, arrivals = merge_allowance(known, tombstone, event, received)
-    changed = _registers_said(esim, event)
+    changed = _newer_registers(esim, event)
     if allowance is not known:
         others = [a for a in esim.allowances if a is not known]
         changed["allowances"] = tuple(sorted([*others, allowance], key=_PACKAGE_ID))
@@ -62,8 +61,8 @@ def merge_usage(
 
 
 def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, Result]:
-    """Return the eSIM after a status event, the very same object where nothing changed."""
-    changed = _registers_said(esim, event)
+    """Return the eSIM after a status event, the same object where nothing changed."""
+    changed = _newer_registers(esim, event)
     if changed:
         received = max(received, esim.received)
         return esim._replace(received=received, **changed), Result.ACCEPTED
@@ -97,7 +96,8 @@ def merge_allowance(
             package_id=event.package_id,
             time=max(event.time, before.time),
             snapshot=snapshot if newer else before.snapshot,
-            received=max(received, before.received),  # one that is replayed came long ago
+            # A replayed event has an early time of receipt.
+            received=max(received, before.received),
             data=data,
             sms=sms,
             voice=voice,
@@ -108,7 +108,7 @@ def merge_allowance(
 
 
 def merge_peaks(known: Locations, reported: Iterable[tuple[str, int]]) -> Locations:
-    """Return the most ever reported for each location, ``known`` itself where nothing rose."""
+    """Return the most ever reported for each location, the same object where nothing rose."""
     peaks = dict(known)
     rose = False
     for location, amount in reported:
@@ -119,7 +119,7 @@ def merge_peaks(known: Locations, reported: Iterable[tuple[str, int]]) -> Locati
 
 
 def merge_package(package: Package, event: UsageEvent) -> Package:
-    """Return the package after a usage event; the newest name that is one wins."""
+    """Return the package after a usage event. The newest name that is not empty wins."""
     name = event.package_name
     if name and (event.time, name) > (package.name_time, package.name):
         return package._replace(name_time=event.time, name=name)
@@ -127,7 +127,7 @@ def merge_package(package: Package, event: UsageEvent) -> Package:
 
 
 def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
-    """Return the account after a partner event, ``known`` itself where nothing changed."""
+    """Return the account after a partner event, the same object where nothing changed."""
     if known is None:
         known = Balance(event.vendor, event.currency, event.time, event.balance)
         balance = known
@@ -144,7 +144,7 @@ def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
 
 
 def tombstone_of(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
-    """Return what stays of an allowance that expires."""
+    """Return the tombstone of an allowance that expires at ``expired`` (unix seconds)."""
     data, sms, voice = (
         counter and Remains(counter.total, counter.last_used)
         for counter in (allowance.data, allowance.sms, allowance.voice)
@@ -164,7 +164,7 @@ def tombstone_of(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
 
 
 def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> Allowance:
-    """Return the allowance before its first event, or before the first of its next life."""
+    """Return the allowance as it is merged with its first event, or the first after expiry."""
     if tombstone is None:
         return Allowance(event.package_id, -1, event.snapshot, received)
     data, sms, voice = (
@@ -183,19 +183,19 @@ def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> All
     )
 
 
-def _registers_said(esim: Esim, event: UsageEvent | StatusEvent) -> dict[str, Any]:
-    """Return the fields of an eSIM's registers of which an event says something newer."""
-    said: dict[str, Any] = {}
+def _newer_registers(esim: Esim, event: UsageEvent | StatusEvent) -> dict[str, Any]:
+    """Return the register fields of an eSIM for which the event has a newer value."""
+    newer: dict[str, Any] = {}
     time, status = event.time, event.status
     if status and _status_order(time, status) > _status_order(esim.status_time, esim.status):
-        said |= {"status_time": time, "status": status}
+        newer |= {"status_time": time, "status": status}
     reference = event.reference_id
     if reference and (time, reference) > (esim.reference_time, esim.reference_id):
-        said |= {"reference_time": time, "reference_id": reference}
+        newer |= {"reference_time": time, "reference_id": reference}
     iccid = event.iccid
     if iccid and (time, iccid) > (esim.iccid_time, esim.iccid):
-        said |= {"iccid_time": time, "iccid": iccid}
-    return said
+        newer |= {"iccid_time": time, "iccid": iccid}
+    return newer
 
 
 def _status_order(time: int, status: Status) -> tuple[int, bool, str]:
@@ -203,7 +203,7 @@ def _status_order(time: int, status: Status) -> tuple[int, bool, str]:
 
 
 def _used(s: Snapshot) -> tuple[int | None, int | None, int | None]:
-    """Return what a snapshot says was used of data (bytes), SMS and voice (seconds)."""
+    """Return the used data (bytes), SMS and voice (seconds) of a snapshot; ``None`` if unknown."""
     if s.data_unlimited:
         data = None if s.locations is None else sum(amount for _, amount in s.locations)
     else:
@@ -220,7 +220,7 @@ def _spent(allowed: int | None, remaining: int | None) -> int | None:
 
 
 def _order(s: Snapshot) -> tuple[Any, ...]:
-    """Return what two snapshots of one second are compared by; nothing before something."""
+    """Return the sort key of snapshots of one second. An absent amount comes before any other."""
     amounts = (
         *(s.data_allowed, s.data_remaining, s.sms_allowed, s.sms_remaining),
         *(s.voice_allowed, s.voice_remaining, s.start, s.end, s.locations),

@@ -1,8 +1,8 @@
-"""The state of eSIMs, packages and accounts: immutable values.
+"""Records: the state of eSIMs, packages and accounts, as immutable values.
 
-A record is replaced, never changed, so that a batch of events can be merged into
-copies and dropped without a trace when its commit fails. A *register* is a pair of
-fields: a value and the event time it was last said at.
+A record is replaced, never changed. So a batch of events is merged into copies, which are dropped
+without a trace when their commit fails. A *register* is a pair of fields: a value, and the time
+of the event that it comes from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Locations = tuple[tuple[str, int], ...]
 """(location, bytes), sorted by location."""
 
 STATUSES: tuple[Status, ...] = tuple(sorted(Status))
-"""Every status there is, in the order of their names."""
+"""Every status, in the order of their names."""
 
 RESOURCES = ("data", "sms", "voice")
 
@@ -37,10 +37,11 @@ class Allowance(NamedTuple):
     received: int
     """When an event that changed this allowance was last received, unix seconds."""
     data: Consumption | None = None
-    """Bytes; ``None`` until there is a sample, as for the other two."""
+    """Bytes; ``None`` until there is a sample."""
     sms: Consumption | None = None
+    """Messages; ``None`` until there is a sample."""
     voice: Consumption | None = None
-    """Seconds."""
+    """Seconds; ``None`` until there is a sample."""
     peaks: Locations = ()
     """The most ever reported for each location, bytes."""
 
@@ -53,7 +54,7 @@ class Esim(NamedTuple):
     received: int
     """When an event that changed this eSIM was last received, unix seconds."""
     admitted: int
-    """Place in the order in which eSIMs were first seen."""
+    """Its number in the order in which eSIMs were first seen."""
     tracked: bool = True
     """Whether it has series of its own; ``False`` over the cardinality cap."""
     status_time: int = 0
@@ -65,7 +66,7 @@ class Esim(NamedTuple):
     allowances: tuple[Allowance, ...] = ()
     """Sorted by package."""
     version: int = 0
-    """Of the stored row; 0 before the first commit."""
+    """Version of the stored row; 0 before the first commit."""
 
     @property
     def key(self) -> EsimKey:
@@ -86,24 +87,26 @@ class Esim(NamedTuple):
 
 
 class Remains(NamedTuple):
-    """What a tombstone keeps of one resource: the counter and where it goes on from."""
+    """What a tombstone keeps of one resource, in base units."""
 
     total: int
+    """The counter, which continues from here."""
     last_used: int
+    """The amount used in the newest sample: only what exceeds it will count as a rise."""
 
 
 class Tombstone(NamedTuple):
-    """What is left of an expired allowance, or of an eSIM where ``package_id`` is empty.
+    """What is left of an expired allowance, or of an expired eSIM if ``package_id`` is empty.
 
-    An event not newer than ``time`` belongs to the expired life and is stale; a newer one
-    starts a new life in which the counters go on.
+    An event that is not newer than ``time`` is stale. A newer event starts a new life, in which
+    the counters continue.
     """
 
     vendor: str
     esim_id: str
     package_id: str
     time: int
-    """Newest event time: of the allowance and of the eSIM's status."""
+    """The newer of two event times: of the allowance, and of the eSIM's status."""
     expired: int
     """When it expired, unix seconds by the exporter's clock."""
     status: Status = Status.UNKNOWN

@@ -1,8 +1,8 @@
 """Shards: which replica keeps and shows which eSIMs.
 
-An eSIM has one of :data:`SLOTS` slots for ever, by a hash of its key; a shard owns slots. From
-one number of shards to the next only slots that the new shard takes over change their owner,
-and all shards own as many, or one less.
+A hash of its key gives an eSIM one of :data:`SLOTS` slots for ever, and each slot has one shard as
+its owner. When a shard is added, only the slots that it takes over change their owner. All shards
+own the same number of slots, or one less.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from zlib import crc32
 
 SLOTS = 256
-"""How many slots there are, and shards at most. It is stored: it cannot change."""
+"""Number of slots, and of shards at most. Slots are stored, so this cannot change."""
 
 
 def slot_of(vendor: str, esim_id: str) -> int:
@@ -36,33 +36,33 @@ def owners(total: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of some shards, counted from 0."""
+    """One of ``total`` shards, which are numbered from 0."""
 
     number: int = 0
     total: int = 1
 
     @property
     def whole(self) -> bool:
-        """Return whether it is the only one."""
+        """Return whether it is the only shard."""
         return self.total == 1
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """Return the slots it owns."""
+        """Return the slots that this shard owns."""
         return tuple(at for at, owner in enumerate(owners(self.total)) if owner == self.number)
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the shard in words, for logs and pages."""
         return f"shard {self.number} of {self.total}, counted from 0"
 
     def owner_of(self, vendor: str, esim_id: str) -> int:
-        """Return the number of the shard that an eSIM is one of."""
+        """Return the number of the shard that keeps an eSIM."""
         return owners(self.total)[slot_of(vendor, esim_id)]
 
     def keeps(self, vendor: str, esim_id: str) -> bool:
-        """Return whether an eSIM is one of its own."""
+        """Return whether this shard keeps an eSIM."""
         return self.whole or self.owner_of(vendor, esim_id) == self.number
 
     def owns(self, slot: int) -> bool:
-        """Return whether a slot is one of its own."""
+        """Return whether this shard owns a slot."""
         return owners(self.total)[slot] == self.number

@@ -8,11 +8,11 @@ from running_fleet import ARRIVAL, RunningFleet
 
 from exporter.fleet.fleet import Policy
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
-from exporter.model.expiry import LEAP, ExpiryHold, Retention
+from exporter.model.expiry import LONGEST_PAUSE, ExpiryHold, Retention
 
 DAY = 86_400
 GRACE = 9 * 3600
-STEP = LEAP / 2
+STEP = LONGEST_PAUSE / 2
 
 
 def usage(esim_id: str) -> UsageEvent:
@@ -41,10 +41,10 @@ def test_holds_for_the_grace_after_a_start_and_no_longer() -> None:
 
 def test_says_how_long_nobody_listened_before_the_start() -> None:
     assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - 31 * DAY) == 31 * DAY
-    assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - LEAP) == 0
+    assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - LONGEST_PAUSE) == 0
 
 
-@pytest.mark.parametrize("leap", [LEAP + 1, 3600, 31 * DAY])
+@pytest.mark.parametrize("leap", [LONGEST_PAUSE + 1, 3600, 31 * DAY])
 def test_holds_again_after_a_leap(leap: float) -> None:
     hold = ExpiryHold()
     hold.note_time(ARRIVAL, GRACE, None)
