@@ -105,7 +105,7 @@ def changed_but_fixed(old: Settings, new: Settings) -> list[str]:
 
 
 def settings_table() -> str:
-    """Return all settings as a Markdown table, for the README."""
+    """Return all settings as a Markdown table, for docs/configuration.md."""
     return markdown_table(OPTIONS)
 
 

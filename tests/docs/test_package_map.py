@@ -25,9 +25,3 @@ def mapped() -> list[str]:
 
 def test_the_map_names_every_package_and_no_other() -> None:
     assert sorted(mapped()) == sorted(there())
-
-
-def test_a_module_that_a_page_names_is_there() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:exporter/)?\w+/\w+\.py)`", text)
-    assert [name for name in named if not (PACKAGE / name.removeprefix("exporter/")).exists()] == []
