@@ -22,8 +22,8 @@ MAX_IDENTIFIER = 256
 """The greatest length of an identifier, a name or a location, in characters."""
 
 
-class Status(StrEnum):
-    """State of an eSIM: the eight that are known, and one for all other spellings."""
+class Status(StrEnum):  # clients see the docstring in openapi.json
+    """State of an eSIM, in the vendor's eight spellings plus one for all others."""
 
     NEW = "NEW"
     INSTALLED = "INSTALLED"
