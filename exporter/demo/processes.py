@@ -60,9 +60,8 @@ def run_program(
 
 def wait_until_ready(process: Process, url: str) -> bool:
     """Wait until ``url`` is answered with 200; return ``False`` if the process ends or is late."""
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # no proxy for this machine
+    # Without a proxy, because the program runs on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _READY
     while process.poll() is None and time.monotonic() < deadline:
         try:

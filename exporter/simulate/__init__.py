@@ -1,28 +1,28 @@
-"""A synthetic fleet that behaves as the vendor does: seeded, and signed when sent.
+"""A synthetic fleet and the deliveries that the vendor would send about it.
 
-As a library: :class:`Simulation` yields deliveries in simulated time, without clock
-or I/O. As a sender: :func:`run`, and the subcommand in :mod:`exporter.simulate.command`.
+:class:`Simulation` yields the deliveries in simulated time, without a clock and without I/O.
+:func:`run` signs and sends them; the subcommand ``simulate`` calls it.
 """
 
 from __future__ import annotations
 
 from exporter.simulate.command import add_arguments, main
-from exporter.simulate.delivery import NO_FAULTS, Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.deliveries import NO_FAULTS, Fault, Faults, SimulatedDelivery, Simulation
 from exporter.simulate.fleet import Phase, SimulatedFleet
-from exporter.simulate.progress import Summary
-from exporter.simulate.sender import DEFAULT_URL, Options, run
+from exporter.simulate.progress import SenderSummary
+from exporter.simulate.sender import DEFAULT_URL, SenderOptions, run
 
 __all__ = [
     "DEFAULT_URL",
     "NO_FAULTS",
     "Fault",
     "Faults",
-    "Options",
     "Phase",
+    "SenderOptions",
+    "SenderSummary",
     "SimulatedDelivery",
     "SimulatedFleet",
     "Simulation",
-    "Summary",
     "add_arguments",
     "main",
     "run",

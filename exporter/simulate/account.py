@@ -1,22 +1,22 @@
-"""The partner's account at the vendor: balance, orders, refunds, and what is yet unknown."""
+"""The partner's account at the vendor: balance, orders, refunds, and undocumented events."""
 
 from __future__ import annotations
 
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from exporter.simulate.payloads import Document, Identity, body
+from exporter.simulate.payloads import Document, EsimNames, body
 
 if TYPE_CHECKING:
     import random
 
-    from exporter.simulate.catalogue import Package
+    from exporter.simulate.catalogue import CataloguePackage
     from exporter.simulate.timeline import Timeline
 
 HOUR: Final = 3600
 
 AFFILIATE_SHARE: Final = 0.2
-"""Share of eSIMs that are bought through an affiliate."""
+"""Share of eSIMs that are sold through an affiliate."""
 
 COMMISSION_RATE: Final = 10.0
 """Per cent of the order's total."""
@@ -24,16 +24,16 @@ COMMISSION_RATE: Final = 10.0
 ORDER_STATUSES: Final = ("completed",) * 7 + ("pending", "failed", "refunded")
 
 REFUND_SHARE: Final = 0.1
-"""Share of ended eSIMs for which money is asked back."""
+"""Share of ended eSIMs for which a refund is requested."""
 
-ANNOUNCED_SHARE: Final = 0.05
-"""How often, per eSIM bought, an event comes of a type that is not documented."""
+UNDOCUMENTED_SHARE: Final = 0.05
+"""Undocumented events per eSIM bought."""
 
-ANNOUNCED: Final = (("esim", "network_attached"), ("catalogue", "package_updated"))
+UNDOCUMENTED: Final = (("esim", "network_attached"), ("catalogue", "package_updated"))
 
 
 class Account:
-    """Pays for the fleet's eSIMs; sends the events that are not about one of them."""
+    """Pays for the eSIMs of the fleet, and sends the events that are not about one eSIM."""
 
     def __init__(self, timeline: Timeline, rng: random.Random, esims: int) -> None:
         self._timeline = timeline
@@ -42,8 +42,8 @@ class Account:
         self._balance = 3 * self._threshold
         self._warned = False
 
-    def buy(self, at: float, package: Package) -> None:
-        """Pay for one eSIM, filling up the balance where it does not suffice."""
+    def buy(self, at: float, package: CataloguePackage) -> None:
+        """Pay for one eSIM. Tops up the balance first if it is too low."""
         if self._balance < package.price:
             self._report(at, "insufficient_balance")
             self._top_up(at)
@@ -54,17 +54,17 @@ class Account:
             self._timeline.at(at + self._rng.uniform(4 * HOUR, 48 * HOUR), self._top_up)
         if self._rng.random() < AFFILIATE_SHARE:
             self._timeline.send(at, self._order(at, package))
-        if self._rng.random() < ANNOUNCED_SHARE:
-            self._timeline.send(at, body(*self._rng.choice(ANNOUNCED), {"timestamp": int(at)}))
+        if self._rng.random() < UNDOCUMENTED_SHARE:
+            self._timeline.send(at, body(*self._rng.choice(UNDOCUMENTED), {"timestamp": int(at)}))
 
-    def ended(self, at: float, names: Identity) -> None:
-        """Ask money back for some of the eSIMs that ended."""
+    def ended(self, at: float, names: EsimNames) -> None:
+        """Request a refund for an eSIM that ended, sometimes."""
         if self._rng.random() >= REFUND_SHARE:
             return
         event_type = self._rng.choice(("refunded", "rejected"))
         refund_id = f"{self._rng.getrandbits(32):08x}"
         decided = at + self._rng.uniform(HOUR, 12 * HOUR)
-        # The vendor may send a refund again later: a new timestamp, the same event_id.
+        # The vendor may send a refund again later, with a new timestamp and the same event_id.
         for when in (decided, decided + HOUR):
             self._timeline.at(when, self._refund, event_type, refund_id, names)
 
@@ -81,7 +81,7 @@ class Account:
         data["currency"] = "USD"
         self._timeline.send(at, body("partner", event_type, data))
 
-    def _order(self, at: float, package: Package) -> bytes:
+    def _order(self, at: float, package: CataloguePackage) -> bytes:
         return body(
             "affiliate",
             "order",
@@ -111,7 +111,7 @@ class Account:
             },
         )
 
-    def _refund(self, at: float, event_type: str, refund_id: str, names: Identity) -> None:
+    def _refund(self, at: float, event_type: str, refund_id: str, names: EsimNames) -> None:
         data: Document = {
             "timestamp": int(at),
             "refund_id": refund_id,

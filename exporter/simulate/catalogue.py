@@ -1,7 +1,7 @@
-"""The packages the synthetic fleet has bought, named in the vendor's way.
+"""The packages that the synthetic fleet buys, with names in the style of the vendor.
 
-They cover what the vendor's catalogue is known to hold: limited and unlimited data,
-SMS and voice, regions with several locations, names outside ASCII, pseudo-countries.
+They cover every kind of package in the vendor's catalogue: limited and unlimited data, SMS and
+voice, regions with several locations, names outside ASCII, and pseudo-countries.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place data is used in, under the vendor's name for it."""
+    """A place where data is used, with the vendor's name for it."""
 
     name: str
     utc_offset: float
-    """Hours east of UTC; summer time is not simulated."""
+    """Hours east of UTC. Summer time is not simulated."""
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
-    """What can be bought for an eSIM."""
+class CataloguePackage:
+    """A package as the vendor sells it."""
 
     package_id: str
     name: str
     days: int
     data: int | None
-    """MB of 1 048 576 bytes; ``None`` when the data is unlimited."""
+    """MB of 1 048 576 bytes; ``None`` if unlimited."""
     locations: tuple[Location, ...]
     price: float
     """US dollars."""
     sms: int = 0
-    """Messages; 0 when not included."""
+    """Messages; 0 if not included."""
     voice: int = 0
-    """Minutes; 0 when not included."""
+    """Minutes; 0 if not included."""
     popularity: int = 1
-    """How often it is bought, relative to the others."""
+    """How often it is bought, relative to the other packages."""
 
 
 ALAND: Final = Location("Åland Islands", 2)
@@ -48,7 +48,7 @@ TURKIYE: Final = Location("Türkiye", 3)
 UNITED_STATES: Final = Location("United States", -6)
 
 CATALOGUE: Final = (
-    Package(
+    CataloguePackage(
         "esim-afghanistan-7days-1gb-all",
         "1 GB - 7 Days",
         days=7,
@@ -57,7 +57,7 @@ CATALOGUE: Final = (
         price=9.5,
         popularity=4,
     ),
-    Package(
+    CataloguePackage(
         "esim-france-7days-3gb-all",
         "3 GB - 7 Days",
         days=7,
@@ -66,7 +66,7 @@ CATALOGUE: Final = (
         price=8.0,
         popularity=6,
     ),
-    Package(
+    CataloguePackage(
         "esim-turkiye-3days-500mb-all",
         "500 MB - 3 Days",
         days=3,
@@ -75,7 +75,7 @@ CATALOGUE: Final = (
         price=3.5,
         popularity=6,
     ),
-    Package(
+    CataloguePackage(
         "esim-aland-islands-7days-1gb-all",
         "1 GB - 7 Days",
         days=7,
@@ -83,7 +83,7 @@ CATALOGUE: Final = (
         locations=(ALAND,),
         price=5.0,
     ),
-    Package(
+    CataloguePackage(
         "esim-cote-divoire-15days-2gb-all",
         "2 GB - 15 Days",
         days=15,
@@ -91,7 +91,7 @@ CATALOGUE: Final = (
         locations=(Location("Côte d'Ivoire", 0),),
         price=14.0,
     ),
-    Package(
+    CataloguePackage(
         "esim-canada-15days-un2gb-all",
         "Unlimited Data - 15 Days (2 GB / 128 KBPS)",
         days=15,
@@ -100,7 +100,7 @@ CATALOGUE: Final = (
         price=36.0,
         popularity=2,
     ),
-    Package(
+    CataloguePackage(
         "esim-japan-5days-un1gb-all",
         "Unlimited Data - 5 Days (1 GB / 128 KBPS)",
         days=5,
@@ -109,7 +109,7 @@ CATALOGUE: Final = (
         price=15.5,
         popularity=4,
     ),
-    Package(
+    CataloguePackage(
         "esim-united-states-30days-20gb-all",
         "20 GB - 30 Days + 100 SMS + 500 Minutes",
         days=30,
@@ -120,7 +120,7 @@ CATALOGUE: Final = (
         voice=500,
         popularity=2,
     ),
-    Package(
+    CataloguePackage(
         "esim-thailand-10days-15gb-all",
         "15 GB - 10 Days + 100 Minutes",
         days=10,
@@ -130,7 +130,7 @@ CATALOGUE: Final = (
         voice=100,
         popularity=3,
     ),
-    Package(
+    CataloguePackage(
         "esim-europe-30days-10gb-all",
         "10 GB - 30 Days",
         days=30,
@@ -139,7 +139,7 @@ CATALOGUE: Final = (
         price=24.0,
         popularity=5,
     ),
-    Package(
+    CataloguePackage(
         "esim-africa-adventure-15days-3gb-all",
         "3 GB - 15 Days",
         days=15,
@@ -147,7 +147,7 @@ CATALOGUE: Final = (
         locations=(Location("Africa Adventure", 2),),
         price=29.0,
     ),
-    Package(
+    CataloguePackage(
         "esim-global-15days-5gb-all",
         "5 GB - 15 Days",
         days=15,

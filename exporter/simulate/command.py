@@ -14,76 +14,82 @@ from typing import TYPE_CHECKING, Final
 from exporter.errors import ExitStatus
 from exporter.settings.durations import parse_duration
 from exporter.simulate.fleet import Phase
-from exporter.simulate.sender import DEFAULT_URL, Options, run
+from exporter.simulate.sender import DEFAULT_URL, SenderOptions, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.simulate.progress import Summary
+    from exporter.simulate.progress import SenderSummary
 
-SECRET_VARIABLE: Final = "ESIM_EXPORTER_WEBHOOK_SECRET"  # noqa: S105  (a name, not a secret)
+SECRET_VARIABLE: Final = "ESIM_EXPORTER_WEBHOOK_SECRET"  # noqa: S105  # a name, not a secret
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the subcommand's options to ``parser``."""
     add = parser.add_argument
-    add("--url", default=DEFAULT_URL, help="webhook to send to (default: %(default)s)")
+    add("--url", default=DEFAULT_URL, help="URL of the webhook (default: %(default)s)")
     add(
         "--secret-file",
         type=Path,
         metavar="FILE",
-        help=f"sign with the first line of this file; default: ${SECRET_VARIABLE}",
+        help=f"file whose first line is the secret to sign with (default: ${SECRET_VARIABLE})",
     )
     add("--esims", type=_count, default=100, help="size of the fleet (default: %(default)s)")
-    add("--seed", type=int, default=1, help="same seed, same events (default: %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=1,
+        help="the same seed gives the same events (default: %(default)s)",
+    )
     add(
         "--phase",
         type=Phase,
         choices=list(Phase),
         default=Phase.SPREAD,
-        help="four-hourly events spread, or all in one burst (default: %(default)s)",
+        help="spread the four-hourly usage events over time, or send them in one burst "
+        "(default: %(default)s)",
     )
     add(
         "--speed",
         type=_positive,
-        help="simulated seconds per second until the present is reached "
-        "(default: 1; with --rate, as fast as that allows)",
+        help="simulated seconds per second until the simulated clock reaches the present "
+        "(default: 1; with --rate, as many as the rate allows)",
     )
-    add("--rate", type=_positive, help="at most so many events per second")
+    add("--rate", type=_positive, help="send at most this many events per second")
     add(
         "--start",
         type=parse_duration,
         default="1d",
         metavar="DURATION",
-        help="how far in the past the simulated clock starts (default: %(default)s)",
+        help="start the simulated clock this long ago (default: %(default)s)",
     )
     add(
         "--faster",
         type=_positive,
         default=1,
         metavar="N",
-        help="let N seconds of the fleet's life pass in one of the simulated clock, the times "
-        "in events included (default: %(default)s)",
+        help="let N seconds of the fleet's life pass in one second of the simulated clock; the "
+        "times in the events change accordingly (default: %(default)s)",
     )
     add(
         "--duration",
         type=parse_duration,
         metavar="DURATION",
-        help="stop after this time (default: never)",
+        help="stop after this long (default: never)",
     )
     add(
         "--connections",
         type=_count,
         default=4,
-        help="connections to the webhook (default: %(default)s)",
+        help="number of connections to the webhook (default: %(default)s)",
     )
 
 
 def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the simulation until its end, SIGINT or SIGTERM; return the exit code.
+    """Run the simulation until ``--duration`` is over, SIGINT or SIGTERM; return the exit code.
 
-    0; 1 when a good event was refused, a bad one accepted, or none answered for good; 2 when the
-    secret or the URL cannot be used.
+    2 if the secret or the URL cannot be used. 1 if a good event was refused, a bad event was
+    accepted, or no event was answered finally. Else 0.
     """
     try:
         summary = asyncio.run(_run(_options(args, environ)))
@@ -94,15 +100,15 @@ def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 1 if summary.refused or summary.accepted or not summary.sent else 0
 
 
-async def _run(options: Options) -> Summary:
+async def _run(options: SenderOptions) -> SenderSummary:
     task = asyncio.ensure_future(run(options))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task
 
 
-def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> Options:
-    return Options(
+def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> SenderOptions:
+    return SenderOptions(
         secret=_secret(args.secret_file, environ),
         url=args.url,
         esims=args.esims,
@@ -118,9 +124,9 @@ def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> Options:
 
 
 def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:
-    """Return the first secret, found as ``serve`` finds it.
+    """Return the first secret, read by the same rules as ``serve`` reads its secrets.
 
-    Raises ``OSError`` when the file cannot be read and ``ValueError`` without a secret.
+    Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it holds no secret.
     """
     if path is not None:
         lines = path.read_bytes().splitlines()

@@ -1,8 +1,8 @@
-"""One synthetic eSIM: what it may use, what it has used, and when something is due.
+"""One synthetic eSIM: its allowance, its usage, and when its next event is due.
 
-Data amounts are MB as the vendor reports them (1 048 576 bytes), times unix seconds.
-Between two reports an eSIM uses data at a constant rate, so that the moment a threshold
-is crossed can be told beforehand.
+Data amounts are MB of 1 048 576 bytes, as the vendor reports them; times are unix seconds.
+Between two reports an eSIM uses data at a constant rate. So it is known in advance when its usage
+crosses a threshold.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from exporter.simulate.catalogue import Location, Package
+    from exporter.simulate.catalogue import CataloguePackage, Location
 
 THRESHOLDS: Final = (0.25, 0.5, 0.75, 0.9, 1.0)
-"""Shares of the data allowance at which the vendor sends a usage event at once."""
+"""Used shares of the data allowance at which the vendor sends a usage event at once."""
 
 REPORT_INTERVAL: Final = 4 * 3600
-"""Seconds between two usage events of an activated eSIM, by the vendor's documentation."""
+"""Seconds between two usage events of an activated eSIM (vendor's documentation)."""
 
 DAY: Final = 86400
 
@@ -54,29 +54,29 @@ HOURLY: Final = (
     10,
     5,
 )
-"""How much data people use in each hour of their day, relative to the others."""
+"""Data that people use in each hour of their day, relative to the other hours."""
 
 ACTIVITY: Final = tuple(
     sum(HOURLY[(hour + k) % 24] for k in range(4)) * 24 / (4 * sum(HOURLY)) for hour in range(24)
 )
-"""The same over the four hours that begin with each hour, with a mean of 1."""
+"""Mean usage over the four hours from each hour on, relative to the mean of the day."""
 
 
 def no_rows() -> array[int]:
-    """Return an empty usage list: triples of day since 1970, location's index, KiB."""
+    """Return an empty usage list. It holds triples: day since 1970, index of location, KiB."""
     return array("I")
 
 
 @dataclass(slots=True, eq=False)
 class SimulatedEsim:
-    """The state of one eSIM, changed in place as simulated time passes."""
+    """The state of one eSIM. It changes in place as simulated time passes."""
 
     number: int
-    package: Package
+    package: CataloguePackage
     pace: float
     """MB per second on average."""
     fate: Status
-    """The terminal status it ends in."""
+    """Its terminal status at the end."""
     status: Status = Status.NEW
     location: int = 0
     """Index into the package's locations."""
@@ -87,23 +87,23 @@ class SimulatedEsim:
     """Minutes."""
     rows: array[int] = field(default_factory=no_rows)
     since: float = 0
-    """The time up to which usage is accounted for."""
+    """The time until which ``used`` is up to date."""
     rate: float = 0
     """MB per second until the next report."""
     reported: float = 0
-    """When the last usage event was sent: the reporting window begins there."""
+    """When the last usage event was sent. The next reporting window begins then."""
     report_at: float = 0
     ends: float = 0
     crossed: int = 0
-    """How many of ``THRESHOLDS`` have been announced."""
+    """How many of ``THRESHOLDS`` have been reported."""
 
     @property
-    def here(self) -> Location:
-        """Return where the eSIM is."""
+    def current_location(self) -> Location:
+        """Return the location of the eSIM."""
         return self.package.locations[self.location]
 
     def next_due(self) -> float:
-        """Return when a report, a threshold or the end is due, whichever comes first."""
+        """Return when the next report, threshold or the end is due."""
         return min(self.report_at, self._crossing(), self.ends)
 
     def _crossing(self) -> float:
@@ -112,7 +112,7 @@ class SimulatedEsim:
         return self.since + (THRESHOLDS[self.crossed] * self.allowed - self.used) / self.rate
 
     def consume(self, to: float) -> None:
-        """Use data at the present rate up to ``to``, never more than is allowed."""
+        """Use data at the present rate until ``to``, up to the allowance."""
         amount = self.rate * (to - self.since)
         if self.package.data is not None:
             amount = max(0, min(amount, self.allowed - self.used))
@@ -121,25 +121,25 @@ class SimulatedEsim:
         self.record(to, amount)
 
     def cross(self, at: float) -> None:
-        """Use data up to ``at``, the moment the next threshold is reached, exactly."""
+        """Use data until ``at``, when usage reaches the next threshold exactly."""
         self.consume(at)
         self.used = max(self.used, THRESHOLDS[self.crossed] * self.allowed)
         self.crossed += 1
 
     def recount(self) -> None:
-        """Find out which thresholds are crossed after an amount changed by other means."""
+        """Count the crossed thresholds again, after an amount changed in another way."""
         self.crossed = sum(share * self.allowed <= self.used for share in THRESHOLDS)
 
     def plan(self, at: float, rng: random.Random) -> None:
-        """Choose place and rate of use until the next report."""
-        if len(self.package.locations) > 1 and rng.random() < 0.1:  # noqa: PLR2004  (moves on)
+        """Choose the location and the rate until the next report."""
+        if len(self.package.locations) > 1 and rng.random() < 0.1:  # noqa: PLR2004  # moves on
             self.location = rng.randrange(len(self.package.locations))
-        hour = int(at / 3600 + self.here.utc_offset) % 24
+        hour = int(at / 3600 + self.current_location.utc_offset) % 24
         self.rate = self.pace * ACTIVITY[hour] * rng.expovariate(1)
 
     def talk(self, at: float, rng: random.Random) -> None:
-        """Use some of the messages and minutes, where they are included."""
-        activity = ACTIVITY[int(at / 3600 + self.here.utc_offset) % 24]
+        """Use some of the messages and minutes that are included."""
+        activity = ACTIVITY[int(at / 3600 + self.current_location.utc_offset) % 24]
         if self.package.sms:
             sent = int(rng.expovariate(1) * activity)
             self.sms_used = min(self.package.sms, self.sms_used + sent)
@@ -148,14 +148,14 @@ class SimulatedEsim:
             self.voice_used = min(self.package.voice, self.voice_used + spoken)
 
     def renew(self) -> None:
-        """Start the package afresh: everything is available again for as many days."""
+        """Start the package again, with full amounts and full duration."""
         self.ends += self.package.days * DAY
         self.used = self.sms_used = self.voice_used = 0
         self.rows = no_rows()
         self.recount()
 
     def record(self, at: float, amount: float) -> None:
-        """Add ``amount`` MB to the usage list's row of the day (UTC) and the location."""
+        """Add ``amount`` MB to the row of the usage list for the day (UTC) and the location."""
         kib = int(amount * 1024)
         if not kib:
             return

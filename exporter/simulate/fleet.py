@@ -1,8 +1,8 @@
-"""A seeded fleet of synthetic eSIMs that behaves as the vendor's documentation says.
+"""A seeded fleet of synthetic eSIMs, with events as in the vendor's documentation.
 
-The vendor's rules followed here: a usage event every four hours for each activated
-eSIM and one as soon as a threshold is crossed; status events at each change of
-status, flapping included; a top-up shows only as a larger allowance.
+An activated eSIM sends a usage event every four hours, and one more when it crosses a threshold.
+Every change of status sends a status event, even when an eSIM loses its network for seconds. A
+top-up sends no event of its own; the next usage event shows a larger allowance.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from exporter.simulate.account import Account
 from exporter.simulate.catalogue import CATALOGUE
 from exporter.simulate.esim import DAY, REPORT_INTERVAL, THRESHOLDS, SimulatedEsim
 from exporter.simulate.payloads import (
-    Identity,
+    EsimNames,
     flat_usage_body,
-    identity,
+    names_of,
     old_usage_body,
     status_body,
     usage_body,
@@ -29,56 +29,61 @@ from exporter.simulate.timeline import Timeline
 HOUR: Final = 3600
 
 IN_USE_SHARE: Final = 0.9
-"""Share of the fleet that is activated already when the simulation starts."""
+"""Share of the fleet that is activated when the simulation starts."""
 
 FATES: Final = (Status.EXPIRED,) * 22 + (Status.REVOKED,) * 2 + (Status.DELETED,)
+"""Terminal statuses, as often as they occur."""
+
 RENEWAL_SHARE: Final = 0.1
-"""Share of expiring eSIMs whose package is renewed instead."""
+"""Share of expiring eSIMs that renew their package instead."""
 
 TOP_UP_SHARE: Final = 0.05
-"""How often, per report, a nearly exhausted allowance is topped up."""
+"""Top-ups per report of a nearly exhausted allowance."""
 
 CORRECTION_SHARE: Final = 0.002
-"""How often, per report, the vendor takes back up to 5 % of the usage reported before."""
+"""Downward corrections per report, each of up to 5 % of the usage."""
 
 FLAP_SHARE: Final = 0.01
-"""How often, per report, an eSIM loses its network and finds it again at once."""
+"""Losses of the network per report. The eSIM finds its network again within seconds."""
 
 FLAP_TIME: Final = 60
-"""Seconds; more than that takes, with two to three between one event and the next."""
+"""Seconds; longer than all losses of one report together take."""
 
 FLAT_SHARE: Final = 0.03
+"""Share of usage events in the flat shape from before July 2025."""
+
 OLD_TYPE_SHARE: Final = 0.05
+"""Share of usage events with the type's name from the vendor's sample code."""
 
 TYPICAL_UNLIMITED: Final = 1200
-"""MB a day that are used of an unlimited package."""
+"""MB that an unlimited package uses per day on average."""
 
 PACES: Final = (0.02, 0.02, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.1, 3.0)
-"""Share of the allowance used up over the package's days: from nearly idle to heavy users."""
+"""Share of the allowance that is used over the package's days, from idle to heavy users."""
 
 
 class Phase(StrEnum):
     """When the four-hourly usage events of the fleet are due."""
 
     SPREAD = "spread"
-    """Each eSIM four hours after its last one."""
+    """Each eSIM reports four hours after its last report."""
     BURST = "burst"
-    """All at once, at whole multiples of four hours."""
+    """All eSIMs report at once, at whole multiples of four hours."""
 
 
 class SimulatedFleet(Iterator[tuple[float, bytes]]):
-    """Yield what the vendor sends about ``esims`` eSIMs, for ever, in order of time.
+    """Yield the vendor's events about ``esims`` eSIMs, without end, in order of time.
 
-    Yields (event time in unix seconds, body), from ``start`` on. The same arguments
-    give the same bytes. An eSIM that ends makes room for a new one within the hour, so
-    the fleet stays at about its size.
+    Yields (event time in unix seconds, body), from ``start`` on. The same arguments give the same
+    bytes. Within an hour after an eSIM ends, a new one is bought, so the fleet keeps its size.
+    Raises ``ValueError`` for less than one eSIM.
     """
 
     def __init__(self, *, seed: int, esims: int, start: float, phase: Phase = Phase.SPREAD) -> None:
         if esims < 1:
             raise ValueError("a fleet has at least one eSIM")
         self._seed = seed
-        self._rng = random.Random(f"fleet/{seed}")  # noqa: S311  (repeatable, not secret)
+        self._rng = random.Random(f"fleet/{seed}")  # noqa: S311  # repeatable, not secret
         self._phase = phase
         self._timeline = Timeline()
         self._account = Account(self._timeline, self._rng, esims)
@@ -107,8 +112,8 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
             allowed=package.data or 0,
         )
 
-    def _names(self, esim: SimulatedEsim) -> Identity:
-        return identity(self._seed, esim.number)
+    def _names(self, esim: SimulatedEsim) -> EsimNames:
+        return names_of(self._seed, esim.number)
 
     def _put_in_use(self, start: float) -> None:
         """Make an eSIM that was activated some time before ``start``."""
@@ -129,7 +134,7 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
         self._continue(start, esim)
 
     def _life(self, esim: SimulatedEsim) -> float:
-        """Return seconds from activation to the end; who does not expire ends early."""
+        """Return the seconds from activation to the end. Only eSIMs that expire last in full."""
         full = esim.package.days * DAY
         return full if esim.fate is Status.EXPIRED else full * self._rng.uniform(0.1, 0.9)
 

@@ -1,4 +1,4 @@
-"""The vendor's webhook bodies, as the documentation of its several dates shows them."""
+"""The vendor's webhook bodies, in all shapes that its documentation has shown so far."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from exporter.model.events import UNLIMITED_AMOUNT, Status
 from exporter.simulate.esim import DAY, SimulatedEsim
 
 Document = dict[str, Any]
-"""A JSON object on its way out; its values are whatever the vendor's format says."""
+"""A JSON object in the vendor's format."""
 
 NOT_INCLUDED: Final = -1
-"""The catalogue's amount of SMS and voice for a package that has none."""
+"""The vendor's amount of SMS and voice for a package without them."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class Identity(NamedTuple):
-    """What an eSIM is called."""
+class EsimNames(NamedTuple):
+    """The names of an eSIM."""
 
     esim_id: str
     iccid: str
     """19 digits; 89 is the prefix of telecommunication cards (ITU-T E.118)."""
     reference_id: str | None
-    """The partner's own name for it; may be missing or empty."""
+    """The partner's own name for it. It may be missing or empty."""
 
 
-def identity(seed: int, number: int) -> Identity:
-    """Derive the names of eSIM ``number``; they are computed, not kept, to save memory."""
+def names_of(seed: int, number: int) -> EsimNames:
+    """Return the names of eSIM ``number``. They are computed each time, which saves memory."""
     digest = blake2b(f"{seed}/{number}".encode(), digest_size=16).digest()
     digits = int.from_bytes(digest, "big")
-    return Identity(
+    return EsimNames(
         esim_id=str(uuid.UUID(bytes=digest, version=4)),
         iccid=f"89{digits % 10**17:017d}",
         reference_id=_reference_id(digits),
@@ -53,35 +53,35 @@ def _reference_id(digits: int) -> str | None:
 
 
 def body(category: str, event_type: str, data: Document, **top: str) -> bytes:
-    """Encode an event with its fields under ``data`` and ``top`` beside the type."""
+    """Encode an event: ``data`` holds its fields, ``top`` those next to the type."""
     head = {"event_category": category, "event_type": event_type}
     return _encode(head | top | {"data": data}).encode()
 
 
-def status_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
-    """Say which status the eSIM entered."""
+def status_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
+    """Return a status event."""
     return body("esim", "status", _head(esim, names, at))
 
 
-def usage_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
-    """Say what the eSIM may use and has used."""
+def usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
+    """Return a usage event."""
     return body("esim", "usage", _usage(esim, names, at))
 
 
-def old_usage_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
-    """Say the same under the type's name in the vendor's sample code."""
+def old_usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
+    """Return a usage event with the type's name from the vendor's sample code."""
     return body("esim", "esim_usage", _usage(esim, names, at))
 
 
-def flat_usage_body(esim: SimulatedEsim, names: Identity, at: float) -> bytes:
-    """Say the same in the shape of before July 2025: flat, without units and usage list."""
+def flat_usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
+    """Return a usage event in the shape from before July 2025: flat, without units and list."""
     data = _usage(esim, names, at)
     for name in ("data_units", "voice_units", "sms_units", "usage_list"):
         del data[name]
     return _encode({"event_category": "esim", "event_type": "usage"} | data).encode()
 
 
-def _head(esim: SimulatedEsim, names: Identity, at: float) -> Document:
+def _head(esim: SimulatedEsim, names: EsimNames, at: float) -> Document:
     used = esim.status not in (Status.NEW, Status.INSTALLED)
     data: Document = {"timestamp": int(at), "iccid": names.iccid, "esim_id": names.esim_id}
     if names.reference_id is not None:
@@ -92,7 +92,7 @@ def _head(esim: SimulatedEsim, names: Identity, at: float) -> Document:
     return data
 
 
-def _usage(esim: SimulatedEsim, names: Identity, at: float) -> Document:
+def _usage(esim: SimulatedEsim, names: EsimNames, at: float) -> Document:
     return _head(esim, names, at) | {
         "package_id": esim.package.package_id,
         "package_name": esim.package.name,

@@ -1,4 +1,4 @@
-"""What has been sent and how it was answered: the progress line and the summary."""
+"""Counts deliveries and answers, and reports them as progress lines and a summary."""
 
 from __future__ import annotations
 
@@ -12,62 +12,63 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TERMINAL_INTERVAL: Final = 1.0
-"""Seconds between two progress lines on a terminal, where they replace one another."""
+"""Seconds between two progress lines on a terminal, where each line replaces the last."""
 
 LOG_INTERVAL: Final = 10.0
-"""Seconds between two progress lines elsewhere, where they stay."""
+"""Seconds between two progress lines in a log, where they stay."""
 
 CLEAR: Final = "\r\x1b[K"
-"""Back to the beginning of the terminal's line, and erase it (ECMA-48)."""
+"""Go to the beginning of the terminal's line and erase it (ECMA-48)."""
 
-STEP: Final = math.log(1.05)
+_STEP: Final = math.log(1.05)
 
 
 class Latencies:
-    """Times counted in buckets of 5 %, so that any number of them takes the same memory."""
+    """Counts times in buckets of 5 %, so that memory does not grow with their number."""
 
     def __init__(self) -> None:
         self._buckets: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
-        """Count one time; below a microsecond it counts as one."""
-        self._buckets[round(math.log(max(seconds, 1e-6)) / STEP)] += 1
+        """Count one time. Times below a microsecond count as a microsecond."""
+        self._buckets[round(math.log(max(seconds, 1e-6)) / _STEP)] += 1
 
     def quantile(self, share: float) -> float:
-        """Return the time, in seconds, that ``share`` of them do not exceed; NaN if none."""
+        """Return the seconds that a ``share`` of the times does not exceed; NaN without times."""
         rest = share * self._buckets.total()
         for bucket, count in sorted(self._buckets.items()):
             rest -= count
             if rest <= 0:
-                return math.exp(bucket * STEP)
+                return math.exp(bucket * _STEP)
         return math.nan
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What a run has done."""
+class SenderSummary:
+    """The result of a run."""
 
     sent: int
-    """Deliveries that were answered for good."""
+    """Deliveries with a final answer."""
     answers: Mapping[str, int]
-    """How often each status code, or kind of failure to get one, was the answer; those that
-    made a delivery be sent again included."""
+    """Number of answers by status code, and of missing answers by the kind of failure. Includes
+    those after which a delivery was sent again."""
     refused: int
-    """Deliveries without a fault that were answered for good, but not with 200."""
+    """Good deliveries whose final answer was not 200."""
     accepted: int
-    """Deliveries that ought to be refused, but were answered with 200."""
+    """Bad deliveries that were answered with 200."""
     resent: int
-    """Times a delivery was sent again, after 503 or for want of an answer."""
+    """How often a delivery was sent again, after 503 or without an answer."""
     seconds: float
     """Real time."""
     simulated: float
-    """Simulated time of the last delivery answered, unix seconds."""
+    """Simulated time of the last delivery with an answer, unix seconds."""
     p50: float
-    """Seconds until the answer, NaN without one."""
+    """Median seconds until an answer; NaN without answers."""
     p99: float
+    """99th percentile of the seconds until an answer; NaN without answers."""
 
     def __str__(self) -> str:
-        """Return it as a line for people."""
+        """Return the result as a line for people."""
         return (
             f"{self.sent} events in {self.seconds:.1f} s, up to {_date(self.simulated)}; "
             f"{_answers(self.answers)}{self.refused} refused, {self.resent} resent, "
@@ -77,11 +78,11 @@ class Summary:
 
 @dataclass(slots=True)
 class Progress:
-    """Counts what happens and writes a line about it to ``stream`` now and then."""
+    """Counts what happens, and writes a progress line to ``stream`` from time to time."""
 
     stream: TextIO
     started: float
-    """Of the monotonic clock, seconds."""
+    """Seconds of the monotonic clock."""
     simulated: float
     sent: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -99,22 +100,22 @@ class Progress:
         self._line_at = self.started
 
     def next_line(self, clock: float) -> float:
-        """Return the seconds until the next line is due; not above 0 when it is."""
+        """Return the seconds until the next line is due; 0 or less if it is due."""
         interval = TERMINAL_INTERVAL if self._terminal else LOG_INTERVAL
         return self._line_at + interval - clock
 
     def answered(self, code: int, seconds: float) -> None:
-        """Count an answer that came after ``seconds``."""
+        """Count an answer that took ``seconds``."""
         self.answers[str(code)] += 1
         self.latencies.add(seconds)
         self._line_latencies.add(seconds)
 
     def failed(self, reason: str) -> None:
-        """Count an answer that did not come."""
+        """Count a missing answer."""
         self.answers[reason] += 1
 
     def show(self, clock: float) -> None:
-        """Write a line if it is time for one."""
+        """Write a line if one is due."""
         if self.next_line(clock) > 0:
             return
         rate = (self.sent - self._line_sent) / (clock - self._line_at)
@@ -126,11 +127,11 @@ class Progress:
         self._line_at, self._line_sent = clock, self.sent
         self._line_latencies = Latencies()
 
-    def finish(self, clock: float) -> Summary:
-        """Leave the terminal's line and return what has been done."""
+    def finish(self, clock: float) -> SenderSummary:
+        """End the progress line and return the result of the run."""
         if self._terminal:
             self._write("\n")
-        return Summary(
+        return SenderSummary(
             sent=self.sent,
             answers=dict(sorted(self.answers.items())),
             refused=self.refused,

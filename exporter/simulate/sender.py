@@ -1,4 +1,4 @@
-"""Sends a simulation to a webhook as the vendor would: signed, paced, and again after 503."""
+"""Sends simulated deliveries to a webhook as the vendor does: signed, and again after 503."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TextIO
 
-from exporter.simulate.delivery import UNACCEPTABLE, Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.deliveries import UNACCEPTABLE, Fault, Faults, SimulatedDelivery, Simulation
 from exporter.simulate.fleet import Phase
-from exporter.simulate.progress import Progress, Summary
-from exporter.simulate.time_scaling import FasterTime
-from exporter.simulate.webhook_client import Target, WebhookClient
+from exporter.simulate.progress import Progress, SenderSummary
+from exporter.simulate.time_scaling import ScaledDeliveries
+from exporter.simulate.webhook_client import WebhookClient, WebhookUrl
 from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 DEFAULT_URL: Final = f"http://127.0.0.1:10878/webhooks/{SIMULATED.name}"
 
 ANSWER_TIMEOUT: Final = 10.0
-"""Seconds; more than the vendor waits, so that a slow receiver shows in the latency."""
+"""Seconds. The vendor waits less; the simulator waits longer to measure slow answers."""
 
 FIRST_BACKOFF: Final = 0.1
+"""Seconds before a delivery is sent again for the first time. The pause then doubles."""
+
 LONGEST_BACKOFF: Final = 5.0
-"""Seconds before a delivery is sent again; doubled each time."""
+"""Seconds before a delivery is sent again, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What to send, where to, and how fast."""
+class SenderOptions:
+    """What to send, where, and how fast."""
 
     secret: bytes = field(repr=False)
     url: str = DEFAULT_URL
@@ -41,37 +43,36 @@ class Options:
     phase: Phase = Phase.SPREAD
     faults: Faults = field(default_factory=Faults)
     speed: float | None = None
-    """Simulated seconds per second, as long as the simulated clock lies in the past; by
-    default 1 or, with a ``rate``, as many as that needs."""
+    """Simulated seconds per second until the simulated clock reaches the present. The default is
+    1, or with a ``rate`` as many as the rate allows."""
     rate: float | None = None
-    """At most so many events per second."""
+    """Events per second, at most."""
     start: float = 86400
-    """How far in the past the simulated clock starts, seconds."""
+    """Seconds before now at which the simulated clock starts."""
     faster: float = 1
-    """So many seconds of the fleet's life pass in one of the simulated clock."""
+    """Seconds of the fleet's life that pass in one second of the simulated clock."""
     duration: float | None = None
-    """Real seconds after which to stop; by default never."""
+    """Real seconds after which to stop; ``None`` for never."""
     connections: int = 4
 
 
 class _Stopped(Exception):
-    """The duration is over."""
+    """The duration of the run is over."""
 
 
 async def run(
-    options: Options,
+    options: SenderOptions,
     *,
     now: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     stream: TextIO | None = None,
-) -> Summary:
-    """Send until the duration is over or the task is cancelled, and say what was done.
+) -> SenderSummary:
+    """Send until the duration is over or the task is cancelled, and return the result.
 
-    A cancelled run returns normally. ``now`` gives unix seconds, ``clock`` monotonic ones;
-    progress is written to ``stream``, by default stderr. No event is sent before its time
-    has come. Raises ``ValueError`` for an unusable URL
-    and for fewer than one eSIM.
+    A cancelled run returns normally. ``now`` gives unix seconds, ``clock`` monotonic ones.
+    Progress is written to ``stream``, by default stderr. No event is sent before its timestamp.
+    Raises ``ValueError`` for an unusable URL and for fewer than one eSIM.
     """
     stream = sys.stderr if stream is None else stream
     return await _Run(options, now=now, clock=clock, sleep=sleep, stream=stream).finish()
@@ -80,7 +81,7 @@ async def run(
 class _Run:
     def __init__(
         self,
-        options: Options,
+        options: SenderOptions,
         *,
         now: Callable[[], float],
         clock: Callable[[], float],
@@ -88,7 +89,7 @@ class _Run:
         stream: TextIO,
     ) -> None:
         self._options, self._now, self._clock, self._sleep = options, now, clock, sleep
-        self._target = Target.parse(options.url)
+        self._webhook = WebhookUrl.parse(options.url)
         self._began = clock()
         self._start = now() - options.start
         simulation = Simulation(
@@ -100,25 +101,27 @@ class _Run:
         )
         self._deliveries: Iterator[SimulatedDelivery] = simulation
         if options.faster != 1:
-            self._deliveries = FasterTime(simulation, origin=self._start, faster=options.faster)
+            self._deliveries = ScaledDeliveries(
+                simulation, origin=self._start, faster=options.faster
+            )
         default_speed = 1 if options.rate is None else math.inf
         self._speed = default_speed if options.speed is None else options.speed
         self._duration = math.inf if options.duration is None else options.duration
         self._slot = self._began
         self._progress = Progress(stream, started=self._began, simulated=self._start)
 
-    async def finish(self) -> Summary:
+    async def finish(self) -> SenderSummary:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._options.connections):
                     tasks.create_task(self._work())
         except asyncio.CancelledError:
-            pass  # the way to end a run without a duration
+            pass  # a run without a duration ends in this way
         return self._progress.finish(self._clock())
 
     async def _work(self) -> None:
-        """Send one delivery after the other through a connection of its own."""
-        connection = WebhookClient(self._target, timeout=ANSWER_TIMEOUT)
+        """Send one delivery after the other over one connection."""
+        connection = WebhookClient(self._webhook, timeout=ANSWER_TIMEOUT)
         try:
             while True:
                 delivery = next(self._deliveries)
@@ -132,7 +135,7 @@ class _Run:
             connection.close()
 
     def _take_slot(self) -> float:
-        """Return when the rate allows the next event, on the monotonic clock."""
+        """Return when the rate allows the next event, in seconds of the monotonic clock."""
         if self._options.rate is None:
             return self._began
         slot = max(self._slot, self._clock())
@@ -140,7 +143,7 @@ class _Run:
         return slot
 
     def _until(self, delivery: SimulatedDelivery, slot: float) -> float:
-        """Return the seconds until a delivery is due: by speed, by rate, and in real time."""
+        """Return the seconds until speed, rate and the time of the event allow a delivery."""
         return max(
             (delivery.at - self._start) / self._speed - self._elapsed(),
             slot - self._clock(),
@@ -148,7 +151,7 @@ class _Run:
         )
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but no longer than until the next progress line or the end."""
+        """Sleep until the next progress line or the end of the run, at most ``seconds``."""
         self._tick()
         left = self._duration - self._elapsed()
         await self._sleep(min(seconds, left, self._progress.next_line(self._clock())))
@@ -159,7 +162,7 @@ class _Run:
             await self._pause(left)
 
     def _tick(self) -> None:
-        """Show progress; raises ``_Stopped`` when the duration is over."""
+        """Show the progress. Raises ``_Stopped`` if the duration is over."""
         self._progress.show(self._clock())
         if self._elapsed() >= self._duration:
             raise _Stopped
@@ -168,7 +171,7 @@ class _Run:
         return self._clock() - self._began
 
     async def _deliver(self, connection: WebhookClient, delivery: SimulatedDelivery) -> None:
-        """Send a delivery until it is answered with other than 503."""
+        """Send a delivery until it gets an answer other than 503."""
         headers = {
             "Content-Type": "application/json",
             SIMULATED.signature_header: self._signature(delivery),

@@ -1,4 +1,4 @@
-"""A fleet that lives faster than the clock: hours of it pass in minutes, its own times included."""
+"""Makes time pass faster in a simulation: hours of the fleet's life fit into minutes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from exporter.simulate.delivery import SimulatedDelivery
+    from exporter.simulate.deliveries import SimulatedDelivery
 
 _TIMES: Final = re.compile(rb'"(timestamp|start|end)":(\d+)')
-"""Unix seconds in the vendor's bodies as the simulation writes them."""
+"""The fields with unix seconds in the vendor's bodies, as the simulation writes them."""
 
 
-class FasterTime(Iterator["SimulatedDelivery"]):
-    """Yield deliveries whose times are moved towards ``origin``, unix seconds.
+class ScaledDeliveries(Iterator["SimulatedDelivery"]):
+    """Yield deliveries with all times moved towards ``origin``, unix seconds.
 
-    What lies ``faster`` seconds after it then lies one second after it, whether it is the time
-    of sending or a time in a body. Dates of usage lists stay, as they are days.
+    A time ``faster`` seconds after ``origin`` becomes a time one second after it. This applies to
+    the time of sending and to times in bodies. Dates in usage lists stay, because they are days.
     """
 
     def __init__(
@@ -28,11 +28,11 @@ class FasterTime(Iterator["SimulatedDelivery"]):
 
     def __next__(self) -> SimulatedDelivery:
         delivery = next(self._deliveries)
-        body = _TIMES.sub(self._moved, delivery.body)
-        return replace(delivery, at=self._compressed(delivery.at), body=body)
+        body = _TIMES.sub(self._scaled_field, delivery.body)
+        return replace(delivery, at=self._scaled(delivery.at), body=body)
 
-    def _moved(self, found: re.Match[bytes]) -> bytes:
-        return b'"%s":%d' % (found[1], self._compressed(int(found[2])))
+    def _scaled_field(self, found: re.Match[bytes]) -> bytes:
+        return b'"%s":%d' % (found[1], self._scaled(int(found[2])))
 
-    def _compressed(self, at: float) -> float:
+    def _scaled(self, at: float) -> float:
         return self._origin + (at - self._origin) / self._faster

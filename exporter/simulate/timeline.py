@@ -1,4 +1,4 @@
-"""Simulated time: what happens next, and what is sent when it does."""
+"""Simulated time: a queue of actions, and the bodies that they send."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any, TypeVarTuple, Unpack
 
 Args = TypeVarTuple("Args")
 
-# The arguments differ from entry to entry; `at` checks each against its action.
+# The arguments differ from entry to entry. The type of `at` checks them against the action.
 Entry = tuple[float, int, Callable[..., None], tuple[Any, ...]]
 
 
 class Timeline(Iterator[tuple[float, bytes]]):
     """Run actions in the order of simulated time and yield the bodies they send.
 
-    Yields (time in unix seconds, body). Actions of the same time run in the order they
-    were added, so that a run can be repeated exactly. Raises ``StopIteration`` when
-    nothing is left to happen.
+    Yields (time in unix seconds, body). Actions at the same time run in the order in which they
+    were added, so that a run can be repeated exactly. Ends when no action is left.
     """
 
     def __init__(self) -> None:
@@ -27,12 +26,12 @@ class Timeline(Iterator[tuple[float, bytes]]):
         self._sent: deque[tuple[float, bytes]] = deque()
 
     def at(self, when: float, action: Callable[[float, Unpack[Args]], None], *args: *Args) -> None:
-        """Let ``action(when, *args)`` run at ``when``, unix seconds."""
+        """Run ``action(when, *args)`` at ``when``, unix seconds."""
         heapq.heappush(self._entries, (when, self._added, action, args))
         self._added += 1
 
     def send(self, when: float, body: bytes) -> None:
-        """Send ``body``; ``when`` is the time of the action that does so."""
+        """Send ``body``. ``when`` is the time of the calling action."""
         self._sent.append((when, body))
 
     def __next__(self) -> tuple[float, bytes]:

@@ -1,4 +1,4 @@
-"""A keep-alive HTTP/1.1 connection that posts bodies: the part of a client needed here."""
+"""A small HTTP/1.1 client: posts bodies over one keep-alive connection."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where to post to."""
+class WebhookUrl:
+    """The URL of a webhook, taken apart."""
 
     host: str
     port: int
@@ -26,8 +26,8 @@ class Target:
     path: str
 
     @classmethod
-    def parse(cls, url: str) -> Target:
-        """Take an ``http`` or ``https`` URL apart; raises ``ValueError`` for any other."""
+    def parse(cls, url: str) -> WebhookUrl:
+        """Parse an ``http`` or ``https`` URL. Raises ``ValueError`` for any other text."""
         parts = urlsplit(url)
         if parts.scheme not in PORTS or not parts.hostname:
             raise ValueError(f"not an http or https URL: {url!r}")
@@ -41,23 +41,23 @@ class Target:
 
 
 class WebhookClient:
-    """One connection at a time to ``target``, opened when needed.
+    """Posts bodies to ``url``. It opens its one connection when it needs it.
 
-    ``timeout`` is the time an answer may take, connecting included, in seconds.
+    ``timeout`` is the time for connecting and the answer, in seconds.
     """
 
-    def __init__(self, target: Target, *, timeout: float) -> None:
-        self._target = target
+    def __init__(self, url: WebhookUrl, *, timeout: float) -> None:
+        self._url = url
         self._timeout = timeout
-        self._tls = ssl.create_default_context() if target.tls else None
+        self._tls = ssl.create_default_context() if url.tls else None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> int:
         """Send ``body`` and return the status code of the answer.
 
-        Raises ``ConnectionError``, its message the kind of the cause, when no whole answer
-        came in time; it is not known then whether the body arrived. After a cancelled call
-        the connection must be closed: its answer would be taken for that to the next body.
+        Raises ``ConnectionError`` if no complete answer arrives in time; its message is the kind
+        of the failure. The body may have arrived all the same. After a cancelled call the caller
+        must call :meth:`close`; otherwise the next call would read the answer to this one.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -69,12 +69,12 @@ class WebhookClient:
     async def _exchange(self, body: bytes, headers: Mapping[str, str]) -> int:
         reader, writer = await self._open()
         fields = {
-            "Host": self._target.authority,
+            "Host": self._url.authority,
             **headers,
             "Content-Length": str(len(body)),
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        writer.write(f"POST {self._target.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+        writer.write(f"POST {self._url.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         await writer.drain()
         return await self._read_answer(reader)
 
@@ -83,12 +83,12 @@ class WebhookClient:
             self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection(
-                self._target.host, self._target.port, ssl=self._tls
+                self._url.host, self._url.port, ssl=self._tls
             )
         return self._streams
 
     async def _read_answer(self, reader: asyncio.StreamReader) -> int:
-        """Read one answer; one that does not tell its length ends the connection."""
+        """Read one answer. An answer without a length ends the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         start, *lines = head.split("\r\n")
         code = int(start.partition(" ")[2][:3])
@@ -101,7 +101,7 @@ class WebhookClient:
         return code
 
     def close(self) -> None:
-        """Let go of the connection; the next body opens another."""
+        """Close the connection. The next call opens another one."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None

@@ -21,16 +21,16 @@ from running import WAIT
 from exporter.simulate import (
     NO_FAULTS,
     Faults,
-    Options,
     Phase,
+    SenderOptions,
+    SenderSummary,
     Simulation,
-    Summary,
     add_arguments,
     main,
     run,
 )
 from exporter.simulate.progress import Latencies
-from exporter.simulate.webhook_client import Target, WebhookClient
+from exporter.simulate.webhook_client import WebhookClient, WebhookUrl
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ class Terminal(io.StringIO):
 
 
 async def simulate(
-    options: Options, time: Time | None = None, stream: io.StringIO | None = None
-) -> Summary:
+    options: SenderOptions, time: Time | None = None, stream: io.StringIO | None = None
+) -> SenderSummary:
     time = time or Time()
     return await run(
         options, now=time.now, clock=time.clock, sleep=time.sleep, stream=stream or io.StringIO()
@@ -173,8 +173,8 @@ def options(
     start: float = DAY,
     duration: float | None = 10,
     connections: int = 1,
-) -> Options:
-    return Options(
+) -> SenderOptions:
+    return SenderOptions(
         secret=SECRET,
         url=receiver.url,
         esims=esims,
@@ -279,7 +279,7 @@ async def test_notices_that_an_idle_connection_was_closed() -> None:
         writer.write(answer(200))
 
     async with serving(one_answer) as port:
-        connection = WebhookClient(Target.parse(f"http://127.0.0.1:{port}"), timeout=5)
+        connection = WebhookClient(WebhookUrl.parse(f"http://127.0.0.1:{port}"), timeout=5)
         assert await connection.post(b"body", {}) == 200
         streams = connection._streams
         assert streams is not None
@@ -304,7 +304,7 @@ async def test_takes_too_slow_an_answer_for_none() -> None:
         await reader.read()
 
     async with serving(never) as port:
-        connection = WebhookClient(Target.parse(f"http://127.0.0.1:{port}/"), timeout=0.01)
+        connection = WebhookClient(WebhookUrl.parse(f"http://127.0.0.1:{port}/"), timeout=0.01)
         with pytest.raises(ConnectionError, match="TimeoutError"):
             await connection.post(b"body", {})
 
@@ -412,7 +412,7 @@ async def test_cancelling_while_an_answer_is_awaited_closes_the_connection() -> 
 
     async with serving(never) as port:
         url = f"http://127.0.0.1:{port}/"
-        task = asyncio.ensure_future(run(Options(secret=SECRET, url=url, rate=100)))
+        task = asyncio.ensure_future(run(SenderOptions(secret=SECRET, url=url, rate=100)))
         await got.wait()
         task.cancel()
         assert (await task).sent == 0
@@ -480,19 +480,19 @@ def test_a_time_of_nothing_counts_as_a_microsecond() -> None:
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("http://a.example", Target("a.example", 80, False, "a.example", "/")),
-        ("https://a.example/b?c", Target("a.example", 443, True, "a.example", "/b?c")),
-        ("http://me:pw@[::1]:8080/b", Target("::1", 8080, False, "[::1]:8080", "/b")),
+        ("http://a.example", WebhookUrl("a.example", 80, False, "a.example", "/")),
+        ("https://a.example/b?c", WebhookUrl("a.example", 443, True, "a.example", "/b?c")),
+        ("http://me:pw@[::1]:8080/b", WebhookUrl("::1", 8080, False, "[::1]:8080", "/b")),
     ],
 )
-def test_takes_a_url_apart(url: str, target: Target) -> None:
-    assert Target.parse(url) == target
+def test_takes_a_url_apart(url: str, target: WebhookUrl) -> None:
+    assert WebhookUrl.parse(url) == target
 
 
 @pytest.mark.parametrize("url", ["ftp://a.example/", "a.example", "http:///b", "http://a:x/"])
 def test_rejects_an_unusable_url(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|[Pp]ort"):
-        Target.parse(url)
+        WebhookUrl.parse(url)
 
 
 async def test_https_speaks_tls() -> None:
@@ -504,14 +504,14 @@ async def test_https_speaks_tls() -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with serving(no_tls) as port:
-        connection = WebhookClient(Target.parse(f"https://127.0.0.1:{port}/"), timeout=5)
+        connection = WebhookClient(WebhookUrl.parse(f"https://127.0.0.1:{port}/"), timeout=5)
         with pytest.raises(ConnectionError):
             await connection.post(b"body", {})
     assert first_byte == b"\x16"  # a handshake record (RFC 8446, 5.1)
 
 
 def test_the_secret_is_not_shown() -> None:
-    assert "horse" not in repr(Options(secret=SECRET))
+    assert "horse" not in repr(SenderOptions(secret=SECRET))
 
 
 def parse(*arguments: str) -> argparse.Namespace:

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from exporter.simulate import NO_FAULTS, SimulatedDelivery, Simulation
-from exporter.simulate.time_scaling import FasterTime
+from exporter.simulate.time_scaling import ScaledDeliveries
 
 START = 1_700_000_000
 FASTER = 60
@@ -14,7 +14,7 @@ FASTER = 60
 def pairs(count: int = 300) -> list[tuple[SimulatedDelivery, SimulatedDelivery]]:
     """Return deliveries as they are, each with its compressed one."""
     plain, other = (Simulation(start=START, esims=20, faults=NO_FAULTS) for _ in range(2))
-    compressed = FasterTime(other, origin=START, faster=FASTER)
+    compressed = ScaledDeliveries(other, origin=START, faster=FASTER)
     return list(zip(islice(plain, count), islice(compressed, count), strict=True))
 
 

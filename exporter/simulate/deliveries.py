@@ -1,4 +1,4 @@
-"""How events reach the receiver: mostly once and in order, but not always."""
+"""Deliveries of the simulated events: most arrive once and in order, some do not."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Final
 from exporter.simulate.fleet import Phase, SimulatedFleet
 
 RETRY_AFTER: Final = (30, 120)
-"""Seconds; the vendor retries at intervals it does not state."""
+"""Seconds until a retry, at least and at most. The vendor does not document its intervals."""
 
 DELAY: Final = (1, 300)
-"""Seconds by which a delivery that is out of order comes late."""
+"""Seconds by which a late delivery is late, at least and at most."""
 
 
 class Fault(StrEnum):
     """What is unusual about a delivery."""
 
     RETRY = "retry"
-    """The body of an earlier delivery again, as if that had not been answered in time."""
+    """An earlier body again, as after an answer that came too late for the vendor."""
     DUPLICATE = "duplicate"
-    """The body of the delivery just before."""
+    """The body of the previous delivery again."""
     LATE = "late"
-    """Sent after events that are newer."""
+    """A body that is sent after newer events."""
     BAD_SIGNATURE = "bad_signature"
-    """To be signed with a wrong secret."""
+    """A body that is signed with a wrong secret."""
     MALFORMED = "malformed"
-    """Signed, but not an event: cut off, or of the wrong JSON type."""
+    """A signed body that is no event: cut off, or of the wrong JSON type."""
 
 
 UNACCEPTABLE: Final = frozenset({Fault.BAD_SIGNATURE, Fault.MALFORMED})
-"""Faults for which the receiver is to answer other than 200."""
+"""Faults that the receiver must not answer with 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,17 @@ class SimulatedDelivery:
     """One request to the webhook."""
 
     at: float
-    """Simulated time of sending, unix seconds; never before the event's timestamp."""
+    """Simulated time of sending, unix seconds. It is never before the event's timestamp."""
     body: bytes
     fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Shares (0 to 1) of events that meet each fault.
+    """The share of events (0 to 1) with each fault.
 
-    All but ``late`` are deliveries besides the good one, so that every event arrives.
+    ``late`` delays the good delivery. Every other fault adds a delivery to the good one, so every
+    event arrives.
     """
 
     retry: float = 0.01
@@ -65,10 +66,10 @@ NO_FAULTS: Final = Faults(retry=0, duplicate=0, late=0)
 
 
 class Simulation(Iterator[SimulatedDelivery]):
-    """Yield the deliveries of a synthetic fleet, for ever, in the order of sending.
+    """Yield the deliveries about a synthetic fleet, without end, in the order of sending.
 
-    Deterministic: the same arguments give the same deliveries, and the same fleet
-    whatever the faults. Nothing is computed before it is asked for.
+    The same arguments give the same deliveries. The faults do not change the fleet. Each delivery
+    is computed when it is requested.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Simulation(Iterator[SimulatedDelivery]):
     ) -> None:
         self._events = SimulatedFleet(seed=seed, esims=esims, start=start, phase=phase)
         self._faults = faults
-        self._rng = random.Random(f"delivery/{seed}")  # noqa: S311  (repeatable, not secret)
+        self._rng = random.Random(f"delivery/{seed}")  # noqa: S311  # repeatable, not secret
         self._waiting: list[tuple[float, int, SimulatedDelivery]] = []
         self._added = 0
         self._fetch()
@@ -92,14 +93,14 @@ class Simulation(Iterator[SimulatedDelivery]):
         return heapq.heappop(self._waiting)[2]
 
     def advance(self, until: float) -> Iterator[SimulatedDelivery]:
-        """Yield the deliveries up to ``until``, unix seconds; later calls go on from there."""
+        """Yield the deliveries up to ``until``, unix seconds. A later call continues from there."""
         while self._next_at() <= until:
             yield heapq.heappop(self._waiting)[2]
 
     def _next_at(self) -> float:
-        """Make sure that the first delivery waiting is the next one, and return its time."""
-        # Whatever an event adds is sent at its time or later, so the first one waiting is
-        # the next once a later event has been fetched; that event keeps the heap filled.
+        """Fetch events until the first waiting delivery is the next to send; return its time."""
+        # No delivery is sent before the time of its event. So the first waiting delivery is the
+        # next one as soon as a later event has been fetched. That event also keeps the heap filled.
         while self._fetched <= self._waiting[0][0]:
             self._fetch()
         return self._waiting[0][0]
@@ -126,6 +127,6 @@ class Simulation(Iterator[SimulatedDelivery]):
         self._added += 1
 
     def _damage(self, body: bytes) -> bytes:
-        if self._rng.random() < 0.5:  # noqa: PLR2004  (one of two ways)
+        if self._rng.random() < 0.5:  # noqa: PLR2004  # one of two ways
             return body[: self._rng.randrange(len(body))]
         return b"[" + body + b"]"
