@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.demo import monitoring, processes, receiver, welcome
+from exporter.model.expiry import DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
+from exporter.settings.addresses import WEB_PORT, WEBHOOK_PORT
 from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
@@ -35,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--web-port",
         type=int,
-        default=10877,
+        default=WEB_PORT,
         help="port of the status page and the metrics (default: %(default)s)",
     )
     add(
         "--webhook-port",
         type=int,
-        default=10878,
+        default=WEBHOOK_PORT,
         help="port of the webhook (default: %(default)s)",
     )
     add("--esims", type=int, default=200, help="size of the fleet (default: %(default)s)")
@@ -73,8 +75,8 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
             f"--webhook.listen-address=127.0.0.1:{args.webhook_port}",
             f"--webhook.secret-file={folder / 'secret'}",
             f"--storage.url=sqlite:///{folder / 'demo.db'}",
-            f"--fleet.stale-after={monitoring.shortened(9 * 3600)}",
-            f"--retention.terminal={monitoring.shortened(24 * 3600)}",
+            f"--fleet.stale-after={monitoring.shortened(DEFAULT_STALE_HOURS * 3600)}",
+            f"--retention.terminal={monitoring.shortened(DEFAULT_TERMINAL_HOURS * 3600)}",
             "--web.enable-admin-api",
         )
     )

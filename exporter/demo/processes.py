@@ -12,6 +12,8 @@ import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from exporter.settings import ENVIRONMENT_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
@@ -32,7 +34,7 @@ class NotReadyError(Exception):
 
 def run_exporter(*arguments: str) -> AbstractContextManager[Process]:
     """Run a subcommand of this program until the end of the block. It writes to the terminal."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
     command = [sys.executable, "-m", "exporter", *arguments]
     # In a session of its own, so that Ctrl-C does not reach it: this program ends it in order.
     return _ended(subprocess.Popen(command, env=environ, start_new_session=True))  # noqa: S603  # our own command

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TERMINAL_HOURS = 24
 DEFAULT_SILENT_DAYS = 30
+DEFAULT_STALE_HOURS = 9
+"""Vendors report every four hours: a stale eSIM missed two reports."""
 
 LONGEST_PAUSE = 1800.0
 """Seconds between two readings of the clock. A longer pause counts as an interruption, in which

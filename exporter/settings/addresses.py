@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Self
 
+WEB_PORT = 10877
+"""Default port of the internal listener."""
+
+WEBHOOK_PORT = 10878
+"""Default port of the public listener."""
+
 _MAX_PORT = 65535
 
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})")
@@ -14,24 +20,24 @@ _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where a listener is bound."""
+    """The address that a listener binds."""
 
     host: str
-    """A name or an IP address, an IPv6 one without brackets; empty for all interfaces,
-    IPv4 and IPv6."""
+    """A name or an IP address (IPv6 without brackets). Empty for all interfaces, IPv4 and IPv6."""
     port: int
-    """0 lets the system choose a free one."""
+    """0 lets the system choose a free port."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``:10877``, ``127.0.0.1:10877``, ``[::1]:10877`` or ``localhost:0``.
 
-        Raises ``ValueError`` for anything else; whether a name resolves is left to binding.
+        Raises ``ValueError`` for any other text. It does not resolve names.
         """
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"]) > _MAX_PORT or not _is_ipv6(match["ipv6"]):
             raise ValueError(
-                f"not an address: {text!r} (write it like :10877, 127.0.0.1:10877 or [::1]:10877)"
+                f"not an address: {text!r} (write it like :{WEB_PORT}, "
+                f"127.0.0.1:{WEB_PORT} or [::1]:{WEB_PORT})"
             )
         return cls(host=match["ipv6"] or match["host"] or "", port=int(match["port"]))
 
@@ -41,7 +47,7 @@ class ListenAddress:
 
 
 def _is_ipv6(text: str | None) -> bool:
-    """Tell whether the part in brackets, if there is one, is an IPv6 address."""
+    """Return whether the part in brackets is an IPv6 address, or missing."""
     if text is None:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Durations, read and written as Prometheus does: ``500ms``, ``1h30m``, ``30d``."""
+"""Durations as Prometheus reads and writes them: ``500ms``, ``1h30m``, ``30d``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS = {
     "s": 1000,
     "ms": 1,
 }
-"""Milliseconds in each unit, greatest first, the order in which they are written."""
+"""Milliseconds in each unit. Durations are written in this order, greatest unit first."""
 
 _DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
 
@@ -21,14 +21,14 @@ _MAX_MILLISECONDS = (2**63 - 1) // 1_000_000
 """Prometheus keeps durations as signed 64-bit nanoseconds: about 292 years."""
 
 _MAX_LENGTH = 64
-"""Characters; far above what a duration within the limit needs."""
+"""Characters. Every duration below the limit needs far fewer."""
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds that ``text`` stands for.
 
-    Units are ``y w d h m s ms``, greatest first, each at most once; only zero may stand
-    without one. Raises ``ValueError`` for anything else and above about 292 years.
+    Units are ``y w d h m s ms``, greatest first, each at most once. Only zero may have no unit.
+    Raises ``ValueError`` for any other text and for more than about 292 years.
     """
     match = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if text == "0":
@@ -43,10 +43,10 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write ``seconds`` (not negative) the way :func:`parse_duration` reads it.
+    """Return ``seconds`` (not negative) as a duration, exact to the millisecond.
 
-    The result is exact to the millisecond. Like Prometheus, it uses years and weeks only
-    where they are the whole of it: 8 days are ``8d``, 14 days ``2w``.
+    Years and weeks are used only where nothing is left over, as in Prometheus: 8 days are ``8d``,
+    14 days ``2w``.
     """
     rest = round(seconds * 1000)
     if rest == 0:

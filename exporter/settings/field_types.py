@@ -1,4 +1,4 @@
-"""The types of values that settings have: how each is written, checked and kept."""
+"""The types of setting values: how users write them, what is checked, and what is kept."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from exporter.settings.options import Confidential, Kind
 from exporter.storage.urls import parse_storage_url
 
 AUTO = "auto"
-"""The shard that the number at the end of the host name says."""
+"""Takes the number of the shard from the end of the host name."""
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 _TAKEN = frozenset(
     {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
 )
-"""First segments of paths that have other endpoints, on either listener."""
+"""First segments of the paths of all other endpoints, on both listeners."""
 
 
 def written(text: str) -> Any:
-    """Give a default the way a user would write it; it is read like any other value."""
+    """Return a default that is written as users write it. Validation turns it into a value."""
     return text
 
 
 def prefix_of_external_url(validated: dict[str, str]) -> str:
-    """Return the route prefix that belongs to the external URL validated before."""
+    """Return the path of the external URL, which was validated before this field."""
     return urlsplit(validated.get("external_url", "")).path
 
 
@@ -68,12 +68,12 @@ def _external_url(text: str) -> str:
     if not usable:
         raise ValueError("must be a URL such as https://metrics.example.org/esim")
     if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError("must be a URL without user, query and fragment")
+        raise ValueError("must be a URL without user, query or fragment")
     return text.rstrip("/")
 
 
 def _route_prefix(text: str) -> str:
-    """Return ``/``, or a path with a slash at its start and none at its end."""
+    """Return ``/``, or a path that starts with a slash and does not end with one."""
     prefix = f"/{text.strip('/')}"
     if prefix != "/" and not _PATH.fullmatch(prefix):
         raise ValueError(f"not a path: {text!r}")
@@ -83,8 +83,9 @@ def _route_prefix(text: str) -> str:
 def _telemetry_path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise ValueError(f"not a path: {text!r} (write it like /metrics)")
-    if text.split("/")[1] in _TAKEN:
-        raise ValueError(f"{text!r} is taken: /{text.split('/')[1]} has other endpoints")
+    first = text.split("/")[1]
+    if first in _TAKEN:
+        raise ValueError(f"{text!r} cannot be used: other endpoints are under /{first}")
     return text
 
 
@@ -100,15 +101,15 @@ def _shard(text: str) -> str:
 
 
 def _esim_labels(value: object) -> object:
-    """Split at commas, and put labels in one order, whatever order they were given in."""
+    """Split at commas and sort the labels in the order of ``INFO_LABELS``."""
     labels = value.split(",") if isinstance(value, str) else value
     if not isinstance(labels, (list, tuple)):
         return value
     names = {str(label).strip() for label in labels} - {""}
     if unknown := sorted(names.difference(INFO_LABELS)):
-        raise ValueError(f"no such label: {unknown[0]!r} (there are {', '.join(INFO_LABELS)})")
+        raise ValueError(f"no such label: {unknown[0]!r} (use some of {', '.join(INFO_LABELS)})")
     if {"iccid", "iccid_hash"} <= names:
-        raise ValueError("iccid and iccid_hash exclude each other")
+        raise ValueError("must not hold both iccid and iccid_hash")
     return tuple(label for label in INFO_LABELS if label in names)
 
 

@@ -1,7 +1,6 @@
 """The settings of ``esim-exporter serve``, from flags, environment, a YAML file, and defaults.
 
-The earlier of these wins. Only :func:`load` looks at them; a model that is made directly
-takes what it is given.
+Flags win over environment variables, these over the YAML file, and the file over defaults.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from exporter.errors import SettingsError
 from exporter.settings.model import Settings
 from exporter.settings.options import Option, help_text, markdown_table, options_of
 from exporter.settings.sources import Given, Values, read_environment, read_file, read_flags
+from exporter.settings.webhook_secrets import secrets_in_file, secrets_in_variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ _BY_PATH: dict[tuple[object, ...], Option] = {option.path: option for option in 
 def load(
     argv: Sequence[str], environ: Mapping[str, str], prog: str = "esim-exporter serve"
 ) -> Settings:
-    """Read the settings: flags, then environment, then the YAML file, then defaults.
+    """Read the settings. ``--help`` and ``--version`` print and raise ``SystemExit(0)``.
 
-    ``--help`` and ``--version`` print and raise ``SystemExit(0)``. Raises ``SettingsError``
-    with one line a problem, which names the flag, variable or key and never shows a secret.
+    Raises ``SettingsError`` with one line for each problem. The line names the flag, variable or
+    key and never shows a secret.
     """
     flags, problems = read_flags(
         OPTIONS, argv, help_text=help_text(Settings, prog), version=_version()
@@ -68,35 +68,34 @@ def load(
 def read_secrets(settings: Settings) -> tuple[bytes, ...]:
     """Return the webhook secrets, those of the file first; none where unsigned is allowed.
 
-    Reads the file afresh at each call. Raises ``SettingsError`` naming a file that cannot be
-    read or holds no secret.
+    The file is read at each call. Raises ``SettingsError``, which names the file, where it cannot
+    be read or holds no secret.
     """
-    secrets: list[bytes] = []
+    secrets: tuple[bytes, ...] = ()
     if path := settings.webhook.secret_file:
-        lines = map(bytes.strip, _contents("--webhook.secret-file", path).splitlines())
-        secrets += (line for line in lines if line and not line.startswith(b"#"))
+        secrets = secrets_in_file(_contents("--webhook.secret-file", path))
         if not secrets:
             raise SettingsError(f"--webhook.secret-file: {path}: holds no secret")
-    secrets += settings.webhook.environment_secrets()
+    secrets += secrets_in_variable(settings.webhook.secret.get_secret_value())
     return tuple(dict.fromkeys(secrets))
 
 
 def read_iccid_hash_key(settings: Settings) -> bytes | None:
     """Return the key that ICCIDs are hashed with, ``None`` where none is set.
 
-    Raises ``SettingsError`` naming a file that cannot be read or is empty.
+    Raises ``SettingsError``, which names the file, where it cannot be read or is empty.
     """
     path = settings.metrics.iccid_hash_key_file
     if path is None:
         return None
-    key = _contents("--metrics.iccid-hash-key-file", path).strip()
+    key = _contents("--metrics.iccid-hash-key-file", path).removeprefix(codecs.BOM_UTF8).strip()
     if not key:
         raise SettingsError(f"--metrics.iccid-hash-key-file: {path}: holds no key")
     return key
 
 
 def changed_but_fixed(old: Settings, new: Settings) -> list[str]:
-    """Name the flags of settings that differ and that only a restart applies."""
+    """Return the flags of settings that differ but need a restart to be applied."""
     return [
         option.flag
         for option in OPTIONS
@@ -122,26 +121,26 @@ def _nested(given: Values) -> dict[str, dict[str, object]]:
 
 
 def _explained(error: ValidationError, given: Values) -> list[str]:
-    """Turn pydantic's errors to lines that say what is wrong and in which place."""
+    """Turn pydantic's errors into lines that say which setting is wrong, and why."""
     lines = []
     for detail in error.errors(include_url=False, include_input=False):
         if detail["type"] == "default_factory_not_called":
-            continue  # Follows from another setting, whose error is here as well.
+            continue  # caused by the error of another setting, which is reported too
         message = str(detail.get("ctx", {}).get("error", "")) or detail["msg"]
         option = _BY_PATH.get(detail["loc"][:2])
-        # A rule between settings has no place of its own; its message names the flags.
+        # The error of a rule between settings has no option; its message names the flags.
         lines.append(_line(given[option], option, message) if option in given else message)
     return lines
 
 
 def _line(given: Given, option: Option, message: str) -> str:
     shown = repr(given.value)
-    told = option.confidential or shown in message
-    return f"{given.where}: {message.removeprefix('Input ')}{'' if told else f', not {shown}'}"
+    hidden = option.confidential or shown in message
+    return f"{given.where}: {message.removeprefix('Input ')}{'' if hidden else f', not {shown}'}"
 
 
 def _contents(flag: str, path: Path) -> bytes:
     try:
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{flag}: {path}: {error.strerror or error}") from None

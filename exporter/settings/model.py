@@ -1,15 +1,15 @@
-"""The settings model: groups of fields with their defaults, and the rules between them."""
+"""All settings: groups of fields with defaults and descriptions, and the rules between them."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from exporter.exposition.info_labels import DEFAULT_INFO_LABELS
-from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_TERMINAL_HOURS
+from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.model.shards import SLOTS
+from exporter.settings.addresses import WEB_PORT, WEBHOOK_PORT
 from exporter.settings.field_types import (
     AUTO,
     Address,
@@ -32,6 +32,7 @@ from exporter.settings.field_types import (
     written,
 )
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
+from exporter.settings.webhook_secrets import SECRET_VARIABLE
 from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class ConfigSettings(_Group):
 
     file: Annotated[OptionalPath, NOT_IN_FILE] = Field(
         default=None,
-        description="YAML file with settings; flags and environment variables override it.",
+        description="YAML file with settings. Flags and environment variables override it.",
     )
     check: Annotated[bool, NOT_IN_FILE] = Field(
-        default=False, description="Check the settings and the files they name, then exit."
+        default=False, description="Check the settings and the files that they name, then exit."
     )
 
 
@@ -58,10 +59,10 @@ class LogSettings(_Group):
     """Logging, to standard error."""
 
     level: Annotated[Literal["debug", "info", "warn", "error"], Reload.APPLIED] = Field(
-        default="info", description="Write messages of this severity and above."
+        default="info", description="Write messages of this level and above."
     )
     format: Literal["logfmt", "json"] = Field(
-        default="logfmt", description="How messages are written, one a line."
+        default="logfmt", description="Format of messages, one a line."
     )
 
 
@@ -69,56 +70,57 @@ class WebSettings(_Group):
     """Internal listener, for Prometheus and people."""
 
     listen_address: Address = Field(
-        default=written(":10877"),
-        description="Where to serve metrics, health, API and status page. The same address as "
-        "--webhook.listen-address serves both together.",
+        default=written(f":{WEB_PORT}"),
+        description="Address that serves metrics, health, API and status page. With the same "
+        "address as --webhook.listen-address, one listener serves everything.",
     )
     config_file: Annotated[OptionalPath, Key("config.file")] = Field(
         default=None,
         description="File with TLS, users and headers of the internal listener, in the format of "
-        "the Prometheus exporter toolkit. Read again when it or a file it names changes.",
+        "the Prometheus exporter toolkit. The exporter reads it again when it or a file that it "
+        "names changes.",
     )
-    telemetry_path: TelemetryPath = Field(
-        default="/metrics", description="Path under which metrics are served."
-    )
+    telemetry_path: TelemetryPath = Field(default="/metrics", description="Path of the metrics.")
     external_url: ExternalUrl = Field(
         default="",
-        description="URL under which the internal listener is reached; its path is the prefix.",
+        description="URL at which users reach the internal listener, for example through a "
+        "proxy. Its path is the default of --web.route-prefix.",
     )
     route_prefix: RoutePrefix = Field(
         default_factory=prefix_of_external_url,
-        description="Prefix of all paths of the internal listener; if not set, the path of "
+        description="Prefix of all paths of the internal listener. Default: the path of "
         "--web.external-url.",
     )
     enable_lifecycle: bool = Field(
         default=False,
-        description="Allow reload and shutdown by HTTP request, at /-/reload and /-/quit.",
+        description="Allow reload and shutdown by HTTP requests to /-/reload and /-/quit.",
     )
     enable_admin_api: bool = Field(
         default=False,
-        description="Allow deleting eSIMs, reading, replaying and dropping rejected deliveries, "
-        "and backups, by the JSON API and the status page.",
+        description="Allow changes through the JSON API and the status page: delete eSIMs, read, "
+        "replay and drop rejected deliveries, make backups.",
     )
     max_requests: Annotated[Count, NotNegative] = Field(
-        default=40, description="Scrapes served at the same time; 0 for no limit."
+        default=40, description="Most scrapes at the same time; 0 for no limit."
     )
     max_connections: Annotated[Count, Positive] = Field(
         default=512,
-        description="Connections to the internal listener at the same time. A new one takes the "
-        "place of one that waits for a request, or is refused with 503.",
+        description="Most connections to the internal listener at the same time. At the limit, a "
+        "new connection replaces the one that has waited longest for a request. If all of them "
+        "have a request, the new one gets 503.",
     )
     scrape_timeout: Annotated[Duration, Positive] = Field(
-        default=written("60s"), description="How long a client may take to read a scrape."
+        default=written("60s"), description="Longest time in which a client may read a scrape."
     )
     shutdown_delay: Annotated[Duration, NotNegative] = Field(
         default=written("0s"),
-        description="How long to go on after SIGTERM with /-/ready already failing, so that a "
-        "load balancer notices first.",
+        description="Time after SIGTERM in which the exporter still serves while /-/ready "
+        "already fails, so that a load balancer stops sending first.",
     )
     health_listen_address: OptionalAddress = Field(
         default=written(""),
-        description="Where to serve /-/healthy and /-/ready alone, for probes that cannot "
-        "present a client certificate.",
+        description="Additional address that serves only /-/healthy and /-/ready, without TLS, "
+        "for probes that have no client certificate.",
     )
 
 
@@ -126,48 +128,50 @@ class WebhookSettings(_Group):
     """Public listener, for the vendor's webhooks."""
 
     listen_address: Address = Field(
-        default=written(":10878"), description="Where to receive webhooks."
+        default=written(f":{WEBHOOK_PORT}"), description="Address that receives webhooks."
     )
     config_file: Annotated[OptionalPath, Key("config.file")] = Field(
         default=None,
         description="File with TLS and headers of the public listener, in the format of "
-        "--web.config.file, without users. Read again when it or a file it names changes.",
+        "--web.config.file, but without users. The exporter reads it again when it or a file that "
+        "it names changes.",
     )
     max_connections: Annotated[Count, Positive] = Field(
         default=2048,
-        description="Connections to the public listener at the same time; see "
-        "--web.max-connections. Where both listeners are one, the larger of the two holds.",
+        description="Most connections to the public listener at the same time; see "
+        "--web.max-connections. If one listener serves everything, the larger limit counts.",
     )
     secret_file: Annotated[OptionalPath, Reload.APPLIED] = Field(
         default=None,
-        description="File with the secrets that deliveries are signed with, one a line; blank "
-        "lines and lines that start with # are ignored.",
+        description="File with the secrets that deliveries are signed with, one a line. Blank "
+        "lines and lines that start with # are ignored. The exporter reads it again when it "
+        "changes.",
     )
     secret: Annotated[SecretStr, Kind("text"), Reload.APPLIED, ENVIRONMENT_ONLY] = Field(
         default=SecretStr(""),
-        description="Secrets that deliveries are signed with, one a line, besides those of "
-        "--webhook.secret-file.",
+        description="Secrets that deliveries are signed with, one a line, in addition to those "
+        "of --webhook.secret-file.",
     )
     allow_unsigned: bool = Field(
         default=False,
-        description="Accept deliveries of anyone, for trying things out without a secret.",
+        description="Accept deliveries from anyone, without signatures. For tests only.",
     )
     max_body_bytes: Annotated[Bytes, Positive, Reload.APPLIED] = Field(
-        default=65536, description="Size above which a delivery is refused with 413."
+        default=65536, description="Largest delivery; a larger one gets 413."
     )
     read_timeout: Annotated[Duration, Positive, Reload.APPLIED] = Field(
         default=written("5s"),
-        description="How long a delivery may take to arrive before it is refused with 408.",
+        description="Longest time in which a delivery may arrive; a slower one gets 408.",
     )
     max_pending: Annotated[Count, Positive] = Field(
         default=10000,
-        description="Events waiting for a commit above which more are refused with 503.",
+        description="Most events that wait for a commit; further ones get 503.",
     )
 
-    def environment_secrets(self) -> tuple[bytes, ...]:
-        """Return the secrets that the environment gave, in its own encoding."""
-        lines = map(str.strip, self.secret.get_secret_value().splitlines())
-        return tuple(os.fsencode(line) for line in lines if line)
+    @property
+    def has_secret(self) -> bool:
+        """Return whether a file or the environment gives secrets. The file is not read."""
+        return self.secret_file is not None or bool(self.secret.get_secret_value().strip())
 
 
 class StorageSettings(_Group):
@@ -175,26 +179,27 @@ class StorageSettings(_Group):
 
     url: StorageUrl = Field(
         default=f"{SQLITE}esim-exporter.db",
-        description="Database file, relative to the working directory; four slashes start an "
-        "absolute path. Or a PostgreSQL database, for several replicas: "
-        "postgresql://user@host/name, which has to be installed: esim-exporter[postgresql].",
+        description="SQLite file, relative to the working directory; four slashes start an "
+        "absolute path. Or, for several replicas, a PostgreSQL database: "
+        "postgresql://user@host/name. It needs the package esim-exporter[postgresql].",
     )
     backup_folder: OptionalFolder = Field(
         default=None,
-        description="Folder that backups are written to; if not set, that of the database file.",
+        description="Folder for backups. Default: the folder of the SQLite file, or the working "
+        "directory for PostgreSQL.",
     )
 
 
 class ShardSettings(_Group):
-    """Shards, of a storage in PostgreSQL."""
+    """Shards, for PostgreSQL only."""
 
     number: Annotated[ShardNumber, Key("shard", alone=True)] = Field(
         default="0",
-        description="Which shard of the fleet to keep and to show, from 0 on; auto takes the "
-        "number at the end of the host name, as a StatefulSet gives it.",
+        description="Shard of the fleet that this replica shows, from 0 on. auto takes the number "
+        "at the end of the host name, as in a StatefulSet.",
     )
     total: Annotated[Count, Positive, Key("total-shards", alone=True)] = Field(
-        default=1, le=SLOTS, description="How many shards there are. Every replica takes any event."
+        default=1, le=SLOTS, description="Number of shards. Every replica accepts all events."
     )
 
 
@@ -203,12 +208,12 @@ class RetentionSettings(_Group):
 
     terminal: Annotated[Duration, Positive, Reload.APPLIED] = Field(
         default=written(f"{DEFAULT_TERMINAL_HOURS}h"),
-        description="How long an eSIM stays in the metrics after it was DELETED, REVOKED or "
-        "EXPIRED.",
+        description="Time for which an eSIM stays in the metrics after it became DELETED, REVOKED "
+        "or EXPIRED.",
     )
     silent: Annotated[Duration, Positive, Reload.APPLIED] = Field(
         default=written(f"{DEFAULT_SILENT_DAYS}d"),
-        description="How long an eSIM stays in the metrics after its last event.",
+        description="Time for which an eSIM stays in the metrics after its last event.",
     )
 
 
@@ -217,12 +222,13 @@ class LimitsSettings(_Group):
 
     max_esims: Annotated[Count, NotNegative] = Field(
         default=100000,
-        description="eSIMs with series of their own; those above count in the metrics of the "
-        "fleet only. 0 for no limit.",
+        description="Most eSIMs with series of their own; 0 for no limit. eSIMs over the limit "
+        "still count in the fleet's metrics.",
     )
     max_rejected: Annotated[Count, Positive] = Field(
         default=1000,
-        description="Deliveries that could not be understood to keep; the oldest give way.",
+        description="Most rejected deliveries that are kept for the status page and the API. A "
+        "new one then replaces the oldest.",
     )
 
 
@@ -234,15 +240,13 @@ class MetricsSettings(_Group):
         description="Labels of esim_info: reference_id, and iccid or iccid_hash.",
     )
     iccid_hash_key_file: OptionalPath = Field(
-        default=None, description="File with the key that iccid_hash is made with."
+        default=None, description="File with the key for the label iccid_hash."
     )
 
     @model_validator(mode="after")
     def _hash_has_a_key(self) -> Self:
         if "iccid_hash" in self.esim_labels and self.iccid_hash_key_file is None:
-            raise ValueError(
-                "--metrics.iccid-hash-key-file: not set, the label iccid_hash needs it"
-            )
+            raise ValueError("--metrics.iccid-hash-key-file: must be set for the label iccid_hash")
         return self
 
 
@@ -250,7 +254,8 @@ class FleetSettings(_Group):
     """Fleet."""
 
     stale_after: Annotated[Duration, Positive, Reload.APPLIED] = Field(
-        default=written("9h"), description="Silence after which an activated eSIM counts as stale."
+        default=written(f"{DEFAULT_STALE_HOURS}h"),
+        description="An ACTIVATED eSIM without an event for this long counts as stale.",
     )
 
 
@@ -259,16 +264,16 @@ class RoamifySettings(_Group):
 
     unit_base: UnitBase = Field(
         default=1024,
-        description="Bytes in the vendor's KB; its square is the MB and its cube the GB.",
+        description="Bytes in the vendor's KB. Its MB is this number squared, its GB cubed.",
     )
 
 
 class Settings(BaseModel):
     """Receive signed webhook events about travel eSIMs and serve them as Prometheus metrics.
 
-    Every flag is also an environment variable, named behind its description, and a key of the
-    YAML file: --web.listen-address is listen-address under web. Flags win over the environment,
-    the environment over the file. Durations are written as in Prometheus: 500ms, 1h30m, 30d.
+    Every flag is also an environment variable, whose name follows the description, and a key of
+    the YAML file: --web.listen-address is listen-address under web. Flags win over environment
+    variables, and these over the file. Durations are written as in Prometheus: 500ms, 1h30m, 30d.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -286,41 +291,42 @@ class Settings(BaseModel):
     roamify: RoamifySettings = Field(default_factory=RoamifySettings)
 
     @model_validator(mode="after")
-    def _signed_unless_said_otherwise(self) -> Self:
+    def _deliveries_are_signed_unless_allowed(self) -> Self:
         webhook = self.webhook
-        signed = webhook.secret_file is not None or bool(webhook.environment_secrets())
-        if not signed and not webhook.allow_unsigned:
+        if not webhook.has_secret and not webhook.allow_unsigned:
             raise ValueError(
-                "no webhook secret: set --webhook.secret-file or ESIM_EXPORTER_WEBHOOK_SECRET, "
-                "or accept deliveries of anyone with --webhook.allow-unsigned"
+                f"no webhook secret: set --webhook.secret-file or {SECRET_VARIABLE}, "
+                "or accept deliveries from anyone with --webhook.allow-unsigned"
             )
-        if signed and webhook.allow_unsigned:
-            raise ValueError("--webhook.allow-unsigned: there is a secret as well, remove either")
+        if webhook.has_secret and webhook.allow_unsigned:
+            raise ValueError(
+                "--webhook.allow-unsigned: a webhook secret is set too; remove one of them"
+            )
         return self
 
     @model_validator(mode="after")
     def _shards_share_a_database(self) -> Self:
         alone = isinstance(parse_storage_url(self.storage.url), SqliteFile)
         if self.shards.total > 1 and alone:
-            raise ValueError("--total-shards: needs --storage.url=postgresql://...")
+            raise ValueError("--total-shards: several shards need --storage.url=postgresql://...")
         number, total = self.shards.number, self.shards.total
         if number != AUTO and int(number) >= total:
-            raise ValueError(f"--shard: {number} is none of the {total} of --total-shards")
+            raise ValueError(f"--shard: {number} is too large; the last shard is {total - 1}")
         return self
 
     @model_validator(mode="after")
     def _health_listens_alone(self) -> Self:
         health = self.web.health_listen_address
         if health in {self.web.listen_address, self.webhook.listen_address} and health.port:
-            raise ValueError(f"--web.health-listen-address: {health} has another listener")
+            raise ValueError(f"--web.health-listen-address: another listener uses {health} too")
         return self
 
     @model_validator(mode="after")
     def _one_connection_has_one_file(self) -> Self:
         if self.merged and self.webhook.config_file:
             raise ValueError(
-                "--webhook.config.file: both listeners have one address, to which "
-                "--web.config.file applies; remove it"
+                "--webhook.config.file: remove it; both listeners have the same address, and "
+                "--web.config.file applies to it"
             )
         return self
 
@@ -331,6 +337,6 @@ class Settings(BaseModel):
 
     @property
     def merged(self) -> bool:
-        """Return whether one listener serves what is public and what is internal."""
+        """Return whether one listener serves public and internal endpoints."""
         address = self.web.listen_address
         return address == self.webhook.listen_address and address.port != 0

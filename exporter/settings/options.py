@@ -1,4 +1,4 @@
-"""The options of a settings model: its leaf fields, how each is named, and their documentation.
+"""The options of a settings model: one for each field of a group, its names, and its help.
 
 A field ``listen_address`` of a group ``web`` is the flag ``--web.listen-address``, the
 environment variable ``ESIM_EXPORTER_WEB_LISTEN_ADDRESS`` and the key ``listen-address`` under
@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
+from exporter.settings import ENVIRONMENT_PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pydantic.fields import FieldInfo
-
-PREFIX = "ESIM_EXPORTER_"
-"""What the name of every environment variable starts with."""
 
 _HELP_WIDTH = 100
 _HELP_INDENT = 34
@@ -36,7 +35,7 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class From:
-    """Marks a field that can be given in these places only."""
+    """Marks a field that can only be given in some places."""
 
     sources: frozenset[Source]
 
@@ -47,35 +46,35 @@ ENVIRONMENT_ONLY = From(frozenset({Source.ENVIRONMENT}))
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Marks what is written for a field, where its type does not say it to a user."""
+    """Names the kind of value for users, where the type of a field does not."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Marks a field whose key within its group is not its name: some of Prometheus' have dots."""
+    """Gives a field a key that differs from its name: some of Prometheus' flags have dots."""
 
     name: str
     alone: bool = False
-    """Whether the group is no part of it."""
+    """Whether the key stands alone, without the name of the group."""
 
 
 class Reload(Enum):
-    """Marks a field that a reload applies; all others need a restart."""
+    """Marks a field that a reload applies. All others need a restart."""
 
     APPLIED = auto()
 
 
 class Confidential(Enum):
-    """Marks a field whose value is not repeated in messages; secrets need no mark."""
+    """Marks a field whose value no message repeats. Fields of ``SecretStr`` need no mark."""
 
     VALUE = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting that can be given."""
+    """One setting."""
 
     path: tuple[str, str]
     """Attributes from the settings model to the value: the group and the field."""
@@ -83,12 +82,12 @@ class Option:
     """Path in the YAML file, with dots."""
     kind: str
     default: str
-    """As it would be written, empty for none."""
+    """As a user would write it; empty for none."""
     help: str
     switch: bool
-    """Is on or off, and as a flag takes no value."""
+    """It is on or off. As a flag it takes no value."""
     many: bool
-    """Holds several values: separated by commas, or a list in the file."""
+    """It holds several values: separated by commas, or a list in the file."""
     confidential: bool
     """Its value may hold a password and is never shown."""
     reloadable: bool
@@ -103,11 +102,11 @@ class Option:
     def variable(self) -> str:
         """Environment variable."""
         words = self.path if "." in self.key else (self.key.replace("-", "_"),)
-        return PREFIX + "_".join(words).upper()
+        return ENVIRONMENT_PREFIX + "_".join(words).upper()
 
     @property
     def description(self) -> str:
-        """What it does and whether a reload applies it, in sentences."""
+        """What it does, and whether a reload applies it."""
         return f"{self.help} Applied on reload." if self.reloadable else self.help
 
     def value(self, settings: BaseModel) -> object:
@@ -117,7 +116,7 @@ class Option:
 
 
 def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
-    """List the options of ``model``, whose fields are groups, in the order of definition."""
+    """Return the options of ``model``, whose fields are groups, in the order of definition."""
     return tuple(
         _option((group, name), field)
         for group, holder in model.model_fields.items()
@@ -126,7 +125,7 @@ def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
 
 
 def help_text(model: type[BaseModel], prog: str) -> str:
-    """Write the page that ``--help`` prints, as the exporters of the Prometheus project do."""
+    """Return the page that ``--help`` prints, in the style of Prometheus' own exporters."""
     options = options_of(model)
     parts = [
         f"usage: {prog} [<flags>]",
@@ -143,7 +142,7 @@ def help_text(model: type[BaseModel], prog: str) -> str:
 
 
 def markdown_table(options: Iterable[Option]) -> str:
-    """Write the options as a Markdown table, one line each."""
+    """Return the options as a Markdown table, one line each."""
     rows: list[Sequence[str]] = [("Flag", "Environment variable", "Default", "Description")]
     rows.append(("---",) * len(rows[0]))
     rows += [
@@ -194,7 +193,7 @@ def _kind(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    """Write the default as a user would; a secret has none to show, nor has what is worked out."""
+    """Return the default as a user would write it. Secrets and computed defaults show none."""
     value: Any = "" if field.default_factory else field.default
     match value:
         case None | SecretStr():
@@ -223,7 +222,7 @@ def _explained(option: Option) -> str:
 
 
 def _entry(heading: str, text: str) -> str:
-    """Lay out one option: the text beside the heading, or below it where that is too long."""
+    """Return one option: the text beside the heading, or below a heading that is too long."""
     lines = _wrapped(text, indent=_HELP_INDENT)
     start = f"  {heading}"
     if len(start) + 2 <= _HELP_INDENT:

@@ -1,9 +1,9 @@
-"""Where the values of options come from: the command line, the environment and a YAML file.
+"""Readers of the command line, the environment and the YAML file.
 
-Each reader returns texts as they were given, together with the name the user knows them by,
-and one line for each thing it could not make sense of. Those of pydantic-settings would not do:
-its flags would offer the secret on the command line, and its environment reader cannot tell the
-``_`` in ``LISTEN_ADDRESS`` from nesting and overlooks misspelt names.
+Each reader returns values as texts, with the flag, variable or key that gave them, and one line
+for each problem. pydantic-settings cannot be used: its flags would offer the secret on the command
+line, and its environment reader takes the ``_`` in ``LISTEN_ADDRESS`` for nesting and overlooks
+misspelt names.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from exporter.errors import SettingsError
-from exporter.settings.options import PREFIX, Option, Source
+from exporter.settings import ENVIRONMENT_PREFIX
+from exporter.settings.options import Option, Source
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
 _FROM_KUBERNETES = re.compile(
-    PREFIX + r"(?:\w+_)?"
+    ENVIRONMENT_PREFIX + r"(?:\w+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
 )
-"""Variables that Kubernetes sets in every pod for a Service named ``esim-exporter...``."""
+"""Variables that Kubernetes sets in every pod when a Service is named ``esim-exporter...``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The value of an option as it was given, and the name of the place."""
+    """The value of an option as it was given, and the flag, variable or key that gave it."""
 
     value: str | list[str]
     where: str
@@ -42,7 +43,7 @@ Values = dict[Option, Given]
 def read_flags(
     options: Iterable[Option], argv: Sequence[str], *, help_text: str, version: str
 ) -> tuple[Values, list[str]]:
-    """Read the command line; ``--help`` and ``--version`` print their text and exit with 0."""
+    """Read the command line. ``--help`` and ``--version`` print their text and exit with 0."""
     offered = {option.flag: option for option in options if Source.FLAG in option.sources}
     withheld = {option.flag: option for option in options if Source.FLAG not in option.sources}
     parser = _parser(offered, help_text=help_text, version=version)
@@ -57,7 +58,7 @@ def read_flags(
 def read_environment(
     options: Iterable[Option], environ: Mapping[str, str]
 ) -> tuple[Values, list[str]]:
-    """Read the variables of ``options``; an empty one counts as not set."""
+    """Read the variables of ``options``. An empty variable counts as not set."""
     known = {option.variable: option for option in options if Source.ENVIRONMENT in option.sources}
     values: Values = {}
     problems: list[str] = []
@@ -65,18 +66,19 @@ def read_environment(
         if name in known:
             if value:
                 values[known[name]] = Given(value, name)
-        elif name.startswith(PREFIX) and not _FROM_KUBERNETES.fullmatch(name):
+        elif name.startswith(ENVIRONMENT_PREFIX) and not _FROM_KUBERNETES.fullmatch(name):
             problems.append(f"{name}: no such environment variable{hint(name, known)}")
     return values, sorted(problems)
 
 
 def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]:
-    """Read a YAML file of groups and keys; ``null`` counts as not set.
+    """Read a YAML file of groups and keys. ``null`` counts as not set.
 
-    Every value is taken as the text it is written as (YAML would read ``1:30`` as 90).
-    Raises ``SettingsError`` when the file cannot be read or is not such a file.
+    Every value is taken as the text that the file holds: YAML would read ``1:30`` as 90. Raises
+    ``SettingsError`` where the file cannot be read or holds anything but groups and keys.
     """
-    from exporter.settings.yaml_file import read_document  # noqa: PLC0415  # few have a file
+    # Imports PyYAML, which most starts do not need.
+    from exporter.settings.yaml_file import read_document  # noqa: PLC0415
 
     known = {option.key: option for option in options}
     values: Values = {}
@@ -96,7 +98,7 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises where argparse would print and exit, and shows a help page made elsewhere."""
+    """Raises errors, where argparse would print and exit, and shows our own help page."""
 
     def __init__(self, page: str) -> None:
         super().__init__(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
@@ -128,7 +130,7 @@ def _parser(offered: Mapping[str, Option], *, help_text: str, version: str) -> _
 def _not_understood(
     rest: Sequence[str], offered: Mapping[str, Option], withheld: Mapping[str, Option]
 ) -> list[str]:
-    """Say what is wrong with left-over arguments, without any value: it may be a secret."""
+    """Describe arguments that are not understood, without their values: these may be secrets."""
     flags = [argument.partition("=")[0] for argument in rest if argument.startswith("-")]
     if not flags:
         return [f"unexpected argument: {argument!r}" for argument in rest]
@@ -141,20 +143,20 @@ def _not_understood(
 
 
 def _elsewhere(option: Option) -> str:
-    """Name the place where an option that was given in the wrong one belongs."""
+    """Return the flag or variable of an option that was given in a place it may not be."""
     return option.flag if Source.FLAG in option.sources else option.variable
 
 
 def hint(name: str, known: Collection[str]) -> str:
-    """Return a question to add to the complaint about a name that is not known."""
+    """Return ", did you mean ...?" for a name that is close to a known one, or nothing."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return f", did you mean {close[0]}?" if close else ""
 
 
 def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str, object]:
-    """Join the names of groups and keys with a dot; some keys have dots of their own.
+    """Return values under ``group.key``. A key with a dot of its own may be nested once more.
 
-    Raises ``SettingsError`` where a key is given in both ways of writing it.
+    Raises ``SettingsError`` where a key is given twice.
     """
     values: dict[str, object] = {}
     for group, members in _mapping(document, str(path)).items():
@@ -163,12 +165,12 @@ def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str
             continue
         for name, value in _mapping(members, f"{path}: {group}").items():
             key = f"{group}.{name}"
-            told = {key: value}
+            found = {key: value}
             if isinstance(value, dict) and value and key not in known:
-                told = {f"{key}.{rest}": member for rest, member in value.items()}
-            if twice := values.keys() & told.keys():
+                found = {f"{key}.{rest}": member for rest, member in value.items()}
+            if twice := values.keys() & found.keys():
                 raise SettingsError(f"{path}: {min(twice)} is given twice")
-            values |= told
+            values |= found
     return values
 
 

@@ -1,4 +1,4 @@
-"""YAML files, for settings and for the web configuration."""
+"""Reads YAML files: settings and web configurations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class _Loader(yaml.SafeLoader):
     """Reads every scalar as text, except null, and refuses a key that is given twice."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - how PyYAML is told that no scalar is special
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # the name and type that PyYAML expects
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  # the library's signature
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
@@ -37,7 +37,7 @@ _Loader.add_implicit_resolver(
 def read_document(path: Path) -> object:
     """Read a YAML file, every scalar but null as text. Raises ``SettingsError``."""
     try:
-        return yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - derived from the safe loader
+        return yaml.load(path.read_bytes(), _Loader)  # noqa: S506  # derived from the safe loader
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from None
     except yaml.MarkedYAMLError as error:

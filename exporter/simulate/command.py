@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from exporter.errors import ExitStatus
 from exporter.settings.durations import parse_duration
+from exporter.settings.webhook_secrets import SECRET_VARIABLE, secrets_in_file, secrets_in_variable
 from exporter.simulate.fleet import Phase
 from exporter.simulate.sender import DEFAULT_URL, SenderOptions, run
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.simulate.progress import SenderSummary
-
-SECRET_VARIABLE: Final = "ESIM_EXPORTER_WEBHOOK_SECRET"  # noqa: S105  # a name, not a secret
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,13 +127,10 @@ def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:
     Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it holds no secret.
     """
     if path is not None:
-        lines = path.read_bytes().splitlines()
-        lines = [line for line in lines if not line.lstrip().startswith(b"#")]
-        source = str(path)
+        source, secrets = str(path), secrets_in_file(path.read_bytes())
     else:
-        lines = os.fsencode(environ.get(SECRET_VARIABLE, "")).splitlines()
+        secrets = secrets_in_variable(environ.get(SECRET_VARIABLE, ""))
         source = f"${SECRET_VARIABLE}"
-    secrets = [line.strip() for line in lines if line.strip()]
     if not secrets:
         raise ValueError(f"no webhook secret in {source}; see --secret-file")
     return secrets[0]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TextIO
 
+from exporter.settings.addresses import WEBHOOK_PORT
 from exporter.simulate.deliveries import UNACCEPTABLE, Fault, Faults, SimulatedDelivery, Simulation
 from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Progress, SenderSummary
@@ -20,7 +21,7 @@ from exporter.vendors.registry import SIMULATED
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-DEFAULT_URL: Final = f"http://127.0.0.1:10878/webhooks/{SIMULATED.name}"
+DEFAULT_URL: Final = f"http://127.0.0.1:{WEBHOOK_PORT}/webhooks/{SIMULATED.name}"
 
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds. The vendor waits less; the simulator waits longer to measure slow answers."""

@@ -249,10 +249,10 @@ def test_reports_every_problem_on_a_line_of_its_own_by_the_name_that_was_used(
         ("--web.telemetry-path=metrics", "not a path"),
         ("--web.telemetry-path=/a/../b", "not a path"),
         ("--web.telemetry-path=/a?b", "not a path"),
-        ("--web.telemetry-path=/-/healthy", "is taken"),
-        ("--web.telemetry-path=/api", "is taken"),
-        ("--web.telemetry-path=/esims/metrics", "is taken"),
-        ("--web.telemetry-path=/webhooks/roamify", "is taken"),
+        ("--web.telemetry-path=/-/healthy", "other endpoints are under"),
+        ("--web.telemetry-path=/api", "other endpoints are under"),
+        ("--web.telemetry-path=/esims/metrics", "other endpoints are under"),
+        ("--web.telemetry-path=/webhooks/roamify", "other endpoints are under"),
         ("--web.route-prefix=/a b", "not a path"),
         ("--web.external-url=example.org", "must be a URL"),
         ("--web.external-url=ftp://example.org", "must be a URL"),
@@ -265,7 +265,7 @@ def test_reports_every_problem_on_a_line_of_its_own_by_the_name_that_was_used(
         ("--storage.url=sqlite:///", "must be sqlite:///"),
         ("--storage.url=sqlite:///:memory:", "must be sqlite:///"),
         ("--metrics.esim-labels=iccid,imsi", "no such label: 'imsi'"),
-        ("--metrics.esim-labels=iccid,iccid_hash", "exclude each other"),
+        ("--metrics.esim-labels=iccid,iccid_hash", "both iccid and iccid_hash"),
         ("--roamify.unit-base=1001", "should be 1024 or 1000"),
         ("--webhook.max-body-bytes=0", "should be greater than 0"),
         ("--webhook.max-pending=0", "should be greater than 0"),
@@ -295,13 +295,13 @@ def test_route_prefix_follows_the_external_url() -> None:
 
 def test_the_label_iccid_hash_needs_a_key() -> None:
     assert problems("--metrics.esim-labels=iccid_hash") == [
-        "--metrics.iccid-hash-key-file: not set, the label iccid_hash needs it"
+        "--metrics.iccid-hash-key-file: must be set for the label iccid_hash"
     ]
 
 
 def test_health_endpoints_listen_alone() -> None:
     assert problems("--web.health-listen-address=:10878") == [
-        "--web.health-listen-address: :10878 has another listener"
+        "--web.health-listen-address: another listener uses :10878 too"
     ]
     free = ["--web.health-listen-address=localhost:0", "--web.listen-address=localhost:0"]
     assert load(free, SIGNED).web.health_listen_address == ListenAddress("localhost", 0)
@@ -321,7 +321,7 @@ def test_a_secret_of_blanks_is_none() -> None:
 
 def test_refuses_to_take_unsigned_deliveries_beside_a_secret() -> None:
     assert problems("--webhook.allow-unsigned") == [
-        "--webhook.allow-unsigned: there is a secret as well, remove either"
+        "--webhook.allow-unsigned: a webhook secret is set too; remove one of them"
     ]
 
 
@@ -544,7 +544,7 @@ def test_help_explains_every_flag_and_variable(
     page = capsys.readouterr().out
     assert caught.value.code == 0
     assert page.startswith("usage: esim-exporter serve [<flags>]\n\nReceive signed webhook events")
-    assert "\n  --web.listen-address=:10877     Where to serve metrics" in page
+    assert "\n  --web.listen-address=:10877     Address that serves metrics" in page
     assert "\n  --[no-]web.enable-lifecycle     Allow reload" in page
     assert "\n  --web.health-listen-address=ADDRESS\n" in page
     assert "\n  --retention.terminal=24h " in page
@@ -573,7 +573,8 @@ def test_table_has_a_line_for_every_setting() -> None:
     assert len(lines) == len(OPTIONS) + 2
     assert lines[0] == "| Flag | Environment variable | Default | Description |"
     assert (
-        "| `--retention.terminal` | `ESIM_EXPORTER_RETENTION_TERMINAL` | `24h` | How long an eSIM "
-        "stays in the metrics after it was DELETED, REVOKED or EXPIRED. Applied on reload. |"
+        "| `--retention.terminal` | `ESIM_EXPORTER_RETENTION_TERMINAL` | `24h` | Time for which "
+        "an eSIM stays in the metrics after it became DELETED, REVOKED or EXPIRED. Applied on "
+        "reload. |"
     ) in lines
     assert any(line.startswith("|  | `ESIM_EXPORTER_WEBHOOK_SECRET` |  |") for line in lines)
