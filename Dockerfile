@@ -1,17 +1,17 @@
-# The base has the Python that the tests run on. Where no registry is reached, or another base is
-# wanted, give --build-arg BASE=...: anything with python3 (3.11 or later) and its venv module.
+# The base has the Python that the tests run on. For another base, or without a registry, give
+# --build-arg BASE=... with any image that has python3 (3.11 or later) and its venv module.
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
 RUN python3 -m venv /opt/esim-exporter
-# Dependencies first: their layer stays as long as they do.
+# Dependencies come first, so that their layer is rebuilt only when they change.
 COPY pyproject.toml README.md ./
 RUN python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["postgresql"], sep="\n")' > /tmp/requirements \
     && /opt/esim-exporter/bin/pip install --no-cache-dir --no-compile --requirement /tmp/requirements
 COPY exporter exporter
 ARG REVISION=unknown
-# pip is needed no longer; modules are compiled here, since the root is read-only later.
+# Remove pip, and compile the modules now, because the root file system is read-only later.
 RUN echo "${REVISION}" > exporter/REVISION \
     && /opt/esim-exporter/bin/pip install --no-cache-dir --no-compile --no-deps . \
     && /opt/esim-exporter/bin/pip uninstall --yes --quiet setuptools pip \
@@ -19,7 +19,7 @@ RUN echo "${REVISION}" > exporter/REVISION \
 
 FROM ${BASE}
 COPY --from=build /opt/esim-exporter /opt/esim-exporter
-# A numeric user, so that Kubernetes can see that it is not root.
+# The user is a number, so that Kubernetes can see that it is not root.
 RUN install --directory --owner=65532 --group=65532 /data
 ENV PATH="/opt/esim-exporter/bin:${PATH}" \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -31,14 +31,14 @@ VOLUME /data
 # 10877: metrics, health and status page; 10878: webhooks.
 EXPOSE 10877 10878
 
-# Without proxies: the request must not leave the container.
+# No proxy, because the request must not leave the container.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s \
     CMD ["python3", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:10877/-/healthy', timeout=3)"]
 
 ENTRYPOINT ["esim-exporter"]
 CMD ["serve"]
 
-# Last, since they change with every commit.
+# These come last, because they change with every commit.
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="esim-exporter" \
