@@ -1,11 +1,12 @@
 """The dashboards as Grafana's own components draw them, in both themes.
 
-The pictures are left in ``.cache/screenshots``; ``make screenshots`` takes those for the
+The pictures stay in ``.cache/screenshots``. ``make screenshots`` copies some of them into the
 documentation.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import simulated_exporter as simulated
 from boards import BOARDS, EMPTY, panels
 from drawing import Drawing, draw
 from filled_prometheus import ROOT, TIMES, filled_prometheus
+from looping import for_every
 from prerequisites import exclusive
 
 from grafana.generator import FOLDER
@@ -44,14 +46,14 @@ EXPECTED = {
     ("esim-exporter.json", "Rejected"): (None, YELLOW),
     ("esim-exporter.json", "Error budget used"): (None, RED),
 }
-"""Text, where it is the simulation's alone, and colour of the first figure of some panels."""
+"""The colour of the first figure of some panels, and its text where that is always the same."""
 
 Reports = dict[tuple[str, str], dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Reports:
-    """Return what was drawn, by name and theme; processes of one run draw it once."""
+    """Return the reports by dashboard and theme; all test processes together draw only once."""
     folder = tmp_path_factory.getbasetemp()
     kept = (folder if worker_id == "master" else folder.parent) / "drawn.json"
     with exclusive(kept.with_suffix(".lock")):
@@ -76,22 +78,20 @@ def drawing(client: httpx.Client, name: str, shown: str) -> Drawing:
         "theme": "dark" if shown == NO_ESIM else shown,
     }
     if name == ESIM_BOARD:
-        # No longer than there is something to see.
+        # The simulated eSIM has existed for three days.
         query["from"] = "now-3d"
         query["var-esim"] = "none" if shown == NO_ESIM else simulated.SHOWN_ESIM
     picture = PICTURES / f"{name.removesuffix('.json')}-{shown}.png"
     return Drawing(FOLDER / name, picture, query)
 
 
-every_picture = pytest.mark.parametrize(
-    ("name", "theme"), [(name, theme) for name in BOARDS for theme in THEMES]
-)
+every_picture = for_every("picture", itertools.product(BOARDS, THEMES), " ".join)
 
 
 @every_picture
-def test_nothing_is_unknown_and_nothing_fails(name: str, theme: str, reports: Reports) -> None:
-    # Unknown units, transformations, overrides and panel types are errors of their panel.
-    report = reports[name, theme]
+def test_nothing_is_unknown_and_nothing_fails(picture: tuple[str, str], reports: Reports) -> None:
+    # An unknown unit, transformation, override or panel type is an error of its panel.
+    report = reports[picture]
     assert [p for p in report["panels"] if p.get("error") or not p["ok"]] == []
     assert [v for v in report["variables"] if v.get("error")] == []
     assert report["unknownVariables"] == report["logs"] == []
@@ -100,8 +100,9 @@ def test_nothing_is_unknown_and_nothing_fails(name: str, theme: str, reports: Re
 
 
 @every_picture
-def test_every_panel_is_drawn_with_data(name: str, theme: str, reports: Reports) -> None:
-    found = {panel["title"]: panel for panel in reports[name, theme]["panels"]}
+def test_every_panel_is_drawn_with_data(picture: tuple[str, str], reports: Reports) -> None:
+    name, _ = picture
+    found = {panel["title"]: panel for panel in reports[picture]["panels"]}
     assert found.keys() == {panel["title"] for panel in panels(BOARDS[name])}
     empty = {panel for board, panel, _ in EMPTY if board == BOARDS[name]["title"]}
     for title, panel in found.items():
@@ -109,11 +110,14 @@ def test_every_panel_is_drawn_with_data(name: str, theme: str, reports: Reports)
         assert drawn == (title not in empty), title
 
 
-@pytest.mark.parametrize(("name", "title"), EXPECTED)
-def test_a_figure_has_the_expected_text_and_colour(name: str, title: str, reports: Reports) -> None:
+@for_every("figure", EXPECTED, " ".join)
+def test_a_figure_has_the_expected_text_and_colour(
+    figure: tuple[str, str], reports: Reports
+) -> None:
+    name, title = figure
     (panel,) = (p for p in reports[name, "dark"]["panels"] if p["title"] == title)
     shown = panel["fields"][0][0]["last"]
-    text, colour = EXPECTED[name, title]
+    text, colour = EXPECTED[figure]
     assert shown["color"] == colour
     assert text in {None, shown["text"]}
 
