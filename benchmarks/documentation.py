@@ -38,8 +38,8 @@ CLAIMS: Final = (
     Claim(
         "S1",
         ("scrape of 100,000",),
-        "A gzip scrape of 100,000 eSIMs takes {ours}. nginx takes {peer} to send a file with the "
-        "same bytes: the ratio is {ratio}.",
+        "A gzip scrape of 100,000 eSIMs takes {ours}: {ratio} times as long as nginx takes to send "
+        "a file with the same bytes.",
     ),
     Claim(
         "S1",
@@ -50,13 +50,13 @@ CLAIMS: Final = (
     Claim(
         "S2",
         ("scrape of 100,000",),
-        "A scrape without gzip takes {ours}: {ratio} times as long as nginx.",
+        "A scrape without gzip takes {ours}: {ratio} times as long as nginx takes.",
     ),
     Claim(
         "S3",
         (),
-        "`prometheus_client` takes {peer} to write the same series: the exporter is {ratio} times "
-        "as fast.",
+        "`prometheus_client` takes {peer} to write the same series: {ratio} times as long as the "
+        "exporter.",
     ),
     Claim(
         "S4",
@@ -77,14 +77,14 @@ CLAIMS: Final = (
     Claim(
         "S7",
         (),
-        "One core takes {ours}, each event durable. A bare Quart endpoint that only parses JSON "
-        "takes {peer}: the ratio is {ratio}.",
+        "One core takes {ours}, each event durable: {ratio} times as many as a bare Quart endpoint "
+        "that only parses JSON.",
     ),
     Claim(
         "S8",
         (),
         "A Pushgateway, which keeps nothing on disk, takes {peer} on one core. The exporter takes "
-        "{ours}: the ratio is {ratio}.",
+        "{ratio} times as many.",
     ),
     Claim(
         "S9",
@@ -124,13 +124,13 @@ CLAIMS: Final = (
     Claim(
         "R1",
         ("1 replica",),
-        "One replica on PostgreSQL takes {ours}: {ratio} times what one process on SQLite takes, "
-        "with database and load on the same two cores.",
+        "One replica on PostgreSQL takes {ours}: {ratio} times as many as one process on SQLite. "
+        "Database and load use the same cores.",
     ),
     Claim(
         "R1",
         ("2 replicas",),
-        "Two replicas together take {ours}: {ratio} times that process.",
+        "Two replicas together take {ours}: {ratio} times as many as one process on SQLite.",
     ),
     Claim(
         "R2",
