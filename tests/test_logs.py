@@ -125,7 +125,7 @@ def test_json_writes_one_object_a_line() -> None:
         pytest.param(10**5000, "<int>", id="more digits than Python writes"),
     ],
 )
-def test_logfmt_quotes_what_would_break_a_line_or_a_pair(value: object, written: str) -> None:
+def test_logfmt_quotes_values_that_would_break_a_line(value: object, written: str) -> None:
     stream = io.StringIO()
     configure("info", "logfmt", stream)
 
@@ -205,7 +205,7 @@ def test_exc_info_without_an_exception_adds_nothing() -> None:
     assert stream.getvalue().endswith(" msg=fine\n")
 
 
-def test_arguments_that_do_not_fit_the_message_do_not_cost_it() -> None:
+def test_a_message_with_wrong_arguments_is_not_lost() -> None:
     stream = io.StringIO()
     configure("info", "logfmt", stream)
 
@@ -222,7 +222,7 @@ def test_arguments_that_do_not_fit_the_message_do_not_cost_it() -> None:
     ("number", "name"),
     [(5, "debug"), (10, "debug"), (25, "info"), (30, "warn"), (40, "error"), (50, "error")],
 )
-def test_names_every_level_by_one_of_four(number: int, name: str) -> None:
+def test_every_level_has_one_of_four_names(number: int, name: str) -> None:
     stream = io.StringIO()
     configure("debug", "json", stream)
     record = log.makeRecord(log.name, number, __file__, 1, "x", (), None)

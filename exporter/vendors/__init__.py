@@ -1,1 +1,1 @@
-"""A registry of vendors, and one module a vendor: signature and wire format, to events."""
+"""A registry of vendors, and one module for each: its signature and its wire format."""

@@ -1,7 +1,7 @@
 """Numbers and units as vendors write them, and their exact conversion to base units.
 
-Amounts become integers without passing through an inexact product, so that sums of
-them do not depend on the order of events.
+Amounts become integers without an inexact product in between, so that their sums do not depend
+on the order of events.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _INTEGER = re.compile(r"([+-]?)([0-9]+)")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 _DIGITS = len(str(MAX_AMOUNT))
-"""An integer with more digits is out of range; it is not converted, which takes time
-quadratic in their number (and Python refuses beyond 4300)."""
+"""An integer with more digits is out of range and is not converted: that takes time quadratic in
+the number of digits, and Python refuses more than 4300."""
 
 
 def read_number(value: object) -> Number:
-    """Return the number a JSON value stands for: a number, or a string that holds one.
+    """Return the number of a JSON value, which is a number or a string that holds one.
 
-    A string gives what the JSON number of the same digits gives. Raises ``ValueError``,
-    with a message fit for the sender, for what is no number or of a magnitude over 2^63-1.
+    A string gives the same as the JSON number with the same digits. Raises ``ValueError``, with a
+    message for the sender, for any other value and for a magnitude above 2^63-1.
     """
     number: Number
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -38,7 +38,7 @@ def read_number(value: object) -> Number:
     elif isinstance(value, str):
         number = _read_text(value.strip(" "))
     else:
-        raise ValueError("must be a number")  # noqa: TRY004 - the sender is wrong, not the caller
+        raise ValueError("must be a number")  # noqa: TRY004  # the sender is wrong, not the caller
     if -MAX_AMOUNT <= number <= MAX_AMOUNT:
         return number
     raise ValueError("is out of range")
@@ -51,18 +51,18 @@ def _read_text(text: str) -> Number:
         if len(digits) > _DIGITS:
             raise ValueError("is out of range")
         return int(sign + digits)
-    # float() alone would take "inf", "1_000" and digits of other scripts as well.
+    # float() alone would also accept "inf", "1_000" and digits of other scripts.
     if _DECIMAL.fullmatch(text):
         return float(text)
     raise ValueError("must be a number")
 
 
 def to_base_units(amount: Number, size: int) -> int:
-    """Return ``amount`` of units of ``size`` base units, half a base unit to the even one."""
+    """Return an amount of units as base units; ``size`` is one unit. Halves round to even."""
     if isinstance(amount, int):
         return amount * size
     if size & (size - 1) == 0:
-        return round(amount * size)  # a power of two: the product is exact
+        return round(amount * size)  # exact, because the size is a power of two
     numerator, denominator = amount.as_integer_ratio()
     whole, rest = divmod(numerator * size, denominator)
     return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2))
@@ -70,20 +70,19 @@ def to_base_units(amount: Number, size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """The names a vendor may give to the units of one resource, each with its size.
+    """The units of one resource as vendors name them, each with its size.
 
-    Sizes are in the resource's base unit (bytes, messages, seconds). Words are written
-    in any case; symbols only as listed, because their case can carry a meaning: "Mb"
-    might be megabits, and a unit is not guessed.
+    Sizes are in the resource's base unit (bytes, messages, seconds). Words match in any case.
+    Symbols match only as listed, because their case can have a meaning: "Mb" might be megabits.
     """
 
     default: int
-    """The size where no unit is named."""
+    """The size if no unit is named."""
     words: Mapping[str, int]
     symbols: Mapping[str, int] = field(default_factory=dict)
 
     def size(self, unit: object) -> int:
-        """Return the size of a unit; raises ``ValueError`` for one that is not known."""
+        """Return the size of a unit. Raises ``ValueError`` if it is not known."""
         if unit is None or unit == "":
             return self.default
         if isinstance(unit, str):

@@ -1,4 +1,4 @@
-"""Reading the fields of a JSON document, noting everything that is wrong with it at once."""
+"""Reads the fields of a JSON document and collects all of its errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ TOO_LONG = f"must have at most {MAX_IDENTIFIER} characters"
 
 
 class Fields:
-    """One object of a document: its values, where it is, and the errors of the whole document.
+    """One object of a document: its values, its path, and the errors of the whole document.
 
-    A field that does not fit is noted in :attr:`errors` and read as if it were absent, or,
-    where one is required, as an empty value of its type. So reading goes on and finds all
-    errors; what was read is of use only if there are none. An absent field is the same as
-    ``null``, and in a text the same as an empty one.
+    A field that does not fit adds to :attr:`errors` and is read as if it were absent. A required
+    field is then read as an empty value of its type. So reading continues and finds all errors;
+    use the values only if there are none. An absent field is the same as ``null``, and for a text
+    the same as an empty one.
     """
 
     __slots__ = ("errors", "loc", "values")
@@ -36,38 +36,38 @@ class Fields:
         self.errors = errors
 
     def fail(self, key: str, msg: str) -> None:
-        """Note what is wrong with a field; ``msg`` never repeats its value."""
+        """Add an error of a field. ``msg`` must not repeat the value."""
         self.errors.append(FieldError((*self.loc, key), msg))
 
     def text(self, key: str) -> str | None:
         """Return a text of at most :data:`MAX_IDENTIFIER` characters, ``None`` if empty."""
         value = self.values.get(key)
         if type(value) is str and 0 < len(value) <= MAX_IDENTIFIER and "\0" not in value:
-            return value  # nearly all there are
+            return value  # the usual case, checked first
         if value is None or value == "":
             return None
         if not isinstance(value, str):
             self.fail(key, "must be a string")
         elif len(value) > MAX_IDENTIFIER:
             self.fail(key, TOO_LONG)
-        else:  # it would end Prometheus' parser of the text format midway
+        else:  # Prometheus' parser of the text format would stop in the middle
             self.fail(key, "must not contain a NUL character")
         return None
 
     def required_text(self, key: str) -> str:
-        """Return a text that must be there and not be empty."""
+        """Return a text that must not be missing or empty."""
         text = self.text(key)
         if text is None and self.values.get(key) in (None, ""):
             self.fail(key, "is required")
         return text or ""
 
     def number(self, key: str) -> Number | None:
-        """Return a number of a magnitude of at most 2^63-1, written as one or as a string."""
+        """Return a number of a magnitude up to 2^63-1, given as a number or as a string."""
         value = self.values.get(key)
         if value is None:
             return None
         if type(value) is int and -MAX_AMOUNT <= value <= MAX_AMOUNT:
-            return value  # most there are
+            return value  # the usual case, checked first
         try:
             return read_number(value)
         except ValueError as error:
@@ -75,7 +75,7 @@ class Fields:
             return None
 
     def required_number(self, key: str) -> Number:
-        """Return a number that must be there."""
+        """Return a number that must not be missing."""
         number = self.number(key)
         if number is None and self.values.get(key) is None:
             self.fail(key, "is required")
@@ -87,7 +87,7 @@ class Fields:
         return None if number is None else math.floor(number)
 
     def flag(self, key: str) -> bool:
-        """Return a truth value: a JSON one, 0 or 1, or "true" or "false" in any case."""
+        """Return a boolean, given as such, as 0 or 1, or as "true" or "false" in any case."""
         value = self.values.get(key)
         if value is False or value is True:
             return value
@@ -99,7 +99,7 @@ class Fields:
         return False
 
     def unit(self, key: str, units: Units) -> int:
-        """Return the size of a unit in base units; 1 for one that is not known."""
+        """Return the size of a unit in base units, or 1 with an error if it is not known."""
         try:
             return units.size(self.values.get(key))
         except ValueError as error:
@@ -107,7 +107,7 @@ class Fields:
             return 1
 
     def required_object(self, key: str) -> Fields:
-        """Return an object that must be there; without one, nothing in it is noted."""
+        """Return an object that must not be missing. A missing object is one error."""
         value = self.values.get(key)
         if isinstance(value, dict):
             return Fields(value, (*self.loc, key), self.errors)
@@ -116,7 +116,7 @@ class Fields:
 
 
 def in_document_order(document: Any, errors: list[FieldError]) -> list[FieldError]:
-    """Return errors sorted by place in the document; what is missing is at its object's end."""
+    """Return errors in the order of the document. A missing field is at the end of its object."""
     return sorted(errors, key=lambda error: _place(document, error.loc))
 
 

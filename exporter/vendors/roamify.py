@@ -1,9 +1,8 @@
-"""Roamify's webhooks: signature and wire format (vendor documentation, July 2025 to 2026).
+"""Roamify's webhooks: signature and wire format.
 
-The format is known from documentation only, which contradicts itself in places. What a
-delivery carries beyond doubt is taken; what would have to be guessed is refused, and what
-is not understood is an event of type "other", never an error: the vendor announces more
-event types without a date.
+The source is the vendor's documentation (July 2025 to 2026), which contradicts itself in places.
+A delivery is refused where a value would have to be guessed. An event type that is not known is
+an event of type "other", not an error: the vendor announced more types without a date.
 """
 
 from __future__ import annotations
@@ -53,19 +52,19 @@ _TYPES = {
     "refunded": ("refund", "refunded"),
     "rejected": ("refund", "rejected"),
 }
-"""By the vendor's spelling of the event type: its category, and the type it stands for."""
+"""For each of the vendor's spellings of an event type: its category, and our name of the type."""
 
 EVENT_TYPES: tuple[str, ...] = tuple(sorted({name for _, name in _TYPES.values()} | {_OTHER}))
-"""Every value an event type can have as a label."""
+"""Every value of the label ``event_type``."""
 
 _STATUSES = {status.casefold(): status for status in Status} | {"active": Status.ACTIVATED}
 
 _EARLIEST = 1_420_070_400
-"""2015-01-01T00:00:00Z, before any of the vendor's eSIMs."""
+"""2015-01-01T00:00:00Z. The vendor sold no eSIMs before."""
 
 _AHEAD = 86_400
-"""Seconds an event may lie in the future; one further ahead would win over all others
-for ever."""
+"""Seconds by which an event may be in the future. An event with a time far in the future would
+win over all later ones."""
 
 _MAX_ERRORS = 20
 
@@ -82,10 +81,10 @@ def sign(body: bytes, secret: bytes) -> str:
 
 
 def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int | None:
-    """Return the index of the first secret the body was signed with, ``None`` if there is none.
+    """Return the index of the first secret that the body was signed with, or ``None``.
 
     All secrets are tried, each in constant time. Upper-case hex and surrounding blanks are
-    tolerated; whatever else is no signature matches none.
+    accepted.
     """
     given = (signature or "").strip(" \t").lower()
     if not _SIGNATURE.fullmatch(given):
@@ -95,17 +94,18 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int 
 
 
 def parse(body: bytes, now: float, unit_base: int = 1024) -> Event:
-    """Return the event a delivery carries.
+    """Return the event of a delivery.
 
     ``now`` is the time of receipt in unix seconds; ``unit_base`` says whether the vendor's
-    MB is 1024 or 1000 kB. Raises ``MalformedEvent`` for a body that is not JSON (or is
-    nested over some 200 levels, or has a number of over 4300 digits) and ``InvalidEvent``
-    with the first 20 errors, in the order of the document, for one that does not fit.
+    MB is 1024 or 1000 kB. Raises ``MalformedEvent`` for a body that is not JSON, that is nested
+    more than about 200 levels deep, or that has a number of more than 4300 digits. Raises
+    ``InvalidEvent``, with the first 20 errors in the order of the document, for a body that does
+    not fit the format.
     """
     try:
         document = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        # Of the parser's message only the position is sure not to quote the body.
+        # The rest of the parser's message could quote the body.
         position = _POSITION.findall(str(error))
         raise MalformedEvent(" ".join(["the body is not JSON", *position])) from None
     if not isinstance(document, dict):
@@ -131,7 +131,7 @@ def _event(top: Fields, now: float, unit_base: int) -> Event:
 
 
 def _event_type(top: Fields) -> str:
-    """Return what the pair of type and category stands for; the type alone if it has none."""
+    """Return our name of the type, or "other" where type and category do not match."""
     spelling = top.values.get("event_type")
     category = top.values.get("event_category")
     if not isinstance(spelling, str):
@@ -145,7 +145,7 @@ def _event_type(top: Fields) -> str:
 
 
 def _payload(top: Fields) -> Fields:
-    """Return where the event's fields are: under ``data``, before 20 July 2025 at the top."""
+    """Return the object with the event's fields: ``data``, or the top before 20 July 2025."""
     return top if top.values.get("data") is None else top.required_object("data")
 
 
@@ -185,7 +185,7 @@ def _partner(fields: Fields, event_type: str, now: float) -> PartnerEvent:
         event_type=event_type,
         time=_time(fields, now),
         currency=currency,
-        balance=fields.required_number("balance") + 0.0,  # -0.0 is 0.0
+        balance=fields.required_number("balance") + 0.0,  # turns -0.0 into 0.0
         threshold=None if threshold is None else threshold + 0.0,
     )
 
@@ -206,11 +206,11 @@ def _known_status(spelling: str) -> Status:
 
 
 def _iccid(fields: Fields) -> str | None:
-    """Return the ICCID: digits, in a string or as a JSON integer."""
+    """Return the ICCID, which is a string of digits or a JSON integer."""
     value = fields.values.get("iccid")
     if not isinstance(value, int) or isinstance(value, bool):
         return fields.text("iccid")
-    # Compared before it is written out: Python refuses to write integers of any length.
+    # Check the size first: Python refuses to convert very long integers to text.
     if -(10 ** (MAX_IDENTIFIER - 1)) < value < 10**MAX_IDENTIFIER:
         return str(value)
     fields.fail("iccid", TOO_LONG)
@@ -234,10 +234,10 @@ def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
 
 
 def _data(usage: Fields, size: int) -> tuple[bool, int | None, int | None]:
-    """Return whether the data is unlimited, and else allowed and remaining bytes.
+    """Return whether the data is unlimited, and otherwise allowed and remaining bytes.
 
-    The flag is documented, 2^53-1 is how the vendor's catalogue says it, and a negative
-    amount cannot be anything else.
+    Unlimited data has the documented flag, or an allowed amount of 2^53-1 as in the vendor's
+    catalogue, or a negative allowed amount.
     """
     unlimited = usage.flag("isUnlimited")
     allowed = usage.number("allowed_data")
@@ -258,9 +258,9 @@ def _data(usage: Fields, size: int) -> tuple[bool, int | None, int | None]:
 def _included(
     usage: Fields, allowed_key: str, remaining_key: str, size: int
 ) -> tuple[int | None, int | None]:
-    """Return allowed and remaining of SMS or voice, ``None`` for both if not included.
+    """Return allowed and remaining SMS or voice, ``None`` for both if not included.
 
-    The catalogue writes -1 for what a package does not include.
+    The vendor's catalogue writes -1 where a package does not include a resource.
     """
     allowed, remaining = usage.number(allowed_key), usage.number(remaining_key)
     nothing_left = remaining is None or remaining <= 0
@@ -273,7 +273,7 @@ def _included(
 
 
 def _base_units(fields: Fields, key: str, amount: Number | None, size: int) -> int | None:
-    """Return an amount in base units; a negative one, of what remains, is nothing."""
+    """Return an amount in base units. A negative remaining amount counts as 0."""
     if amount is None:
         return None
     converted = max(0, to_base_units(amount, size))
@@ -283,7 +283,7 @@ def _base_units(fields: Fields, key: str, amount: Number | None, size: int) -> i
 
 
 def _locations(fields: Fields, size: int) -> tuple[tuple[str, int], ...] | None:
-    """Return bytes used per location; the dates, in a time zone not known, are not used."""
+    """Return bytes used per location. The dates are not used: their time zone is not known."""
     rows = fields.values.get("usage_list")
     if rows is None:
         return None
@@ -296,7 +296,7 @@ def _locations(fields: Fields, size: int) -> tuple[tuple[str, int], ...] | None:
         location, amount = _row(row, index, fields, size)
         used[location] = used.get(location, 0) + amount
         if len(fields.errors) - noted >= _MAX_ERRORS:
-            break  # a body has room for twenty thousand more, none of which would be reported
+            break  # further errors would not be reported
     if len(fields.errors) == noted and sum(used.values()) > MAX_AMOUNT:
         fields.fail("usage_list", "adds up to what is out of range")
     return tuple(sorted(used.items()))

@@ -116,7 +116,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("arguments", [["serve", "--config.check"], ["check"]])
-def test_bad_settings_are_told_and_the_exit_status_is_2(
+def test_bad_settings_are_reported_and_the_exit_status_is_2(
     arguments: list[str], case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags, environ, told = BAD[case]
@@ -130,7 +130,7 @@ def test_bad_settings_are_told_and_the_exit_status_is_2(
     assert SECRET.decode() not in printed.err
 
 
-def test_a_start_that_is_interrupted_ends_without_a_word(tmp_path: Path) -> None:
+def test_a_start_that_is_interrupted_ends_silently(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yml"
     os.mkfifo(settings)
     with (
@@ -142,7 +142,7 @@ def test_a_start_that_is_interrupted_ends_without_a_word(tmp_path: Path) -> None
     assert (start.returncode, said) == (130, b"")
 
 
-def test_serving_with_a_file_that_is_not_there_is_told_the_same_way(tmp_path: Path) -> None:
+def test_serve_reports_a_missing_file_as_check_does(tmp_path: Path) -> None:
     for case in ("a secret file that is not there", "a hash key file that is not there"):
         flags, environ, told = BAD[case]
         process = Serving(tmp_path, (*LOOPBACK, *flags), environ)
@@ -154,7 +154,7 @@ def test_serving_with_a_file_that_is_not_there_is_told_the_same_way(tmp_path: Pa
         assert process.complaints() == []
 
 
-def test_a_simulated_fleet_is_taken_by_a_real_server(serve: Serve) -> None:
+def test_a_real_server_accepts_a_simulated_fleet(serve: Serve) -> None:
     server = serve()
     options = (f"--url={server.webhook}", "--duration=3s", "--speed=7200", "--esims=30")
 

@@ -76,7 +76,7 @@ async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_pa
         assert watched.noticed.empty()
 
 
-async def test_the_files_may_be_others_after_a_change(tmp_path: Path) -> None:
+async def test_a_change_may_change_which_files_are_watched(tmp_path: Path) -> None:
     old, new, missing = (tmp_path / name for name in ("old", "new", "missing"))
     old.write_text("1")
     new.write_text("1")

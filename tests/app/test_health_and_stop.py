@@ -65,7 +65,7 @@ def test_the_health_listener_serves_health_alone(serve: Serve) -> None:
     assert server.get("/esim/-/healthy").status_code == 200
 
 
-def test_goes_on_for_a_while_after_it_says_it_is_not_ready(serve: Serve) -> None:
+def test_still_serves_during_the_shutdown_delay(serve: Serve) -> None:
     flags = ("--web.shutdown-delay=3s", "--web.health-listen-address=127.0.0.1:0")
     server = serve(*flags)
     server.send(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_requests_in_flight_at_a_stop_are_answered_and_durable_or_refused(
     assert all(f'esim_id="in-flight-{n}"' in text for n in range(50))
 
 
-def test_what_arrives_during_a_stop_is_answered_and_durable_or_refused(serve: Serve) -> None:
+def test_a_delivery_during_a_stop_is_answered_and_durable_or_refused(serve: Serve) -> None:
     server = serve()
     url = server.public
     with ThreadPoolExecutor(8) as pool:
@@ -135,7 +135,7 @@ def deliver(url: str, name: str) -> str:
     return name if answer.code == 200 else ""
 
 
-def test_clients_that_do_nothing_do_not_hold_up_a_stop(serve: Serve) -> None:
+def test_idle_clients_do_not_delay_a_stop(serve: Serve) -> None:
     server = serve()
     with (
         connect(server.public) as idle,
@@ -151,7 +151,7 @@ def test_clients_that_do_nothing_do_not_hold_up_a_stop(serve: Serve) -> None:
         assert server.end() == 0
 
 
-def test_a_client_that_never_ends_its_body_does_not_hold_up_a_stop(serve: Serve) -> None:
+def test_a_client_that_never_ends_its_body_does_not_delay_a_stop(serve: Serve) -> None:
     server = serve("--webhook.read-timeout=1h")
     with connect(server.public) as connection:
         connection.sendall(request_head(USAGE) + USAGE[:10])
@@ -160,9 +160,7 @@ def test_a_client_that_never_ends_its_body_does_not_hold_up_a_stop(serve: Serve)
         assert server.end() == 0
 
 
-def test_nobody_new_is_let_in_during_a_stop_and_the_log_is_written_back(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_stop_accepts_no_connection_and_writes_the_log_back(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     server.post(USAGE)
     url = server.public
@@ -223,7 +221,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == b"holiday photographs" * 1000
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     process = refused(tmp_path, "--storage.url=sqlite:///no/such/folder/a.db")
 
     assert process.process.returncode in {1, 2}
@@ -240,7 +238,7 @@ def test_a_port_that_is_taken_is_named(listener: str, tmp_path: Path) -> None:
     assert f"cannot listen on {address}" in process.records[-1]["error"]
 
 
-def test_a_host_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_host_that_does_not_exist_is_named(tmp_path: Path) -> None:
     process = refused(tmp_path, "--web.listen-address=no-such-host.invalid:0")
 
     assert process.process.returncode == 2
@@ -248,7 +246,7 @@ def test_a_host_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["", "[::1]", "localhost"])
-def test_listens_where_it_is_told(host: str, serve: Serve) -> None:
+def test_listens_on_the_given_host(host: str, serve: Serve) -> None:
     server = serve(f"--web.listen-address={host}:0", ready="")
     until(lambda: len(server.logged("listening")) == 2)
     address = server.logged("listening")[0]["address"]
@@ -263,7 +261,7 @@ def test_listens_where_it_is_told(host: str, serve: Serve) -> None:
 REACHED_BY = {"": ["127.0.0.1", "[::1]"], "[::1]": ["[::1]"], "localhost": ["localhost"]}
 
 
-def test_settings_that_cannot_be_used_are_told_before_anything_starts(tmp_path: Path) -> None:
+def test_settings_that_cannot_be_used_are_reported_before_anything_starts(tmp_path: Path) -> None:
     flags = ("--limits.max-esims=many", "--web.listen-adress=:1", "--retention.silent=1 year")
     process = Serving(tmp_path, (*LOOPBACK, *flags), SIGNED)
 

@@ -74,7 +74,7 @@ def test_the_level_is_a_setting(serve: Serve, tmp_path: Path) -> None:
     assert quiet.lines == []
 
 
-def test_a_whole_life_is_told_in_order(serve: Serve) -> None:
+def test_start_and_stop_are_logged_in_order(serve: Serve) -> None:
     server = serve()
     assert server.end() == 0
 

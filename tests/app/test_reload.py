@@ -105,7 +105,7 @@ def test_a_broken_secret_file_keeps_the_last_good_secrets(
     assert code(server, NEW) == 200
 
 
-def test_secrets_are_rotated_without_refusing_anybody(server: Serving, secrets: Path) -> None:
+def test_secrets_are_rotated_without_refusing_a_delivery(server: Serving, secrets: Path) -> None:
     def signatures() -> dict[str, float]:
         counted = {k: v for k, v in server.own().items() if k.startswith("webhook_signatures")}
         return {key.partition('secret="')[2][:1]: value for key, value in counted.items()}
@@ -162,9 +162,7 @@ def started_with(serve: Serve, folder: Path, **webhook: object) -> tuple[Serving
     return serve(f"--config.file={file}", environ={}), file
 
 
-def test_a_reload_never_turns_off_that_deliveries_are_signed(
-    serve: Serve, secrets: Path, tmp_path: Path
-) -> None:
+def test_a_reload_never_turns_signatures_off(serve: Serve, secrets: Path, tmp_path: Path) -> None:
     server, file = started_with(serve, tmp_path, **{"secret-file": str(secrets)})
     replace(file, json.dumps({"webhook": {"allow-unsigned": "true"}}).encode())
 
@@ -174,9 +172,7 @@ def test_a_reload_never_turns_off_that_deliveries_are_signed(
     assert (code(server, OLD), code(server, NEW)) == (200, 401)
 
 
-def test_a_reload_never_turns_on_that_deliveries_are_signed(
-    serve: Serve, secrets: Path, tmp_path: Path
-) -> None:
+def test_a_reload_never_turns_signatures_on(serve: Serve, secrets: Path, tmp_path: Path) -> None:
     server, file = started_with(serve, tmp_path, **{"allow-unsigned": "true"})
     replace(file, json.dumps({"webhook": {"secret-file": str(secrets)}}).encode())
 
@@ -189,7 +185,7 @@ def test_a_reload_never_turns_on_that_deliveries_are_signed(
     assert code(server, NEW) == 200
 
 
-def test_another_secret_file_that_a_reload_names_is_watched_as_well(
+def test_a_secret_file_that_a_reload_names_is_watched(
     serve: Serve, secrets: Path, tmp_path: Path
 ) -> None:
     server, file = started_with(serve, tmp_path, **{"secret-file": str(secrets)})

@@ -34,7 +34,7 @@ def checkout(package: Path) -> Path:
     return package
 
 
-def test_the_stamp_of_a_build_says_it(checkout: Path) -> None:
+def test_the_stamp_of_a_build_names_the_commit(checkout: Path) -> None:
     (checkout / STAMP).write_text(f"{COMMIT}\n")
     assert revision(checkout) == COMMIT
 
@@ -43,17 +43,17 @@ def test_a_checkout_is_at_its_commit(checkout: Path) -> None:
     assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
 
 
-def test_so_is_one_with_packed_references(checkout: Path) -> None:
+def test_a_checkout_with_packed_references_is_at_its_commit(checkout: Path) -> None:
     git(checkout, "pack-refs", "--all")
     assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
 
 
-def test_so_is_one_that_is_on_no_branch(checkout: Path) -> None:
+def test_a_checkout_without_a_branch_is_at_its_commit(checkout: Path) -> None:
     git(checkout, "checkout", "--detach")
     assert revision(checkout) == git(checkout, "rev-parse", "HEAD")
 
 
-def test_so_is_a_further_work_tree(checkout: Path, tmp_path: Path) -> None:
+def test_a_linked_work_tree_is_at_its_commit(checkout: Path, tmp_path: Path) -> None:
     git(checkout, "worktree", "add", str(tmp_path / "other"))
     git(tmp_path / "other", "commit", "--allow-empty", "--message=second")
     found = revision(tmp_path / "other" / "exporter")
@@ -61,18 +61,18 @@ def test_so_is_a_further_work_tree(checkout: Path, tmp_path: Path) -> None:
     assert found != revision(checkout)
 
 
-def test_elsewhere_it_is_unknown(package: Path) -> None:
+def test_the_commit_of_any_other_folder_is_unknown(package: Path) -> None:
     assert revision(package) == UNKNOWN
 
 
-def test_without_a_commit_it_is_unknown(package: Path) -> None:
+def test_the_commit_of_an_empty_repository_is_unknown(package: Path) -> None:
     git(package.parent, "init", "--initial-branch=main")
     (package.parent / ".git" / "packed-refs").touch()
     assert revision(package) == UNKNOWN
 
 
 @pytest.mark.parametrize("content", [b"unknown", b"\xff"])
-def test_a_stamp_that_says_nothing_is_unknown(content: bytes, package: Path) -> None:
+def test_a_stamp_without_a_commit_is_unknown(content: bytes, package: Path) -> None:
     (package / STAMP).write_bytes(content)
     assert revision(package) == UNKNOWN
 

@@ -54,7 +54,9 @@ def test_a_thread_that_hangs_is_not_waited_for(status: int, left: int) -> None:
         assert process.wait(WAIT) == left
 
 
-def test_whatever_goes_wrong_is_told_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_logged_without_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Wrong:
         def __getattr__(self, _: str) -> object:
             raise LookupError("8944")

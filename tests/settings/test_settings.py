@@ -207,7 +207,7 @@ def test_an_empty_variable_or_path_counts_as_not_set() -> None:
     assert load(["--webhook.secret-file="], environ) == load([], SIGNED)
 
 
-def test_the_environment_of_the_process_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESIM_EXPORTER_LOG_LEVEL", "debug")
     monkeypatch.setenv("LOG", '{"level": "error"}')
 
@@ -299,7 +299,7 @@ def test_the_label_iccid_hash_needs_a_key() -> None:
     ]
 
 
-def test_health_endpoints_listen_alone() -> None:
+def test_the_health_listener_needs_its_own_address() -> None:
     assert problems("--web.health-listen-address=:10878") == [
         "--web.health-listen-address: another listener uses :10878 too"
     ]
@@ -307,19 +307,19 @@ def test_health_endpoints_listen_alone() -> None:
     assert load(free, SIGNED).web.health_listen_address == ListenAddress("localhost", 0)
 
 
-def test_refuses_to_go_without_a_secret_unless_told_to() -> None:
+def test_refuses_to_start_without_a_secret_unless_unsigned_is_allowed() -> None:
     with pytest.raises(SettingsError, match=r"^no webhook secret: set --webhook\.secret-file or"):
         load([], {})
 
     assert read_secrets(load(["--webhook.allow-unsigned"], {})) == ()
 
 
-def test_a_secret_of_blanks_is_none() -> None:
+def test_a_blank_secret_counts_as_no_secret() -> None:
     with pytest.raises(SettingsError, match="no webhook secret"):
         load([], {"ESIM_EXPORTER_WEBHOOK_SECRET": " \n\t"})
 
 
-def test_refuses_to_take_unsigned_deliveries_beside_a_secret() -> None:
+def test_refuses_a_secret_where_unsigned_is_allowed() -> None:
     assert problems("--webhook.allow-unsigned") == [
         "--webhook.allow-unsigned: a webhook secret is set too; remove one of them"
     ]
@@ -341,7 +341,7 @@ def test_a_secret_on_the_command_line_is_refused_and_not_repeated(argv: list[str
     assert "hunter2" not in str(caught.value)
 
 
-def test_says_where_a_secret_belongs(tmp_path: Path) -> None:
+def test_names_the_variable_for_a_secret_that_is_given_elsewhere(tmp_path: Path) -> None:
     path = config_file(tmp_path, "webhook: {secret: hunter2}\nconfig: {check: true}\n")
 
     assert problems("--webhook.secret=hunter2", yaml=path) == [
@@ -372,7 +372,7 @@ def test_settings_do_not_show_a_secret() -> None:
     assert "hunter2" not in repr(settings) + settings.model_dump_json()
 
 
-def test_hints_at_a_name_that_is_close(tmp_path: Path) -> None:
+def test_suggests_a_name_that_is_close(tmp_path: Path) -> None:
     path = config_file(tmp_path, "web: {listen_address: ':1'}\nlogs: {level: info}\n")
 
     assert problems(
@@ -398,7 +398,7 @@ def test_refuses_arguments_and_abbreviations() -> None:
     assert problems("--log.lev=info")[0].startswith("--log.lev: no such flag")
 
 
-def test_variables_that_kubernetes_sets_for_a_service_are_not_mistaken_for_settings() -> None:
+def test_variables_that_kubernetes_sets_for_a_service_are_not_settings() -> None:
     environ = SIGNED | {
         "ESIM_EXPORTER_SERVICE_HOST": "10.0.0.1",
         "ESIM_EXPORTER_SERVICE_PORT": "10877",
@@ -451,7 +451,7 @@ def test_reads_several_secrets_from_the_file_and_the_environment(tmp_path: Path)
     assert read_secrets(settings) == (b"new", b"old", b"\xff\xfe", b"#third")
 
 
-def test_reads_the_secret_file_afresh_each_time(tmp_path: Path) -> None:
+def test_reads_the_secret_file_each_time(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.write_text("one\n")
     settings = load([f"--webhook.secret-file={path}"], {})

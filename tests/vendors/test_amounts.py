@@ -66,7 +66,7 @@ def test_reads_a_number_from_a_string(text: str, number: float) -> None:
         *(True, False, None, [], [1], {}, {"a": 1}),
     ],
 )
-def test_refuses_what_is_no_number(value: object) -> None:
+def test_refuses_a_value_that_is_not_a_number(value: object) -> None:
     with pytest.raises(ValueError, match=r"^must be a number$"):
         read_number(value)
 
@@ -92,7 +92,7 @@ def test_refuses_a_magnitude_over_2_to_63_minus_1(value: object) -> None:
         ),
     ).filter(str.isascii)
 )
-def test_a_string_gives_what_the_json_number_of_its_digits_gives(text: str) -> None:
+def test_a_string_equals_the_json_number_with_the_same_digits(text: str) -> None:
     assert _read_or_refused(text) == _read_or_refused(from_json(text))
 
 
@@ -164,7 +164,7 @@ def test_sms_are_counted(unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", [None, ""])
-def test_without_a_unit_the_documented_one_holds(unit: object) -> None:
+def test_the_documented_unit_is_the_default(unit: object) -> None:
     assert data_units(1024).size(unit) == 1024**2
     assert data_units(1000).size(unit) == 1000**2
     assert VOICE_UNITS.size(unit) == 60

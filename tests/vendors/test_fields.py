@@ -68,21 +68,21 @@ def test_a_whole_number_is_rounded_down() -> None:
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, "true", "True", "TRUE"])
-def test_reads_what_is_true(value: object) -> None:
+def test_reads_true(value: object) -> None:
     read = fields(flag=value)
     assert read.flag("flag") is True
     assert read.errors == []
 
 
 @pytest.mark.parametrize("value", [False, 0, 0.0, None, "false", "False", "FALSE"])
-def test_reads_what_is_false(value: object) -> None:
+def test_reads_false(value: object) -> None:
     read = fields(flag=value)
     assert read.flag("flag") is False
     assert read.errors == []
 
 
 @pytest.mark.parametrize("value", [2, -1, 0.5, "", "yes", "1", "0", [], {}, [True]])
-def test_refuses_what_is_neither_true_nor_false(value: object) -> None:
+def test_refuses_a_flag_that_is_neither_true_nor_false(value: object) -> None:
     read = fields(flag=value)
     assert read.flag("flag") is False
     assert messages(read) == [(("data", "flag"), "must be true or false")]
@@ -107,7 +107,7 @@ def test_refuses_an_object_of_another_type(value: object) -> None:
     assert messages(read) == [(("data", "inner"), "must be an object")]
 
 
-def test_errors_are_sorted_by_place_with_what_is_missing_last() -> None:
+def test_errors_are_in_document_order_with_missing_fields_last() -> None:
     document = {"z": 1, "list": [{"b": 1, "a": 1}, 2], "a": {"x": 1}}
     ordered: list[tuple[str | int, ...]] = [
         ("z",),

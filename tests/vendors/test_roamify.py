@@ -360,7 +360,7 @@ def test_rejects_an_unknown_unit(key: str, unit: object) -> None:
 
 
 @pytest.mark.parametrize("flag", [True, 1, "true", "TRUE"])
-def test_is_unlimited_where_the_flag_says_so(flag: object) -> None:
+def test_the_flag_makes_data_unlimited(flag: object) -> None:
     snapshot = amounts(isUnlimited=flag)
     assert snapshot.data_unlimited
     assert snapshot.data_allowed is None
@@ -370,7 +370,7 @@ def test_is_unlimited_where_the_flag_says_so(flag: object) -> None:
 
 @pytest.mark.parametrize("flag", [False, None, 0, "false", ABSENT])
 @pytest.mark.parametrize("allowed", [2**53 - 1, str(2**53 - 1), 2**33, -1, -0.5, 8589934592.0])
-def test_is_unlimited_where_the_allowance_says_so(flag: object, allowed: object) -> None:
+def test_the_allowance_makes_data_unlimited(flag: object, allowed: object) -> None:
     snapshot = amounts(isUnlimited=flag, allowed_data=allowed, remaining_data=allowed)
     assert snapshot == USAGE.snapshot._replace(
         data_unlimited=True, data_allowed=None, data_remaining=None
@@ -387,11 +387,11 @@ def test_the_unlimited_amount_is_one_of_bytes() -> None:
 
 
 @pytest.mark.parametrize("remaining", [MAX_AMOUNT, -5, 0, None, ABSENT, "7"])
-def test_what_remains_of_unlimited_data_only_has_to_be_a_number(remaining: object) -> None:
+def test_the_remaining_amount_of_unlimited_data_may_be_any_number(remaining: object) -> None:
     assert amounts(isUnlimited=True, remaining_data=remaining).data_unlimited
 
 
-def test_what_remains_of_unlimited_data_has_to_be_a_number() -> None:
+def test_the_remaining_amount_of_unlimited_data_must_be_a_number() -> None:
     assert refused_amounts(isUnlimited=True, remaining_data="lots") == [
         (("data", "usage_data", "remaining_data"), "must be a number")
     ]
@@ -471,7 +471,7 @@ def test_converts_each_row_before_it_sums() -> None:
 
 
 @pytest.mark.parametrize("date", ["2023-11-01", "20231101", "yesterday", 5, None, [], ABSENT])
-def test_dates_of_the_usage_list_are_not_looked_at(date: object) -> None:
+def test_dates_of_the_usage_list_are_ignored(date: object) -> None:
     row = changed({"data_used": 300, "location": "Afghanistan"}, {"date": date})
     assert usage(usage_list=[row]) == USAGE
 
@@ -486,7 +486,7 @@ def test_an_empty_usage_list_is_not_a_missing_one() -> None:
 
 
 @pytest.mark.parametrize("rows", [{}, "", 0, True, "rows"])
-def test_rejects_a_usage_list_that_is_none(rows: object) -> None:
+def test_rejects_a_usage_list_that_is_not_a_list(rows: object) -> None:
     assert refused_usage(usage_list=rows) == [(("data", "usage_list"), "must be a list")]
 
 
@@ -537,7 +537,7 @@ def test_start_and_end_are_taken_as_given(given: object, kept: int | None) -> No
 
 
 @pytest.mark.parametrize("key", ["start", "end"])
-def test_rejects_a_start_or_end_that_is_no_number(key: str) -> None:
+def test_rejects_a_start_or_end_that_is_not_a_number(key: str) -> None:
     assert refused_usage(**{key: "soon"}) == [(("data", key), "must be a number")]
 
 
@@ -642,13 +642,13 @@ def test_numbers_may_be_integers_floats_or_strings(spell: Any) -> None:
     assert usage(**given, usage_data=usage_data, usage_list=rows) == USAGE
 
 
-def test_what_remains_may_exceed_what_is_allowed() -> None:
+def test_remaining_may_exceed_allowed() -> None:
     snapshot = amounts(allowed_data=100, remaining_data=150)
     assert (snapshot.data_allowed, snapshot.data_remaining) == (100 * MIB, 150 * MIB)
 
 
 @pytest.mark.parametrize("remaining", [-1, -0.001, "-7"])
-def test_negative_data_of_a_finite_allowance_is_nothing(remaining: object) -> None:
+def test_negative_remaining_data_of_a_finite_allowance_is_zero(remaining: object) -> None:
     snapshot = amounts(remaining_data=remaining)
     assert (snapshot.data_unlimited, snapshot.data_remaining) == (False, 0)
 
@@ -664,7 +664,7 @@ def test_without_an_allowance_only_what_is_there_remains(
     assert snapshot.data_remaining == kept
 
 
-def test_an_allowance_of_no_data_is_one() -> None:
+def test_an_allowance_of_zero_bytes_is_an_allowance() -> None:
     snapshot = amounts(allowed_data=0, remaining_data=0)
     assert (snapshot.data_unlimited, snapshot.data_allowed) == (False, 0)
     assert snapshot.data_remaining == 0
@@ -684,7 +684,7 @@ AMOUNT_KEYS = [
 
 @pytest.mark.parametrize("key", AMOUNT_KEYS)
 @pytest.mark.parametrize("value", [True, False, "", "NaN", "inf", "0x10", "1_000", [], {}, "1 GB"])
-def test_rejects_an_amount_that_is_no_number(key: str, value: object) -> None:
+def test_rejects_an_amount_that_is_not_a_number(key: str, value: object) -> None:
     assert refused_amounts(**{key: value}) == [(("data", "usage_data", key), "must be a number")]
 
 
@@ -797,7 +797,7 @@ def test_accepts_times_from_2015_to_a_day_ahead(given: object, time: int) -> Non
     ],
 )
 @pytest.mark.parametrize("data", [None, {}, {"timestamp": "never"}, [], 5, "text"])
-def test_never_fails_on_what_carries_no_esim_metrics(
+def test_accepts_any_event_without_esim_metrics(
     category: str | None, spelling: str, event_type: str, data: object
 ) -> None:
     top = {"event_category": category, "event_type": spelling, "data": data}
@@ -808,7 +808,7 @@ def test_never_fails_on_what_carries_no_esim_metrics(
 
 
 @pytest.mark.parametrize("event_type", ["low_balance", "insufficient_balance", "top_up"])
-def test_takes_partner_events(event_type: str) -> None:
+def test_parses_partner_events(event_type: str) -> None:
     event = take(document("partner-low-balance") | {"event_type": event_type})
     assert event == PARTNER._replace(event_type=event_type)
 
@@ -1053,13 +1053,13 @@ def assert_within_bounds(event: Event) -> None:
 @settings(deadline=None, max_examples=200)
 @given(documents(), st.sampled_from([1000, 1024]))
 @example({"event_type": "usage"}, 1024)
-def test_any_json_value_at_any_place_is_taken_or_refused(top: Any, unit_base: int) -> None:
+def test_any_json_value_at_any_place_is_accepted_or_refused(top: Any, unit_base: int) -> None:
     assert_taken_or_refused(json.dumps(top).encode(), unit_base)
 
 
 @settings(deadline=None, max_examples=200)
 @given(NAMES, st.integers(0), st.integers(0, 30), st.binary(max_size=10))
-def test_any_bytes_are_taken_or_refused(name: str, at: int, size: int, other: bytes) -> None:
+def test_any_bytes_are_accepted_or_refused(name: str, at: int, size: int, other: bytes) -> None:
     body = payload(name)
     at %= len(body)
     assert_taken_or_refused(body[:at] + other + body[at + size :], 1024)
@@ -1118,7 +1118,7 @@ def test_a_balance_and_a_threshold_of_minus_zero_are_zero() -> None:
     assert (str(event.balance), str(event.threshold)) == ("0.0", "0.0")
 
 
-def test_no_event_is_later_than_samples_can_tell() -> None:
+def test_the_latest_event_time_fits_into_a_sample() -> None:
     late = payload("usage").replace(b"1700000000", str(MAX_TIME + 1).encode())
     with pytest.raises(InvalidEvent, match="timestamp"):
         parse(late, MAX_TIME + 1.0)
