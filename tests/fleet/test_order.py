@@ -123,7 +123,7 @@ CAPS = st.sampled_from((0, 1, 2, 4))
 STEPS = st.sampled_from((0.0, 1.0, 0.5, 3600.0, 9 * 3600.0, DAY, 29 * DAY, 30 * DAY, 100 * DAY))
 
 
-class Fleet(RuleBasedStateMachine):
+class FleetBesideModel(RuleBasedStateMachine):
     """A fleet beside the model of the contract, through everything that can happen to it."""
 
     def __init__(self) -> None:
@@ -220,5 +220,5 @@ def later(event: Event, seconds: int) -> Event:
     return moved
 
 
-Fleet.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
-TestFleet = pytest.mark.slow(Fleet.TestCase)
+FleetBesideModel.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
+TestFleetBesideModel = pytest.mark.slow(FleetBesideModel.TestCase)

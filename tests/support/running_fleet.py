@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from generated_events import SECONDS, START, VENDORS
 from memory_storage import MemoryStorage
@@ -13,6 +13,7 @@ from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.info_labels import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
+from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -141,3 +142,48 @@ def series(name: str, **labels: str) -> Series:
 
 def _unescape(value: str) -> str:
     return _ESCAPE.sub(lambda found: "\n" if found[1] == "n" else found[1], value)
+
+
+def usage(esim_id: str = "e", time: int = 0, used: int = 10, **values: Any) -> UsageEvent:
+    snapshot = values.pop("snapshot", None) or Snapshot(data_allowed=100, data_remaining=100 - used)
+    package_id = values.pop("package_id", "p")
+    return UsageEvent("roamify", START + time, esim_id, package_id, snapshot, **values)
+
+
+def status(value: Status, esim_id: str = "e", time: int = 0) -> StatusEvent:
+    return StatusEvent("roamify", START + time, esim_id, value)
+
+
+def consumed(running: RunningFleet, esim_id: str = "e") -> float | None:
+    labels = {"vendor": "roamify", "esim_id": esim_id, "package_id": "p"}
+    return running.samples().get(series("esim_data_consumed_bytes_total", **labels))
+
+
+def fleet_sample(running: RunningFleet, name: str, **labels: str) -> float | None:
+    return running.samples().get(series(name, vendor="roamify", **labels))
+
+
+def fleet_consumed(running: RunningFleet) -> float | None:
+    return fleet_sample(running, "esim_fleet_data_consumed_bytes_total", package_id="p")
+
+
+def shown(running: RunningFleet) -> list[str]:
+    """Return the eSIMs that have series."""
+    samples = running.samples()
+    return sorted({dict(labels)["esim_id"] for name, labels in samples if name == "esim_status"})
+
+
+def capped(cap: int, *esim_ids: str) -> RunningFleet:
+    running = RunningFleet(Policy(max_esims=cap))
+    for esim_id in esim_ids:
+        running.take(usage(esim_id))
+    return running
+
+
+def expired() -> RunningFleet:
+    """Return a fleet whose only allowance has consumed 40 and expired."""
+    running = RunningFleet()
+    running.take(usage(used=40), status(Status.EXPIRED, time=5))
+    running.now += 86400
+    running.expire()
+    return running
