@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CALLS = (
-    "openat,unlink,unlinkat,ftruncate,lseek,pwrite64,write,writev,sendmsg,sendto,fsync,fdatasync"
+    "openat,unlink,unlinkat,rename,ftruncate,lseek,pwrite64,write,writev,sendmsg,sendto,"
+    "fsync,fdatasync"
 )
 
 _WHOLE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+)(.*)", re.DOTALL)
@@ -37,7 +38,7 @@ class Call:
 
     name: str
     path: str
-    """Empty for a connection."""
+    """Empty for a connection; of a file that is renamed, the new one."""
     port: int
     """0 for a file."""
     data: bytes
@@ -113,8 +114,8 @@ def _call(name: str, arguments: str, result: int, rest: str) -> Call:
     texts = [bytes.fromhex(text.replace("\\x", "")) for text in _TEXT.findall(arguments)]
     where = _DESCRIPTOR.search(f"{result}{rest}" if name == "openat" else arguments)
     path, port, data = "", 0, b"".join(texts)
-    if name in {"unlink", "unlinkat"}:
-        path, data = os.fsdecode(texts[0]), b""
+    if name in {"unlink", "unlinkat", "rename"}:
+        path, data = os.fsdecode(texts[-1]), b""
     elif where and (peer := _PEER.match(where[2])):
         port = int(peer[1])
     elif where and _PATH.fullmatch(where[2]):

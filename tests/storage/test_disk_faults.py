@@ -227,6 +227,21 @@ async def test_refuses_commits_after_a_failed_write_until_a_probe_succeeds(tmp_p
     assert set(map(str, range(done))) <= set(await stored(path))
 
 
+async def test_a_probe_reopens_the_file_while_a_load_is_under_way(tmp_path: Path) -> None:
+    storage = await SqliteStorage.open(tmp_path / "a.db")
+    await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(1000))))
+    load = storage.load()
+    await anext(load)
+    with file_size_limit(4096), pytest.raises(StorageUnavailable):
+        await storage.commit(esim(1000))
+
+    assert await storage.probe() is True
+
+    assert len([row async for chunk in storage.load() for row in chunk.rows]) >= 1000
+    await load.aclose()  # type: ignore[attr-defined]  # an iterator to callers
+    await storage.close()
+
+
 async def test_the_log_of_a_failed_storage_is_left_alone(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path / "a.db")
     with file_size_limit(storage.sizes().wal + 200_000):
@@ -412,6 +427,51 @@ async def test_a_backup_that_fails_leaves_nothing_and_harms_nothing(tmp_path: Pa
 
 
 BACKUP = """
+import asyncio, sys
+from pathlib import Path
+from exporter.errors import StorageUnavailable
+from exporter.storage.sqlite.storage import SqliteStorage
+
+async def main(path):
+    storage = await SqliteStorage.open(path / "a.db")
+    try:
+        await storage.backup(path / "b.db")
+    except StorageUnavailable as error:
+        print(error)
+    await storage.close()
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        ("unlink:error=EIO:when=1", set()),  # SQLite leaves b.db.part-journal
+        ("ftruncate:error=EIO", set()),  # and here b.db.part-wal and b.db.part-shm
+        ("unlink:error=EIO", {"b.db.part-journal"}),  # nobody can remove it
+    ],
+)
+def test_a_backup_that_fails_leaves_no_side_files(
+    fault: str, left: set[str], tmp_path: Path
+) -> None:
+    strace = programs.require("strace")
+    paths = [f"-P{tmp_path / 'b.db.part'}{end}" for end in ("-journal", "-wal", "-shm")]
+    calls = ["-e", "trace=unlink,ftruncate", "-e", f"inject={fault}", *paths]
+
+    done = subprocess.run(
+        [strace, "-f", "-qq", "-o", os.devnull, *calls, sys.executable, "-c", BACKUP, tmp_path],
+        env=programs.environment(strace) | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == f"the backup to {tmp_path / 'b.db'} failed: disk I/O error\n"
+    assert {file.name for file in tmp_path.iterdir()} == {"a.db", *left}
+
+
+CUT_OFF = """
 import asyncio, resource, signal, sys
 from pathlib import Path
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -431,7 +491,7 @@ async def test_a_backup_that_was_cut_off_does_not_look_like_one(tmp_path: Path) 
     await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(100))))
     await storage.close()
 
-    ended = subprocess.run([sys.executable, "-c", BACKUP, str(tmp_path)], check=False)  # noqa: ASYNC221  # nothing else is to run
+    ended = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path)], check=False)  # noqa: ASYNC221  # nothing else is to run
 
     assert ended.returncode == -signal.SIGXFSZ
     assert not (tmp_path / "b.db").exists()

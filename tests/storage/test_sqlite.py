@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +75,32 @@ async def test_a_load_that_is_given_up_holds_nothing_back(
     await anext(given_up)
     assert len((await reopened(storage, path))[0]) == 6000
     await given_up.aclose()  # type: ignore[attr-defined]  # an iterator to callers
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+async def test_a_load_that_is_broken_off_does_not_keep_its_reader(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 1 << 20)
+    await storage.commit(Changes(tuple(esim(str(n), 0) for n in range(6000))))
+
+    async def broken_off() -> None:
+        async with aclosing(storage.load()) as chunks:  # type: ignore[type-var]  # a generator
+            async for _ in chunks:
+                raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        await broken_off()
+
+    # A reader would keep the log from being written back, so that it grows with each commit.
+    for version in range(1, 101):
+        assert await storage.commit(Changes((esim("0", version, b"x" * 50_000),))) == ()
+    assert storage.sizes().wal < 3 << 20
+    assert len((await content(storage))[0]) == 6000
+    assert len((await reopened(storage, path))[0]) == 6000
 
 
 async def test_a_cancelled_caller_does_not_stop_a_commit(

@@ -21,8 +21,8 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 def write_backup(source: sqlite3.Connection, path: Path) -> None:
     """Copy the database to ``path`` and sync it. Until it is complete, its name ends in ``.part``.
 
-    Raises ``StorageUnavailable``, also when ``path`` or the ``.part`` file exists. Nothing is left
-    behind then.
+    Raises ``StorageUnavailable``, also when ``path`` or the ``.part`` file exists. No new file is
+    left behind then, if the disk permits its removal.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -38,7 +38,8 @@ def write_backup(source: sqlite3.Connection, path: Path) -> None:
         sync(path.parent)
     except (sqlite3.Error, OSError) as error:
         for suffix in ("", *_SIDE_FILES):
-            written.with_name(written.name + suffix).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                written.with_name(written.name + suffix).unlink(missing_ok=True)
         raise StorageUnavailable(f"the backup to {path} failed: {error}") from error
 
 

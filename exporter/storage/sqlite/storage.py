@@ -166,7 +166,6 @@ class SqliteStorage:
         return self._connection
 
     def _disconnect(self) -> None:
-        self._stop_reading()
         if self._connection is not None:
             self._frame_note.remove()  # SQLite empties the log when it closes
             self._connection.close()
@@ -174,8 +173,8 @@ class SqliteStorage:
             self._identities.pop(wal.log_path(self._path), None)  # SQLite removes an empty log
 
     def _close(self) -> None:
+        self._stop_reading()
         if self._connection is not None:
-            self._stop_reading()
             # Where the log cannot be written back, the next start reads it.
             with contextlib.suppress(sqlite3.Error, OSError):
                 if self._suspect:
@@ -276,6 +275,7 @@ class SqliteStorage:
                 # the disk before closing writes it back. Once the log is empty again, everything
                 # that can be read is in the database file, and synced.
                 wal.rewrite(wal.log_path(self._path))
+                self._stop_reading()
                 self._disconnect()
                 self._connect()
                 self._empty_log()
