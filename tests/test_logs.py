@@ -36,13 +36,13 @@ class Unprintable:
 
 class UnprintableError(Exception):
     @property
-    def __cause__(self) -> BaseException | None:  # type: ignore[override]  # its purpose
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]  # it must fail
         raise RuntimeError
 
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Give the loggers of the process back as they were."""
+    """Restore the loggers of the process."""
     names = ("", "hypercorn.access", "hypercorn.error", "quart.app", "asyncio")
     loggers = [logging.getLogger(name) for name in names]
     before = [(each.handlers, each.level, each.propagate, each.disabled) for each in loggers]
@@ -53,7 +53,7 @@ def _restored() -> Iterator[None]:
 
 
 def logfmt(line: str) -> dict[str, str]:
-    """Read a line the way logfmt parsers do: bare values, or quoted ones with JSON's escapes."""
+    """Read a line as logfmt parsers do: values are bare, or quoted with the escapes of JSON."""
     pairs = _PAIR.findall(line)
     assert " ".join(f"{key}={value}" for key, value in pairs) == line
     return {key: json.loads(value) if value[:1] == '"' else value for key, value in pairs}

@@ -29,7 +29,7 @@ async def test_a_task_that_fails_is_logged_without_its_message_and_the_others_go
     await asyncio.sleep(0)
     (record,) = caplog.records
     assert record.getMessage() == "background task failed"
-    told = str(record.__dict__["fields"])
-    assert "LookupError" in told
-    assert "test_background.py" in told
-    assert "89000" not in told
+    logged = str(record.__dict__["fields"])
+    assert "LookupError" in logged
+    assert "test_background.py" in logged
+    assert "89000" not in logged

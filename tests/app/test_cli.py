@@ -119,13 +119,13 @@ BAD = {
 def test_bad_settings_are_reported_and_the_exit_status_is_2(
     arguments: list[str], case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags, environ, told = BAD[case]
+    flags, environ, expected = BAD[case]
 
     assert main([*arguments, *flags], environ) == 2
 
     printed = capsys.readouterr()
     assert printed.out == ""
-    for part in told:
+    for part in expected:
         assert part in printed.err
     assert SECRET.decode() not in printed.err
 
@@ -135,22 +135,22 @@ def test_a_start_that_is_interrupted_ends_silently(tmp_path: Path) -> None:
     os.mkfifo(settings)
     with (
         subprocess.Popen([*COMMAND, f"--config.file={settings}"], stderr=subprocess.PIPE) as start,
-        settings.open("wb"),  # as soon as it is being read
+        settings.open("wb"),  # until the process reads the file
     ):
         start.send_signal(signal.SIGINT)
-        _, said = start.communicate(timeout=WAIT)
-    assert (start.returncode, said) == (130, b"")
+        _, output = start.communicate(timeout=WAIT)
+    assert (start.returncode, output) == (130, b"")
 
 
 def test_serve_reports_a_missing_file_as_check_does(tmp_path: Path) -> None:
     for case in ("a secret file that is not there", "a hash key file that is not there"):
-        flags, environ, told = BAD[case]
+        flags, environ, expected = BAD[case]
         process = Serving(tmp_path, (*LOOPBACK, *flags), environ)
         status = process.ended()
         process.client.close()
 
         assert status == 2
-        assert all(part in process.lines[-1] for part in told)
+        assert all(part in process.lines[-1] for part in expected)
         assert process.complaints() == []
 
 

@@ -1,4 +1,4 @@
-"""Noticing that files were changed."""
+"""Changes of files are noticed."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ class Watched:
     def __init__(self, *files: Path) -> None:
         self.files = list(files)
         self.noticed: asyncio.Queue[None] = asyncio.Queue()
-        self.looks: asyncio.Queue[None] = asyncio.Queue()
+        self.checks: asyncio.Queue[None] = asyncio.Queue()
         self.then: list[Path] | None = None
-        """The files from the next change on."""
+        """The files to watch after the next change."""
 
-    def look(self) -> list[Path]:
-        self.looks.put_nowait(None)
+    def check(self) -> list[Path]:
+        self.checks.put_nowait(None)
         return self.files
 
     def changed(self) -> None:
         self.files = self.then or self.files
         self.noticed.put_nowait(None)
 
-    async def looked_twice(self) -> None:
-        """Wait until every file was looked at after this call."""
-        while not self.looks.empty():
-            self.looks.get_nowait()
+    async def checked_twice(self) -> None:
+        """Wait until all files were checked after this call."""
+        while not self.checks.empty():
+            self.checks.get_nowait()
         for _ in range(3):
-            await self.looks.get()
+            await self.checks.get()
 
 
 @asynccontextmanager
 async def watching(*files: Path) -> AsyncIterator[Watched]:
     watched = Watched(*files)
-    task = asyncio.create_task(file_watch.watch(watched.look, watched.changed))
+    task = asyncio.create_task(file_watch.watch(watched.check, watched.changed))
     async with asyncio.timeout(WAIT):
-        await watched.looks.get()
+        await watched.checks.get()
         yield watched
     task.cancel()
 
@@ -61,7 +61,7 @@ async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_pa
     path, other = tmp_path / "a", tmp_path / "b"
     path.write_text("1")
     async with watching(path) as watched:
-        await watched.looked_twice()
+        await watched.checked_twice()
         assert watched.noticed.empty()
         path.write_text("22")
         await watched.noticed.get()
@@ -72,7 +72,7 @@ async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_pa
         await watched.noticed.get()
         path.write_text("4")
         await watched.noticed.get()
-        await watched.looked_twice()
+        await watched.checked_twice()
         assert watched.noticed.empty()
 
 
@@ -84,11 +84,11 @@ async def test_a_change_may_change_which_files_are_watched(tmp_path: Path) -> No
         watched.then = [new, missing]
         old.write_text("22")
         await watched.noticed.get()
-        await watched.looked_twice()
-        assert watched.noticed.empty()  # that they are others is no change
+        await watched.checked_twice()
+        assert watched.noticed.empty()  # other files to watch are not a change
 
         old.write_text("333")
-        await watched.looked_twice()
+        await watched.checked_twice()
         assert watched.noticed.empty()
         missing.write_text("1")
         await watched.noticed.get()

@@ -1,4 +1,4 @@
-"""Starting, being asked for health, and stopping without losing anything."""
+"""Start, health endpoints, and a stop that loses nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def refused(folder: Path, *flags: str) -> Serving:
-    """Start what must not start, and return it when it has ended."""
+    """Start a process that must not start, and return it after its end."""
     with serving(folder, *flags, ready="") as process:
         process.ended()
         return process
@@ -123,7 +123,7 @@ def test_a_delivery_during_a_stop_is_answered_and_durable_or_refused(serve: Serv
 
 
 def deliver(url: str, name: str) -> str:
-    """Deliver an event of an eSIM; return its name if that was acknowledged."""
+    """Deliver an event of an eSIM; return the eSIM if it was acknowledged."""
     body = encoded(event(esim_id=name))
     try:
         with connect(url) as connection:
@@ -268,9 +268,9 @@ def test_settings_that_cannot_be_used_are_reported_before_anything_starts(tmp_pa
     assert process.ended() == 2
     process.client.close()
     assert [line.partition(": ")[0] for line in process.lines] == ["esim-exporter serve"] * 3
-    told = "\n".join(process.lines)
+    printed = "\n".join(process.lines)
     for part in ("--limits.max-esims", "did you mean --web.listen-address?", "--retention.silent"):
-        assert part in told
+        assert part in printed
     assert list(tmp_path.iterdir()) == []
 
 

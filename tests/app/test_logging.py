@@ -1,4 +1,4 @@
-"""What a running exporter writes: one line for each thing, and nothing that must stay inside."""
+"""Log of a running exporter: one line for each fact, and nothing secret."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def test_a_rejected_delivery_is_one_line_with_its_reason_and_nothing_of_its_body
     assert (record["reason"], str(record["code"])) == (reason, str(code))
     assert record["vendor"] == "roamify"
     assert record["error"]
-    told = "\n".join(server.lines)
+    logged = "\n".join(server.lines)
     for secret in (ICCID, SECRET.decode(), "another secret", "unit-test", "ref_1234567890"):
-        assert secret not in told
+        assert secret not in logged
 
 
 def test_good_deliveries_and_scrapes_are_not_logged(server: Serving) -> None:
@@ -78,6 +78,6 @@ def test_start_and_stop_are_logged_in_order(serve: Serve) -> None:
     server = serve()
     assert server.end() == 0
 
-    told = [record["msg"] for record in server.records]
-    assert told == ["listening", "listening", "state loaded", "stopping", "stopped"]
+    logged = [record["msg"] for record in server.records]
+    assert logged == ["listening", "listening", "state loaded", "stopping", "stopped"]
     assert all(record["ts"].endswith("Z") and record["component"] for record in server.records)

@@ -1,4 +1,4 @@
-"""Reading secrets and settings again while running, and keeping the last good ones."""
+"""A reload of secrets and settings, which keeps the last good ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def code(server: Serving, secret: bytes) -> int:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file the way a careful program does."""
+    """Replace a file at once, as careful programs do."""
     path.with_suffix(".new").write_bytes(content)
     path.with_suffix(".new").rename(path)
 
@@ -136,7 +136,7 @@ def test_settings_are_read_again_from_the_file(serve: Serve, tmp_path: Path) -> 
     until(lambda: server.own()["esims"] == 0)
     assert server.own()["expired_total"] == 1
     assert server.own()["esims_limit"] == 10
-    assert server.logged("reloaded") == []  # the level is warn by then
+    assert server.logged("reloaded") == []  # the new level is warn
 
 
 def test_a_broken_settings_file_keeps_the_last_good_settings(serve: Serve, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_broken_settings_file_keeps_the_last_good_settings(serve: Serve, tmp_p
 
 
 def started_with(serve: Serve, folder: Path, **webhook: object) -> tuple[Serving, Path]:
-    """Start with a settings file that may change."""
+    """Start with a settings file."""
     file = folder / "settings.yml"
     file.write_text(json.dumps({"webhook": webhook}))
     return serve(f"--config.file={file}", environ={}), file

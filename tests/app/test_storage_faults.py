@@ -1,4 +1,4 @@
-"""A disk that does not take what it is given: refused in time, shown never, and recovered from."""
+"""A disk that fails: events are refused in time and never shown, and the exporter recovers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOT_A_BYTE = 0
 
 
 def limit_file_size(server: Serving, size: int) -> None:
-    """Let the process write no file beyond so many bytes, as if the disk were full."""
+    """Limit the size of files that the process writes, as if the disk were full."""
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -125,7 +125,7 @@ def test_no_false_200_while_faults_come_and_go_under_load(serve: Serve) -> None:
 
 
 def test_stops_in_time_while_the_disk_is_full(serve: Serve) -> None:
-    # The measuring of coverage could not write its file either, and would say so.
+    # Coverage could not write its file either, and would print an error.
     server = serve(environ={**SIGNED, "COVERAGE_PROCESS_CONFIG": ""})
     assert server.post(event(esim_id="before")).status_code == 200
     text = server.state()
@@ -155,7 +155,7 @@ def test_damage_to_the_file_is_told_at_the_start(serve: Serve, tmp_path: Path) -
 
 
 class Hanging(SqliteStorage):
-    """A storage whose disk is gone: nothing it does comes to an end."""
+    """A storage on a disk that does not answer: closing never ends."""
 
     async def close(self) -> None:
         await asyncio.Event().wait()
@@ -179,13 +179,13 @@ async def test_a_stop_gives_up_on_a_disk_that_hangs(tmp_path: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[Callable[[], bool]]:
-    """Replace a file by one that nobody else gets open: who tries waits, up to 45 seconds.
+    """Replace a file by one that no other process can open: open() waits, up to 45 seconds.
 
-    Gives what tells whether somebody does.
+    Yields a function that returns whether a process waits.
     """
     other = path.with_name("held")
     with other.open("w+b") as file:
-        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # that somebody waits, which is ignored
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # the signal that a process waits; ignored
         fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         other.rename(path)
         yield lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_WRLCK
@@ -216,9 +216,9 @@ def test_a_disk_that_hangs_at_a_start_does_not_hold_up_the_end(
 
 
 class Failing(Hanging):
-    """One that says what is wrong before."""
+    """A hanging storage that failed before."""
 
-    async def load(self, but: Table | None = None) -> AsyncIterator[Chunk]:  # noqa: ARG002  # as it is
+    async def load(self, but: Table | None = None) -> AsyncIterator[Chunk]:  # noqa: ARG002  # the signature of the base
         raise StorageDamaged("row 7 is damaged")
         yield
 
@@ -232,7 +232,7 @@ async def test_what_went_wrong_is_told_though_the_disk_hangs(tmp_path: Path) -> 
     with pytest.raises(StorageHangs, match=r"^row 7 is damaged; .*nothing acknowledged is lost$"):
         await run(build(chosen, storage, lambda: 1.8e9, lambda: chosen))
 
-    await close_or_abandon(storage)  # neither does this wait
+    await close_or_abandon(storage)  # does not wait either
     await SqliteStorage.close(storage)
 
 

@@ -27,7 +27,7 @@ SIGNED = {"ESIM_EXPORTER_WEBHOOK_SECRET": "s3cret"}
 def problems(
     *argv: str, environ: dict[str, str] | None = None, yaml: Path | None = None
 ) -> list[str]:
-    """Load settings that are wrong and return what is said about them."""
+    """Load wrong settings and return the errors."""
     flags = [f"--config.file={yaml}"] if yaml else []
     with pytest.raises(SettingsError) as caught:
         load([*flags, *argv], SIGNED | (environ or {}))
@@ -527,7 +527,7 @@ def test_settings_cannot_be_changed_or_extended() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         settings.log = LogSettings()  # type: ignore[misc]  # mypy says the same
     with pytest.raises(ValidationError, match="frozen"):
-        settings.log.level = "debug"  # type: ignore[misc]  # likewise
+        settings.log.level = "debug"  # type: ignore[misc]  # frozen too
     with pytest.raises(ValidationError, match="not permitted"):
         Settings.model_validate({"webhook": {"secret": SecretStr("s")}, "logs": {}})
     with pytest.raises(ValidationError, match="valid tuple"):

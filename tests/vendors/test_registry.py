@@ -1,4 +1,4 @@
-"""What holds for every vendor of the registry."""
+"""Rules for every vendor of the registry."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def test_verifying_never_raises(body: bytes, signature: str, secrets: list[bytes
     assert verify(body, signature, secrets) is None
 
 
-# Point 1: nested and flat
+# Nested and flat
 
 
 @pytest.mark.parametrize("name", ["usage", "status", "partner-low-balance"])
@@ -258,7 +258,7 @@ def test_errors_are_located_in_the_document_as_it_is() -> None:
     assert refused(flat) == [(("usage_data", "allowed_data"), "must be a number")]
 
 
-# Point 2: both spellings of the event types
+# Both spellings of the event types
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_accepts_both_spellings_of_the_event_types(
     assert take(top) == GOLDEN[name]
 
 
-# Point 3: statuses
+# Statuses
 
 
 @pytest.mark.parametrize("known", [s for s in Status if s is not Status.OTHER])
@@ -308,7 +308,7 @@ def test_a_status_event_needs_a_status(value: object) -> None:
     assert refused(document("status", status=value)) == [(("data", "status"), "is required")]
 
 
-# Point 4: events of the same second
+# Events of the same second
 
 
 def test_keeps_events_of_the_same_second_apart_by_their_content() -> None:
@@ -317,7 +317,7 @@ def test_keeps_events_of_the_same_second_apart_by_their_content() -> None:
     assert flapping[0] != flapping[1]
 
 
-# Point 5: units
+# Units
 
 
 @pytest.mark.parametrize("unit", ["MB", "mb", "MiB", None, "", ABSENT])
@@ -356,7 +356,7 @@ def test_rejects_an_unknown_unit(key: str, unit: object) -> None:
     assert refused_usage(**{key: unit}) == [(("data", key), "is not a known unit")]
 
 
-# Point 6: unlimited and not included
+# Unlimited and not included
 
 
 @pytest.mark.parametrize("flag", [True, 1, "true", "TRUE"])
@@ -438,7 +438,7 @@ def test_sms_and_voice_are_taken_as_given_otherwise(
     )
 
 
-# Point 7: the usage list
+# The usage list
 
 
 def test_the_usage_list_need_not_add_up_to_what_was_used() -> None:
@@ -521,7 +521,7 @@ def test_rejects_a_usage_list_whose_sum_is_out_of_range() -> None:
     assert event.snapshot.locations == (("France", 2**62 - 1), ("Spain", 2**62))
 
 
-# Point 8: start and end
+# Start and end
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def test_rejects_a_start_or_end_that_is_not_a_number(key: str) -> None:
     assert refused_usage(**{key: "soon"}) == [(("data", key), "must be a number")]
 
 
-# Point 9: identifiers
+# Identifiers
 
 
 @pytest.mark.parametrize(
@@ -598,7 +598,7 @@ def test_rejects_identifiers_that_cannot_be_labels(key: str) -> None:
     assert usage(**{key: "é" * MAX_IDENTIFIER})
 
 
-# Point 10: locations
+# Locations
 
 
 @pytest.mark.parametrize("location", ["Åland Islands", "Africa Adventure", 'a"b\\c\n', "日本", " "])
@@ -627,7 +627,7 @@ def test_rejects_a_location_that_cannot_be_a_label(location: object, msg: str) -
     ]
 
 
-# Point 11: numbers
+# Numbers
 
 
 @pytest.mark.parametrize("spell", [int, float, str, lambda n: f" {n}.0 ", lambda n: f"{n}e0"])
@@ -716,7 +716,7 @@ def test_the_greatest_amount_is_judged_after_conversion(key: str, greatest: int)
     ]
 
 
-# Point 12: unknown keys, order of keys
+# Unknown keys, order of keys
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
@@ -743,7 +743,7 @@ def _reversed_keys(value: Any) -> Any:
     return value
 
 
-# Point 13: nonsense times
+# Nonsense times
 
 
 @pytest.mark.parametrize("name", ["usage", "status", "partner-low-balance"])
@@ -960,7 +960,7 @@ def test_an_error_names_what_is_wrong_without_repeating_it() -> None:
         try:
             take(top)
         except InvalidEvent as error:
-            assert secret not in str(error)  # noqa: PT017 - not every place makes an error
+            assert secret not in str(error)  # noqa: PT017  # not every place causes an error
 
 
 def _replaced_everywhere(top: dict[str, Any], value: Any) -> list[Any]:
@@ -1021,7 +1021,7 @@ def assert_taken_or_refused(body: bytes, unit_base: int) -> None:
     except MalformedEvent:
         return
     except InvalidEvent as error:
-        assert 1 <= len(error.errors) <= 20  # noqa: PT017 - both outcomes are right
+        assert 1 <= len(error.errors) <= 20  # noqa: PT017  # both outcomes are right
         return
     assert_within_bounds(event)
 
@@ -1077,7 +1077,7 @@ def test_only_event_errors_are_raised_for_a_missing_value(name: str, data: st.Da
     try:
         take(top)
     except EventError as error:
-        assert isinstance(error, InvalidEvent)  # noqa: PT017 - both outcomes are right
+        assert isinstance(error, InvalidEvent)  # noqa: PT017  # both outcomes are right
 
 
 NUMBER_TEXTS = st.one_of(
