@@ -1,4 +1,4 @@
-"""Which storage the settings ask for."""
+"""Opens the storage that the settings name, and says which shard of it this process keeps."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | None]:
-    """Open the storage; return it, and once more where other processes may use it too.
+    """Open the storage. Return it a second time if other processes may share it, else ``None``.
 
     Raises ``SettingsError`` and ``StorageError``.
     """
     location = parse_storage_url(settings.storage.url)
     if isinstance(location, SqliteFile):
         return await SqliteStorage.open(location.path), None
-    # Not at the top: it is an option.
+    # asyncpg is optional, so it may not be installed.
     from exporter.storage.postgres.storage import PostgresStorage  # noqa: PLC0415
 
     storage = await PostgresStorage.open(location.url, shard_of(settings))
@@ -34,7 +34,10 @@ async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | Non
 
 
 def shard_of(settings: Settings, host: str = "") -> Shard:
-    """Return the shard to keep, by default of this host. Raises ``SettingsError``."""
+    """Return the shard of this process. ``host`` is the host name, by default of this machine.
+
+    Raises ``SettingsError`` where the number must come from the host name and is not in it.
+    """
     number, total = settings.shards.number, settings.shards.total
     if number != AUTO:
         return Shard(int(number), total)
@@ -48,7 +51,7 @@ def shard_of(settings: Settings, host: str = "") -> Shard:
 
 
 def backup_folder(settings: Settings) -> Path:
-    """Return where backups are written to."""
+    """Return the folder for backups."""
     if settings.storage.backup_folder:
         return settings.storage.backup_folder
     location = parse_storage_url(settings.storage.url)

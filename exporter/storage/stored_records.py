@@ -1,9 +1,10 @@
-"""Records as stored rows and back.
+"""The stored form of records: encoding a record as the data of a row, and decoding it.
 
-A row is a JSON array, so that a person with ``sqlite3`` can read it: the number of its
-layout, so that a later version can still read it, then the fields of the record but for its
-key and version, which stand beside it. Integers have any size: a counter may outgrow 64
-bits. Samples, of which there are many, stay packed (base64).
+The data is a JSON array, so that a person with ``sqlite3`` can read it. Its first item is the
+number of the layout, so that a later version can still read the row. The fields of the record
+follow. The key and the version are left out, because they have their own columns. Integers have
+any size: a counter may outgrow 64 bits. Samples are the most numerous values, so they stay
+packed (base64).
 """
 
 from __future__ import annotations
@@ -26,76 +27,76 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _StoredForm:
     """How records of one type are stored."""
 
     table: Table
-    make: type[Record]
-    named: int
-    """Fields of the record that are in its key; they come first, the version last."""
-    read: Callable[[bytes], tuple[Any, ...]]
+    record_type: type[Record]
+    key_fields: int
+    """Number of the record's first fields, which are in its key. Its last field is the version."""
+    decode: Callable[[bytes], tuple[Any, ...]]
 
 
-def field_types(make: type[Record], named: int) -> list[Any]:
-    """Return the types of a record's fields but for the first ``named`` and the version."""
-    return [*get_type_hints(make).values()][named:-1]
+def field_types(record_type: type[Record], key_fields: int) -> list[Any]:
+    """Return the types of the fields that are in the data: all but the key and the version."""
+    return [*get_type_hints(record_type).values()][key_fields:-1]
 
 
-def _kind(table: Table, make: type[Record], named: int) -> _Kind:
-    row: Any = tuple[(int, *field_types(make, named))]  # type: ignore[misc]  # made here
-    return _Kind(table, make, named, msgspec.json.Decoder(row).decode)
+def _stored_form(table: Table, record_type: type[Record], key_fields: int) -> _StoredForm:
+    array: Any = tuple[(int, *field_types(record_type, key_fields))]  # type: ignore[misc]  # no literal
+    return _StoredForm(table, record_type, key_fields, msgspec.json.Decoder(array).decode)
 
 
-_KINDS: dict[type[Record], _Kind] = {
-    Esim: _kind(Table.ESIM, Esim, 2),
-    Tombstone: _kind(Table.TOMBSTONE, Tombstone, 3),
-    Package: _kind(Table.PACKAGE, Package, 2),
-    Balance: _kind(Table.PARTNER, Balance, 2),
-    PartnerNotice: _kind(Table.PARTNER, PartnerNotice, 2),
-    Feed: _kind(Table.FEED, Feed, 1),
+_FORMS: dict[type[Record], _StoredForm] = {
+    Esim: _stored_form(Table.ESIM, Esim, 2),
+    Tombstone: _stored_form(Table.TOMBSTONE, Tombstone, 3),
+    Package: _stored_form(Table.PACKAGE, Package, 2),
+    Balance: _stored_form(Table.PARTNER, Balance, 2),
+    PartnerNotice: _stored_form(Table.PARTNER, PartnerNotice, 2),
+    Feed: _stored_form(Table.FEED, Feed, 1),
 }
 
-_OF_TABLES = {kind.table: kind for kind in _KINDS.values() if kind.table is not Table.PARTNER}
+_FORM_OF_TABLE = {form.table: form for form in _FORMS.values() if form.table is not Table.PARTNER}
 
 
 def encode(record: Record) -> bytes:
-    """Return the row of a record."""
-    named = _KINDS[type(record)].named
-    return _encode((LAYOUT, *record[named:-1]))
+    """Return the data of a record's row."""
+    key_fields = _FORMS[type(record)].key_fields
+    return _encode((LAYOUT, *record[key_fields:-1]))
 
 
 def table_of(record: Record) -> Table:
-    """Return the table a record is stored in."""
-    return _KINDS[type(record)].table
+    """Return the table that a record is stored in."""
+    return _FORMS[type(record)].table
 
 
 def decode(row: Row) -> Record:
     """Return the record of a row; the inverse of :func:`encode`.
 
-    Raises ``StorageDamaged`` when the row is of a layout this version does not know.
+    Raises ``StorageDamaged`` when this version cannot read the row.
     """
     key: tuple[str, ...] = row.key
     try:
         if row.table is Table.PARTNER:
-            kind, key = _partner(key)
+            form, key = _partner_form(key)
         else:
-            kind = _OF_TABLES[row.table]
-        fields = kind.read(row.data)
+            form = _FORM_OF_TABLE[row.table]
+        fields = form.decode(row.data)
     except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise unreadable(row) from error
     if fields[0] != LAYOUT:
         raise unreadable(row)
-    # As _make() does, but for its look at the number of fields: the decoder has counted them.
-    record: Record = tuple.__new__(kind.make, (*key, *fields[1:], row.version))
+    # _make() would count the fields again, which takes time: the decoder has counted them.
+    record: Record = tuple.__new__(form.record_type, (*key, *fields[1:], row.version))
     return record
 
 
 def esims_of(rows: Sequence[Row]) -> list[Esim]:
-    """Return the eSIMs of rows that are eSIMs: as :func:`decode` does, in less time each.
+    """Decode rows that are all eSIMs, in less time than :func:`decode` takes.
 
-    Raises as it does.
+    Raises ``StorageDamaged`` when this version cannot read one of them.
     """
-    read = _KINDS[Esim].read
+    read = _FORMS[Esim].decode
     esims: list[Esim] = []
     for row in rows:
         try:
@@ -109,16 +110,16 @@ def esims_of(rows: Sequence[Row]) -> list[Esim]:
 
 
 def unreadable(row: Row) -> StorageDamaged:
-    """Return the error for a row of a layout this version does not know."""
+    """Return the error for a row that this version cannot read."""
     return StorageDamaged(
-        f"a row of table {row.table} was written by a version this one cannot read; "
-        "run the version that wrote it, or a newer one"
+        f"a row of table {row.table} was written by another version and cannot be read by this "
+        "one: run the version that wrote it, or a newer one"
     )
 
 
-def _partner(key: tuple[str, ...]) -> tuple[_Kind, tuple[str, ...]]:
-    """Return the kind of a partner's row by its key, and what of the key is in the record."""
+def _partner_form(key: tuple[str, ...]) -> tuple[_StoredForm, tuple[str, ...]]:
+    """Return the stored form of a row of ``PARTNER``, and the key fields of its record."""
     if len(key) == len(("vendor", "event", "event_type")):
         vendor, _, event_type = key
-        return _KINDS[PartnerNotice], (vendor, event_type)
-    return _KINDS[Balance], key
+        return _FORMS[PartnerNotice], (vendor, event_type)
+    return _FORMS[Balance], key

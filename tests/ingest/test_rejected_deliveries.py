@@ -160,5 +160,5 @@ def test_a_digest_does_not_give_the_body_away() -> None:
     "data", [b"[2]", b'[3,"a"]', b"", b'[2,"roamify","invalid",[],"",1,1,1]', b"7"]
 )
 def test_a_row_of_a_newer_version_is_refused(data: bytes) -> None:
-    with pytest.raises(StorageDamaged, match=r"table rejected was written by a version"):
+    with pytest.raises(StorageDamaged, match=r"table rejected was written by another version"):
         RejectedDeliveries(5).restore([Row(Table.REJECTED, ("d",), 1, data)])
