@@ -92,10 +92,10 @@ async def expire(path: Path) -> dict[str, float]:
     ``seconds`` how long that took, merging and encoding included, committing not.
     """
     storage = await SqliteStorage.open(path)
-    restoration = FleetLoader(Policy(), (payloads.VENDOR,))
+    loader = FleetLoader(Policy(), (payloads.VENDOR,))
     async for chunk in storage.load():
-        restoration.take(chunk)
-    fleet = restoration.finish()
+        loader.take(chunk)
+    fleet = loader.finish()
     await storage.close()
     now = max(esim.received for esim in fleet.esims)
     fleet.expire(now)  # the first look looks at everything

@@ -1,4 +1,4 @@
-"""Rendering in small steps, by several at a time, while events go on."""
+"""Texts that are rendered and joined in small steps, by two at a time, while events arrive."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STEPS = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """Blocks and runs of a few, so that a few eSIMs split and merge them."""
+    """Make blocks hold few eSIMs, so that few eSIMs split and merge them."""
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("FULL", 2), ("MOST", 3), ("FEWEST", 2)):
             patch.setattr(blocks, name, size)
@@ -67,7 +67,7 @@ class Busy:
             self.time += 1
             event_ = StatusEvent("roamify", START + self.time, f"e{number:02}", Status.DELETED)
             self.running.take(event_)
-            self.running.now += 2 * 86400  # the terminal one leaves
+            self.running.now += 2 * 86400  # so that the terminal eSIM expires
             self.running.expire()
         elif action == "begin":
             self.background = self.running.exposition.refresh()
@@ -108,13 +108,14 @@ def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
         pass
     ended = busy.shown().keys()
     scrape = busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
-    for step in after:  # what is captured stays
+    for step in after:  # does not change what was captured
         busy.do(step)
 
-    times = times_of(scrape)  # no series twice
+    times = times_of(scrape)
     used = {f"e{number:02}" for action, number in during if action == "use"}
     left = any(action == "end" for action, _ in during)
-    stayed = (begun.keys() & ended) - (used if left else set())  # others may have left and come
+    # An eSIM that was used may have expired and come back.
+    stayed = (begun.keys() & ended) - (used if left else set())
     assert stayed <= times.keys() <= begun.keys() | used
     assert all(begun.get(e, 0) <= time <= busy.time + START for e, time in times.items())
     assert busy.running.text() == busy.running.restarted().text()
@@ -166,7 +167,7 @@ def test_the_trailer_of_a_text_of_4_gib_and_more_has_its_size_modulo_4_gib() -> 
 
 
 def zeros_crc(size: int) -> int:
-    """Return the CRC-32 of so many zero bytes: one byte at a time, from the definition.
+    """Return the CRC-32 of so many zero bytes, calculated from its definition.
 
     The register is a polynomial modulo the one of CRC-32. A zero byte multiplies it by x^8.
     """
@@ -190,7 +191,7 @@ def times(one: int, other: int) -> int:
 
 
 @pytest.mark.parametrize("already", range(0, 60, 6))
-def test_what_began_earlier_takes_nothing_newer_back(already: int) -> None:
+def test_a_refresh_that_began_earlier_does_not_bring_older_text_back(already: int) -> None:
     for between in range(0, 60, 6):
         busy = Busy()
         busy.do(("use", 0))

@@ -104,7 +104,7 @@ def small_fleet() -> RunningFleet:
     ("name", "format_"),
     [("fleet.txt", Format.TEXT), ("fleet.openmetrics.txt", Format.OPENMETRICS)],
 )
-def test_a_small_fleet_reads_as_it_always_did(name: str, format_: Format) -> None:
+def test_the_text_of_a_small_fleet_does_not_change(name: str, format_: Format) -> None:
     assert small_fleet().text(format_=format_) == (GOLDEN / name).read_text(encoding="utf-8")
 
 
@@ -168,7 +168,7 @@ def test_label_values_come_back_unchanged_from_parsers(
             assert samples[expected[0], frozenset(labels.items())] == 1
 
 
-def test_escapes_what_the_formats_ask_for_and_nothing_else() -> None:
+def test_only_backslash_quote_and_newline_are_escaped() -> None:
     assert escape('a"b\\c\nd\te\r') == 'a\\"b\\\\c\\nd\te\r'
 
 
@@ -278,7 +278,7 @@ def test_a_block_that_was_merged_away_meanwhile_is_not_rendered() -> None:
     running.now += 40 * 86400
     running.take(*[usage(f"{number:03}", 1) for number in range(3)])
     running.expire()
-    # The block of packages, and the runs of all families: the eSIMs' other blocks are gone.
+    # The block of packages is rendered, and all families are joined. The other blocks are gone.
     assert len(list(refresh)) == 1 + len(esim_families(InfoLabels())) + len(PACKAGE_FAMILIES)
     assert len([name for name, _ in running.samples() if name == "esim_status"]) == 3
 
@@ -290,7 +290,7 @@ def test_only_what_changed_is_rendered() -> None:
     running.take(usage("000", 1), usage("001", 1))
     assert running.exposition.pending == 2  # a block of eSIMs and one of packages
     steps = len(list(running.exposition.refresh({Group.ESIMS})))
-    assert steps == 1 + len(esim_families(InfoLabels()))  # the block, then the runs
+    assert steps == 1 + len(esim_families(InfoLabels()))  # the block, each family
     assert running.exposition.pending == 1
 
 
@@ -335,10 +335,10 @@ def test_stale_is_counted_at_the_moment_of_the_scrape() -> None:
     assert 'esim_fleet_esims_stale{vendor="roamify"} 1\n' in running.text()
 
 
-def test_a_piece_stands_alone() -> None:
+def test_a_deflated_text_stands_alone() -> None:
     deflater = Deflater()
-    pieces = [deflater.deflate(text) for text in ("abc " * 50, "", "abc " * 50)]
-    for piece in pieces:
-        text = zlib.decompressobj(wbits=-15).decompress(piece.deflated)
-        assert (len(text), zlib.crc32(text)) == (piece.size, piece.crc)
-    assert pieces[0] == pieces[2]
+    texts = [deflater.deflate(text) for text in ("abc " * 50, "", "abc " * 50)]
+    for deflated in texts:
+        text = zlib.decompressobj(wbits=-15).decompress(deflated.deflated)
+        assert (len(text), zlib.crc32(text)) == (deflated.size, deflated.crc)
+    assert texts[0] == texts[2]

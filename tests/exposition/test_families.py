@@ -1,4 +1,4 @@
-"""The families against the documented tables, of which a literal copy stands here."""
+"""The families are those of the documented tables, which are copied here word by word."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_those_that_wait_still_wait_after_the_commit_that_gave_them_series_faile
     assert shown(running) == ["b"]
 
 
-def test_a_newcomer_does_not_pass_by_those_that_wait() -> None:
+def test_a_new_esim_does_not_overtake_those_that_wait() -> None:
     running = capped(1, "a", "b")
     running.fleet.set_policy(Policy(max_esims=2))
     running.take(usage("new"))
@@ -93,7 +93,7 @@ def test_a_raised_cap_gives_series_to_those_admitted_first() -> None:
     assert shown(running) == ["a", "b", "c", "d"]
 
 
-def test_a_cap_lowered_and_raised_again_lets_nobody_pass_by() -> None:
+def test_a_cap_lowered_and_raised_again_keeps_the_order() -> None:
     running = capped(0, "a", "b", "c")
     running.load(Policy(max_esims=1))
     running.expire()
@@ -128,7 +128,7 @@ def test_one_over_the_cap_that_comes_back_queues_again() -> None:
     assert shown(running) == ["c"]
 
 
-def test_a_cap_that_is_raised_while_running_fills_by_and_by() -> None:
+def test_a_cap_that_is_raised_while_running_fills_in_steps() -> None:
     running = capped(1, "a", "b", "c", "d")
     running.fleet.set_policy(Policy(max_esims=3))
     assert running.publish(running.fleet.expire(running.now, most=1))

@@ -110,7 +110,7 @@ def test_an_esim_is_stale_when_nothing_was_received_for_longer(
     assert stale(running) == 2
 
 
-def test_an_esim_that_is_heard_of_again_is_not_stale() -> None:
+def test_an_esim_that_reports_again_is_not_stale() -> None:
     running = RunningFleet()
     running.take(status(Status.ACTIVATED))
     running.now += STALE_AFTER + 1

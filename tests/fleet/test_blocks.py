@@ -46,8 +46,8 @@ def filled(count: int) -> Named:
     return blocks
 
 
-def looked_at(blocks: Named, now: float) -> list[Record]:
-    """Return what is due, as who looks finds it."""
+def search_due(blocks: Named, now: float) -> list[Record]:
+    """Return the records that are due, and set the due times of their blocks."""
     due: list[Record] = []
     for block in list(blocks.due(now)):
         block.due = min(each.due for each in block.records)
@@ -66,7 +66,7 @@ def render(blocks: Named) -> None:
 
 
 def rendered(blocks: Named) -> list[Record]:
-    """Return the records as an exposition shows them, which renders what is dirty first."""
+    """Return the records as an exposition shows them after it rendered the dirty blocks."""
     render(blocks)
     return [record for block in blocks.blocks for record in block.rendered or ()]
 
@@ -78,7 +78,7 @@ def rendered(blocks: Named) -> list[Record]:
         max_size=12,
     ),
 )
-def test_are_a_sorted_map_whatever_comes_and_goes(
+def test_blocks_are_a_sorted_map_whatever_comes_and_goes(
     first: int, steps: list[tuple[bool, int, int, int]]
 ) -> None:
     blocks = filled(first)
@@ -101,7 +101,7 @@ def test_are_a_sorted_map_whatever_comes_and_goes(
         assert all(blocks.get(key) == record for key, record in expected.items())
 
 
-def test_are_filled_in_order() -> None:
+def test_blocks_are_filled_in_order() -> None:
     blocks = filled(FULL + 1)
     assert sizes(blocks) == [FULL, 1]
     assert list(blocks.dirty) == blocks.blocks
@@ -195,11 +195,11 @@ def test_changed_blocks_are_dirty_in_the_order_in_which_they_changed() -> None:
 def test_what_is_due_comes_in_the_order_of_keys() -> None:
     blocks = Named()
     blocks.add_all(Record(f"{number:04}", due=number % 5) for number in range(3 * FULL))
-    assert looked_at(blocks, -1) == []
-    due = looked_at(blocks, 2)
+    assert search_due(blocks, -1) == []
+    due = search_due(blocks, 2)
     assert due == [record for record in blocks if record.due <= 2]
     assert len(due) > 100
-    assert looked_at(blocks, 2) == due
+    assert search_due(blocks, 2) == due
 
 
 @given(
@@ -213,12 +213,12 @@ def test_nothing_due_is_missed_whatever_came_and_went(
 ) -> None:
     blocks = Named()
     blocks.add_all(Record(f"{number:04}", due=due) for number, due in enumerate(dues))
-    looked_at(blocks, now // 2)
+    search_due(blocks, now // 2)
     for number in removed & set(range(len(dues))):
         blocks.remove(("v", f"{number:04}"))
     for number, due in replaced.items():
         blocks.add(Record(f"{number:04}", due=due))
-    found = sorted(looked_at(blocks, now), key=lambda record: record.name)
+    found = sorted(search_due(blocks, now), key=lambda record: record.name)
     assert found == [record for record in blocks if record.due <= now]
 
 
@@ -230,7 +230,7 @@ def test_what_is_due_is_found_after_its_block_was_merged() -> None:
     )
     remove(blocks, range(FULL, last))
     assert sizes(blocks) == [FULL + 1]
-    assert [record.name for record in looked_at(blocks, 5)] == [f"{last:04}"]
+    assert [record.name for record in search_due(blocks, 5)] == [f"{last:04}"]
 
 
 def test_what_is_due_is_found_after_its_block_was_split() -> None:
@@ -239,14 +239,14 @@ def test_what_is_due_is_found_after_its_block_was_split() -> None:
         for number in range(MOST + 1):
             blocks.add(Record(f"{number:04}", due=5 if number == due_number else inf))
         assert sizes(blocks) == [FULL, FULL + 1]
-        assert [record.name for record in looked_at(blocks, 5)] == [f"{due_number:04}"]
+        assert [record.name for record in search_due(blocks, 5)] == [f"{due_number:04}"]
 
 
-def test_who_takes_few_of_what_is_due_passes_by_each_block_once() -> None:
+def test_taking_a_few_due_blocks_at_a_time_passes_each_block_once() -> None:
     looks = []
 
     class Looked:
-        """Stands in a block's place, and tells who looks at it."""
+        """Stands in for a block, and counts how often its due time is read."""
 
         def __init__(self, due: float) -> None:
             self._due = due
@@ -266,7 +266,7 @@ def test_who_takes_few_of_what_is_due_passes_by_each_block_once() -> None:
     assert len(looks) <= 100 + 25 + 100
 
 
-def test_records_are_never_due_unless_told() -> None:
+def test_records_without_a_due_time_are_never_due() -> None:
     blocks: Blocks[str, str] = Blocks()
     blocks.put("a", "record")
     assert list(blocks.due(1e300)) == []

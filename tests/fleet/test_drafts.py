@@ -86,7 +86,7 @@ def test_an_event_without_metrics_is_ignored() -> None:
     assert not draft.changes()
 
 
-def test_hears_of_a_vendor_once_a_second() -> None:
+def test_a_delivery_of_a_vendor_is_noted_once_a_second() -> None:
     running = RunningFleet()
     running.now += 0.75
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_hears_of_a_vendor_once_a_second() -> None:
     assert restarted == Feed("roamify", ARRIVAL + 1, 2)
 
 
-def test_hears_of_a_vendor_after_the_clock_was_set_back() -> None:
+def test_a_delivery_is_noted_after_the_clock_was_set_back() -> None:
     running = RunningFleet()
     for now in (ARRIVAL + MONTH, ARRIVAL):
         draft = running.fleet.draft(now)

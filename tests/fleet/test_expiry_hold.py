@@ -1,4 +1,4 @@
-"""Silent eSIMs are kept for a while after time in which nobody could be heard."""
+"""Silent eSIMs are kept for a while after an interruption in which no delivery could arrive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def usage(esim_id: str) -> UsageEvent:
 
 
 def waiting(hold: ExpiryHold, now: float, seconds: float) -> float:
-    """Look often while time passes; return the time then."""
+    """Note the time often while it passes; return the time at the end."""
     end = now + seconds
     while now < end:
         now = min(end, now + STEP)
@@ -39,13 +39,13 @@ def test_holds_for_the_grace_after_a_start_and_no_longer() -> None:
     assert not hold.on
 
 
-def test_says_how_long_nobody_listened_before_the_start() -> None:
+def test_returns_how_long_the_interruption_before_the_start_was() -> None:
     assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - 31 * DAY) == 31 * DAY
     assert ExpiryHold().note_time(ARRIVAL, GRACE, ARRIVAL - LONGEST_PAUSE) == 0
 
 
 @pytest.mark.parametrize("leap", [LONGEST_PAUSE + 1, 3600, 31 * DAY])
-def test_holds_again_after_a_leap(leap: float) -> None:
+def test_holds_again_after_an_interruption(leap: float) -> None:
     hold = ExpiryHold()
     hold.note_time(ARRIVAL, GRACE, None)
     now = waiting(hold, ARRIVAL, GRACE)
@@ -57,7 +57,7 @@ def test_holds_again_after_a_leap(leap: float) -> None:
     assert not hold.on
 
 
-def test_holds_as_long_as_it_was_to_where_the_clock_is_set_back() -> None:
+def test_holds_for_the_same_time_when_the_clock_is_set_back() -> None:
     hold = ExpiryHold()
     hold.note_time(ARRIVAL + 31 * DAY, GRACE, None)
     assert hold.note_time(ARRIVAL, GRACE, None) == 0
@@ -67,7 +67,7 @@ def test_holds_as_long_as_it_was_to_where_the_clock_is_set_back() -> None:
 
 
 def held(*esims: str, grace: float = GRACE) -> RunningFleet:
-    """Return a fleet that was started again a month after it heard of these eSIMs."""
+    """Return a fleet that was started again a month after these eSIMs reported."""
     running = RunningFleet(Policy(Retention(), grace=grace))
     running.take(*map(usage, esims))
     draft = running.fleet.draft(running.now)
@@ -88,7 +88,7 @@ def names(running: RunningFleet) -> list[str]:
     return [esim.esim_id for esim in running.fleet.esims]
 
 
-def test_what_was_silent_over_a_month_of_downtime_leaves_unless_it_reports_in_the_grace() -> None:
+def test_after_a_month_of_downtime_an_esim_expires_unless_it_reports_during_the_grace() -> None:
     running = held("a", "b")
     assert running.fleet.note_time(running.now) == 31 * DAY
     running.expire()
@@ -139,7 +139,7 @@ def test_without_a_grace_nothing_is_held() -> None:
     assert names(running) == []
 
 
-def test_another_policy_is_held_as_the_one_before() -> None:
+def test_a_new_policy_does_not_end_the_hold() -> None:
     running = held("a")
     running.fleet.note_time(running.now)
     running.fleet.set_policy(Policy(Retention(silent=60), grace=GRACE))

@@ -124,7 +124,7 @@ STEPS = st.sampled_from((0.0, 1.0, 0.5, 3600.0, 9 * 3600.0, DAY, 29 * DAY, 30 * 
 
 
 class FleetBesideModel(RuleBasedStateMachine):
-    """A fleet beside the model of the contract, through everything that can happen to it."""
+    """A fleet beside the model of the contract. Everything that can happen happens to both."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class FleetBesideModel(RuleBasedStateMachine):
 
     @rule(batch=st.lists(events, min_size=1, max_size=6), shift=st.booleans())
     def arrive(self, batch: list[Event], shift: bool) -> None:
-        """Events of then, or of now."""
+        """Take events whose time is that of the start, or near the present time."""
         self._take([later(e, int(self.running.now) - ARRIVAL) if shift else e for e in batch])
 
     @rule(data=st.data())
@@ -170,7 +170,7 @@ class FleetBesideModel(RuleBasedStateMachine):
     def restart(self, cap: int) -> None:
         self.running.load(policy(cap))
         self.model.restart(cap)
-        self.wait(0, 500)  # the first thing that is done after loading
+        self.wait(0, 500)  # as the exporter does first after loading
 
     @rule(cap=CAPS)
     def raise_the_cap(self, cap: int) -> None:
@@ -199,7 +199,7 @@ class FleetBesideModel(RuleBasedStateMachine):
             self.model.arrive(event, self.running.now)
 
     def _forget(self, grave: tuple[str, ...]) -> None:
-        """Let the counters of an allowance begin again: nothing is left that knows of it."""
+        """Let the counters of an allowance begin again at 0, as its tombstone is gone."""
         labels = dict(zip(("vendor", "esim_id", "package_id"), grave, strict=False)).items()
         self.highest = {
             series: value
@@ -213,7 +213,7 @@ def policy(cap: int) -> Policy:
 
 
 def later(event: Event, seconds: int) -> Event:
-    """Return the event as of some seconds later."""
+    """Return the event with a time that is some seconds later."""
     moved: Event = event
     if not isinstance(event, OtherEvent):
         moved = event._replace(time=event.time + seconds)

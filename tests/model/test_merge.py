@@ -1,4 +1,4 @@
-"""How one event changes one record; each contradiction of the vendor's by name."""
+"""How one event changes one record. Each contradiction in a vendor's events has its test."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_a_late_event_still_raises_what_was_most_used_in_a_location() -> None:
     assert only(raised).snapshot.locations == (("Peru", 4),)
 
 
-def test_an_event_that_is_replayed_takes_no_time_of_receipt_back() -> None:
+def test_a_replayed_event_does_not_set_the_time_of_receipt_back() -> None:
     replayed_at = RECEIVED - 500
     known = after(usage(1, data_allowed=9, data_remaining=4), status(1, Status.NEW))
     assert (known.received, only(known).received) == (RECEIVED, RECEIVED)
@@ -305,7 +305,7 @@ def test_peaks_are_the_same_object_where_nothing_rose() -> None:
     assert merge_peaks((), (("Peru", 0),)) == (("Peru", 0),)
 
 
-def test_what_is_buried_can_be_revived() -> None:
+def test_an_expired_allowance_can_be_revived() -> None:
     esim = after(
         usage(
             *(5,),

@@ -1,4 +1,4 @@
-"""Which shard owns what: what is stored depends on it, and a change moves little."""
+"""Slots and shards: stored slots never change, and another number of shards moves few slots."""
 
 from __future__ import annotations
 

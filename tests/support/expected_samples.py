@@ -1,7 +1,7 @@
-"""What the contract says a history of events must show, computed slowly and obviously.
+"""The samples that a history of events must give by the contract, computed in a simple, slow way.
 
-Written from the contract's text ("State and merging", "Metric contract"), without a look
-at how the exporter does it: every event is kept, every value is computed again.
+Written from the contract's text alone ("State and merging", "Metric contract"), not from the code
+of the exporter: every event is kept, and every value is computed again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DAY = 86400
 
 @dataclass
 class SlowCounter:
-    """Positive variation over a window of 16 samples, as the contract words it."""
+    """Positive variation over a window of 16 samples, as the contract describes it."""
 
     base: int = 0
     anchor: tuple[int, int] = (0, 0)
@@ -112,7 +112,7 @@ class Card:
 
 
 def normalised(snapshot: Snapshot) -> list[Any]:
-    """Return the values of a snapshot so that nothing comes before something."""
+    """Return the values of a snapshot as a sort key: an absent value comes first."""
     return [(False,) if value is None else (True, value) for value in snapshot]
 
 

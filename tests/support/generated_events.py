@@ -1,4 +1,4 @@
-"""Events as vendors send them at their worst: ties, gaps, flapping, top-ups, corrections.
+"""The worst events that vendors send: ties, gaps, flapping, top-ups, corrections.
 
 The pools are small on purpose, so that events meet in the same second, eSIM and package.
 """

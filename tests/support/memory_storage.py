@@ -19,16 +19,16 @@ class MemoryStorage:
         self.bases: dict[Key, int] = {}
         self.calls: list[str] = []
         self.gate = asyncio.Event()
-        """Commits and backups wait for it."""
+        """Commits and backups wait until it is set."""
         self.gate.set()
         self.entered = asyncio.Event()
-        """A commit was begun."""
+        """Set when a commit begins."""
         self.probed = asyncio.Event()
-        """A probe was answered."""
+        """Set when a probe is made."""
         self.broken = False
         """Commits, probes and backups fail."""
         self.commits_all_the_same = False
-        """A commit that fails has written what it had to: its outcome is unknown."""
+        """A commit that fails has written its changes all the same, so its outcome is unknown."""
         self.load_faults: list[StorageError] = []
         """Raised by the next loads."""
         self.probe_says_reload = False
@@ -57,7 +57,7 @@ class MemoryStorage:
         return ()
 
     def chunks(self) -> Iterator[Chunk]:
-        """Return what is stored: in the order of the tables and keys, three rows at a time."""
+        """Yield the stored rows in the order of tables and keys, then the bases."""
         order = list(Table)
         at = sorted(self.rows, key=lambda at: (order.index(at[0]), at[1]))
         for start in range(0, len(at), 3):

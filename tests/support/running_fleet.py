@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Chunk
 
 ARRIVAL = START + SECONDS + 10
-"""When the events arrive, unless told otherwise; unix seconds."""
+"""When the events arrive by default; unix seconds."""
 
 STALE_AFTER = 9 * 3600
 
@@ -56,16 +56,16 @@ class RunningFleet:
         self.load()
 
     def load(self, policy: Policy | None = None) -> None:
-        """Begin again from what is stored."""
+        """Load the fleet again from the storage."""
         self.policy = policy or self.policy
-        restoration = FleetLoader(self.policy, VENDORS, self.shard)
+        loader = FleetLoader(self.policy, VENDORS, self.shard)
         for chunk in self.storage.chunks():
-            restoration.take(chunk)
-        self.fleet = restoration.finish()
+            loader.take(chunk)
+        self.fleet = loader.finish()
         self.exposition = Exposition(self.fleet, self.identity, STALE_AFTER)
 
     def restarted(self) -> RunningFleet:
-        """Return another one, begun from what is stored."""
+        """Return another fleet, loaded from a copy of the storage."""
         storage = MemoryStorage()
         storage.rows, storage.bases = dict(self.storage.rows), copy.copy(self.storage.bases)
         other = RunningFleet(self.policy, self.identity, storage)
@@ -73,7 +73,7 @@ class RunningFleet:
         return other
 
     def restarted_with(self, chunk: Chunk) -> None:
-        """Begin from a chunk that may not be good."""
+        """Load a chunk that may be damaged."""
         FleetLoader(self.policy, VENDORS).take(chunk)
 
     def take(self, *events: Event) -> list[Result]:
@@ -91,7 +91,7 @@ class RunningFleet:
         draft.changes()
 
     def expire(self, most: int = 500) -> None:
-        """Let everything that is due leave."""
+        """Expire everything that is due."""
         while self.publish(self.fleet.expire(self.now, most)):
             pass
 
@@ -116,7 +116,7 @@ class RunningFleet:
 
 
 def samples_of(text: str) -> dict[Series, float]:
-    """Return the samples of a text, read with as little code as possible."""
+    """Return the samples of a text, read with little code of our own."""
     samples: dict[Series, float] = {}
     for line in text.split("\n"):
         if line and not line.startswith("#"):

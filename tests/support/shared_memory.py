@@ -1,4 +1,4 @@
-"""A storage in memory that several intakes share, and that says when others were first."""
+"""A storage in memory that several intakes share. It reports conflicts with their commits."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ Place = tuple[Table, Key]
 
 
 class SharedMemory(MemoryStorage):
-    """One replica's view of rows that others change too: see :meth:`beside`."""
+    """The storage of one replica, on rows that the replicas made by :meth:`beside` change too."""
 
     def __init__(self, shard: Shard = Shard()) -> None:  # noqa: B008  # a value
         super().__init__()
         self.shard = shard
         self.on_change: Callable[[], None] = lambda: None
         self.too_much = False
-        """The next time that others are followed, all must be loaded afresh instead."""
+        """The next call of :meth:`follow` returns ``None``: everything must be loaded again."""
         self.unreachable = False
-        """Others cannot be followed, nor rows fetched."""
+        """:meth:`follow` and :meth:`fetch` fail."""
         self.before_commit: Callable[[], None] = lambda: None
-        """Called before each commit: what others do just then makes it a conflict."""
+        """Called before each commit. A commit of another replica made in it causes a conflict."""
         self.fetched: list[set[Place]] = []
         self._all: list[SharedMemory] = [self]
         self._changed: list[tuple[SharedMemory | None, Changes]] = []
-        """All commits of all replicas; of whom is forgotten where the outcome was unknown."""
+        """All commits with their writers; ``None`` where the outcome of a commit was unknown."""
         self._seen = 0
-        """How many of them are followed."""
+        """How many of these commits this replica has followed."""
         self._fetched: dict[Place, int] = {}
 
     def beside(self, shard: Shard | None = None) -> SharedMemory:
@@ -112,7 +112,7 @@ class SharedMemory(MemoryStorage):
         return self.rows.get(place) or Row(*place, 0, b"")
 
     def _differs(self, change: Change) -> bool:
-        """Return whether a row is not as expected, or was changed by others meanwhile."""
+        """Return whether a row is not as expected, or another replica changed it meanwhile."""
         if self._stored(change).version != change.expected:
             return True
         place = (change.table, change.key)

@@ -88,12 +88,12 @@ class Room:
 async def load(
     storage: Storage, policy: Policy | None = None, shard: Shard | None = None
 ) -> CommittedState:
-    restoration = FleetLoader(policy or Policy(), VENDORS, shard)
+    loader = FleetLoader(policy or Policy(), VENDORS, shard)
     rejected: list[Row] = []
     async for chunk in storage.load():
         rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
-        restoration.take(chunk)
-    fleet = restoration.finish()
+        loader.take(chunk)
+    fleet = loader.finish()
     rejections = RejectedDeliveries(3)
     rejections.restore(rejected)
     return CommittedState(fleet, Exposition(fleet, InfoLabels(), STALE_AFTER), rejections)
