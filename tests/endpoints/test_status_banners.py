@@ -47,7 +47,7 @@ def test_says_nothing_where_nothing_is_wrong() -> None:
         (
             {"over_limit": 1234},
             Severity.WARNING,
-            "1,234 eSIMs have no own series",
+            "1,234 eSIMs have no separate series",
             "/esims?over_limit=yes",
         ),
         ({"rejected": 1}, Severity.WARNING, "1 rejected delivery is kept", "/rejected"),

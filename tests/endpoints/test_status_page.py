@@ -170,7 +170,7 @@ def test_head_is_get_without_the_body(path: str, server: Serving) -> None:
 def test_the_overview_tells_how_the_feed_is(server: Serving) -> None:
     text = page(server, "/").text
 
-    assert "1 eSIM has no series of its own" in text
+    assert "1 eSIM has no separate series" in text
     assert "2 rejected deliveries are kept" in text
     assert "63 since the start" in text
     assert "at most 62 get their own series" in text
@@ -374,7 +374,7 @@ def test_a_form_that_is_none_is_refused(body: bytes, code: int, server: Serving)
 
 def test_deliveries_are_told_with_answer_and_reason(server: Serving) -> None:
     text = page(server, "/deliveries?show=refused").text
-    assert "unreadable roamify none 401 signature X-Roamify-Signature is missing" in text
+    assert "unknown roamify none 401 signature X-Roamify-Signature is missing" in text
     assert "422 invalid data.timestamp: is required" in text
     assert "400 malformed the body is not JSON" in text
     assert "200" not in re.sub(r"1,200|with 200", "", text)

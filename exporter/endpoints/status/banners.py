@@ -150,10 +150,10 @@ def _of_fleet(c: Condition) -> Iterator[Banner]:
     if c.over_limit:
         yield Banner(
             Severity.WARNING,
-            f"{_many(c.over_limit, 'eSIM has no series of its own', 'eSIMs have no own series')}, "
-            "because of --limits.max-esims. Sums over the fleet include all eSIMs.",
+            f"{_many(c.over_limit, 'eSIM has', 'eSIMs have')} no separate series, because of "
+            "--limits.max-esims. Sums over the fleet include all eSIMs.",
             "/esims?over_limit=yes",
-            "List",
+            "List these eSIMs",
         )
     if c.stale:
         yield Banner(
