@@ -101,31 +101,46 @@ def removed(path: Path) -> Any:
     return document
 
 
-@pytest.mark.parametrize("value", [None, True, 1, -1, 0.5, 1e308, "x", "", [], {}, [[]]], ids=repr)
-def test_any_value_at_any_place_is_taken_or_refused_without_a_trace(
-    value: object, running: Serving
-) -> None:
-    before = running.state()
-    for path in paths(json.loads(USAGE)):
-        response = running.post(encoded(replaced(path, value)))
-        after = running.state()
+def refused_without_a_trace(server: Serving, documents: dict[Path, Any]) -> int:
+    """Post every document; return how many were refused, none of which may change anything."""
+    refused = 0
+    before = server.state()
+    for path, document in documents.items():
+        response = server.post(encoded(document))
+        after = server.state()
 
         assert response.status_code in {200, 422}, path
-        assert response.status_code == 200 or after == before, path
+        if response.status_code == 422:
+            assert after == before, path
+            refused += 1
         before = after
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("value", "refused"),
+    [
+        *((None, 11), (True, 30), (1, 19), (-1, 22), (0.5, 21), (1e308, 31)),
+        *(("x", 21), ("", 20), ([], 30), ({}, 30), ([[]], 31)),
+    ],
+    ids=repr,
+)
+def test_any_value_at_any_place_is_taken_or_refused_without_a_trace(
+    value: object, refused: int, running: Serving
+) -> None:
+    documents = {path: replaced(path, value) for path in paths(json.loads(USAGE))}
+
+    assert len(documents) == 33
+    assert refused_without_a_trace(running, documents) == refused
     assert running.post(USAGE).status_code == 200
     assert running.complaints() == []
 
 
 def test_any_field_may_be_missing(running: Serving) -> None:
-    before = running.state()
-    for path in list(paths(json.loads(USAGE)))[1:]:
-        response = running.post(encoded(removed(path)))
-        after = running.state()
+    documents = {path: removed(path) for path in paths(json.loads(USAGE)) if path}
 
-        assert response.status_code in {200, 422}, path
-        assert response.status_code == 200 or after == before, path
-        before = after
+    assert len(documents) == 32
+    assert refused_without_a_trace(running, documents) == 8
 
 
 def usage(**fields: object) -> bytes:

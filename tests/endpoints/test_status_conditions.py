@@ -80,9 +80,11 @@ async def site(folder: Path, *flags: str) -> AsyncIterator[Site]:
     storage = await FailingStorage.open(folder / "exporter.db")
     assert isinstance(storage, FailingStorage)
     made = Site(storage, flags or ("--web.enable-admin-api",))
-    yield made
-    made.exporter.intake.stop()
-    await storage.close()
+    try:
+        yield made
+    finally:
+        made.exporter.intake.stop()
+        await storage.close()
 
 
 async def test_until_the_state_is_loaded_the_pages_say_so(tmp_path: Path) -> None:

@@ -431,11 +431,13 @@ def test_a_page_says_what_cannot_be_done_to_it(server: Serving) -> None:
 
 
 def test_files_are_kept_by_browsers_for_good(server: Serving) -> None:
-    for link in page(server, "/").links:
-        if "/-/status/" in link:
-            response = server.get(link)
-            assert "immutable" in response.headers["Cache-Control"]
-            assert response.headers["X-Content-Type-Options"] == "nosniff"
+    links = [link for link in page(server, "/").links if "/-/status/" in link]
+
+    assert len(links) == 3  # icon, style sheet, script
+    for link in links:
+        response = server.get(link)
+        assert "immutable" in response.headers["Cache-Control"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_pages_of_other_sites_change_nothing(server: Serving) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ from exporter.vendors import roamify
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from exporter.vendors.vendor import Vendor
+
 NOW = 1_700_000_100.0
+VENDORS = (roamify.ROAMIFY, replace(roamify.ROAMIFY, name="another"))
 SECRET = b"a secret"
 Message = dict[str, Any]
 Exchange = tuple[list[Message], dict[str, float]]
@@ -62,15 +66,17 @@ class Client:
     def hang_up(self) -> None:
         self._inbox.put_nowait({"type": "http.disconnect"})
 
-    async def ask(self, app: Any, method: str = "POST") -> list[Message]:
+    async def ask(
+        self, app: Any, method: str = "POST", path: str = "/webhooks/roamify"
+    ) -> list[Message]:
         scope = {
             "type": "http",
             "http_version": "1.1",
             "asgi": {"spec_version": "2.1", "version": "3.0"},
             "method": method,
             "scheme": "http",
-            "path": "/webhooks/roamify",
-            "raw_path": b"/webhooks/roamify",
+            "path": path,
+            "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
             "headers": self._headers,
@@ -91,27 +97,31 @@ class Client:
 async def gateway(
     *, direct: bool, read_timeout: float = 60, stopwatch: Callable[[], float] = perf_counter
 ) -> AsyncIterator[tuple[Any, MemoryStorage, SelfMetrics]]:
-    """An application over an empty fleet, with or without the direct way."""
+    """An application of two vendors over an empty fleet, with or without the direct way."""
     storage = MemoryStorage()
-    metrics = SelfMetrics({roamify.VENDOR: roamify.EVENT_TYPES})
+    metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in VENDORS})
 
     async def load() -> CommittedState:
-        fleet = FleetLoader(Policy(), (roamify.VENDOR,)).finish()
+        fleet = FleetLoader(Policy(), tuple(vendor.name for vendor in VENDORS)).finish()
         return CommittedState(fleet, Exposition(fleet, InfoLabels(), 60), RejectedDeliveries(9))
 
     intake = Intake(storage, load, metrics, lambda: NOW, max_pending=9, expiry_interval=60)
-    endpoint = Webhook(
-        roamify.ROAMIFY,
-        Access((SECRET,), 2000, read_timeout),
-        intake,
-        metrics,
-        lambda: NOW,
-        deliveries=RecentDeliveries(lambda: NOW),
-        stopwatch=stopwatch,
-    )
-    app = application("test", [endpoint.blueprint()], metrics, json_errors=True)
+    endpoints = [
+        Webhook(
+            vendor,
+            Access((SECRET,), 2000, read_timeout),
+            intake,
+            metrics,
+            lambda: NOW,
+            deliveries=RecentDeliveries(lambda: NOW),
+            stopwatch=stopwatch,
+        )
+        for vendor in VENDORS
+    ]
+    blueprints = [endpoint.blueprint() for endpoint in endpoints]
+    app = application("test", blueprints, metrics, json_errors=True)
     if direct:
-        webhook.answer_directly(app, [endpoint], metrics)
+        webhook.answer_directly(app, endpoints, metrics)
     run = asyncio.create_task(intake.run())
     while intake.state is None:  # noqa: ASYNC110  # it is loaded in a step or two
         await asyncio.sleep(0)
@@ -221,6 +231,21 @@ async def test_other_requests_go_the_ordinary_way() -> None:
     async with gateway(direct=True) as (app, _, _):
         for method, code in (("GET", 200), ("HEAD", 200), ("PUT", 405)):
             assert told(await Client(headers={}).ask(app, method))[0] == code
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+async def test_deliveries_of_every_vendor_take_the_direct_way(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def quarts_own_way(_: object) -> None:
+        raise AssertionError("the delivery did not take the direct way")
+
+    async with gateway(direct=True) as (app, _, metrics):
+        monkeypatch.setattr(app, "handle_request", quarts_own_way)
+        client = Client(BODY, headers=signed(BODY))
+        sent = await asyncio.wait_for(client.ask(app, path=f"/webhooks/{vendor.name}"), WAIT)
+        assert told(sent)[0] == 200
+        assert any(f"'{vendor.name}'" in name for name in counted(metrics))
 
 
 def measured(metrics: SelfMetrics, name: str) -> tuple[float, float]:
