@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-Level = Literal["debug", "info", "warn", "error"]
+LogLevel = Literal["debug", "info", "warn", "error"]
 
 Value = str | int | float | bool | None
 
@@ -34,7 +34,7 @@ MAX_ADMITTED = 20
 WINDOW = 60.0
 """Seconds."""
 
-_LEVELS: dict[Level, int] = {
+_LEVELS: dict[LogLevel, int] = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warn": logging.WARNING,
@@ -54,7 +54,7 @@ to write very long ones."""
 
 
 def configure(
-    level: Level, log_format: Literal["logfmt", "json"], stream: TextIO | None = None
+    level: LogLevel, log_format: Literal["logfmt", "json"], stream: TextIO | None = None
 ) -> None:
     """Send all records of ``level`` and above to ``stream``, by default standard error.
 
@@ -173,7 +173,7 @@ def _timestamp(seconds: float) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
-def _level(number: int) -> Level:
+def _level(number: int) -> LogLevel:
     """Return the name of the highest level that ``number`` reaches."""
     reached = [name for name, least in _LEVELS.items() if number >= least]
     return reached[-1] if reached else "debug"

@@ -161,9 +161,8 @@ class SelfMetrics:
         self.descriptions: list[Description] = []
         """All families but those that are read at each scrape, of the process and of Python."""
         self.registry = registry = CollectorRegistry(auto_describe=True)
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
         self._gauge(
             "build_info", "Version of the exporter; always 1.", "version revision pythonversion"
         ).labels(__version__, revision, platform.python_version()).set(1)
@@ -212,12 +211,7 @@ class SelfMetrics:
         self.reload_success_time = self._gauge(
             "config_last_reload_success_timestamp_seconds", "When a reload last succeeded."
         )
-        for vendor, event_types in vendors.items():
-            for event_type in event_types:
-                for result in Result:
-                    self.events.labels(vendor, event_type, result.value)
-            for reason in REJECTIONS:
-                self.rejected.labels(vendor, reason)
+        self._start_at_zero(vendors)
 
     def show_exporter(self, read: Callable[[], ExporterValues]) -> None:
         """Add gauges of what ``read`` returns at each scrape."""
@@ -233,6 +227,14 @@ class SelfMetrics:
             return prometheus_client.generate_latest(self.registry).decode()
         text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
         return text.decode().removesuffix("# EOF\n")
+
+    def _start_at_zero(self, vendors: Mapping[str, Sequence[str]]) -> None:
+        for vendor, event_types in vendors.items():
+            for event_type in event_types:
+                for result in Result:
+                    self.events.labels(vendor, event_type, result.value)
+            for reason in REJECTIONS:
+                self.rejected.labels(vendor, reason)
 
     def _counter(self, name: str, help_: str, labels: str = "") -> Counter:
         names = self._describe(f"{name}_total", "counter", help_, labels)

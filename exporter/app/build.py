@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from exporter.storage.contract import SharedStorage, Storage
     from exporter.vendors.vendor import Vendor
 
-_LONGEST_TICK = 30.0
+_LONGEST_INTERVAL = 30.0
 """Seconds between two checks for what expires, at most."""
 
 
@@ -94,20 +94,16 @@ def build(
     vendors = with_unit_bases(settings.unit_bases)
     metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors}, revision())
     info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
-    loader = StateLoader(
-        storage,
-        live,
-        tuple(vendor.name for vendor in vendors),
-        info_labels,
-        shard_of(settings) if shared else None,
-    )
+    names = tuple(vendor.name for vendor in vendors)
+    shard = shard_of(settings) if shared else None
+    loader = StateLoader(storage, live, names, info_labels, shard)
     intake = Intake(
         storage,
         loader.load,
         metrics,
         clock,
         max_pending=settings.webhook.max_pending,
-        expiry_interval=_tick(settings),
+        expiry_interval=_expiry_interval(settings),
         shared=shared,
     )
     metrics.show_exporter(partial(exporter_values, intake, storage, settings.limits.max_esims))
@@ -119,15 +115,8 @@ def build(
     parsers = {vendor.name: vendor.parse for vendor in vendors}
     admin_commands = AdminCommands(intake, parsers, backup_folder(settings), clock)
     protections = read_protections(settings.web.config_file, settings.webhook.config_file)
-    reloader = Reloader(
-        live,
-        load_settings,
-        webhooks=webhooks,
-        protections=protections,
-        intake=intake,
-        metrics=metrics,
-        clock=clock,
-    )
+    reloader = Reloader(live, load_settings, webhooks, protections, intake, metrics, clock)
+    reloader.show_success()
     return Exporter(
         settings=live,
         clock=clock,
@@ -145,7 +134,7 @@ def build(
     )
 
 
-def _tick(settings: Settings) -> float:
+def _expiry_interval(settings: Settings) -> float:
     """Return the seconds between two checks for what expires: a small part of the retention."""
     shortest = min(settings.retention.terminal, settings.retention.silent)
-    return max(0.1, min(_LONGEST_TICK, shortest / 100))
+    return max(0.1, min(_LONGEST_INTERVAL, shortest / 100))

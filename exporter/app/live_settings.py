@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter import logs
@@ -61,29 +62,20 @@ class LiveSettings:
         return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
 
 
+@dataclass(frozen=True, slots=True)
 class Reloader:
     """Reads the settings again and applies those that can change while running."""
 
-    def __init__(
-        self,
-        settings: LiveSettings,
-        load_settings: Callable[[], Settings],
-        *,
-        webhooks: Sequence[Webhook],
-        protections: Mapping[str, ReloadableProtection],
-        intake: Intake,
-        metrics: SelfMetrics,
-        clock: Callable[[], float],
-    ) -> None:
-        """``load_settings`` reads the settings afresh. ``protections`` are named by listener."""
-        self._settings = settings
-        self._load_settings = load_settings
-        self._webhooks = webhooks
-        self._protections = protections
-        self._intake = intake
-        self._metrics = metrics
-        self._clock = clock
-        self._count_from_zero()
+    settings: LiveSettings
+    load_settings: Callable[[], Settings]
+    """Reads the settings from all their sources."""
+    webhooks: Sequence[Webhook]
+    protections: Mapping[str, ReloadableProtection]
+    """By the name of the listener."""
+    intake: Intake
+    metrics: SelfMetrics
+    clock: Callable[[], float]
+    """Unix seconds."""
 
     def reload(self) -> None:
         """Apply changed settings, secrets, certificates and users.
@@ -91,25 +83,25 @@ class Reloader:
         Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
         """
         try:
-            settings = self._load_settings()
-            access = self._settings.access(settings)
-            read = {name: each.read() for name, each in self._protections.items()}
+            settings = self.load_settings()
+            access = self.settings.access(settings)
+            read = {name: each.read() for name, each in self.protections.items()}
         except SettingsError as error:
-            self._metrics.reload_successful.set(0)
+            self.metrics.reload_successful.set(0)
             log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # no traceback
             raise
-        for flag in changed_but_fixed(self._settings.started, settings):
+        for flag in changed_but_fixed(self.settings.started, settings):
             log.warning("change needs a restart", extra=fields(setting=flag))
-        logs.configure(settings.log.level, self._settings.started.log.format)
-        self._settings.current = settings
-        for webhook in self._webhooks:
+        logs.configure(settings.log.level, self.settings.started.log.format)
+        self.settings.current = settings
+        for webhook in self.webhooks:
             webhook.access = access
         for name, protection in read.items():
-            self._protections[name].apply(protection)
-        if state := self._intake.state:
-            state.fleet.set_policy(self._settings.policy())
+            self.protections[name].apply(protection)
+        if state := self.intake.state:
+            state.fleet.set_policy(self.settings.policy())
             state.exposition.stale_after = settings.fleet.stale_after
-        self._count_from_zero()
+        self.show_success()
         log.info("reloaded", extra=fields(secrets=len(access.secrets)))
 
     def reload_unasked(self) -> None:
@@ -121,14 +113,17 @@ class Reloader:
 
     def files(self) -> list[Path]:
         """Return the files that a reload would read."""
-        files = [path for each in self._protections.values() for path in each.files]
-        secrets = self._settings.current.webhook.secret_file
+        files = [path for each in self.protections.values() for path in each.files]
+        secrets = self.settings.current.webhook.secret_file
         return [*files, secrets] if secrets else files
 
-    def _count_from_zero(self) -> None:
-        """Show a counter for every secret before a delivery is signed with it."""
-        for webhook in self._webhooks:
+    def show_success(self) -> None:
+        """Set the metrics of a reload, which also hold for the start.
+
+        Every secret gets its counter at 0, before a delivery is signed with it.
+        """
+        for webhook in self.webhooks:
             for index in range(len(webhook.access.secrets)):
-                self._metrics.signatures.labels(webhook.vendor.name, str(index))
-        self._metrics.reload_successful.set(1)
-        self._metrics.reload_success_time.set(self._clock())
+                self.metrics.signatures.labels(webhook.vendor.name, str(index))
+        self.metrics.reload_successful.set(1)
+        self.metrics.reload_success_time.set(self.clock())

@@ -31,7 +31,7 @@ from exporter.settings.field_types import (
     prefix_of_external_url,
     written,
 )
-from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, Key, Kind, Reload
+from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, CustomKey, Kind, Reload
 from exporter.settings.webhook_secrets import SECRET_VARIABLE
 from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
 
@@ -74,7 +74,7 @@ class WebSettings(_Group):
         description="Address that serves metrics, health, API and status page. With the same "
         "address as --webhook.listen-address, one listener serves everything.",
     )
-    config_file: Annotated[OptionalPath, Key("config.file")] = Field(
+    config_file: Annotated[OptionalPath, CustomKey("config.file")] = Field(
         default=None,
         description="File with TLS, users and headers of the internal listener, in the format of "
         "the Prometheus exporter toolkit. The exporter reads it again when it or a file that it "
@@ -130,7 +130,7 @@ class WebhookSettings(_Group):
     listen_address: Address = Field(
         default=written(f":{WEBHOOK_PORT}"), description="Address that receives webhooks."
     )
-    config_file: Annotated[OptionalPath, Key("config.file")] = Field(
+    config_file: Annotated[OptionalPath, CustomKey("config.file")] = Field(
         default=None,
         description="File with TLS and headers of the public listener, in the format of "
         "--web.config.file, but without users. The exporter reads it again when it or a file that "
@@ -193,12 +193,12 @@ class StorageSettings(_Group):
 class ShardSettings(_Group):
     """Shards, for PostgreSQL only."""
 
-    number: Annotated[ShardNumber, Key("shard", alone=True)] = Field(
+    number: Annotated[ShardNumber, CustomKey("shard", alone=True)] = Field(
         default="0",
         description="Shard of the fleet that this replica shows, from 0 on. auto takes the number "
         "at the end of the host name, as in a StatefulSet.",
     )
-    total: Annotated[Count, Positive, Key("total-shards", alone=True)] = Field(
+    total: Annotated[Count, Positive, CustomKey("total-shards", alone=True)] = Field(
         default=1, le=SLOTS, description="Number of shards. Every replica accepts all events."
     )
 

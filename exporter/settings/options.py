@@ -52,7 +52,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class CustomKey:
     """Gives a field a key that differs from its name: some of Prometheus' flags have dots."""
 
     name: str
@@ -181,7 +181,9 @@ def _option(path: tuple[str, str], field: FieldInfo) -> Option:
 
 def _key(path: tuple[str, str], field: FieldInfo) -> str:
     group, name = path
-    key = next((m for m in field.metadata if isinstance(m, Key)), Key(name.replace("_", "-")))
+    key = next(
+        (m for m in field.metadata if isinstance(m, CustomKey)), CustomKey(name.replace("_", "-"))
+    )
     return key.name if key.alone else f"{group}.{key.name}"
 
 
