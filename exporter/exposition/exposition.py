@@ -18,7 +18,7 @@ from exporter.exposition.families import (
 )
 from exporter.exposition.rendering import metadata, render_esims, render_packages, render_vendors
 from exporter.fleet.compact_store import unpack_block
-from exporter.model.records import Balance, PartnerNotice
+from exporter.model.records import AccountBalance, PartnerNotice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -135,7 +135,7 @@ def ending(exporter: str, format_: Format, deflater: Deflater) -> DeflatedText:
 def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:
     """Return what the families of each vendor are read from, sorted by vendor."""
     registers = fleet.registers.values()
-    balances = sorted((r for r in registers if isinstance(r, Balance)), key=lambda b: b.key)
+    balances = sorted((r for r in registers if isinstance(r, AccountBalance)), key=lambda b: b.key)
     notices = sorted((r for r in registers if isinstance(r, PartnerNotice)), key=lambda n: n.key)
     locations = sorted(fleet.totals.locations.items())
     return [

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from exporter.model.records import STATUSES, Allowance, Balance, PartnerNotice
+from exporter.model.records import STATUSES, AccountBalance, Allowance, PartnerNotice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.fleet.aggregates import PackageTotals, VendorTotals
 
 
-class Level(Enum):
+class SeriesLevel(Enum):
     """The kind of thing that series are about, with the labels that name it."""
 
     ALLOWANCE = ("vendor", "esim_id", "package_id")
@@ -33,7 +33,7 @@ class Level(Enum):
     VENDOR = ("vendor",)
 
 
-class Type(StrEnum):
+class MetricType(StrEnum):
     """Metric types, as both exposition formats write them."""
 
     GAUGE = "gauge"
@@ -52,8 +52,8 @@ class Family:
 
     name: str
     """The name in the text format, where that of a counter ends in ``_total``."""
-    type: Type
-    level: Level
+    type: MetricType
+    level: SeriesLevel
     help: str
     value: Callable[[Any], float | None] | None = None
     own_labels: tuple[str, ...] = ()
@@ -70,18 +70,22 @@ class VendorView(NamedTuple):
 
     totals: VendorTotals
     locations: tuple[tuple[str, int], ...]
-    balances: tuple[Balance, ...]
+    balances: tuple[AccountBalance, ...]
     notices: tuple[PartnerNotice, ...]
     stale: int
     """ACTIVATED eSIMs that sent nothing for longer than ``--fleet.stale-after``."""
 
 
-def _gauge(name: str, level: Level, help_: str, value: Callable[[Any], float | None]) -> Family:
-    return Family(name, Type.GAUGE, level, help_, value)
+def _gauge(
+    name: str, level: SeriesLevel, help_: str, value: Callable[[Any], float | None]
+) -> Family:
+    return Family(name, MetricType.GAUGE, level, help_, value)
 
 
-def _counter(name: str, level: Level, help_: str, value: Callable[[Any], float | None]) -> Family:
-    return Family(name, Type.COUNTER, level, help_, value)
+def _counter(
+    name: str, level: SeriesLevel, help_: str, value: Callable[[Any], float | None]
+) -> Family:
+    return Family(name, MetricType.COUNTER, level, help_, value)
 
 
 def _location_samples(a: Allowance) -> Iterable[tuple[Sequence[str], float]]:
@@ -90,7 +94,7 @@ def _location_samples(a: Allowance) -> Iterable[tuple[Sequence[str], float]]:
 
 def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
     """Return the families of the group ``esims``, sorted by name."""
-    level = Level.ALLOWANCE
+    level = SeriesLevel.ALLOWANCE
     return (
         _gauge(
             *("esim_data_allowed_bytes", level),
@@ -113,7 +117,7 @@ def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
             lambda a: int(a.snapshot.data_unlimited),
         ),
         Family(
-            *("esim_info", Type.GAUGE, Level.ESIM),
+            *("esim_info", MetricType.GAUGE, SeriesLevel.ESIM),
             "Names of the eSIM in other systems; always 1.",
             own_labels=info_labels.labels,
             samples=info_labels.samples,
@@ -124,7 +128,7 @@ def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
             lambda a: a.time,
         ),
         Family(
-            *("esim_location_data_used_bytes", Type.GAUGE, level),
+            *("esim_location_data_used_bytes", MetricType.GAUGE, level),
             "Data used per location, summed over the usage list of the newest usage event.",
             own_labels=("location",),
             samples=_location_samples,
@@ -155,7 +159,7 @@ def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
             lambda a: a.snapshot.sms_remaining,
         ),
         Family(
-            *("esim_status", Type.GAUGE, Level.ESIM),
+            *("esim_status", MetricType.GAUGE, SeriesLevel.ESIM),
             "The current status of the eSIM; always 1, only the current one has a series.",
             own_labels=("status",),
             samples=lambda esim: (((esim.status,), 1),),
@@ -185,34 +189,34 @@ def _over_threshold(p: PackageTotals) -> Iterable[tuple[Sequence[str], float]]:
 
 PACKAGE_FAMILIES: tuple[Family, ...] = (
     Family(
-        *("esim_fleet_allowances", Type.GAUGE, Level.PACKAGE),
+        *("esim_fleet_allowances", MetricType.GAUGE, SeriesLevel.PACKAGE),
         "eSIMs that have the package, by status of the eSIM.",
         own_labels=("status",),
         samples=lambda p: (((status,), p.statuses[status]) for status in STATUSES),
     ),
     Family(
-        *("esim_fleet_allowances_over_threshold", Type.GAUGE, Level.PACKAGE),
+        *("esim_fleet_allowances_over_threshold", MetricType.GAUGE, SeriesLevel.PACKAGE),
         "Allowances of eSIMs not terminal of which at least this share is used.",
         own_labels=("resource", "threshold"),
         samples=_over_threshold,
     ),
     _gauge(
-        *("esim_fleet_data_allowed_bytes", Level.PACKAGE),
+        *("esim_fleet_data_allowed_bytes", SeriesLevel.PACKAGE),
         "Data allowed, summed over limited allowances of eSIMs not terminal.",
         lambda p: p.allowed if p.limited else None,
     ),
     _counter(
-        *("esim_fleet_data_consumed_bytes_total", Level.PACKAGE),
+        *("esim_fleet_data_consumed_bytes_total", SeriesLevel.PACKAGE),
         "Data consumed by all eSIMs that ever had the package; never falls.",
         lambda p: p.consumed,
     ),
     _gauge(
-        *("esim_fleet_data_remaining_bytes", Level.PACKAGE),
+        *("esim_fleet_data_remaining_bytes", SeriesLevel.PACKAGE),
         "Data left, summed over limited allowances of eSIMs not terminal.",
         lambda p: p.remaining if p.limited else None,
     ),
     Family(
-        *("esim_package_info", Type.GAUGE, Level.PACKAGE),
+        *("esim_package_info", MetricType.GAUGE, SeriesLevel.PACKAGE),
         "The package's newest name; always 1, one series per package.",
         own_labels=("package_name",),
         samples=lambda p: (((p.name,), 1),),
@@ -222,38 +226,38 @@ PACKAGE_FAMILIES: tuple[Family, ...] = (
 
 VENDOR_FAMILIES: tuple[Family, ...] = (
     Family(
-        *("esim_fleet_esims", Type.GAUGE, Level.VENDOR),
+        *("esim_fleet_esims", MetricType.GAUGE, SeriesLevel.VENDOR),
         "eSIMs by status, those over the cardinality cap included.",
         own_labels=("status",),
         samples=lambda v: (((status,), v.totals.statuses[status]) for status in STATUSES),
     ),
     _gauge(
-        *("esim_fleet_esims_stale", Level.VENDOR),
+        *("esim_fleet_esims_stale", SeriesLevel.VENDOR),
         "ACTIVATED eSIMs of which nothing was received for longer than --fleet.stale-after.",
         lambda v: v.stale,
     ),
     Family(
-        *("esim_fleet_location_data_consumed_bytes_total", Type.COUNTER, Level.VENDOR),
+        *("esim_fleet_location_data_consumed_bytes_total", MetricType.COUNTER, SeriesLevel.VENDOR),
         "Per location, the most ever reported by each allowance, summed; never falls.",
         own_labels=("location",),
         samples=lambda v: (((location,), amount) for location, amount in v.locations),
     ),
     Family(
-        *("esim_partner_balance", Type.GAUGE, Level.VENDOR),
+        *("esim_partner_balance", MetricType.GAUGE, SeriesLevel.VENDOR),
         "Balance of the account at the vendor, as in the newest partner event.",
         own_labels=("currency",),
         samples=lambda v: (((b.currency,), b.balance) for b in v.balances),
     ),
     Family(
-        *("esim_partner_balance_threshold", Type.GAUGE, Level.VENDOR),
-        "Balance below which the vendor warns, as in the newest partner event that says so.",
+        *("esim_partner_balance_threshold", MetricType.GAUGE, SeriesLevel.VENDOR),
+        "AccountBalance below which the vendor warns, as in the newest partner event that says so.",
         own_labels=("currency",),
         samples=lambda v: (
             ((b.currency,), b.threshold) for b in v.balances if b.threshold is not None
         ),
     ),
     Family(
-        *("esim_partner_last_event_timestamp_seconds", Type.GAUGE, Level.VENDOR),
+        *("esim_partner_last_event_timestamp_seconds", MetricType.GAUGE, SeriesLevel.VENDOR),
         "Event time of the newest partner event of each type.",
         own_labels=("event_type",),
         samples=lambda v: (((n.event_type,), n.time) for n in v.notices),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exporter.exposition.families import Family, Level, Type, VendorView
+from exporter.exposition.families import Family, MetricType, SeriesLevel, VendorView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ def metadata(family: Family, *, openmetrics: bool) -> str:
     texts hold no backslash and no newline, so nothing is escaped in either format.
     """
     name = family.name
-    if openmetrics and family.type is Type.COUNTER:
+    if openmetrics and family.type is MetricType.COUNTER:
         name = name.removesuffix("_total")
     return f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
 
@@ -55,7 +55,7 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
             (f'{labels},package_id="{escape(allowance.package_id)}"', allowance)
             for allowance in esim.allowances
         ]
-    subjects = {Level.ESIM: of_esims, Level.ALLOWANCE: of_allowances}
+    subjects = {SeriesLevel.ESIM: of_esims, SeriesLevel.ALLOWANCE: of_allowances}
     return [_lines(family, subjects[family.level]) for family in families]
 
 

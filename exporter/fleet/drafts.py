@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError, InvalidEvent
 from exporter.fleet.aggregates import consumed_base, location_base
+from exporter.fleet.committed import AllShards
+from exporter.fleet.overlay import Overlay
 from exporter.model.events import OtherEvent, PartnerEvent, StatusEvent, UsageEvent
 from exporter.model.merge import (
     Result,
@@ -17,21 +18,14 @@ from exporter.model.merge import (
     merge_usage,
     tombstone_of,
 )
-from exporter.model.records import Allowance, Esim, Feed, Package, PartnerNotice, Record, Tombstone
+from exporter.model.records import Allowance, Esim, Feed, Package, PartnerNotice, Tombstone
 from exporter.model.shards import slot_of
-from exporter.storage.contract import Change, Changes, Key, Table
-from exporter.storage.stored_records import encode, table_of
+from exporter.storage.contract import Changes, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sized
-
-    from exporter.fleet.admission import AdmissionOrder
+    from exporter.fleet.committed import Committed, Fetched
     from exporter.model.events import Event
-    from exporter.model.expiry import Retention
     from exporter.model.records import EsimKey
-    from exporter.model.shards import Shard
-
-R = TypeVar("R", bound=Record)
 
 MAX_TOMBSTONES = 1_000_000
 """Tombstones that are kept; the oldest are dropped first."""
@@ -41,124 +35,6 @@ MAX_ALLOWANCES = 256
 
 MAX_LOCATIONS = 1024
 """Locations an allowance may ever have been used in, for the same reason."""
-
-
-class Committed(Protocol):
-    """What a draft reads of the committed fleet; :class:`exporter.fleet.fleet.Fleet` has it."""
-
-    @property
-    def shard(self) -> Shard | None:
-        """Return the shard that is kept here, ``None`` where the storage is not shared."""
-
-    @property
-    def retention(self) -> Retention:
-        """Return the retention in force."""
-
-    @property
-    def admission(self) -> AdmissionOrder:
-        """Return the order in which eSIMs were admitted."""
-
-    @property
-    def over_cap(self) -> Sized:
-        """Return the eSIMs over the cardinality cap."""
-
-    @property
-    def tombstones(self) -> Mapping[Key, Tombstone]:
-        """Return the tombstones, oldest first."""
-
-    @property
-    def registers(self) -> Mapping[Key, Any]:
-        """Return the registers of packages, accounts and vendors, by table and key."""
-
-    def esim(self, key: EsimKey) -> Esim | None:
-        """Return an eSIM, or ``None``."""
-
-    def tombstone(self, key: Key) -> Tombstone | None:
-        """Return a tombstone, or ``None``."""
-
-    def keeps(self, vendor: str, esim_id: str) -> bool:
-        """Return whether an eSIM is kept here, and not by another shard."""
-
-    def room(self) -> int:
-        """Return how many more eSIMs may get series of their own."""
-
-
-class Overlay(Generic[R]):
-    """Records that a draft changed, each with the committed record that it replaces."""
-
-    def __init__(self, committed: Callable[[Any], R | None]) -> None:
-        self._committed = committed
-        self._before: dict[Any, R | None] = {}
-        """What was read, so that a committed record is unpacked once only."""
-        self._after: dict[Any, R | None] = {}
-
-    def get(self, key: Key) -> R | None:
-        """Return the record as the draft has it."""
-        if key in self._after:
-            return self._after[key]
-        if key not in self._before:
-            self._before[key] = self._committed(key)
-        return self._before[key]
-
-    def put(self, key: Key, record: R | None) -> None:
-        """Write a record, or remove it with ``None``."""
-        if key not in self._before:
-            self._before[key] = self._committed(key)
-        self._after[key] = record
-
-    def items(self) -> Iterator[tuple[Key, R | None, R | None]]:
-        """Yield what changed: key, record before, record after."""
-        for key, after in self._after.items():
-            yield key, self._before[key], after
-
-    def seal(self) -> Iterator[Change]:
-        """Yield the changes to store, and raise the version of each changed record by one."""
-        for key, before, after in list(self.items()):
-            expected = before.version if before else 0
-            if after:
-                make: Any = type(after)._make
-                sealed = make((*after[:-1], expected + 1))  # the version is last
-                self._after[key] = sealed
-                yield Change(table_of(sealed), sealed.key, expected, encode(sealed))
-            elif before:
-                yield Change(table_of(before), before.key, expected, None)
-
-
-class NotFetched(Exception):
-    """A draft needs a row of another shard, which is not in memory. ``wanted`` names it."""
-
-    def __init__(self, table: Table, key: Key) -> None:
-        super().__init__(table)
-        self.wanted = (table, key)
-
-
-Fetched = Mapping[tuple[Table, Key], Record | None]
-"""Records of other shards, ``None`` where the storage has none."""
-
-
-class _AllShards:
-    """The records of all shards: those of the own shard from memory, others as fetched."""
-
-    def __init__(self, fleet: Committed, fetched: Fetched) -> None:
-        self._fleet = fleet
-        self._fetched = fetched
-
-    def esim(self, key: EsimKey) -> Esim | None:
-        """Return an eSIM of any shard. Raises ``NotFetched``."""
-        return self._fleet.esim(key) if self._fleet.keeps(*key) else self._find(Table.ESIM, key)
-
-    def tombstone(self, key: Key) -> Tombstone | None:
-        """Return a tombstone of any shard. Raises ``NotFetched``."""
-        if self._fleet.keeps(*key[:2]):
-            return self._fleet.tombstone(key)
-        tombstone: Tombstone | None = self._find(Table.TOMBSTONE, key)
-        return tombstone
-
-    def _find(self, table: Table, key: Key) -> Any:
-        try:
-            return self._fetched[table, key]
-        except KeyError:
-            raise NotFetched(table, key) from None
 
 
 class Draft:
@@ -171,9 +47,9 @@ class Draft:
     def __init__(self, fleet: Committed, now: float, fetched: Fetched | None = None) -> None:
         self.now = now
         self.received = int(now)
-        known: Committed | _AllShards = fleet
+        known: Committed | AllShards = fleet
         if fleet.shard and not fleet.shard.whole:
-            known = _AllShards(fleet, fetched or {})
+            known = AllShards(fleet, fetched or {})
         self.esims: Overlay[Esim] = Overlay(known.esim)
         self.tombstones: Overlay[Tombstone] = Overlay(known.tombstone)
         self.registers: Overlay[Any] = Overlay(fleet.registers.get)
@@ -256,7 +132,7 @@ class Draft:
                 self.esims.put(esim.key, esim._replace(tracked=True))
                 self._room -= 1
 
-    def forget(self, most: int) -> None:
+    def drop_tombstones(self, most: int) -> None:
         """Drop up to ``most`` of the oldest tombstones, where they are too old or too many."""
         known = self._fleet.tombstones
         surplus = len(known) - MAX_TOMBSTONES

@@ -22,8 +22,8 @@ from exporter.storage.contract import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.fleet.drafts import Fetched
-    from exporter.model.records import Balance, EsimKey, PartnerNotice, Record
+    from exporter.fleet.committed import Fetched
+    from exporter.model.records import AccountBalance, EsimKey, PartnerNotice, Record
     from exporter.model.shards import Shard
     from exporter.storage.contract import Key, Row
 
@@ -61,7 +61,7 @@ class Fleet:
         self.admission = AdmissionOrder(self.esims, self.over_cap, replicated=shard is not None)
         self.tombstones: dict[Key, Tombstone] = {}
         """Oldest first."""
-        self.registers: dict[Key, Package | Balance | PartnerNotice | Feed] = {}
+        self.registers: dict[Key, Package | AccountBalance | PartnerNotice | Feed] = {}
         """Registers of packages, accounts and vendors, by table and key."""
         self.totals = Aggregates(vendors)
         self._vendors = vendors
@@ -139,7 +139,7 @@ class Fleet:
             for esim in esims.due(now, _BLOCKS_AT_ONCE):
                 draft.expire(esim)
         draft.promote(most)
-        draft.forget(most)
+        draft.drop_tombstones(most)
         return draft
 
     def any_due(self, now: float) -> bool:

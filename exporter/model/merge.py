@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.model.consumption import Arrival, Consumption, insert, revived
 from exporter.model.events import TERMINAL, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
-from exporter.model.records import Allowance, Balance, Esim, Locations, Package, Remains, Tombstone
+from exporter.model.records import (
+    AccountBalance,
+    Allowance,
+    Esim,
+    Locations,
+    Package,
+    Remains,
+    Tombstone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,10 +134,10 @@ def merge_package(package: Package, event: UsageEvent) -> Package:
     return package
 
 
-def merge_balance(known: Balance | None, event: PartnerEvent) -> Balance:
+def merge_balance(known: AccountBalance | None, event: PartnerEvent) -> AccountBalance:
     """Return the account after a partner event, the same object where nothing changed."""
     if known is None:
-        known = Balance(event.vendor, event.currency, event.time, event.balance)
+        known = AccountBalance(event.vendor, event.currency, event.time, event.balance)
         balance = known
     elif (event.time, event.balance) > (known.time, known.balance):
         balance = known._replace(time=event.time, balance=event.balance)

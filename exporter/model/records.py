@@ -137,7 +137,7 @@ class Package(NamedTuple):
         return (self.vendor, self.package_id)
 
 
-class Balance(NamedTuple):
+class AccountBalance(NamedTuple):
     """The balance and threshold registers of an account at a vendor, in one currency."""
 
     vendor: str
@@ -181,4 +181,4 @@ class Feed(NamedTuple):
         return (self.vendor,)
 
 
-Record = Esim | Tombstone | Package | Balance | PartnerNotice | Feed
+Record = Esim | Tombstone | Package | AccountBalance | PartnerNotice | Feed

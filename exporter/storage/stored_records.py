@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from exporter.errors import StorageDamaged
-from exporter.model.records import Balance, Esim, Feed, Package, PartnerNotice, Record, Tombstone
+from exporter.model.records import (
+    AccountBalance,
+    Esim,
+    Feed,
+    Package,
+    PartnerNotice,
+    Record,
+    Tombstone,
+)
 from exporter.storage.contract import Row, Table
 
 if TYPE_CHECKING:
@@ -51,7 +59,7 @@ _FORMS: dict[type[Record], _StoredForm] = {
     Esim: _stored_form(Table.ESIM, Esim, 2),
     Tombstone: _stored_form(Table.TOMBSTONE, Tombstone, 3),
     Package: _stored_form(Table.PACKAGE, Package, 2),
-    Balance: _stored_form(Table.PARTNER, Balance, 2),
+    AccountBalance: _stored_form(Table.PARTNER, AccountBalance, 2),
     PartnerNotice: _stored_form(Table.PARTNER, PartnerNotice, 2),
     Feed: _stored_form(Table.FEED, Feed, 1),
 }
@@ -122,4 +130,4 @@ def _partner_form(key: tuple[str, ...]) -> tuple[_StoredForm, tuple[str, ...]]:
     if len(key) == len(("vendor", "event", "event_type")):
         vendor, _, event_type = key
         return _FORMS[PartnerNotice], (vendor, event_type)
-    return _FORMS[Balance], key
+    return _FORMS[AccountBalance], key

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.endpoints.status.banners import SILENT, Condition, Severity, banners
-from exporter.model.records import Balance
+from exporter.model.records import AccountBalance
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -19,12 +19,12 @@ WELL = Condition(
     activated=3,
     stale_after=9 * 3600,
 )
-LOW = Balance("roamify", "USD", int(NOW), 12.5, int(NOW), 50.0)
+LOW = AccountBalance("roamify", "USD", int(NOW), 12.5, int(NOW), 50.0)
 
 
 def test_says_nothing_where_nothing_is_wrong() -> None:
-    ample = Balance("roamify", "USD", int(NOW), 50.0, int(NOW), 50.0)
-    unknown = Balance("roamify", "EUR", int(NOW), -1.0)
+    ample = AccountBalance("roamify", "USD", int(NOW), 50.0, int(NOW), 50.0)
+    unknown = AccountBalance("roamify", "EUR", int(NOW), -1.0)
     certificates = (("internal", NOW + 20 * DAY),)
     assert banners(WELL) == []
     assert banners(replace(WELL, balances=(ample, unknown), certificates=certificates)) == []

@@ -14,7 +14,7 @@ from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
     Family,
-    Type,
+    MetricType,
     esim_families,
 )
 from exporter.exposition.info_labels import InfoLabels
@@ -129,7 +129,7 @@ def test_families_are_sorted_and_say_what_they_are(families: tuple[Family, ...])
     for family in families:
         assert family.help.strip() == family.help
         assert not set(family.help) & {"\\", "\n", '"'}
-        assert family.name.endswith("_total") == (family.type is Type.COUNTER)
+        assert family.name.endswith("_total") == (family.type is MetricType.COUNTER)
         assert (family.value is None) != (family.samples is None)
 
 

@@ -225,7 +225,7 @@ def test_a_tombstone_that_is_revived_in_the_same_draft_is_not_forgotten_twice() 
     running.now += 90 * DAY
     draft = running.fleet.draft(running.now)
     draft.merge(usage(time=6, used=60))
-    draft.forget(500)
+    draft.drop_tombstones(500)
     running.publish(draft)
     assert consumed(running) == 60
     assert running.fleet.tombstones == {}

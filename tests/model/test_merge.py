@@ -18,7 +18,7 @@ from exporter.model.merge import (
     merge_usage,
     tombstone_of,
 )
-from exporter.model.records import Allowance, Balance, Esim, Package, Remains, Tombstone
+from exporter.model.records import AccountBalance, Allowance, Esim, Package, Remains, Tombstone
 
 NEW = Esim("roamify", "e", received=0, admitted=1)
 RECEIVED = START + 1000
@@ -373,7 +373,7 @@ def test_balance_and_threshold_are_registers_of_their_own(
     events: list[PartnerEvent], expected: tuple[float, float | None]
 ) -> None:
     for order in permutations(events):
-        balance: Balance | None = None
+        balance: AccountBalance | None = None
         for event in order:
             balance = merge_balance(balance, event)
         assert balance

@@ -11,8 +11,8 @@ from hypothesis import given
 from exporter.errors import StorageDamaged
 from exporter.model.events import Snapshot
 from exporter.model.records import (
+    AccountBalance,
     Allowance,
-    Balance,
     Esim,
     Feed,
     Package,
@@ -47,7 +47,7 @@ def test_each_kind_of_record_has_its_table() -> None:
             Esim("v", "e", 0, 1, allowances=(Allowance("p", 0, snapshot, 0),)),
             Tombstone("v", "e", "p", 0, 0),
             Package("v", "p"),
-            Balance("v", "EUR", 0, 0.0),
+            AccountBalance("v", "EUR", 0, 0.0),
             PartnerNotice("v", "top_up", 0),
             Feed("v", 0),
         )
@@ -58,7 +58,7 @@ def test_each_kind_of_record_has_its_table() -> None:
 
 
 def test_a_currency_called_event_is_not_taken_for_an_event() -> None:
-    balance = Balance("v", "event", START, 1.5, version=1)
+    balance = AccountBalance("v", "event", START, 1.5, version=1)
     assert decode(row_of(balance)) == balance
 
 

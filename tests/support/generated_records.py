@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from exporter.model.consumption import Consumption, insert
 from exporter.model.events import MAX_AMOUNT, Status
 from exporter.model.records import (
+    AccountBalance,
     Allowance,
-    Balance,
     Esim,
     Feed,
     Package,
@@ -80,7 +80,7 @@ tombstones = st.builds(
     version=versions,
 )
 packages = st.builds(Package, texts, texts, times, texts, versions)
-balances = st.builds(Balance, texts, texts, times, money, times, st.none() | money, versions)
+balances = st.builds(AccountBalance, texts, texts, times, money, times, st.none() | money, versions)
 notices = st.builds(PartnerNotice, texts, texts, times, versions)
 feeds = st.builds(Feed, texts, times, versions)
 records: st.SearchStrategy[Record] = st.one_of(

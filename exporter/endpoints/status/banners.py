@@ -15,7 +15,7 @@ from exporter.endpoints.status.formatting import count, span
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter.model.records import Balance
+    from exporter.model.records import AccountBalance
 
 SILENT = 5 * 3600
 """Seconds without a delivery after which the vendor counts as silent, as in the alert. The vendor
@@ -77,7 +77,7 @@ class Condition:
     reload_failed: bool = False
     unsigned: bool = False
     """Whether unsigned deliveries are accepted."""
-    balances: Sequence[Balance] = ()
+    balances: Sequence[AccountBalance] = ()
     certificates: Sequence[tuple[str, float]] = ()
     """Listeners, with the times at which their certificates expire."""
 

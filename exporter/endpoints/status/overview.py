@@ -9,7 +9,7 @@ from exporter.endpoints.status.banners import SILENT, Condition
 from exporter.endpoints.status.formatting import count, size, span
 from exporter.endpoints.status.html_fragments import age, minutes_chart
 from exporter.model.events import Status
-from exporter.model.records import STATUSES, Balance, Feed
+from exporter.model.records import STATUSES, AccountBalance, Feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,9 +75,9 @@ def received(fleet: Fleet) -> float | None:
     return max(feeds, default=None)
 
 
-def balances(fleet: Fleet) -> list[Balance]:
+def balances(fleet: Fleet) -> list[AccountBalance]:
     """Return the balances of the accounts at vendors."""
-    return [r for r in fleet.registers.values() if isinstance(r, Balance)]
+    return [r for r in fleet.registers.values() if isinstance(r, AccountBalance)]
 
 
 def statuses(fleet: Fleet) -> list[tuple[Status, int]]:

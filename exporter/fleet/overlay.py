@@ -1,0 +1,55 @@
+"""Records beside the committed ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from exporter.model.records import Record
+from exporter.storage.contract import Change, Key
+from exporter.storage.stored_records import encode, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+R = TypeVar("R", bound=Record)
+
+
+class Overlay(Generic[R]):
+    """Records that a draft changed, each with the committed record that it replaces."""
+
+    def __init__(self, committed: Callable[[Any], R | None]) -> None:
+        self._committed = committed
+        self._before: dict[Any, R | None] = {}
+        """What was read, so that a committed record is unpacked once only."""
+        self._after: dict[Any, R | None] = {}
+
+    def get(self, key: Key) -> R | None:
+        """Return the record as the draft has it."""
+        if key in self._after:
+            return self._after[key]
+        if key not in self._before:
+            self._before[key] = self._committed(key)
+        return self._before[key]
+
+    def put(self, key: Key, record: R | None) -> None:
+        """Write a record, or remove it with ``None``."""
+        if key not in self._before:
+            self._before[key] = self._committed(key)
+        self._after[key] = record
+
+    def items(self) -> Iterator[tuple[Key, R | None, R | None]]:
+        """Yield what changed: key, record before, record after."""
+        for key, after in self._after.items():
+            yield key, self._before[key], after
+
+    def seal(self) -> Iterator[Change]:
+        """Yield the changes to store, and raise the version of each changed record by one."""
+        for key, before, after in list(self.items()):
+            expected = before.version if before else 0
+            if after:
+                make: Any = type(after)._make
+                sealed = make((*after[:-1], expected + 1))  # the version is last
+                self._after[key] = sealed
+                yield Change(table_of(sealed), sealed.key, expected, encode(sealed))
+            elif before:
+                yield Change(table_of(before), before.key, expected, None)
