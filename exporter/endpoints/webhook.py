@@ -333,7 +333,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
     by_path = {webhook.path: webhook for webhook in webhooks}
     counter = cache(metrics.requests.labels)
 
-    class Connection(ASGIHTTPConnection):
+    class WebhookConnection(ASGIHTTPConnection):
         """One request. Quart makes an object of its ``asgi_http_class`` for each."""
 
         async def __call__(self, receive: Any, send: Any) -> None:
@@ -345,7 +345,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
                 code = await _exchange(webhook, self.scope, receive, send)
                 counter(webhook.path, "POST", str(code)).inc()
 
-    app.asgi_http_class = Connection
+    app.asgi_http_class = WebhookConnection
 
 
 async def _exchange(

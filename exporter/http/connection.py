@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from exporter.http.connection_limit import NO_ROOM
-from exporter.http.hypercorn_internals import http_connection
+from exporter.http.hypercorn_internals import http1_protocol
 from exporter.http.limits import CLOSE_TIMEOUT, REQUEST_HEAD_TIMEOUT
 from exporter.http.whole_request import (
     ConnectionFacts,
@@ -16,7 +16,7 @@ from exporter.http.whole_request import (
 
 if TYPE_CHECKING:
     from exporter.http.connection_limit import ConnectionLimit
-    from exporter.http.hypercorn_internals import HttpConnection, HttpServer
+    from exporter.http.hypercorn_internals import Http1Protocol, ProtocolContext
     from exporter.http.whole_request import WholeRequest
 
 _MAX_UNSENT = 64 * 1024
@@ -35,12 +35,12 @@ class Connection:
 
     def __init__(
         self,
-        server: HttpServer,
+        context: ProtocolContext,
         limit: ConnectionLimit,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        self._server = server
+        self._context = context
         self._limit = limit
         self._reader = reader
         self._writer = writer
@@ -67,7 +67,7 @@ class Connection:
         except OSError:
             pass  # the client is gone, or broke TLS
         except Exception:
-            self._server.log.exception("A connection failed")
+            self._context.log.exception("connection failed")
         finally:
             self.abort()
             self._limit.remove(self)
@@ -125,41 +125,41 @@ class Connection:
             server=socket.getsockname()[:2],
             tls=self._writer.get_extra_info("ssl_object") is not None,
         )
-        async with http_connection(self._server, facts, self) as http:
+        async with http1_protocol(self._context, facts, self) as protocol:
             self._wait_for_request()
-            await self._read(http, facts)
+            await self._read(protocol, facts)
 
-    async def _read(self, http: HttpConnection, facts: ConnectionFacts) -> None:
-        while not self._reader.at_eof():
+    async def _read(self, protocol: Http1Protocol, facts: ConnectionFacts) -> None:
+        while not (self._reader.at_eof() or self._transport.is_closing()):
             try:
                 data = await self._reader.read(_MAX_READ)
             except OSError:
                 break
             request = None
-            if http.is_between_requests and not self._server.stopping:
+            if protocol.is_between_requests and not self._context.stopping:
                 request = parse_whole_request(data)
             if request:
                 await self._answer_directly(request, facts)
             else:
-                await http.receive(data)
-        await http.lose()
+                await protocol.receive(data)
+        await protocol.lose()
 
     async def _answer_directly(self, request: WholeRequest, facts: ConnectionFacts) -> None:
         self.request_begins()
         reusable = False
         try:
             reusable = await answer_whole_request(
-                self._server.app, request, facts, self._server.added_headers, self.write
+                self._context.app, request, facts, self._context.added_headers, self.write
             )
         except Exception:
-            self._server.log.exception("The application failed to answer a request")
+            self._context.log.exception("answering a request failed")
         if reusable:
             self.request_ends()
         else:
             self.close()
 
     def _wait_for_request(self) -> None:
-        if self._server.stopping:
+        if self._context.stopping:
             self.close()
         else:
             self._wait_timer = self._loop.call_later(REQUEST_HEAD_TIMEOUT, self.close)

@@ -51,15 +51,13 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from hypercorn.events import Event
-
     from exporter.http.whole_request import ConnectionFacts, Headers
 
     Application = Callable[..., Awaitable[None]]
 
 
-class HttpOutput(Protocol):
-    """What the protocol asks of a connection."""
+class ProtocolOutput(Protocol):
+    """What the protocol asks its connection to do."""
 
     async def write(self, data: bytes) -> bool:
         """Send a part of an answer, and return whether the client is still there."""
@@ -74,8 +72,8 @@ class HttpOutput(Protocol):
         """Close the connection as soon as what was written has been sent."""
 
 
-class HttpServer:
-    """What all connections of a listener share."""
+class ProtocolContext:
+    """What the protocols of all connections of a listener share."""
 
     def __init__(
         self, app: Application, added_headers: Callable[[], Headers], log: logging.Logger
@@ -88,16 +86,16 @@ class HttpServer:
         self.added_headers = added_headers
         self.log = log
         self.config = _Config(added_headers, log)
-        self.context = WorkerContext(None)
+        self.worker = WorkerContext(None)
 
     @property
     def stopping(self) -> bool:
-        """Return whether connections are closed after the answer that is being written."""
-        return self.context.terminated.is_set()
+        """Return whether each connection is closed after its current answer."""
+        return self.worker.terminated.is_set()
 
     async def stop(self) -> None:
-        """Begin to stop."""
-        await self.context.terminated.set()
+        """Close each connection after its current answer."""
+        await self.worker.terminated.set()
 
     async def call(
         self,
@@ -123,16 +121,20 @@ class _Config(Config):
         return self._added_headers()
 
 
-class HttpConnection(H11Protocol):
+class Http1Protocol(H11Protocol):
     """The HTTP/1.1 protocol of one connection."""
 
     def __init__(
-        self, server: HttpServer, tasks: TaskGroup, facts: ConnectionFacts, output: HttpOutput
+        self,
+        context: ProtocolContext,
+        tasks: TaskGroup,
+        facts: ConnectionFacts,
+        output: ProtocolOutput,
     ) -> None:
         super().__init__(
-            server.call,
-            server.config,
-            server.context,
+            context.call,
+            context.config,
+            context.worker,
             tasks,
             ConnectionState({}),
             facts.tls,
@@ -162,7 +164,7 @@ class HttpConnection(H11Protocol):
         """Tell the application that the connection is gone."""
         await self.handle(Closed())
 
-    async def _perform(self, event: Event) -> None:
+    async def _perform(self, event: object) -> None:
         if isinstance(event, RawData):
             # The end of a body with a known length has no data.
             if event.data and not await self._output.write(event.data):
@@ -192,9 +194,9 @@ class HttpConnection(H11Protocol):
 
 
 @asynccontextmanager
-async def http_connection(
-    server: HttpServer, facts: ConnectionFacts, output: HttpOutput
-) -> AsyncIterator[HttpConnection]:
+async def http1_protocol(
+    context: ProtocolContext, facts: ConnectionFacts, output: ProtocolOutput
+) -> AsyncIterator[Http1Protocol]:
     """Open the protocol of a connection. The end waits until the application has ended too."""
     async with TaskGroup(asyncio.get_running_loop()) as tasks:
-        yield HttpConnection(server, tasks, facts, output)
+        yield Http1Protocol(context, tasks, facts, output)

@@ -15,7 +15,7 @@ from wsgiref.handlers import format_date_time
 from exporter.errors import SettingsError
 from exporter.http.connection import Connection
 from exporter.http.connection_limit import ConnectionLimit
-from exporter.http.hypercorn_internals import HttpServer
+from exporter.http.hypercorn_internals import ProtocolContext
 from exporter.http.limits import BACKLOG, STOP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT
 from exporter.http.tls import ReloadableContext
 from exporter.logs import fields
@@ -119,7 +119,7 @@ class _Server:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._http = HttpServer(listener.app, self._added_headers, _connection_log)
+        self._context = ProtocolContext(listener.app, self._added_headers, _connection_log)
         self._tls: ReloadableContext | None = None
         if listener.protection.current.tls:
             self._tls = ReloadableContext(lambda: self._tls_now.context, listener.connections.most)
@@ -144,18 +144,18 @@ class _Server:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a connection, after its TLS handshake if there is one."""
-        if self._http.stopping:
+        if self._context.stopping:
             writer.transport.abort()
             return
         admitted = self._admits(writer.get_extra_info("ssl_object"))
-        connection = Connection(self._http, self._listener.connections, reader, writer)
+        connection = Connection(self._context, self._listener.connections, reader, writer)
         task = asyncio.create_task(connection.serve(admitted=admitted))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
     async def _finish(self) -> None:
         """Wait for requests in flight, and cut off those that take too long."""
-        await self._http.stop()
+        await self._context.stop()
         self._listener.connections.close_waiting()
         if not self._connections:
             return

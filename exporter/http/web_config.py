@@ -130,7 +130,7 @@ class TlsServer(_Section):
         return tuple(filter(None, (self.cert_file, self.key_file, self.client_ca_file)))
 
 
-class Headers(_Section):
+class ConfiguredHeaders(_Section):
     """The headers that the format can set."""
 
     content_security_policy: _HeaderText = Field(default="", alias="Content-Security-Policy")
@@ -151,7 +151,7 @@ class HttpServer(_Section):
     """The section ``http_server_config``."""
 
     http2: Annotated[bool, AfterValidator(_no_http2)] = False
-    headers: Headers = Field(default_factory=Headers)
+    headers: ConfiguredHeaders = Field(default_factory=ConfiguredHeaders)
 
 
 class WebConfig(BaseModel):
@@ -203,7 +203,7 @@ def _known_beside(loc: tuple[int | str, ...]) -> list[str]:
         (): WebConfig,
         ("tls_server_config",): TlsServer,
         ("http_server_config",): HttpServer,
-        ("http_server_config", "headers"): Headers,
+        ("http_server_config", "headers"): ConfiguredHeaders,
     }
     return _keys(sections[loc[:-1]])
 

@@ -75,7 +75,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("size", [9, 2 * MAX_REQUEST_HEAD], ids=["small", "large"])
-async def test_what_arrives_meanwhile_is_answered_after_it_in_order(slow: Slow, size: int) -> None:
+async def test_requests_are_answered_in_order(slow: Slow, size: int) -> None:
     first, second, third = (letter * size for letter in (b"a", b"b", b"c"))
     async with slow.serving():
         reader, writer = await slow.connect()
@@ -205,7 +205,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_who_sends_no_more_is_answered(slow: Slow) -> None:
+async def test_a_client_that_ends_its_side_still_gets_the_answer(slow: Slow) -> None:
     async with slow.serving():
         reader, writer = await slow.connect()
         writer.write(delivery(b"body"))
@@ -217,7 +217,9 @@ async def test_who_sends_no_more_is_answered(slow: Slow) -> None:
         writer.close()
 
 
-async def test_who_is_gone_leaves_no_trace(slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_disappears_leaves_nothing_behind(
+    slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
     async with slow.serving():
         for _ in range(3):
             _, writer = await slow.connect()
@@ -234,7 +236,7 @@ async def test_who_is_gone_leaves_no_trace(slow: Slow, caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("headers", [(), (b"TE: trailers",)], ids=["whole", "other"])
-async def test_an_application_that_fails_is_an_error_of_ours(
+async def test_an_application_that_fails_is_answered_with_500_and_logged(
     slow: Slow, headers: tuple[bytes, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(ASGIHTTPConnection):

@@ -13,7 +13,7 @@ from hypercorn.events import Updated
 
 import exporter
 from exporter.http import hypercorn_internals
-from exporter.http.hypercorn_internals import HttpServer, http_connection
+from exporter.http.hypercorn_internals import ProtocolContext, http1_protocol
 from exporter.http.whole_request import ConnectionFacts
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ FACTS = ConnectionFacts(("127.0.0.1", 1), ("127.0.0.1", 2), tls=False)
 
 
 async def test_every_listed_name_exists() -> None:
-    server = HttpServer(nothing, list, logging.getLogger("test"))
-    async with http_connection(server, FACTS, Output()) as connection:
+    context = ProtocolContext(nothing, list, logging.getLogger("test"))
+    async with http1_protocol(context, FACTS, Output()) as connection:
         instances: Sequence[object]
-        instances = [connection, connection.connection, server.context, Updated(idle=True)]
+        instances = [connection, connection.connection, context.worker, Updated(idle=True)]
         gone = [name for name in LISTED if not exists(name, instances)]
     assert len(LISTED) > 15
     assert gone == [], f"gone from Hypercorn or h11: {', '.join(gone)}"
@@ -82,29 +82,39 @@ def has(owner: Any, attributes: list[str], instances: Sequence[object]) -> bool:
     return any(isinstance(each, owner) and hasattr(each, first) for each in instances)
 
 
+def test_every_import_is_listed() -> None:
+    documented = {"hypercorn.config.Config"}
+    imported = {name for name in imports(Path(hypercorn_internals.__file__)) if "." in name}
+    listed = {
+        name for name in imported if any(f"{each}.".startswith(f"{name}.") for each in LISTED)
+    }
+    assert imported - listed <= documented
+    assert len(imported) > 5
+
+
 def test_no_other_module_imports_hypercorn_or_h11() -> None:
     folder = Path(exporter.__file__).parent
     users = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if imports(path)}
     assert users == {"http/hypercorn_internals.py"}
 
 
-def imports(path: Path) -> bool:
-    """Return whether a module imports Hypercorn or h11."""
+def imports(path: Path) -> list[str]:
+    """Return what a module imports from Hypercorn and h11."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names.append(node.module or "")
-    return any(name.partition(".")[0] in {"hypercorn", "h11"} for name in names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.partition(".")[0] in {"hypercorn", "h11"}]
 
 
 async def test_an_upgrade_is_ignored() -> None:
     """HTTP/2 and websockets are not offered: the request is answered as if it had not asked."""
     for protocol in ("h2c", "websocket"):
         output = Output()
-        server = HttpServer(echo_path, list, logging.getLogger("test"))
-        async with http_connection(server, FACTS, output) as connection:
+        context = ProtocolContext(echo_path, list, logging.getLogger("test"))
+        async with http1_protocol(context, FACTS, output) as connection:
             await connection.receive(
                 b"GET /path HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"
                 b"Upgrade: %b\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n"

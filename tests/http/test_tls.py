@@ -1,4 +1,4 @@
-"""TLS on both listeners: what is agreed on, who is let in, and reloading without a restart."""
+"""TLS on both listeners: versions, client certificates, and reloading without a restart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from conftest import Serve
 
 REFUSED = (httpx.TransportError, ssl.SSLError, ConnectionError)
-"""How a client learns that its certificate is not accepted."""
+"""The errors of a client whose certificate is not accepted."""
 
 CLIENTS = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "clients.pem"}
 RELOADED = "config_last_reload_successful"
@@ -39,7 +39,7 @@ RELOADED = "config_last_reload_successful"
 
 @dataclass(frozen=True)
 class Pki:
-    """Who has signed what."""
+    """The certificates of a test, and who has signed them."""
 
     folder: Path
     authority: Pair
@@ -68,13 +68,13 @@ def start(serve: Serve, pki: Pki, text: str, *flags: str) -> Secure:
 
 @contextmanager
 def connection(url: str, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
-    """Agree on TLS with a listener."""
+    """Connect to a listener with TLS."""
     with connect(url) as plain, context.wrap_socket(plain, server_hostname="localhost") as secure:
         yield secure
 
 
 def serial(server: Secure, context: ssl.SSLContext) -> str:
-    """Return the serial number of the certificate that a new connection is shown."""
+    """Return the serial number of the certificate that a new connection gets."""
     with connection(server.url(), context) as secure:
         certificate = secure.getpeercert()
         assert certificate
@@ -88,7 +88,7 @@ def test_the_internal_listener_speaks_tls_alone(serve: Serve, pki: Pki) -> None:
 
     assert own['tls_certificate_expiry_timestamp_seconds{listener="internal"}'] == pki.server.expiry
     assert not any("tls_" in key and "internal" not in key for key in own)
-    assert server.serving.post(event()).status_code == 200  # the public one is as it was
+    assert server.serving.post(event()).status_code == 200  # the public one has no TLS
     with connect(server.url()) as plain:
         plain.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200" not in plain.recv(1000)
@@ -232,7 +232,7 @@ def test_a_verified_client_needs_one_of_the_allowed_names(serve: Serve, pki: Pki
 
 
 @pytest.mark.parametrize("way", ["signal", "request", "change"])
-def test_a_new_certificate_is_shown_without_a_restart(way: str, serve: Serve, pki: Pki) -> None:
+def test_a_new_certificate_is_used_without_a_restart(way: str, serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server), "--web.enable-lifecycle")
     context = client_context(pki.authority)
     new = issue(pki.folder, "new", by=pki.authority, days=60)
@@ -252,9 +252,7 @@ def test_a_new_certificate_is_shown_without_a_restart(way: str, serve: Serve, pk
         assert read_answer(old, "GET").code == 200
 
 
-def test_a_client_authority_that_is_replaced_lets_nobody_in_any_more(
-    serve: Serve, pki: Pki
-) -> None:
+def test_clients_of_a_replaced_authority_are_refused(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server, **CLIENTS))
     old = pki.client("old")
     successor = issue(pki.folder, "successor")
@@ -272,7 +270,7 @@ def test_a_client_authority_that_is_replaced_lets_nobody_in_any_more(
         server.get(old)
 
 
-def test_a_broken_pair_keeps_the_last_good_one_until_it_is_mended(serve: Serve, pki: Pki) -> None:
+def test_a_broken_pair_keeps_the_last_good_one_until_it_is_repaired(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server))
     context = client_context(pki.authority)
     before = serial(server, context)
@@ -291,7 +289,7 @@ def test_a_broken_pair_keeps_the_last_good_one_until_it_is_mended(serve: Serve, 
     assert len(server.serving.logged("reload failed")) == 1
 
 
-def test_a_file_that_would_end_tls_is_a_failed_reload(serve: Serve, pki: Pki) -> None:
+def test_a_file_that_would_turn_tls_off_is_a_failed_reload(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server), "--web.enable-lifecycle")
     context = client_context(pki.authority)
     web = pki.folder / "web.yml"
@@ -306,7 +304,9 @@ def test_a_file_that_would_end_tls_is_a_failed_reload(serve: Serve, pki: Pki) ->
     assert server.own(context)[RELOADED] == 1
 
 
-def test_clients_that_agree_on_nothing_keep_nobody_out_for_good(serve: Serve, pki: Pki) -> None:
+def test_clients_that_never_finish_the_handshake_keep_nobody_out_for_good(
+    serve: Serve, pki: Pki
+) -> None:
     server = start(serve, pki, tls_section(pki.server), "--web.max-connections=2")
     context = client_context(pki.authority)
 
@@ -330,7 +330,7 @@ def test_clients_that_agree_on_nothing_keep_nobody_out_for_good(serve: Serve, pk
     until(served)
 
 
-def test_connections_that_agreed_on_tls_give_way_as_others_do(serve: Serve, pki: Pki) -> None:
+def test_waiting_tls_connections_are_displaced_too(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server), "--web.max-connections=2")
     context = client_context(pki.authority)
 
@@ -347,7 +347,7 @@ def test_connections_that_agreed_on_tls_give_way_as_others_do(serve: Serve, pki:
         assert read_answer(second, "GET").code == 200
 
 
-def test_http_2_is_not_agreed_on(serve: Serve, pki: Pki) -> None:
+def test_http_2_is_not_offered(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server))
     context = client_context(pki.authority)
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -362,7 +362,7 @@ def test_http_2_is_not_agreed_on(serve: Serve, pki: Pki) -> None:
     assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
 
 
-def test_handshakes_count_until_they_are_over() -> None:
+def test_handshakes_count_until_they_end() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     live = ReloadableContext(lambda: context, 1)
 

@@ -55,7 +55,7 @@ def read(folder: Path, text: str) -> WebConfig:
 
 
 def problems(folder: Path, text: str) -> list[str]:
-    """Read a file that is wrong and return what is said of it, behind its path."""
+    """Read a wrong file and return its problems, without its path."""
     with pytest.raises(SettingsError) as caught:
         read(folder, text)
     lines = str(caught.value).splitlines()
@@ -117,7 +117,7 @@ def test_an_empty_file_asks_for_nothing(text: str, tmp_path: Path) -> None:
     assert config.basic_auth_users == {}
 
 
-def test_what_is_empty_is_not_set(tmp_path: Path) -> None:
+def test_an_empty_value_means_that_the_key_is_not_set(tmp_path: Path) -> None:
     config = read(tmp_path, NO_FILES + "client_auth_type: '', client_ca_file: }")
 
     assert config.tls_server_config
@@ -148,9 +148,9 @@ def test_what_is_empty_is_not_set(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_key_is_an_error(text: str, problem: str, tmp_path: Path) -> None:
-    (said,) = problems(tmp_path, text)
+    (found,) = problems(tmp_path, text)
 
-    assert said.startswith(problem)
+    assert found.startswith(problem)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ def test_an_unknown_key_is_an_error(text: str, problem: str, tmp_path: Path) -> 
         (f"basic_auth_users: {{'': '{HASH}'}}", "basic_auth_users."),
     ],
 )
-def test_what_cannot_be_done_is_refused(text: str, problem: str, tmp_path: Path) -> None:
-    (said,) = problems(tmp_path, text)
+def test_a_value_that_is_not_supported_is_an_error(text: str, problem: str, tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, text)
 
-    assert said.startswith(problem)
+    assert found.startswith(problem)
 
 
-def test_every_problem_is_told_and_no_hash_or_key_is(tmp_path: Path) -> None:
+def test_every_problem_is_reported_without_hashes_and_keys(tmp_path: Path) -> None:
     text = f"basic_auth_users: {{a: '{HASH}x', 'b:': '{HASH}'}}\n{NO_FILES}key: hidden}}\n"
 
     said = problems(tmp_path, text)
@@ -234,7 +234,7 @@ def test_every_problem_is_told_and_no_hash_or_key_is(tmp_path: Path) -> None:
     assert not any(word in line for line in said for word in (HASH[7:29], "hidden"))
 
 
-def test_a_file_that_is_not_yaml_is_told_with_the_place(tmp_path: Path) -> None:
+def test_an_error_of_yaml_is_reported_with_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "web.yml"
     path.write_text("basic_auth_users: {a: b, a: c}\n")
     with pytest.raises(SettingsError, match=r"web\.yml:1:26: .*given twice"):
@@ -264,13 +264,13 @@ def pair(tmp_path: Path) -> Pair:
         ),
     ],
 )
-def test_ciphers_and_curves_that_cannot_be_had_are_refused(
+def test_unknown_ciphers_and_curves_are_refused(
     more: dict[str, str], problem: str, pair: Pair, tmp_path: Path
 ) -> None:
     assert refusal(tmp_path, tls_section(pair, **more)).startswith(problem)
 
 
-def test_files_that_do_not_hold_what_they_should_are_named(pair: Pair, tmp_path: Path) -> None:
+def test_files_with_the_wrong_content_are_named(pair: Pair, tmp_path: Path) -> None:
     other, empty = issue(tmp_path, "other"), tmp_path / "empty"
     rsa = issue(tmp_path, "rsa", key=("-newkey", "rsa:2048"))
     locked = tmp_path / "locked.key"
@@ -318,10 +318,10 @@ def test_the_file_is_checked_without_serving(
     assert (status, "basic_auth_users: not possible here" in said) == (2, True)
     one = ("--web.listen-address=:1", "--webhook.listen-address=:1")
     status, said = check("", f"--webhook.config.file={path}", *one)
-    assert (status, "both listeners have one address" in said) == (2, True)
+    assert (status, "both listeners have the same address" in said) == (2, True)
 
 
-def test_the_earliest_end_of_a_chain_is_its_expiry(tmp_path: Path) -> None:
+def test_a_chain_expires_with_its_first_certificate(tmp_path: Path) -> None:
     soon, late = issue(tmp_path, "soon", days=2), issue(tmp_path, "late", days=20_000)
     request, first_version = tmp_path / "request", tmp_path / "v1"
     openssl("req", "-new", "-key", soon.key, "-subj", "/CN=v1", "-out", request)
@@ -355,6 +355,6 @@ def test_the_format_is_that_of_prometheus_itself(tmp_path: Path) -> None:
 @given(st.binary(min_size=1))
 @example(b"\x30\x80")
 @example(b"\x30\x04\x30\x02\xa0\x00")
-def test_what_is_no_certificate_has_no_expiry(content: bytes) -> None:
+def test_bytes_that_are_no_certificate_have_no_expiry(content: bytes) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         earliest_expiry(ssl.DER_cert_to_PEM_cert(content))

@@ -1,4 +1,4 @@
-"""Deliveries that arrive in one piece are answered as those that do not, byte for byte."""
+"""Deliveries that arrive in one read get the same answers as others, byte for byte."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_plain_delivery_is_recognised() -> None:
         (b"POST", b"\r\nPOST"),
     ],
 )
-def test_where_there_is_any_doubt_nothing_is(old: bytes, new: bytes) -> None:
+def test_a_request_that_is_not_simple_is_not_recognised(old: bytes, new: bytes) -> None:
     assert parse_whole_request(PLAIN.replace(old, new, 1)) is None
 
 
@@ -138,7 +138,7 @@ def delivery(body: bytes, *more: bytes, path: bytes = b"roamify", secret: bytes 
 
 
 def exchanged(connection: socket.socket, data: bytes, count: int = 1) -> bytes:
-    """Send something and return that many answers, but for their dates."""
+    """Send something and return ``count`` answers without their dates."""
     connection.sendall(data)
     answers = b""
     while complete(answers) < count:
@@ -150,7 +150,7 @@ def exchanged(connection: socket.socket, data: bytes, count: int = 1) -> bytes:
 
 
 def complete(answers: bytes) -> int:
-    """Return how many answers are there to their end."""
+    """Return how many answers are complete."""
     count = 0
     while found := _LENGTH.search(answers):
         end = answers.index(b"\r\n\r\n", found.start()) + 4 + int(found[1])
@@ -175,7 +175,7 @@ ANSWERS = {
 @pytest.mark.parametrize("case", ANSWERS)
 def test_both_ways_answer_the_same(server: Serving, case: str) -> None:
     data, code = ANSWERS[case]
-    other = data.replace(b"Host:", b"TE: trailers\r\nHost:")  # which is not for the short way
+    other = data.replace(b"Host:", b"TE: trailers\r\nHost:")  # which keeps it off the short way
     assert parse_whole_request(data)
     assert parse_whole_request(other) is None
     with connect(server.public) as short, connect(server.public) as long:
@@ -203,7 +203,7 @@ def test_the_middle_of_a_request_is_never_taken_for_another(server: Serving) -> 
             connection.sendall(long[:-9])
             connection.sendall(long[-9:] + other)
             assert exchanged(connection, b"").endswith(SUCCESS + b"\n")
-            # All that was sent of it so far ends in the middle of a header.
+            # So far the request was sent up to the middle of a header.
             assert b" 404 " in exchanged(connection, short.partition(b"\r\n")[0] + b"\r\n\r\n")
         with connect(server.public) as connection:
             connection.sendall(before + other)
@@ -212,19 +212,19 @@ def test_the_middle_of_a_request_is_never_taken_for_another(server: Serving) -> 
             assert exchanged(connection, short).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
 
 
-def test_what_arrives_before_the_answer_waits_for_it(server: Serving) -> None:
+def test_a_request_before_the_answer_waits_for_it(server: Serving) -> None:
     short, long = delivery(USAGE), delivery(USAGE, b"TE: trailers")
     for second in (short, long, short[:50], short * 200):
         with connect(server.public) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for data in (short, second):  # as two segments, as nearly always
+            for data in (short, second):  # nearly always as two segments
                 connection.sendall(data)
             rest = short[50:] if second == short[:50] else b""
             count = 1 + max(1, second.count(b"POST"))
             assert exchanged(connection, rest, count).count(SUCCESS) == count
 
 
-def test_the_last_answer_is_written_where_the_client_sends_no_more(server: Serving) -> None:
+def test_a_client_that_ends_its_side_still_gets_the_answer(server: Serving) -> None:
     with connect(server.public) as connection:
         connection.sendall(delivery(USAGE))
         connection.shutdown(socket.SHUT_WR)
@@ -253,7 +253,7 @@ FACTS = ConnectionFacts(("127.0.0.1", 1), ("127.0.0.1", 2), tls=False)
 
 
 async def asked(*messages: dict[str, Any], raises: bool = False) -> tuple[bytes, bool | None]:
-    """Return what was written for an application that sends these messages, and what was told."""
+    """Return what is written when an application sends these messages, and what is returned."""
     written: list[bytes] = []
 
     async def app(_: object, receive: Any, send: Any) -> None:
@@ -280,7 +280,7 @@ async def test_an_answer_in_parts_is_written_as_it_comes() -> None:
     assert await asked(START, *parts, {"type": "http.response.body"}) == (answer, True)
 
 
-async def test_no_answer_is_an_error_of_ours() -> None:
+async def test_an_application_without_an_answer_is_answered_with_500() -> None:
     assert await asked() == (FAILED, False)
     assert await asked(START) == (FAILED, False)
     assert await asked(raises=True) == (FAILED, None)
