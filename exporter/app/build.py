@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.app.live_settings import LiveSettings, Reloader
 from exporter.app.metric_values import exporter_values
 from exporter.app.opening import backup_folder, shard_of
+from exporter.app.reload import LiveSettings, Reloader
 from exporter.app.revision import revision
 from exporter.app.state_loader import StateLoader
 from exporter.endpoints.health import Health

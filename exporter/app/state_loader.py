@@ -15,7 +15,7 @@ from exporter.logs import fields
 from exporter.storage.contract import Table
 
 if TYPE_CHECKING:
-    from exporter.app.live_settings import LiveSettings
+    from exporter.app.reload import LiveSettings
     from exporter.exposition.info_labels import InfoLabels
     from exporter.model.shards import Shard
     from exporter.storage.contract import Row, Storage

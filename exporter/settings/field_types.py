@@ -20,10 +20,11 @@ AUTO = "auto"
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
-_TAKEN = frozenset(
+RESERVED_PATHS = frozenset(
     {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
 )
-"""First segments of the paths of all other endpoints, on both listeners."""
+"""First segments of the paths of all endpoints but metrics, on both listeners. A test compares them
+with the routes."""
 
 
 def written(text: str) -> Any:
@@ -84,7 +85,7 @@ def _telemetry_path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise ValueError(f"not a path: {text!r} (write it like /metrics)")
     first = text.split("/")[1]
-    if first in _TAKEN:
+    if first in RESERVED_PATHS:
         raise ValueError(f"{text!r} cannot be used: other endpoints are under /{first}")
     return text
 

@@ -1,4 +1,4 @@
-"""The settings of a running exporter: those it was started with, and those last reloaded."""
+"""The settings of a running exporter, and a reload of those that can change while it runs."""
 
 from __future__ import annotations
 
