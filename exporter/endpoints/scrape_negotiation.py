@@ -1,4 +1,4 @@
-"""What a client asks for: groups, format and encoding of a scrape."""
+"""What a client asks of a scrape: groups of metrics, format, compression."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _TEXT_RANGES = ("text/plain", "text/*", "*/*")
+"""Media ranges of ``Accept`` that include the text format."""
 
 
 class UnknownGroup(ValueError):
-    """The parameters ask for what there is not, or contradict each other (400)."""
+    """The parameters name an unknown group, or contradict each other."""
 
 
 def chosen_groups(collect: Sequence[str], exclude: Sequence[str]) -> frozenset[Group]:
-    """Return the groups that ``collect[]`` or ``exclude[]`` choose, as in node_exporter.
+    """Return the groups that the parameters choose; without parameters, all groups.
 
-    Raises ``UnknownGroup`` where both are given or a name is not known.
+    ``collect[]`` and ``exclude[]`` work as in node_exporter. Raises ``UnknownGroup`` if both are
+    given, or if a name is unknown.
     """
     if collect and exclude:
         raise UnknownGroup("collect[] and exclude[] cannot be used together")
@@ -36,10 +38,10 @@ def chosen_groups(collect: Sequence[str], exclude: Sequence[str]) -> frozenset[G
 
 
 def chosen_format(accept: Iterable[tuple[str, float]]) -> Format:
-    """Return OpenMetrics where version 1.0 of it is accepted at least as gladly as text.
+    """Return OpenMetrics 1.0 if its quality is at least that of the text format, else text.
 
-    ``accept`` holds media ranges with their quality. The text format is the default, also
-    where a client accepts neither: an answer helps more than a refusal.
+    ``accept`` are media ranges with their qualities, from the header ``Accept`` (RFC 9110). A
+    client that accepts neither gets text, because an answer helps more than a refusal.
     """
     openmetrics = text = 0.0
     for media_range, quality in accept:
@@ -53,7 +55,10 @@ def chosen_format(accept: Iterable[tuple[str, float]]) -> Format:
 
 
 def accepts_gzip(encodings: Iterable[tuple[str, float]]) -> bool:
-    """Return whether gzip is accepted, and at least as gladly as no compression."""
+    """Return whether gzip is accepted, with at least the quality of no compression.
+
+    ``encodings`` are names with their qualities, from ``Accept-Encoding`` (RFC 9110).
+    """
     qualities = {name.lower(): quality for name, quality in encodings}
     gzip = qualities.get("gzip", qualities.get("*", 0.0))
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)

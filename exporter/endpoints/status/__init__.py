@@ -1,5 +1,5 @@
-"""The status page: what the exporter knows, for people, on the internal listener.
+"""The status pages: what the exporter knows, for people, on the internal listener.
 
-Server-rendered and complete without a script. Every value that came in an event is escaped,
-isolated from the direction of its surroundings, and in no way part of code or style.
+The server renders the pages. They are complete without a script. Every value from an event is
+escaped, keeps its own text direction, and never becomes a part of code or style.
 """

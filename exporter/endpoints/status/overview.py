@@ -50,7 +50,7 @@ class StatusSources:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure at the top of the overview. Texts may be ``Markup``, all others are escaped."""
+    """One figure at the top of the overview. Its texts are escaped, unless they are ``Markup``."""
 
     name: str
     value: str

@@ -60,7 +60,7 @@ class Links:
 
 
 class PageRenderer:
-    """Renders templates. Values are escaped. A name that a template lacks is an error."""
+    """Renders templates. Values are escaped. A template that uses an unknown name fails."""
 
     def __init__(self, links: Links, telemetry_path: str, clock: Callable[[], float]) -> None:
         self.links = links
