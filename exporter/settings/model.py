@@ -101,21 +101,21 @@ class WebSettings(_Group):
         "replay and drop rejected deliveries, make backups.",
     )
     max_requests: Annotated[Count, NotNegative] = Field(
-        default=40, description="Most scrapes at the same time; 0 for no limit."
+        default=40, description="Maximum number of scrapes at the same time; 0 for no limit."
     )
     max_connections: Annotated[Count, Positive] = Field(
         default=512,
-        description="Most connections to the internal listener at the same time. At the limit, a "
-        "new connection replaces the one that has waited longest for a request. If all of them "
-        "have a request, the new one gets 503.",
+        description="Maximum number of connections to the internal listener. At the limit, a new "
+        "connection replaces the one that has waited longest for a request. If all of them have a "
+        "request, the new one gets 503.",
     )
     scrape_timeout: Annotated[Duration, Positive] = Field(
-        default=written("60s"), description="Longest time in which a client may read a scrape."
+        default=written("60s"), description="Maximum time for a client to read a scrape."
     )
     shutdown_delay: Annotated[Duration, NotNegative] = Field(
         default=written("0s"),
-        description="Time after SIGTERM in which the exporter still serves while /-/ready "
-        "already fails, so that a load balancer stops sending first.",
+        description="Time for which the exporter still serves after SIGTERM, while /-/ready "
+        "fails. Load balancers use it to stop sending.",
     )
     health_listen_address: OptionalAddress = Field(
         default=written(""),
@@ -138,7 +138,7 @@ class WebhookSettings(_Group):
     )
     max_connections: Annotated[Count, Positive] = Field(
         default=2048,
-        description="Most connections to the public listener at the same time; see "
+        description="Maximum number of connections to the public listener; see "
         "--web.max-connections. If one listener serves everything, the larger limit counts.",
     )
     secret_file: Annotated[OptionalPath, Reload.APPLIED] = Field(
@@ -157,15 +157,15 @@ class WebhookSettings(_Group):
         description="Accept deliveries from anyone, without signatures. For tests only.",
     )
     max_body_bytes: Annotated[Bytes, Positive, Reload.APPLIED] = Field(
-        default=65536, description="Largest delivery; a larger one gets 413."
+        default=65536, description="Maximum size of a delivery; a larger one gets 413."
     )
     read_timeout: Annotated[Duration, Positive, Reload.APPLIED] = Field(
         default=written("5s"),
-        description="Longest time in which a delivery may arrive; a slower one gets 408.",
+        description="Maximum time for a delivery to arrive; a slower one gets 408.",
     )
     max_pending: Annotated[Count, Positive] = Field(
         default=10000,
-        description="Most events that wait for a commit; further ones get 503.",
+        description="Maximum number of events that wait for a commit; further ones get 503.",
     )
 
     @property
@@ -185,8 +185,7 @@ class StorageSettings(_Group):
     )
     backup_folder: OptionalFolder = Field(
         default=None,
-        description="Folder for backups. Default: the folder of the SQLite file, or the working "
-        "directory for PostgreSQL.",
+        description="Folder for backups of the SQLite file. Default: the folder of the file.",
     )
 
 
@@ -222,13 +221,13 @@ class LimitsSettings(_Group):
 
     max_esims: Annotated[Count, NotNegative] = Field(
         default=100000,
-        description="Most eSIMs with series of their own; 0 for no limit. eSIMs over the limit "
-        "still count in the fleet's metrics.",
+        description="Maximum number of eSIMs with series of their own; 0 for no limit. eSIMs over "
+        "the limit still count in the metrics of the fleet.",
     )
     max_rejected: Annotated[Count, Positive] = Field(
         default=1000,
-        description="Most rejected deliveries that are kept for the status page and the API. A "
-        "new one then replaces the oldest.",
+        description="Maximum number of rejected deliveries that are kept, for the status page and "
+        "the API. At the limit, a new one replaces the oldest.",
     )
 
 
