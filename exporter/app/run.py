@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter.app.build import Exporter
-from exporter.app.sites import Site
+    from exporter.app.sites import Site
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ async def run(exporter: Exporter) -> None:
     """Serve until :meth:`Exporter.stop`, a signal, or ``/-/quit``; then lose nothing and return.
 
     Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the state
-    cannot be loaded, and ``StorageHangs`` where the storage could not be closed. The storage is
-    closed otherwise.
+    cannot be loaded, and ``StorageHangs`` where the storage does not close. In all other cases
+    the storage is closed.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     pages = build_status_pages(exporter)
@@ -88,7 +88,7 @@ def _bind(sites: Iterable[Site]) -> list[Listener]:
 async def _finish(exporter: Exporter, intake: asyncio.Task[None]) -> None:
     """Commit the last batch and close the storage; give up where the storage hangs."""
     exporter.intake.stop()
-    # A failed database is not waited for: it holds no commit whose event was not refused.
+    # Do not wait for a database that failed: the events of its last commit were refused already.
     if exporter.intake.state is None or (exporter.intake.replica and exporter.intake.failed):
         intake.cancel()
     closing = asyncio.ensure_future(_close(exporter, intake))
