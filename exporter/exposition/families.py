@@ -250,7 +250,7 @@ VENDOR_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         *("esim_partner_balance_threshold", MetricType.GAUGE, SeriesLevel.VENDOR),
-        "AccountBalance below which the vendor warns, as in the newest partner event that says so.",
+        "Balance below which the vendor warns, as in the newest partner event that says so.",
         own_labels=("currency",),
         samples=lambda v: (
             ((b.currency,), b.threshold) for b in v.balances if b.threshold is not None

@@ -183,7 +183,7 @@ async def test_rows_that_cannot_be_read_are_loaded_once_they_can() -> None:
         newer = Change(Table.ESIM, ("roamify", "newer"), 0, b"[99]")
         shared(other).apply(Changes((newer,)))
         await until(lambda: one.intake.failed)
-        with pytest.raises(StorageUnavailable, match="written by a version"):
+        with pytest.raises(StorageUnavailable, match="written by another version"):
             await one.submit(usage())
         assert "esim_fleet_esims" in one.text()
 
