@@ -12,6 +12,9 @@ WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # Percent of the repetitions that make test-faults does.
 FAULTS_SHARE ?= 100
 
+# Coverage takes half as much processor time again, so only CI measures it, in the quick tests.
+COVERAGE ?= $(if $(filter true,$(CI)),--cov)
+
 # With worksteal, tests of one file mostly run in one process, which makes their fixtures once.
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --dist=worksteal
@@ -33,8 +36,8 @@ help: ## show this list
 run: $(INSTALLED) ## start the exporter with a simulated fleet, and print the addresses to open
 	@$(BIN)/esim-exporter demo
 
-test: $(INSTALLED_DEV) lint ## check style and types, and run the quick tests with coverage
-	$(PYTEST) $(PARALLEL) --cov
+test: $(INSTALLED_DEV) lint ## check style and types, and run the quick tests
+	$(PYTEST) $(PARALLEL) $(COVERAGE)
 
 test-slow: $(INSTALLED_DEV) ## run the slow tests: the demo, dashboards, browsers, long faults
 	$(PYTEST) $(PARALLEL) -m slow

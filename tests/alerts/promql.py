@@ -1,6 +1,6 @@
-"""Reads as much of PromQL as the checks of rules need: selectors, and what is around them.
+"""Parses the parts of PromQL that checks of rules need: selectors, functions and labels.
 
-promtool says whether an expression is correct; this only takes apart one that is.
+It expects a correct expression. Whether an expression is correct, promtool checks.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ COMPARISONS = {">", "<", ">=", "<=", "==", "!="}
 
 @dataclass
 class Selector:
-    """A metric name with what narrows it."""
+    """A metric name with its matchers, window and offset."""
 
     name: str
     functions: tuple[str, ...]
-    """What it is inside of, the outermost first."""
+    """Functions around it, the outermost first."""
     matchers: list[tuple[str, str, str]] = field(default_factory=list)
     """Label, operator and value."""
     window: str = ""
@@ -39,7 +39,7 @@ class Selector:
 
 @dataclass
 class Expression:
-    """An expression taken apart."""
+    """The parts of an expression."""
 
     selectors: list[Selector] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
@@ -47,11 +47,11 @@ class Expression:
     functions: set[str] = field(default_factory=set)
     operators: set[str] = field(default_factory=set)
     divisors: list[str] = field(default_factory=list)
-    """What is divided by, as far as the parenthesis that holds it."""
+    """The text of each divisor, up to the end of its parentheses."""
 
 
 def tokens(text: str) -> list[str]:
-    """Split an expression; raises where it holds something unknown."""
+    """Split an expression into tokens; raise ``AssertionError`` at an unknown character."""
     found, at = [], 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -63,7 +63,7 @@ def tokens(text: str) -> list[str]:
 
 
 def parse(text: str) -> Expression:
-    """Take an expression apart."""
+    """Return the parts of an expression."""
     return _Reader(tokens(text)).read()
 
 
@@ -102,7 +102,7 @@ class _Reader:
         elif token == "offset":
             self._read.selectors[-1].offset = self._take()
         elif token.startswith("["):
-            # On a selector, or on the subquery whose last selector it reaches back for.
+            # The window of a subquery counts for the last selector inside it.
             self._read.selectors[-1].window = token[1:-1]
         elif token == "/":
             self._read.divisors.append(self._divisor())
@@ -134,7 +134,7 @@ class _Reader:
         return labels
 
     def _divisor(self) -> str:
-        """Return what follows a division, without reading it."""
+        """Return the text of a divisor without moving on."""
         at = self._at
         while self._tokens[at] in _LABELS:
             at = self._tokens.index(")", at) + 1

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import programs
 import pytest
-import stack
 import yaml
 from looping import for_every
+from monitoring_stack import ALERTS
 
 from alerts.generator import FILES, README, Config, documents, groups
 from alerts.generator.__main__ import main
@@ -18,15 +18,15 @@ from exporter.demo import monitoring
 if TYPE_CHECKING:
     from pathlib import Path
 
-RULE_FILES = sorted(stack.ALERTS.glob("*.rules.yml"))
-RULE_TESTS = sorted((stack.ALERTS / "tests").glob("*.yml"))
-CONFIGURATIONS = sorted(stack.ALERTS.glob("alertmanager*.yml"))
+RULE_FILES = sorted(ALERTS.glob("*.rules.yml"))
+RULE_TESTS = sorted((ALERTS / "tests").glob("*.yml"))
+CONFIGURATIONS = sorted(ALERTS.glob("alertmanager*.yml"))
 NAMES = sorted({alert.name for group in groups() for alert in group.alerts})
 SECTIONS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"]
 
 
 def run(program: str, *arguments: str | Path) -> str:
-    """Run a program, which must succeed, and return what it prints."""
+    """Run a program, check that it succeeds, and return its output."""
     done = subprocess.run(
         [programs.require(program), *arguments], capture_output=True, text=True, check=False
     )
@@ -44,14 +44,14 @@ def test_committed_files_are_what_the_generator_writes(
 
 
 def test_no_other_rule_file_or_route_is_committed() -> None:
-    committed = {path.name for path in stack.ALERTS.glob("*.y*ml")}
+    committed = {path.name for path in ALERTS.glob("*.y*ml")}
     assert committed == set(documents(Config()))
 
 
 def test_the_operators_object_holds_the_rules_of_all_files_but_the_watchdog() -> None:
-    rule = yaml.safe_load((stack.ALERTS / "prometheusrule.yaml").read_text())
+    rule = yaml.safe_load((ALERTS / "prometheusrule.yaml").read_text())
     files = [name for name in FILES if name != "watchdog.rules.yml"]
-    loaded = [yaml.safe_load((stack.ALERTS / name).read_text())["groups"] for name in files]
+    loaded = [yaml.safe_load((ALERTS / name).read_text())["groups"] for name in files]
     assert rule["spec"]["groups"] == [group for in_file in loaded for group in in_file]
     assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
 
@@ -116,7 +116,7 @@ def test_every_rule_has_a_test_in_which_it_fires() -> None:
 
 @for_every("name", [name for name in NAMES if name != "Watchdog"], str)
 def test_every_alert_has_a_test_in_which_something_like_it_is_silent(name: str) -> None:
-    """What must not fire is in the input of a test that names the exact alerts that do."""
+    """The input of such a test has a case that must not fire, and the test names all alerts."""
     texts = [
         test["name"]
         for test in rule_tests()
@@ -129,7 +129,7 @@ def test_every_alert_has_a_test_in_which_something_like_it_is_silent(name: str) 
 
 @for_every("name", NAMES, str)
 def test_every_alert_has_a_runbook_with_its_four_sections(name: str) -> None:
-    lines = (stack.ALERTS / "runbooks" / f"{name}.md").read_text().splitlines()
+    lines = (ALERTS / "runbooks" / f"{name}.md").read_text().splitlines()
     assert lines[0] == f"# {name}"
     assert [line for line in lines if line.startswith("## ")] == SECTIONS
     for section, following in zip(SECTIONS, [*SECTIONS[1:], None], strict=True):
@@ -139,7 +139,7 @@ def test_every_alert_has_a_runbook_with_its_four_sections(name: str) -> None:
 
 
 def test_every_runbook_is_of_an_alert() -> None:
-    assert sorted(path.stem for path in (stack.ALERTS / "runbooks").glob("*.md")) == NAMES
+    assert sorted(path.stem for path in (ALERTS / "runbooks").glob("*.md")) == NAMES
 
 
 def test_the_readme_lists_every_alert() -> None:
@@ -165,7 +165,7 @@ ROUTES = [
     (("alertname=EsimCapReached", "severity=warning", "scope=exporter"), "tickets", "tickets"),
     (("alertname=SomebodyElses", "severity=warning"), "tickets", "tickets"),
 ]
-"""Labels, and the receiver with the usual routes and with those for a large fleet."""
+"""Labels of an alert, its receiver by the usual routes, and by those for a large fleet."""
 
 
 @for_every("route", ROUTES, lambda route: " ".join(route[0]))
@@ -175,7 +175,7 @@ def test_alerts_go_where_they_should(route: tuple[tuple[str, ...], str, str]) ->
         ("alertmanager.yml", usual),
         ("alertmanager-large-fleet.yml", large),
     ):
-        path = stack.ALERTS / name
+        path = ALERTS / name
         routed = run("amtool", "config", "routes", "test", f"--config.file={path}", *labels)
         assert routed.strip() == receiver
 
@@ -189,6 +189,6 @@ def test_nothing_is_muted_by_an_alert_of_the_other_scrape_job(path: Path) -> Non
 
 @for_every("path", CONFIGURATIONS, lambda path: path.stem)
 def test_no_bands_of_single_esims_are_compared_to_mute_each_other(path: Path) -> None:
-    """It would cost two cores at 20 000 eSIMs; the bands exclude each other instead."""
+    """Comparing them would cost two cores at 20 000 eSIMs, so the bands exclude each other."""
     rules = yaml.safe_load(path.read_text())["inhibit_rules"]
     assert all("esim_id" not in rule["equal"] for rule in rules)

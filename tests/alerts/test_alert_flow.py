@@ -1,6 +1,6 @@
-"""From a vendor's event to a page and back, with real processes and the shipped files.
+"""From a vendor's event to a page and its resolution, with real processes and the shipped files.
 
-Every duration of rules and routes is divided by one factor of the generator.
+The generator divides every duration of rules and routes by the same factor.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import monitoring_stack
 import pytest
-import stack
 from running import event, serving, until
 
 from alerts.generator import Config
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.slow
 PACKAGE = "esim-france-7days-3gb-all"
 
 
-def about(receiver: stack.Receiver, esim_id: str) -> list[stack.Notification]:
+def about(receiver: monitoring_stack.Receiver, esim_id: str) -> list[monitoring_stack.Notification]:
     """Return the notifications about an eSIM.
 
-    At this speed a busy machine misses evaluations and scrapes, and others tell of that.
+    At this speed a busy machine misses evaluations and scrapes, and other alerts report that.
     """
     return [
         each
@@ -37,12 +37,12 @@ def about(receiver: stack.Receiver, esim_id: str) -> list[stack.Notification]:
 
 def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -> None:
     with ExitStack() as running:
-        receiver = running.enter_context(stack.receiving())
+        receiver = running.enter_context(monitoring_stack.receiving())
         exporter = running.enter_context(serving(tmp_path))
         config = Config(faster=600, receivers_url=receiver.url)
-        alertmanager = running.enter_context(stack.alertmanager(tmp_path, config))
+        alertmanager = running.enter_context(monitoring_stack.alertmanager(tmp_path, config))
         running.enter_context(
-            stack.prometheus(
+            monitoring_stack.prometheus(
                 tmp_path,
                 config,
                 exporter=exporter.internal,

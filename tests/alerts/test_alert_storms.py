@@ -1,7 +1,7 @@
 """How many notifications a real Alertmanager makes of very many alerts.
 
-The alerts are those of the shipped rules, given to it as Prometheus would; durations are
-divided by one factor of the generator.
+The tests send it alerts of the shipped rules, as Prometheus does. The generator divides every
+duration by the same factor.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import monitoring_stack
 import pytest
-import stack
 from running import until
 
 from alerts.generator import Config, groups
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx
-    from stack import Receiver
+    from monitoring_stack import Receiver
 
 FASTER = 1200
 GROUP_INTERVAL = 600 / FASTER
-"""Seconds; that of the routes but those for single eSIMs and packages, which are longer."""
+"""Seconds. Routes of single eSIMs and of packages have longer intervals."""
 
 PACKAGES = ("france-3gb", "japan-5gb", "spain-1gb")
 
 
 def firing(name: str, severity: str, **more: str) -> dict[str, Any]:
-    """Return an alert of the shipped rules, as Prometheus gives it to Alertmanager."""
+    """Return an alert of the shipped rules, as Prometheus sends it to Alertmanager."""
     config = Config()
     esims = {"EsimDataUsageHigh", "EsimReportingStale", "EsimEventsSilent"}
     labels = {"vendor": "roamify", "job": config.esims_job if name in esims else config.job}
@@ -63,8 +63,8 @@ def send(alertmanager: httpx.Client, alerts: list[dict[str, Any]]) -> None:
     alertmanager.post("/api/v2/alerts", json=alerts).raise_for_status()
 
 
-def told(receiver: Receiver, name: str) -> int:
-    """Return how many eSIMs the newest notification of each group is about."""
+def notified_esims(receiver: Receiver, name: str) -> int:
+    """Return the number of eSIMs in the newest notification of each group, added up."""
     newest = {
         page.alerts[0]["labels"]["package_id"]: page
         for page in receiver.received
@@ -76,9 +76,9 @@ def told(receiver: Receiver, name: str) -> int:
 @pytest.mark.slow
 def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path) -> None:
     esims, intervals, size = 5000, 6, 834
-    with stack.receiving() as receiver:
+    with monitoring_stack.receiving() as receiver:
         config = Config(faster=FASTER, receivers_url=receiver.url)
-        with stack.alertmanager(tmp_path, config) as alertmanager:
+        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
             began = time.monotonic()
             for interval in range(intervals):
                 due = began + interval * GROUP_INTERVAL
@@ -87,17 +87,17 @@ def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path
                 send(alertmanager, exhausted("critical", numbers))
                 send(alertmanager, of_packages("EsimPackageExhausted", "critical"))
                 send(alertmanager, of_packages("EsimPackageUsageHigh", "warning"))
-            until(lambda: told(receiver, "EsimDataUsageHigh") == esims)
+            until(lambda: notified_esims(receiver, "EsimDataUsageHigh") == esims)
 
     assert {each.receiver for each in receiver.received} == {"pager", "tickets"}
     assert len(receiver.received) <= 10
 
 
 def test_a_storm_in_a_large_fleet_pages_for_its_packages(tmp_path: Path) -> None:
-    with stack.receiving() as receiver:
+    with monitoring_stack.receiving() as receiver:
         config = Config(faster=FASTER, receivers_url=receiver.url)
         routes = "alertmanager-large-fleet.yml"
-        with stack.alertmanager(tmp_path, config, routes) as alertmanager:
+        with monitoring_stack.alertmanager(tmp_path, config, routes) as alertmanager:
             send(alertmanager, exhausted("critical", range(500)))
             send(alertmanager, of_packages("EsimPackageExhausted", "critical"))
             until(lambda: len(receiver.of("pager")) == 3 and receiver.of("tickets"))
@@ -117,19 +117,19 @@ FOLLOWING = [
     firing("EsimUsageNotMoving", "warning"),
     *of_packages("EsimPackageUsageHigh", "warning"),
 ]
-"""What fires because nothing is heard any more."""
+"""Alerts that fire because the feed is silent."""
 
 
 def test_a_silent_feed_is_one_notification_with_all_that_follows_from_it(tmp_path: Path) -> None:
-    with stack.receiving() as receiver:
+    with monitoring_stack.receiving() as receiver:
         config = Config(faster=FASTER, receivers_url=receiver.url)
-        with stack.alertmanager(tmp_path, config) as alertmanager:
+        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
             send(alertmanager, [firing("EsimEventsSilent", "none")])
             send(alertmanager, [firing("EsimWebhookFeedSilent", "critical")])
             send(alertmanager, FOLLOWING)
             until(lambda: receiver.received)
-            # Of the route whose groups wait longest, one after the other: when the second one
-            # is told of, the muted alerts have been looked at long before.
+            # These two alerts belong to the route whose groups wait longest. When the second one
+            # is notified, Alertmanager has handled the muted alerts long before.
             for count, vendor in enumerate(("other", "another"), 1):
                 send(alertmanager, [firing("EsimFairUseExceeded", "warning", vendor=vendor)])
                 until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]
@@ -145,33 +145,33 @@ STORAGE_DOWN = [
     *(firing("EsimWebhookErrorBudgetBurn", severity) for severity in ("critical", "warning")),
     firing("EsimUsageNotMoving", "warning"),
 ]
-"""What fires because nothing can be stored."""
+"""Alerts that fire because nothing can be stored."""
 
 SHARD_MISSING = [firing("EsimFleetShrunk", "critical"), firing("EsimReplicaDown", "warning")]
-"""What fires because a part of the fleet is not shown."""
+"""Alerts that fire because a part of the fleet is missing."""
 
 
 def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Path) -> None:
-    with stack.receiving() as receiver:
+    with monitoring_stack.receiving() as receiver:
         config = Config(faster=FASTER, receivers_url=receiver.url)
-        with stack.alertmanager(tmp_path, config) as alertmanager:
+        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
             causes = ["EsimStorageDown", "EsimShardMissing"]
             send(alertmanager, [firing(cause, "critical") for cause in causes])
             send(alertmanager, STORAGE_DOWN + SHARD_MISSING)
             until(lambda: len(receiver.of("pager")) >= 2)
-            # Of a route that waits longer than those of the muted ones.
+            # The route of these alerts waits longer than the routes of the muted ones.
             for count, vendor in enumerate(("other", "another"), 1):
                 send(alertmanager, [firing("EsimFairUseExceeded", "warning", vendor=vendor)])
                 until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]
 
-    told_of = [a["labels"]["alertname"] for each in receiver.received for a in each.alerts]
-    assert sorted(told_of) == sorted([*causes, *2 * ["EsimFairUseExceeded"]])
+    notified = [a["labels"]["alertname"] for each in receiver.received for a in each.alerts]
+    assert sorted(notified) == sorted([*causes, *2 * ["EsimFairUseExceeded"]])
 
 
 def test_without_the_silence_the_same_alerts_are_notified(tmp_path: Path) -> None:
-    with stack.receiving() as receiver:
+    with monitoring_stack.receiving() as receiver:
         config = Config(faster=FASTER, receivers_url=receiver.url)
-        with stack.alertmanager(tmp_path, config) as alertmanager:
+        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
             send(alertmanager, FOLLOWING)
             expected = {
                 *("EsimDataUsageHigh", "EsimWebhookFeedLow", "EsimFleetReportingStale"),

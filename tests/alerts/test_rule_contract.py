@@ -1,7 +1,7 @@
-"""Rules, runbooks and tests of rules name only metrics and labels that there really are.
+"""Rules, runbooks and tests of rules name only metrics and labels that really exist.
 
-What there is comes from running exporters that a simulated fleet has fed, one alone and one that
-shows a shard, and from a running Prometheus for the metrics about its own rules.
+The metrics come from two running exporters with a simulated fleet: one alone, and one with a
+shard. A running Prometheus adds the metrics about its own rules.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import monitoring_stack
 import promql
 import pytest
-import stack
 import yaml
 from looping import for_every
+from monitoring_stack import ALERTS
 from prometheus_client.parser import text_string_to_metric_families
 from running import serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, sources
@@ -38,7 +39,7 @@ SYNTHETIC = {
     "scrape_samples_scraped": frozenset[str](),
     "ALERTS": frozenset({"alertname"}),
 }
-"""Series that Prometheus itself makes."""
+"""Series that Prometheus makes itself."""
 
 FOREIGN = {"pod"}
 """Labels that a scrape adds on Kubernetes."""
@@ -49,12 +50,12 @@ MADE = {"shard"}
 FAULTS = Faults(bad_signature=0.01, malformed=0.01)
 
 _FEWER = 40
-"""Of so many usage events the shard gets one: enough for a series of each family."""
+"""The shard gets one of so many usage events, which is enough for a series of each family."""
 
 
 @dataclass
 class Exposed:
-    """Metrics as exposed: per sample name its sets of labels, and per label its values."""
+    """Exposed metrics: the label sets of each sample name, and the values of each label."""
 
     labels: dict[str, set[frozenset[str]]] = field(default_factory=dict)
     values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -82,8 +83,12 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
             wrong = delivery.fault is Fault.BAD_SIGNATURE
             exporter.post(delivery.body, **({"secret": b"wrong"} if wrong else {}))
         found.add(exporter.get("/metrics").text)
-        found.add(exporter.get("/metrics").text)  # now with what the first scrape measured
-        with stack.prometheus(folder, Config(), exporter=exporter.internal) as prometheus:
+        found.add(
+            exporter.get("/metrics").text
+        )  # the second scrape shows what the first one measured
+        with monitoring_stack.prometheus(
+            folder, Config(), exporter=exporter.internal
+        ) as prometheus:
             rules = 'rule_group="'
             until(lambda: rules in prometheus.get("/metrics").text)
             found.add(prometheus.get("/metrics").text)
@@ -97,7 +102,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
 
 
 def wrong_selectors(expression: promql.Expression, exposed: Exposed) -> list[str]:
-    """Return what an expression asks for and would never get."""
+    """Return the selectors of an expression that never match anything."""
     wrong = []
     for selector in expression.selectors:
         recording = RECORDINGS.get(selector.name)
@@ -114,17 +119,17 @@ def wrong_selectors(expression: promql.Expression, exposed: Exposed) -> list[str
 
 
 def matches(names: set[str], label: str, operator: str, value: str, exposed: Exposed) -> bool:
-    """Tell whether a metric has the label with a value that the matcher is about."""
+    """Return whether a metric has the label with a value that the matcher names."""
     if label == "job":
         return value in {Config().job, Config().esims_job}
     present = {v for name in names for v in exposed.values.get((name, label), ())}
     if label == "alertname":
         return value in {rule.name for rule in RULES}
     if value.startswith("<") or label == "code":
-        # A placeholder of a runbook; an error that need not have happened.
+        # A runbook has placeholders, and an error code may not have occurred yet.
         return bool(present)
     if label == "status" and present:
-        # Of single eSIMs only what they are now is shown; the fleet's sums have every status.
+        # An eSIM has only its current status, but the sums of the fleet have every status.
         present = exposed.values["esim_fleet_esims", "status"]
     pattern = value if operator in {"=~", "!~"} else re.escape(value)
     alternatives = [pattern] if "(" in pattern else pattern.split("|")
@@ -151,7 +156,7 @@ def test_an_annotation_names_only_labels_that_the_alert_has(rule: Rule, exposed:
 
 def queries() -> list[tuple[str, str]]:
     """Return the queries of runbooks and of the README, each with the name of its page."""
-    pages = [README, *sorted((stack.ALERTS / "runbooks").glob("*.md"))]
+    pages = [README, *sorted((ALERTS / "runbooks").glob("*.md"))]
     found = []
     for page in pages:
         blocks = re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)
@@ -174,10 +179,10 @@ def test_a_query_of_a_runbook_names_only_what_the_exporter_exposes(
 
 def test_every_runbook_has_a_query() -> None:
     with_queries = {page for page, _ in queries()}
-    assert {path.stem for path in (stack.ALERTS / "runbooks").glob("*.md")} <= with_queries
+    assert {path.stem for path in (ALERTS / "runbooks").glob("*.md")} <= with_queries
 
 
-@for_every("path", sorted((stack.ALERTS / "tests").glob("*.yml")), lambda path: path.stem)
+@for_every("path", sorted((ALERTS / "tests").glob("*.yml")), lambda path: path.stem)
 def test_the_input_of_rule_tests_is_as_the_exporter_exposes_it(
     path: Path, exposed: Exposed
 ) -> None:
@@ -191,7 +196,7 @@ def test_the_input_of_rule_tests_is_as_the_exporter_exposes_it(
 
 
 def test_renamed_metrics_and_labels_are_noticed(exposed: Exposed) -> None:
-    """The checks above see what they are for."""
+    """The checks above find the mistakes that they are for."""
     assert wrong_selectors(promql.parse("esim_data_left_bytes > 1"), exposed)
     assert wrong_selectors(promql.parse('esim_status{state="ACTIVATED"}'), exposed)
     assert wrong_selectors(promql.parse('esim_status{status="ACTIVE"}'), exposed)

@@ -1,4 +1,4 @@
-"""Static checks of rules, after those of Cloudflare's pint and of awesome-prometheus-alerts."""
+"""Static checks of rules, modelled on Cloudflare's pint and on awesome-prometheus-alerts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import monitoring_stack
 import promql
-import stack
 import yaml
 from looping import for_every
 
@@ -26,7 +26,7 @@ PROMETHEUS = {
 }
 TYPES = ESIMS | FLEET | OWN | PROCESS | PROMETHEUS
 DURABLE = ESIMS | FLEET
-"""Families whose counters outlive the process; a difference of them is exact."""
+"""Families whose counters outlive the process, so that their differences are exact."""
 
 ACCUMULATING = {"rate", "increase"}
 
@@ -48,7 +48,7 @@ class Rule:
 
 GROUPS = [
     group
-    for path in sorted(stack.ALERTS.glob("*.rules.yml"))
+    for path in sorted(monitoring_stack.ALERTS.glob("*.rules.yml"))
     for group in yaml.safe_load(path.read_text())["groups"]
 ]
 RULES = [Rule(group["name"], rule) for group in GROUPS for rule in group["rules"]]
@@ -126,7 +126,7 @@ def test_every_division_is_guarded_against_nothing(rule: Rule) -> None:
 
 @each_rule
 def test_the_result_names_no_replica(rule: Rule) -> None:
-    """Two replicas, or a pod that moved, must not be two alerts."""
+    """Two replicas, or a pod that moved, must not make two alerts."""
     if rule.name in {"Watchdog", "EsimExporterDown", "EsimRuleEvaluationFailing"}:
         return
     if any(selector.name not in RECORDINGS for selector in rule.expression.selectors[:1]):
@@ -135,7 +135,7 @@ def test_the_result_names_no_replica(rule: Rule) -> None:
 
 @each_rule
 def test_the_result_names_no_shard(rule: Rule) -> None:
-    """Shards are parts of one fleet, and what is alerted on is the whole."""
+    """Shards are parts of one fleet, and alerts are about the whole fleet."""
     if any(selector.name in FLEET for selector in rule.expression.selectors):
         assert "shard" in rule.expression.labels
 

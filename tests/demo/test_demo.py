@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import programs
 import pytest
-import stack
+from monitoring_stack import placed_alertmanager
 from running import SUCCESS, WAIT, until
 
 from exporter.demo import processes
@@ -113,7 +113,7 @@ def with_programs(folder: Path) -> Path:
     path.mkdir()
     (path / "prometheus").symlink_to(programs.require("prometheus"))
     alertmanager = path / "prometheus-alertmanager"
-    placed = stack._placed_alertmanager(path)  # it reads templates relative to its folder
+    placed = placed_alertmanager(path)  # it reads templates relative to its folder
     alertmanager.write_text(f'#!/bin/sh\ncd {path}\nexec {placed} "$@"\n')
     alertmanager.chmod(0o755)
     return path

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import programs
-import stack
 import yaml
+from monitoring_stack import ALERTS, free_address, serving_program
 
 from alerts.generator import FILES
 from exporter.settings.durations import parse_duration
@@ -68,7 +68,7 @@ def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx
     """Run Prometheus on a database that is not added to; gives a client of its API."""
     config = folder / "prometheus.yml"
     config.write_text("scrape_configs: []\n", encoding="utf-8")
-    address = stack._free_address()
+    address = free_address()
     flags = (
         f"--config.file={config}",
         f"--storage.tsdb.path={database}",
@@ -78,7 +78,7 @@ def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx
         "--log.level=warn",
         *more_flags,
     )
-    with stack._running(folder, programs.require("prometheus"), address, flags) as client:
+    with serving_program(folder, programs.require("prometheus"), address, flags) as client:
         yield client
 
 
@@ -109,7 +109,7 @@ def _shipped_groups() -> list[dict[str, Any]]:
     return [
         group
         for name in FILES
-        for group in yaml.safe_load((stack.ALERTS / name).read_text(encoding="utf-8"))["groups"]
+        for group in yaml.safe_load((ALERTS / name).read_text(encoding="utf-8"))["groups"]
     ]
 
 

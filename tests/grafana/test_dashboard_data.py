@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import backfilling
 import pytest
 import simulated_exporter as simulated
-from boards import BOARDS, CHOSEN, EMPTY, Target, interpolated, parsed, targets
+from committed_dashboards import BOARDS, CHOSEN, EMPTY, Target, interpolated, parsed, targets
 from filled_prometheus import TIMES, filled_prometheus
 from looping import for_every
 

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from boards import BOARDS, panels, parsed
+from committed_dashboards import BOARDS, panels, parsed
 from grafana_foundation_sdk.models import units
 from looping import for_every
 

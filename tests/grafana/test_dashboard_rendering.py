@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import simulated_exporter as simulated
-from boards import BOARDS, EMPTY, panels
-from drawing import Drawing, draw
+from committed_dashboards import BOARDS, EMPTY, panels
+from dashboard_drawing import Drawing, draw
 from filled_prometheus import ROOT, TIMES, filled_prometheus
 from looping import for_every
 from prerequisites import exclusive

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import backfilling
 import pytest
 import sharded_fleet as sharded
-from boards import CHOSEN, Target, targets
+from committed_dashboards import CHOSEN, Target, targets
 from looping import for_every
 from prerequisites import exclusive
 from sharded_events import END, HOUR, SHOWN_ESIM, SHOWN_PACKAGE

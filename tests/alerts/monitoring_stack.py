@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager with the shipped rules and routes, and what they notify."""
+"""Runs Prometheus and Alertmanager with the shipped rules and routes; collects notifications."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # what tests share
 
 import programs
-from running import until
+from running import WAIT, until
 
 from alerts.generator import Config, documents
 
@@ -31,7 +31,7 @@ ALERTS = Path(__file__).resolve().parents[2] / "alerts"
 
 @dataclass(frozen=True)
 class Notification:
-    """What Alertmanager sent to a receiver."""
+    """A notification that Alertmanager sent to a receiver."""
 
     receiver: str
     status: str
@@ -41,19 +41,19 @@ class Notification:
 
 @dataclass
 class Receiver:
-    """Takes notifications on loopback."""
+    """Collects notifications that are sent to it on loopback."""
 
     url: str = ""
     received: list[Notification] = field(default_factory=list)
 
     def of(self, *receivers: str) -> list[Notification]:
-        """Return what these receivers got so far."""
+        """Return the notifications to these receivers so far."""
         return [each for each in list(self.received) if each.receiver in receivers]
 
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """Receive until the end of the block."""
+    """Receive notifications until the end of the block."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -85,10 +85,10 @@ def receiving() -> Iterator[Receiver]:
 def alertmanager(
     folder: Path, config: Config, name: str = "alertmanager.yml"
 ) -> Iterator[httpx.Client]:
-    """Run Alertmanager with the shipped configuration; gives a client of its API."""
+    """Run Alertmanager with the shipped configuration; yield a client of its API."""
     path = folder / name
     path.write_text(documents(config)[name], encoding="utf-8")
-    address = _free_address()
+    address = free_address()
     flags = (
         f"--config.file={path}",
         f"--storage.path={folder / 'alertmanager'}",
@@ -96,7 +96,7 @@ def alertmanager(
         "--cluster.listen-address=",
         "--log.level=warn",
     )
-    with _running(folder, _placed_alertmanager(folder), address, flags) as client:
+    with serving_program(folder, placed_alertmanager(folder), address, flags) as client:
         yield client
 
 
@@ -109,12 +109,12 @@ def prometheus(
     alertmanager_url: str = "",
     watchdog: bool = False,
 ) -> Iterator[httpx.Client]:
-    """Run Prometheus with the shipped rules on an exporter's address; gives a client."""
+    """Run Prometheus with the shipped rules on one exporter; yield a client of its API."""
     files = documents(config)
     rules = [n for n in files if n.endswith(".rules.yml") and (watchdog or "watchdog" not in n)]
     for name in rules:
         (folder / name).write_text(files[name], encoding="utf-8")
-    address = _free_address()
+    address = free_address()
     jobs = {config.job: ["exporter", "fleet"], config.esims_job: ["esims"]}
     own = {"job_name": "prometheus", "static_configs": [{"targets": [address]}]}
     scrapes = [
@@ -136,12 +136,13 @@ def prometheus(
         f"--config.file={path}",
         f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address={address}",
-        # Not scaled down: an alert that is not sent again for four times as long is resolved,
-        # and a busy machine may hold Prometheus up for longer than a scaled minute.
+        # Alertmanager resolves an alert that Prometheus does not send again within four times this
+        # delay. A busy machine may stop Prometheus for longer than a scaled minute, so the delay
+        # is not scaled down with the other durations.
         "--rules.alert.resend-delay=5s",
         "--log.level=warn",
     )
-    with _running(folder, programs.require("prometheus"), address, flags) as client:
+    with serving_program(folder, programs.require("prometheus"), address, flags) as client:
         yield client
 
 
@@ -149,17 +150,17 @@ def _targets(url: str) -> dict[str, list[str]]:
     return {"targets": [url.removeprefix("http://")]}
 
 
-def _free_address() -> str:
+def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
-def _placed_alertmanager(folder: Path) -> Path:
-    """Return an Alertmanager that starts, though it may only be unpacked.
+def placed_alertmanager(folder: Path) -> Path:
+    """Return an Alertmanager that starts in ``folder``, even if it is unpacked and not installed.
 
-    Debian's reads its templates from where its package would be installed. In a copy that
-    path becomes one of the same length, relative to ``folder``.
+    Debian's Alertmanager reads its templates from the path where its package installs them. In
+    the copy made here, a path of the same length relative to ``folder`` replaces that path.
     """
     program = programs.require("alertmanager")
     if not program.is_relative_to(programs.CACHE):
@@ -174,15 +175,16 @@ def _placed_alertmanager(folder: Path) -> Path:
 
 
 @contextmanager
-def _running(
+def serving_program(
     folder: Path, program: Path, address: str, flags: Sequence[str]
 ) -> Iterator[httpx.Client]:
+    """Run a program until the end of the block; when it is ready, yield a client of its API."""
     with ExitStack() as stack:
         log = stack.enter_context((folder / f"{program.name}.log").open("w+"))
         process = stack.enter_context(subprocess.Popen([program, *flags], cwd=folder, stderr=log))
         stack.callback(process.kill)
         client = stack.enter_context(
-            httpx.Client(base_url=f"http://{address}", timeout=30, trust_env=False)
+            httpx.Client(base_url=f"http://{address}", timeout=WAIT, trust_env=False)
         )
 
         def ready() -> bool:

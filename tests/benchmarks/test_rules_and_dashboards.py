@@ -1,10 +1,13 @@
+"""The benchmarks of rules and dashboards, at their smallest."""
+
 from __future__ import annotations
 
 import programs
 import pytest
+from committed_dashboards import BOARDS, panels
 
 from alerts.generator import groups
-from benchmarks import rules
+from benchmarks import dashboards, rules
 
 pytestmark = pytest.mark.slow
 
@@ -18,3 +21,12 @@ def test_a_tiny_run_measures_every_group(
     printed = capsys.readouterr().out
     assert all(f"| {group.name} | {len(group.rules)} |" in printed for group in groups())
     assert "10 of them for used-up allowances" in printed
+
+
+def test_a_tiny_run_measures_every_panel_of_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
+    programs.require("prometheus")
+    programs.require("promtool")
+    assert dashboards.main(["--esims=200", "--hours=1", "--runs=1"]) == 0
+    printed = capsys.readouterr().out
+    for panel in panels(BOARDS["esim-fleet.json"]):
+        assert f"| {panel['title']} | {len(panel['targets'])} |" in printed
