@@ -1,4 +1,4 @@
-"""The end of a process: threads about to end are let, those that hang are not waited for."""
+"""The end of a process: it waits for threads that are about to end, not for threads that hang."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_a_thread_that_is_about_to_end_changes_nothing(status: int) -> None:
 @pytest.mark.parametrize(("status", "left"), [(0, 1), (1, 1), (2, 2)])
 def test_a_thread_that_hangs_is_not_waited_for(status: int, left: int) -> None:
     command = [sys.executable, "-c", HANGING, str(status)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # and nothing is written
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE
+    ) as process:  # nothing is ever written to it
         assert process.wait(WAIT) == left
 
 

@@ -1,10 +1,10 @@
-"""``esim-exporter serve`` with parts altered from outside, which users have no option for.
+"""``esim-exporter serve`` with altered parts, for which users have no option.
 
-Run as a program. The environment says what is altered:
+This is a program. Environment variables choose what is altered:
 
 ``ALTERED_LOG_LIMIT``: bytes of log above which it is written back;
-``ALTERED_SYNCHRONOUS``: the pragma, to show what the one in force is good for;
-``ALTERED_CLOCK``: a file with the seconds that the wall clock is ahead, read at every look.
+``ALTERED_SYNCHRONOUS``: the pragma ``synchronous``, to show what a weaker value would lose;
+``ALTERED_CLOCK``: a file with the seconds that the wall clock is ahead, read at each use.
 """
 
 from __future__ import annotations

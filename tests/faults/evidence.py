@@ -1,4 +1,4 @@
-"""What was acknowledged at which moment, and what a storage holds of it."""
+"""When each event was acknowledged, and what a storage holds after a power cut at that moment."""
 
 from __future__ import annotations
 
@@ -35,52 +35,52 @@ ESIMS = [f"esim-{number}" for number in range(24)]
 _WRITING = frozenset({"pwrite64", "write", "fsync", "fdatasync"})
 
 Enough = Callable[[Serving, Ledger], bool]
-"""Tells whether a server has been under load for long enough."""
+"""Returns whether a server has been under load for long enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a server did to its files and told its clients."""
+    """The system calls of a server on its files and its connections."""
 
     folder: Path
     before: dict[str, bytes]
-    """The files that were there at its start, by name."""
+    """The contents of the files before its start, by name."""
     ledger: Ledger
     log: list[str]
     codes: set[int]
-    """What its clients were answered."""
+    """The status codes of its answers."""
     calls: list[Call]
     orders: dict[int, list[tuple[str, int]]]
-    """What was answered with 200 over each connection, in order, by port."""
+    """The events that were answered with 200, in order, by port of the connection."""
 
     @property
     def length(self) -> int:
-        """Return how many calls there are."""
+        """Return the number of calls."""
         return len(self.calls)
 
     @property
     def end(self) -> int:
-        """Return the place of the last call that told a client of an event on disk."""
-        told = (n for n, call in enumerate(self.calls) if self.acknowledges(call))
-        return max(told, default=self.length - 1)
+        """Return the index of the last call that acknowledged an event."""
+        found = (n for n, call in enumerate(self.calls) if self.acknowledges(call))
+        return max(found, default=self.length - 1)
 
     def count(self, name: str, file: str) -> int:
-        """Return how many calls there were of a name on a file."""
+        """Return how often a system call was made on a file."""
         return sum((c.name, c.path) == (name, str(self.folder / file)) for c in self.calls)
 
     def failures(self) -> int:
-        """Return how many writes and syncs failed."""
+        """Return the number of failed writes and syncs."""
         return sum(c.failed for c in self.calls if c.name in _WRITING)
 
     def recovery(self) -> list[int]:
-        """Return the places of what was done to files from a failure to the next answer of 200."""
+        """Return the indices of the calls on files from the first failure to the next 200."""
         failed = (n for n, call in enumerate(self.calls) if call.failed and call.name in _WRITING)
         first = next(failed, 0)
-        told = (n for n in range(first, self.length) if self.acknowledges(self.calls[n]))
-        return [n for n in range(first, next(told, self.length)) if self.calls[n].path]
+        answers = (n for n in range(first, self.length) if self.acknowledges(self.calls[n]))
+        return [n for n in range(first, next(answers, self.length)) if self.calls[n].path]
 
     def replayed(self, chance: Chance) -> Iterator[tuple[int, Disk, dict[str, int]]]:
-        """Yield after each call its place, the disk, and the acknowledged step of every eSIM."""
+        """Yield after each call its index, the disk, and the acknowledged step of each eSIM."""
         disk, held = Disk(self.folder, self.before, chance), dict(self.ledger.before)
         places = dict.fromkeys(self.orders, 0)
         for number, call in enumerate(self.calls):
@@ -92,7 +92,7 @@ class Recording:
             yield number, disk, held
 
     def acknowledges(self, call: Call) -> bool:
-        """Return whether a call told a client of an event on disk."""
+        """Return whether a call sent a 200 to a client."""
         return call.port in self.orders and call.data.startswith(b"HTTP/1.1 200")
 
 
@@ -104,7 +104,7 @@ def recorded(
     ledger: Ledger | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Recording:
-    """Serve in ``folder`` under load until there was enough of it, then be killed."""
+    """Serve in ``folder`` under load until that is enough, then kill the server."""
     served, record = folder / "served", folder / "calls"
     served.mkdir(exist_ok=True)
     before = {file.name: file.read_bytes() for file in served.iterdir()}
@@ -127,7 +127,7 @@ def recorded(
 
 
 def started(server: Serving) -> bool:
-    """Wait until a server is ready, or has refused to start."""
+    """Wait until a server is ready or has exited; return whether it is ready."""
 
     def gone() -> bool:
         return server.process.poll() is not None
@@ -138,17 +138,17 @@ def started(server: Serving) -> bool:
 
 
 def acknowledged(events: int) -> Enough:
-    """Have enough once so many events were acknowledged."""
+    """Return a condition that holds once so many events were acknowledged."""
     return lambda _, ledger: ledger.answers >= events
 
 
 async def loaded(path: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:
-    """Return what :func:`kept` does of an SQLite file."""
+    """Return the newest step and the counter (MB) of each eSIM in a SQLite file, and the damage."""
     return await kept(await SqliteStorage.open(path))
 
 
 async def kept(storage: Storage) -> tuple[dict[str, tuple[int, int]], list[str]]:
-    """Return of every eSIM its newest step and its counter in MB, and what was damaged.
+    """Return the newest step and the counter in MB of each eSIM, and the damage.
 
     Closes the storage.
     """
@@ -168,17 +168,19 @@ async def kept(storage: Storage) -> tuple[dict[str, tuple[int, int]], list[str]]
 
 @dataclass(slots=True)
 class Found:
-    """What was found after power cuts, in eSIMs that had acknowledged events."""
+    """What was found after power cuts."""
 
     looked_at: int = 0
+    """Number of eSIMs with acknowledged events that were checked, over all cuts."""
     behind: int = 0
+    """Number of them that lack an acknowledged event."""
     refused: list[str] = field(default_factory=list)
-    """Why the storage did not open, after each cut of which it did not."""
+    """The reason of each start that was refused."""
     damaged: list[str] = field(default_factory=list)
-    """What a start reported as damage, which a power cut must not look like."""
+    """The damage that starts reported. A power cut must not look like damage."""
 
     async def look(self, disk: Disk, held: dict[str, int], folder: Path) -> None:
-        """Cut the power, and compare what is left with what was acknowledged until then."""
+        """Cut the power, and compare what is left with what was acknowledged before."""
         with tempfile.TemporaryDirectory(dir=folder) as name:
             disk.after_power_loss(Path(name))
             self.looked_at += len(held)

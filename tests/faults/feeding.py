@@ -1,7 +1,7 @@
-"""Signed events whose effect is known: what a server must show is what it was sent.
+"""Signed events with a known effect on the counters.
 
-Every eSIM uses one MB more with each of its steps, so its counter says which step was the
-last that counted, and says more than was sent where anything counted twice.
+At each step an eSIM has used one MB more. So its counter shows the last step that was counted. If
+an event was counted twice, the counter shows more than was sent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ START = 1_750_000_000
 _ALLOWED = 1_000_000
 
 CLIENTS = 4
-"""Connections over which eSIMs are reported, each some of them."""
+"""Number of connections. Each reports its own part of the eSIMs."""
 
 _PAUSE = 0.02
 """Seconds before a refused event is sent again."""
@@ -39,7 +39,7 @@ _COUNTER = re.compile(
 
 
 def usage(esim_id: str, step: int, status: str = "ACTIVATED") -> bytes:
-    """Return the body of an eSIM's event of a step, from 1 on."""
+    """Return the body of an eSIM's event. Steps start at 1."""
     amounts = {"allowed_data": _ALLOWED, "remaining_data": _ALLOWED - step}
     return encoded(
         event(esim_id=esim_id, timestamp=START + step, status=status, usage_data=amounts)
@@ -47,7 +47,7 @@ def usage(esim_id: str, step: int, status: str = "ACTIVATED") -> bytes:
 
 
 def shown_steps(text: str) -> dict[str, int]:
-    """Return the last step that counted, by eSIM, from an exposition."""
+    """Return the last counted step of each eSIM in an exposition."""
     counters = {esim_id: int(value) for esim_id, value in _COUNTER.findall(text)}
     assert all(value % MB == 0 for value in counters.values())
     return {esim_id: value // MB for esim_id, value in counters.items()}
@@ -55,49 +55,49 @@ def shown_steps(text: str) -> dict[str, int]:
 
 @dataclass
 class Ledger:
-    """What was sent, and what the server said it has."""
+    """What was sent, and what was acknowledged."""
 
     before: dict[str, int] = field(default_factory=dict)
-    """What had been acknowledged before."""
+    """The newest step of each eSIM that an earlier run acknowledged."""
     sent: dict[str, int] = field(default_factory=dict)
     acknowledged: dict[str, int] = field(default_factory=dict)
-    """The newest step that was answered with 200."""
+    """The newest step of each eSIM that was answered with 200."""
     deliveries: int = 0
-    """How many requests were sent."""
+    """Number of requests."""
     answers: int = 0
-    """How many events were answered with 200."""
+    """Number of events that were answered with 200."""
     unanswered: list[tuple[str, int]] = field(default_factory=list)
-    """What has to be sent again, as the vendor does."""
+    """Events without a 200, to be sent again as the vendor would."""
 
     def answered(self, esim_id: str, step: int) -> None:
         self.answers += 1
         self.acknowledged[esim_id] = max(step, self.acknowledged.get(esim_id, 0))
 
     def missing(self, shown: dict[str, int]) -> list[str]:
-        """Return eSIMs that were acknowledged further than they are shown."""
+        """Return the eSIMs of which an acknowledged step is not shown."""
         return [e for e, step in self.acknowledged.items() if shown.get(e, 0) < step]
 
     def surplus(self, shown: dict[str, int]) -> list[str]:
-        """Return eSIMs that show more than they ever were sent."""
+        """Return the eSIMs that show a step that was never sent."""
         return [e for e, step in shown.items() if step > self.sent.get(e, 0)]
 
 
 class Feeder(threading.Thread):
-    """One connection over which the events of its own eSIMs are sent, until it breaks or ends.
+    """One connection that sends events of its own eSIMs, until it is closed or stopped.
 
-    What is refused with 503 is sent again until it is taken.
+    An event that is refused with 503 is sent again until it is accepted.
     """
 
     def __init__(
         self, address: str, ledger: Ledger, esims: list[str], chance: random.Random, rate: float = 0
     ) -> None:
-        """``rate`` is in events a second; 0 sends the next one at once."""
+        """``rate`` is in events a second; 0 sends without pauses."""
         super().__init__()
         self.codes: set[int] = set()
         self.port = 0
-        """Its own end of the connection."""
+        """The local port of the connection."""
         self.taken: list[tuple[str, int]] = []
-        """What was answered with 200, or not answered, over the connection, in order."""
+        """The events that were answered with 200 or not answered yet, in order."""
         self.over = threading.Event()
         self._address = address
         self._ledger = ledger
@@ -121,12 +121,12 @@ class Feeder(threading.Thread):
                     if self.over.wait(_PAUSE):
                         return
         except (OSError, http.client.HTTPException):
-            return  # killed, as was to be
+            return  # the server was killed on purpose
         finally:
             connection.close()
 
     def _events(self) -> Iterator[tuple[str, int]]:
-        """Yield what is to be sent: what was left first, then new events, some of them twice."""
+        """Yield the events without a 200, then new ones, and sometimes an older one again."""
         mine = set(self._esims)
         ledger = self._ledger
         left = [each for each in ledger.unanswered if each[0] in mine]
@@ -161,7 +161,7 @@ class Feeder(threading.Thread):
 def feeders(
     address: str, ledger: Ledger, esims: list[str], chance: random.Random, *, rate: float = 0
 ) -> list[Feeder]:
-    """Start feeders that share eSIMs and rate (events a second)."""
+    """Start feeders that share the eSIMs and the rate (events a second)."""
     started = [
         Feeder(address, ledger, esims[place::CLIENTS], chance, rate / CLIENTS)
         for place in range(CLIENTS)
@@ -172,7 +172,7 @@ def feeders(
 
 
 def end(of: Iterable[Feeder]) -> None:
-    """Let feeders finish the event they are at, and wait for them."""
+    """Stop feeders after their current event, and wait for them."""
     for feeder in of:
         feeder.over.set()
     for feeder in of:

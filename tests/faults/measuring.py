@@ -1,8 +1,8 @@
-"""How often fault tests repeat what they do, from which seed, and what they measured.
+"""How often the fault tests repeat their faults, with which seed, and what they measured.
 
-``FAULTS_SHARE`` is the percentage of the long form's repetitions; without it the short form
-runs. ``FAULTS_SEED`` repeats a run: its number is in every line that is measured, and in the
-output of a test that failed.
+``FAULTS_SHARE`` is a percentage of the repetitions of the long form. Without it, the short form
+runs. ``FAULTS_SEED`` repeats a run. Each measured line shows the seed, and so does the output of a
+failed test.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     import pytest
 
 SHARE = float(os.environ.get("FAULTS_SHARE", "0")) / 100
-"""How much of the long form is run; 0 for the short form."""
+"""The part of the long form that is run; 0 for the short form."""
 
 SUMMARY = Path(__file__).resolve().parents[2] / ".cache" / "faults.md"
-"""Where the long form writes what was measured."""
+"""The file to which the long form writes what it measured."""
 
 _PROPERTY = "measured"
 
 
 class Chance(random.Random):
-    """Chance that can be repeated."""
+    """A random generator that prints its seed."""
 
     def __init__(self) -> None:
         self.number = int(os.environ.get("FAULTS_SEED") or secrets.randbelow(1_000_000))
         super().__init__(self.number)
-        sys.stdout.write(f"FAULTS_SEED={self.number}\n")  # shown where the test fails
+        sys.stdout.write(f"FAULTS_SEED={self.number}\n")  # pytest shows it if the test fails
 
 
 class Measured:
-    """Notes what a test measured: one line, a name and what was found."""
+    """Records what a test measured, as one line of a name and a result."""
 
     def __init__(self, note: Callable[[str, object], None]) -> None:
         self._note = note
@@ -49,7 +49,7 @@ class Measured:
 
 
 def times(short: int, long: int) -> int:
-    """Return how often to do something that is done ``long`` times in the long form."""
+    """Return the number of repetitions: ``long`` in the long form, at least ``short``."""
     return max(short, round(long * SHARE))
 
 
@@ -65,7 +65,7 @@ def percentile(values: Iterable[float], share: float) -> float:
 
 
 def summarise(reporter: pytest.TerminalReporter) -> None:
-    """Print what was measured at the end of a run, and write it down after a long one."""
+    """Print what was measured at the end of a run. After a long one, write it to a file too."""
     lines = _lines(reporter)
     if not lines:
         return

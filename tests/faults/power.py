@@ -1,11 +1,13 @@
-"""A disk that loses power: what was synced is there, and of the rest anything, torn at sectors.
+"""A model of a disk that loses power.
 
-A file's content and its name are apart: a name is safe once its folder was synced. What was
-not synced may be there in any combination, in pieces of 512 bytes; only the order of changes
-of names is kept, as journalling file systems do. What a sync failed to write is lost or not,
-and a later sync that succeeds changes nothing about it: so Linux behaves, which calls the
-pages clean. A write does not harm its neighbours in the same sector (SQLite's "powersafe
-overwrite"; disks with 4 KiB sectors promise the same of theirs).
+- Synced content survives. Content that was not synced survives in any combination, in pieces of
+  512 bytes.
+- A file's name survives once its folder was synced. Changes of names that were not synced survive
+  in their order, as in journalling file systems: some first ones do, the later ones do not.
+- Content that a failed sync should have written survives or not. A later sync does not change
+  that: Linux takes the pages for clean.
+- A write does not damage its neighbours in the same sector. SQLite calls this "powersafe
+  overwrite", and disks with 4 KiB sectors promise it too.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class _Write:
     data: bytes
 
     def pieces(self) -> Iterator[_Write]:
-        """Yield what of it is in each sector."""
+        """Yield the part in each sector."""
         at = 0
         while at < len(self.data):
             size = SECTOR - (self.offset + at) % SECTOR
@@ -62,7 +64,7 @@ class _File:
     pending: list[_Write | _Resize] = field(default_factory=list)
 
     def survivor(self, chance: random.Random) -> bytes:
-        """Return a content that a power cut may leave."""
+        """Return one content that a power cut may leave."""
         content = bytearray(self.safe)
         for change in _some(self.pending, chance):
             change.apply(content)
@@ -70,23 +72,23 @@ class _File:
 
 
 class Disk:
-    """The files of a folder, from what is done to those that were there before."""
+    """The files of a folder: those from before, and the effect of each call since."""
 
     def __init__(self, folder: Path, before: Mapping[str, bytes], chance: random.Random) -> None:
         self._folder = str(folder)
         self._chance = chance
         self._names: dict[str, _File] = {}
-        """As the process sees them."""
+        """The files as the process sees them."""
         self._safe_names: dict[str, _File] = {}
         self._renamed: list[tuple[str, _File | None]] = []
-        """Changes of names that are not synced."""
+        """Changes of names that were not synced."""
         self._positions: dict[str, int] = {}
         for name, content in before.items():
             self._names[str(folder / name)] = _File(bytearray(content))
         self._keep_names()
 
     def take(self, call: Call) -> None:
-        """Follow a call of the process; those on other files change nothing."""
+        """Apply a call of the process. Calls on other files change nothing."""
         if call.path == self._folder and call.name in _SYNCS and not call.failed:
             self._keep_names()
         if not call.path.startswith(f"{self._folder}/"):
@@ -102,7 +104,7 @@ class Disk:
                 self._change(file, call)
 
     def after_power_loss(self, target: Path) -> None:
-        """Write to the folder ``target`` what may be there when the power is back."""
+        """Write to the folder ``target`` one state that the power cut may leave."""
         names: dict[str, _File | None] = {**self._safe_names}
         names |= self._renamed[: self._chance.randint(0, len(self._renamed))]
         for path, file in names.items():
@@ -139,7 +141,7 @@ class Disk:
 
 
 def _some(pending: list[_Write | _Resize], chance: random.Random) -> Iterator[_Write | _Resize]:
-    """Yield some of what was not synced: nothing, all, a beginning, whole changes, or pieces."""
+    """Yield a random part of the changes: nothing, all, the first ones, some, or pieces of some."""
     likely = chance.random()
     match chance.randrange(5):
         case 0:

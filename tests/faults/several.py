@@ -1,4 +1,4 @@
-"""Equal replicas on one PostgreSQL under load, and what they must all show."""
+"""Several replicas on one PostgreSQL under load, and the checks of what they show."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from spreading import Report
 
 COUNT = 3 if SHARE else 2
-"""How many replicas."""
+"""Number of replicas."""
 
 LEAVE_SOON = "--retention.terminal=1s"
-"""For what is EXPIRED."""
+"""A short retention, so that expired eSIMs leave during the test."""
 
 STALE_AFTER = 9 * 3600
 
@@ -42,7 +42,7 @@ _CONSUMED = re.compile(r"^esim_fleet_data_consumed_bytes_total\{[^}]*\} (\d+)$",
 
 @dataclass
 class Replicas:
-    """Some ``serve`` processes with one database, the load on them, and what was found."""
+    """Several ``serve`` processes on one database, the load on them, and what the checks found."""
 
     url: str
     load: Load
@@ -51,14 +51,14 @@ class Replicas:
     servers: list[Serving] = field(default_factory=list)
     rounds: int = 0
     missing: list[str] = field(default_factory=list)
-    """eSIMs that were acknowledged further than a replica or the database knew."""
+    """eSIMs of which a replica or the database lacked an acknowledged event."""
     twice: list[str] = field(default_factory=list)
-    """eSIMs, or the sum over all, that counted more than was sent."""
+    """eSIMs that counted more than was sent, or the sum over all if it did."""
     slowest: float = 0.0
-    """Seconds until all showed the same, after the last acknowledgement, at most."""
+    """Most seconds from the last acknowledgement until all replicas showed the same."""
 
     def start(self, place: int) -> None:
-        """Start the replica of a place, instead of one that is gone."""
+        """Start a replica in the place of one that was killed."""
         self._begin(place)
         self._await(place)
 
@@ -69,15 +69,15 @@ class Replicas:
             self._await(place)
 
     def kill(self, place: int) -> None:
-        """Kill a replica; those who send are not told."""
+        """Kill a replica. The senders go on to send to it."""
         self.servers[place].kill()
 
     def up(self) -> bool:
-        """Tell whether all replicas can write."""
+        """Return whether all replicas can write."""
         return all(server.own()["storage_up"] for server in self.servers)
 
     async def check(self) -> None:
-        """Compare all replicas and the database with what was sent, all of it acknowledged."""
+        """Compare all replicas and the database with what was sent. All of it was acknowledged."""
         began = time.monotonic()
         sent = self.load.sent
         assert self.load.acknowledged() == sent
@@ -94,7 +94,7 @@ class Replicas:
             (self.missing if total < wanted else self.twice).append("the sum over all")
 
     async def check_at_last(self) -> None:
-        """Let what expired come back, and compare with a merge of all events in memory."""
+        """Report the expired eSIMs again, and compare with a merge of all events in memory."""
         for place, esim_id in enumerate(EXPIRING):
             (report,) = self.load.report(esim_id, status="ACTIVATED")
             answer = self.servers[place % COUNT].post(report.body)
@@ -106,7 +106,7 @@ class Replicas:
         assert self.servers[0].state() == merged(self.load.taken)
 
     def settled(self) -> str:
-        """Wait until all replicas show the same, and return it."""
+        """Wait until all replicas show the same text, and return it."""
 
         def same() -> str:
             texts = {server.state() for server in self.servers}
@@ -146,7 +146,7 @@ def address_of(server: Serving) -> str:
 
 @contextmanager
 def replicas(folder: Path, url: str, chance: Chance) -> Iterator[Replicas]:
-    """Run replicas on a database; none of them complains of anything."""
+    """Run replicas on a database."""
     with ExitStack() as stack:
         several = Replicas(url, Load(chance, []), stack, folder)
         several.start_all()
@@ -159,7 +159,7 @@ def replicas(folder: Path, url: str, chance: Chance) -> Iterator[Replicas]:
 
 
 def merged(reports: Iterable[Report]) -> str:
-    """Return the text of a fleet that was told these events in memory, one after the other."""
+    """Return the text of a fleet in memory after these events, one after the other."""
     now = time.time()
     fleet = Fleet(Policy(), (roamify.VENDOR,))
     for report in reports:

@@ -1,7 +1,8 @@
-"""Signed events spread over several replicas: what one does not take, another is given.
+"""Signed events with a known effect, spread over several replicas.
 
-Their effect is known, as in :mod:`feeding`. Some eSIMs are reported so often that replicas meet
-in them; some report that they are EXPIRED, leave soon after, and come back with the next event.
+An event that one replica does not accept is sent to another. Some eSIMs are reported so often that
+replicas change them at the same time. Some report that they are EXPIRED, leave soon after, and
+come back with the next event.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ BUSY = [f"busy-{number}" for number in range(4)]
 EXPIRING = [f"brief-{number}" for number in range(20)]
 
 _BUSY, _EXPIRING = 0.1, 0.02
-"""Their shares of all events."""
+"""The shares of busy and of expiring eSIMs in all events."""
 
 _AGAIN = 0.05
-"""Share of events after which one of the same eSIM is sent again."""
+"""Share of events after which an older event of the same eSIM is sent again."""
 
 _SENDERS = 12
 
 _PATIENCE = 2.0
-"""Seconds after which the vendor takes a delivery for lost."""
+"""Seconds after which the vendor gives a delivery up."""
 
 _PAUSE = 0.02
-"""Seconds before a delivery that was not taken is sent again."""
+"""Seconds before a delivery that was not accepted is sent again."""
 
 _WHILE = (0.1, 0.8)
-"""Seconds before a fault, and until what was killed is started again."""
+"""Range of seconds before a fault, and before a killed process is started again."""
 
 NO_ANSWER = 0
 """Code of a delivery whose connection broke, or that took too long."""
@@ -61,10 +62,10 @@ class Report(NamedTuple):
 
 
 class Load:
-    """Sends while it is entered; at the end everything that was sent has been acknowledged."""
+    """Sends events while it is entered. On exit all of them have been acknowledged."""
 
     def __init__(self, chance: Chance, addresses: list[str]) -> None:
-        """``addresses`` may change meanwhile, as a load balancer's do."""
+        """``addresses`` may change during the load, like those of a load balancer."""
         self.addresses = addresses
         self.chance = chance
         self.over = threading.Event()
@@ -72,15 +73,15 @@ class Load:
         self.sent: dict[str, int] = {}
         """The newest step, by eSIM."""
         self.taken: list[Report] = []
-        """What was acknowledged."""
+        """The acknowledged events."""
         self.codes: Counter[int] = Counter()
-        """What deliveries were answered with."""
+        """Number of deliveries by status code."""
         self.hasty = 0
-        """Refusals that did not say when to try again."""
+        """Number of 503 answers without ``Retry-After``."""
         self.silence = 0.0
-        """Seconds between two acknowledgements, at most."""
+        """Most seconds between two acknowledgements."""
         self.seconds = 0.0
-        """How long it was entered."""
+        """Seconds for which it was entered."""
         self._entered = self._last = 0.0
         self._senders: list[_Sender] = []
 
@@ -109,11 +110,11 @@ class Load:
         self.seconds += time.monotonic() - self._entered
 
     def last(self) -> None:
-        """Go on for a while."""
+        """Send for a random time of less than a second."""
         self.over.wait(self.chance.uniform(*_WHILE))
 
     def next_reports(self) -> list[Report]:
-        """Return a new event, and with some an older one of the same eSIM."""
+        """Return a new event, and sometimes an older one of the same eSIM too."""
         with self.lock:
             kind, again = self.chance.random(), self.chance.random() < _AGAIN
             esims = BUSY if kind < _BUSY else EXPIRING if kind < _BUSY + _EXPIRING else ORDINARY
@@ -136,7 +137,7 @@ class Load:
 
 
 class _Sender(threading.Thread):
-    """One delivery on its way at a time, to any of the replicas."""
+    """Sends one delivery at a time, each to a random replica."""
 
     def __init__(self, load: Load) -> None:
         super().__init__()
@@ -153,11 +154,11 @@ class _Sender(threading.Thread):
             connection.close()
 
     def _deliver(self, report: Report) -> None:
-        """Send it until it is taken."""
+        """Send an event until it is acknowledged."""
         deadline = time.monotonic() + 2 * WAIT
         while self._send(report) != http.client.OK:
             if time.monotonic() > deadline:
-                return  # missed by whoever compares
+                return  # the comparison will miss the event
             time.sleep(_PAUSE)
 
     def _send(self, report: Report) -> int:

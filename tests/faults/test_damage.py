@@ -1,4 +1,4 @@
-"""Damage at any place of the file or its log: told, counted, and no more lost than is damaged."""
+"""Damage anywhere in the file or its log is reported, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _MISSING = re.compile(r"should hold (\d+) rows and holds (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a start finds."""
+    """What a start loads."""
 
     rows: dict[tuple[str, ...], bytes]
-    """Rows and bases by table and key."""
+    """Version and data of each row, and each base, by table and key."""
     damaged: list[str]
     notes: list[str]
 
 
 async def content(folder: Path) -> Content:
-    """Return what is found at a start. Raises ``StorageError``."""
+    """Open the storage, load it and close it. Raises ``StorageError``."""
     storage = await SqliteStorage.open(folder / NAME)
     found = Content({}, [], [])
     try:
@@ -60,7 +60,7 @@ def _state(row: Row) -> bytes:
 
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return folders with all kinds of rows: in the file alone, and in a killed process's log."""
+    """Two folders with all kinds of rows: the file alone, and a file with the log of a kill."""
     root = tmp_path_factory.mktemp("intact")
     folder = root / LOG
     folder.mkdir()
@@ -82,17 +82,17 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of one damage."""
+    """The consequence of one damage."""
 
     outcome: str
     lost: int = 0
-    """Rows that are not there, or not as they were."""
+    """Number of rows that are missing or differ."""
     reported: int = 0
-    """Rows that were told to be damaged or missing."""
+    """Number of rows that were reported as damaged or missing."""
 
 
 def damage(path: Path, chance: Chance) -> str:
-    """Flip a bit of a file, or cut it off, at a random place; return which."""
+    """Flip a bit at a random place of a file, or cut the file off there; return which."""
     data = bytearray(path.read_bytes())
     at = chance.randrange(len(data))
     if chance.random() < 0.5:
@@ -111,14 +111,14 @@ def assert_clear(reason: str, folder: Path) -> None:
 
 
 async def judged(folder: Path, before: Content) -> Verdict:
-    """Start on damaged files, and check all that is promised of it."""
+    """Start on damaged files, and check what is promised about them."""
     size = (folder / NAME).stat().st_size
     try:
         found = await content(folder)
     except StorageError as error:
         assert_clear(str(error), folder)
         size_now = (folder / NAME).stat().st_size
-        kept = size_now >= size  # what the log holds may have been added
+        kept = size_now >= size  # the log may have been written back
         return Verdict("refused" if kept else "refused and not kept")
     lost = {key for key, state in before.rows.items() if found.rows.get(key) != state}
     assert not set(found.rows) - set(before.rows)
@@ -132,7 +132,7 @@ async def judged(folder: Path, before: Content) -> Verdict:
 
 
 def reported(line: str) -> int:
-    """Return how many rows a line of the report is about."""
+    """Return the number of rows that a line of the report is about."""
     if count := _MISSING.search(line):
         return abs(int(count[1]) - int(count[2]))
     return 1
@@ -141,7 +141,7 @@ def reported(line: str) -> int:
 async def damaged_anywhere(
     name: str, intact: Path, folder: Path, chance: Chance
 ) -> tuple[Counter[str], int]:
-    """Damage one file at a random place, again and again; count what became of it."""
+    """Damage one file at random places, again and again; count the outcomes and the lost rows."""
     before = await content(shutil.copytree(intact / name, folder / name))
     assert before.damaged == []
     outcomes: Counter[str] = Counter()
@@ -158,21 +158,21 @@ async def damaged_anywhere(
     return outcomes, lost
 
 
-async def test_damage_at_any_place_is_told_and_nothing_else_is_lost(
+async def test_damage_anywhere_is_reported_and_nothing_else_is_lost(
     intact: Path, tmp_path: Path, chance: Chance, measured: Measured
 ) -> None:
     for name, called in ((NAME, "the file"), (LOG, "the log")):
         outcomes, lost = await damaged_anywhere(name, intact, tmp_path, chance)
-        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
         measured(
             f"damage to {called}",
-            f"{grouped(outcomes.total())} places: {told}; {lost} rows left out, all of it "
+            f"{grouped(outcomes.total())} places: {counts}; {lost} rows left out, all of them "
             f"reported, seed {chance.number}",
         )
         assert not any("not kept" in outcome for outcome in outcomes)
 
 
-def test_a_start_that_damage_stops_says_so_in_one_line(intact: Path, tmp_path: Path) -> None:
+def test_a_start_that_damage_prevents_logs_one_line(intact: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(intact / NAME, tmp_path / "cut")
     with (folder / NAME).open("r+b") as file:
         file.truncate(file.seek(0, 2) // 2)

@@ -1,7 +1,7 @@
-"""Writes and syncs that fail: 503 and never a false 200, and no restart to recover.
+"""Writes and syncs that fail: the answer is 503, never a false 200, and no restart is needed.
 
-What is acknowledged must survive a power cut right after, where a failed sync lost what it was
-for: not even the retry of an event that was refused may be answered before it is on the disk.
+A failed sync loses content if the power fails right after. So an acknowledged event must survive a
+power cut even then. Also the retry of a refused event must be on the disk before its 200.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ ERRORS = ("ENOSPC", "EIO", "EROFS")
 CALLS = ("pwrite64", "fdatasync")
 PLACES = 50
 RUN = 3
-"""How many calls in a row fail."""
+"""Number of calls in a row that fail."""
 
 CUTS = 8
-"""Power cuts in each run, while it recovers."""
+"""Power cuts in each run during its recovery."""
 
 MOST = 250
-"""Acknowledged events after which the call that was to fail would have come."""
+"""Acknowledged events after which the failing call must have come, if it comes at all."""
 
 
 def recovered(after: int) -> Enough:
-    """Have enough once a commit failed and events were taken again, with metrics all the time."""
+    """Return a condition that holds once a commit failed and more events were acknowledged.
+
+    It checks too that ``/metrics`` answers all the time.
+    """
     marks: list[int] = []
 
     def enough(server: Serving, ledger: Ledger) -> bool:
@@ -50,21 +53,21 @@ def recovered(after: int) -> Enough:
 
 @dataclass(slots=True)
 class Course:
-    """What happened over many runs."""
+    """Totals over many runs."""
 
     places: int = 0
     failed: int = 0
     refused: int = 0
     starts: int = 0
     looked_at: int = 0
-    """eSIMs with acknowledged events, after power cuts."""
+    """Number of eSIMs with acknowledged events that were checked, over all power cuts."""
     behind: int = 0
-    """How many of them were behind what was acknowledged."""
+    """Number of them that lack an acknowledged event."""
     wrong: list[str] = field(default_factory=list)
-    """Starts that were refused or told of damage, after power cuts."""
+    """Why starts after power cuts were refused, and the damage that they reported."""
 
     async def run(self, folder: Path, fault: str, before: Ledger, chance: Chance) -> None:
-        """Let calls fail in a process of its own, and look at what is left."""
+        """Inject a fault into a server, and check what it leaves behind."""
         ledger = Ledger(before=dict(before.acknowledged), sent=dict(before.sent))
         recording = recorded(folder, chance, recovered(20), fault, ledger=ledger)
         self.places += 1
@@ -108,14 +111,15 @@ async def test_no_event_is_acknowledged_that_is_not_on_the_disk(
             f"behind what was acknowledged, seed {chance.number}",
         )
         assert course.failed > 0
+        assert course.looked_at > 0
         assert (course.behind, course.wrong) == (0, [])
 
 
 def log_before_database(recording: Recording) -> bool:
-    """Return whether nothing was written back from a log that a failed sync may have lost.
+    """Return whether the log was written again after each failed sync, before it was written back.
 
-    Only writing it again puts it on the disk; a power cut while it is written back would leave
-    a torn database and nothing to repair it with.
+    Only writing it again puts it on the disk. Otherwise a power cut during the writing back would
+    leave a torn database, and no log to repair it.
     """
     database = str(recording.folder / "esim-exporter.db")
     lost = written_again = False
@@ -134,10 +138,10 @@ def log_before_database(recording: Recording) -> bool:
 
 
 def names_before_answers(recording: Recording) -> bool:
-    """Return whether no event was acknowledged while a power cut could bring a log back.
+    """Return whether the folder was synced after each removal of a log, before the next 200.
 
-    One that was removed is gone when the folder is on the disk. Until then what is written to
-    the log that was made in its place could not be found.
+    Without the sync, a power cut could bring the removed log back. Events in the log that replaced
+    it would then be lost.
     """
     removed = False
     for call in recording.calls:
@@ -151,7 +155,7 @@ def names_before_answers(recording: Recording) -> bool:
 
 
 def assert_clear(log: list[str]) -> None:
-    """Check that a start was refused in one line that names the file and what to do."""
+    """Check that a refused start logged one line that names the file and the way out."""
     (record,) = [r for r in map(logfmt, log) if r["msg"] == "cannot go on"]
     assert "esim-exporter.db" in record["error"]
     assert "check that" in record["error"]

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away for good, and its standby takes over: no replica has to be restarted."""
+"""The primary PostgreSQL is lost and its standby takes over: no replica needs a restart."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ pytestmark = pytest.mark.slow
 LOSSES = (("is killed", postgres.Postgres.kill), ("hangs", postgres.Postgres.pause))
 
 MORE = 100
-"""Events that are taken after the failover, at least, before all is compared."""
+"""Events that must be acknowledged after the failover before everything is compared."""
 
 SYNCHRONOUS = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 
 
 def wait_for_standby(primary: Postgres) -> None:
-    """Let commits of the primary wait for its standby."""
+    """Make commits of the primary wait for its standby."""
     primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
     primary.execute("SELECT pg_reload_conf()")
     until(lambda: primary.execute(SYNCHRONOUS) == "1")
 
 
 async def failover(lose: Callable[[Postgres], None], folder: Path, chance: Chance) -> Replicas:
-    """Lose the primary under load, promote its standby, and return what was found then."""
+    """Lose the primary under load, promote its standby, and return what the replicas found."""
     with postgres.running() as primary, postgres.running(primary=primary) as standby:
         wait_for_standby(primary)
         url = primary.new_database()

@@ -1,4 +1,4 @@
-"""``kill -9`` under load: nothing that was acknowledged is missing, nothing counts twice."""
+"""``kill -9`` under load: no acknowledged event is missing, and none counts twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATE = 500
 """Signed events a second."""
 
 LONGEST = 1.5
-"""Seconds under load before a kill, at most."""
+"""Most seconds under load before a kill."""
 
 ESIMS = [f"esim-{number}" for number in range(500)]
 COUNTERS = {"collect[]": ["esims", "fleet"]}
@@ -28,7 +28,7 @@ def shown(server: Serving) -> dict[str, int]:
 
 
 def assert_not_damaged(server: Serving) -> None:
-    """Check that nothing was found at the start but a write that the kill interrupted."""
+    """Check that the start reported at most a write that the kill interrupted."""
     assert server.logged("storage damaged") == []
     for record in server.logged("storage noted"):
         assert "the transaction there was not finished" in record["note"]
@@ -57,7 +57,7 @@ def test_no_acknowledged_event_is_missing_or_counts_twice_after_kills(
     with serving(tmp_path) as server:
         address = server.public.removeprefix("http://")
         last = feeders(address, ledger, ESIMS, chance, rate=RATE)
-        until(lambda: len(ledger.unanswered) <= CLIENTS)  # what they are at
+        until(lambda: len(ledger.unanswered) <= CLIENTS)  # the current event of each
         end(last)
         final = shown(server)
         text = server.state()

@@ -1,4 +1,4 @@
-"""Power that fails at any moment: every acknowledged event is on the disk, whatever else is not."""
+"""A power cut at any moment: every acknowledged event is on the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from measuring import Chance, Measured
 
 WRITTEN_BACK = {altered.LOG_LIMIT: "200000"}
-"""Bytes of log before it is written back, so that a short run sees it."""
+"""A small limit of the log in bytes, so that a short run writes it back."""
 
 
 async def test_no_acknowledged_event_is_missing_after_a_power_cut(
@@ -34,6 +34,7 @@ async def test_no_acknowledged_event_is_missing_after_a_power_cut(
         f"{grouped(written_back)} pages written back, {grouped(found.looked_at)} eSIMs looked at, "
         f"{found.behind} behind what was acknowledged, seed {chance.number}",
     )
+    assert found.looked_at > 0
     assert (found.behind, found.refused, found.damaged) == (0, [], [])
 
 
@@ -48,9 +49,9 @@ async def test_the_same_cuts_find_what_synchronous_normal_loses(
     found = await after_cuts(recording, chance, places, tmp_path)
 
     measured(
-        "power loss with synchronous=NORMAL, to show that the test would see it",
+        "power loss with synchronous=NORMAL, to show that the test notices losses",
         f"{grouped(cuts)} cuts, {found.behind} of {grouped(found.looked_at)} eSIMs behind what "
-        f"was acknowledged, {len(found.damaged)} starts told of it, "
+        f"was acknowledged, {len(found.damaged)} starts reported damage, "
         f"{len(found.refused)} refused, seed {chance.number}",
     )
     assert found.behind + len(found.refused) > 0

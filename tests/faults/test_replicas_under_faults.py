@@ -1,4 +1,4 @@
-"""Several replicas on one PostgreSQL: what of them is killed or stands still loses nothing."""
+"""Several replicas on one PostgreSQL: none of them loses events when one is killed or paused."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PAUSE = 20.0 if SHARE else 4.0
-"""Seconds in which PostgreSQL stands still, at least."""
+"""Least seconds for which PostgreSQL is paused."""
 
 MORE = 50
-"""Events that the others take while a replica stands still, at least."""
+"""Events that the others must acknowledge while a replica is paused."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def database() -> Iterator[Postgres]:
 def several(database: Postgres, tmp_path: Path, chance: Chance) -> Iterator[Replicas]:
     with replicas(tmp_path, database.new_database(), chance) as running:
         yield running
-        database.resume()  # where a test failed before it did
+        database.resume()  # a failed test may have left it paused
 
 
 def kill_a_replica(several: Replicas, _: Postgres) -> None:
@@ -66,12 +66,12 @@ def kill_both(several: Replicas, database: Postgres) -> None:
     several.start(place)
 
 
-def stop_a_replica_for_a_while(several: Replicas, _: Postgres) -> None:
+def pause_a_replica(several: Replicas, _: Postgres) -> None:
     load, place = several.load, several.load.chance.randrange(COUNT)
     unanswered = load.codes[NO_ANSWER]
     several.servers[place].send(signal.SIGSTOP)
     until(lambda: load.codes[NO_ANSWER] > unanswered)
-    address = load.addresses.pop(place)  # as a load balancer does
+    address = load.addresses.pop(place)  # a load balancer would do this
     taken = len(load.taken)
     until(lambda: len(load.taken) > taken + MORE)
     several.servers[place].send(signal.SIGCONT)
@@ -80,20 +80,20 @@ def stop_a_replica_for_a_while(several: Replicas, _: Postgres) -> None:
 
 
 Fault = tuple[str, "Callable[[Replicas, Postgres], None]", int]
-"""What it is called, what it does, and how often it does so in the long form."""
+"""Name, function, and repetitions in the long form."""
 
 FAULTS: list[Fault] = [
     ("kill -9 of a replica", kill_a_replica, 50),
     ("kill -9 of PostgreSQL", kill_postgresql, 50),
     ("kill -9 of a replica and PostgreSQL", kill_both, 50),
-    ("a replica stands still", stop_a_replica_for_a_while, 15),
+    ("pause of a replica", pause_a_replica, 15),
 ]
 
 
 async def test_nothing_acknowledged_is_missing_or_counts_twice_after_faults_under_load(
     database: Postgres, tmp_path: Path, chance: Chance, measured: Measured
 ) -> None:
-    # In the short form all at the same replicas, one after the other.
+    # The short form applies all faults to the same replicas, one after the other.
     for faults in [[fault] for fault in FAULTS] if SHARE else [FAULTS]:
         with replicas(tmp_path, database.new_database(), chance) as several:
             for _, fault, often in faults:
@@ -111,12 +111,12 @@ async def test_nothing_acknowledged_is_missing_or_counts_twice_after_faults_unde
 
 
 def down(several: Replicas) -> bool:
-    """Tell whether all replicas know that they cannot write."""
+    """Return whether all replicas know that they cannot write."""
     return not any(server.own()["storage_up"] for server in several.servers)
 
 
 def shown_by_all(several: Replicas, known: dict[str, int]) -> bool:
-    """Tell whether all replicas show what was acknowledged."""
+    """Return whether all replicas show what was acknowledged."""
     for server in several.servers:
         shown = shown_steps(server.state())
         if any(shown.get(e, 0) < s and e not in EXPIRING for e, s in known.items()):
@@ -125,7 +125,7 @@ def shown_by_all(several: Replicas, known: dict[str, int]) -> bool:
 
 
 def assert_goes_on_from_memory(several: Replicas, known: dict[str, int]) -> None:
-    """Check that replicas show what they know, and take nothing."""
+    """Check that replicas show what they know, and refuse events."""
     assert shown_by_all(several, known)
     for server in several.servers:
         assert server.get("/-/ready").status_code == httpx.codes.OK
@@ -134,7 +134,7 @@ def assert_goes_on_from_memory(several: Replicas, known: dict[str, int]) -> None
         assert int(refused.headers["Retry-After"]) > 0
 
 
-async def test_replicas_refuse_events_while_postgresql_stands_still_and_then_go_on(
+async def test_replicas_refuse_events_while_postgresql_is_paused_and_then_go_on(
     database: Postgres, several: Replicas, measured: Measured
 ) -> None:
     load, taken_meanwhile = several.load, 0
@@ -156,7 +156,7 @@ async def test_replicas_refuse_events_while_postgresql_stands_still_and_then_go_
     rounds = several.rounds
     await several.check_at_last()
     measured(
-        "PostgreSQL stands still",
+        "pause of PostgreSQL",
         f"{rounds} times for {PAUSE:.0f} s or more, {taken_meanwhile} acknowledged meanwhile, "
         f"{several.summary()}",
     )
@@ -164,13 +164,13 @@ async def test_replicas_refuse_events_while_postgresql_stands_still_and_then_go_
 
 
 def connects_to(port: int) -> bool:
-    """Tell whether somebody has a connection to a port that nobody has closed."""
+    """Return whether a connection to a port is open."""
     return f":{port:04X} 01 " in Path("/proc/net/tcp").read_text()
 
 
-def test_a_replica_stops_while_postgresql_stands_still(database: Postgres, tmp_path: Path) -> None:
+def test_a_replica_stops_while_postgresql_is_paused(database: Postgres, tmp_path: Path) -> None:
     host = f"127.0.0.1:{database.port}"
-    hosts = ",".join([host] * 3)  # to try all of them takes longer than a stop may
+    hosts = ",".join([host] * 3)  # trying all of them takes longer than a stop may take
     url = database.new_database().replace(host, hosts)
     with serving(tmp_path, f"--storage.url={url}") as server:
         database.pause()

@@ -1,4 +1,4 @@
-"""SIGTERM with a hundred requests in flight: each is durable or refused, and the end comes soon."""
+"""SIGTERM with a hundred requests in flight: each is durable or refused, and the stop is fast."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPEN = 'http_connections{listener="public"}'
 
 
 def answered(connection: socket.socket) -> int:
-    """Return the status of the answer, 0 where the connection ended without one."""
+    """Return the status of the answer; 0 if the connection ended without one."""
     try:
         return read_answer(connection).code
     except (OSError, http.client.HTTPException):

@@ -1,6 +1,6 @@
-"""What a process does to its files and says to its clients, as strace saw it.
+"""The system calls of a process on its files and connections, recorded with strace.
 
-The same command makes system calls fail: see :func:`traced`.
+strace can make system calls fail, too.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ _PEER = re.compile(r"TCP:\[.*->.*:(\d+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A system call that ended, on a file or on the connection from a port."""
+    """A system call that returned, on a file or on a connection."""
 
     name: str
     path: str
-    """Empty for a connection; of a file that is renamed, the new one."""
+    """Of the file; empty for a connection. For ``rename``, the new path."""
     port: int
-    """0 for a file."""
+    """The client's port of a connection; 0 for a file."""
     data: bytes
     number: int
-    """The last number of its arguments, if any: an offset, a size, or where a seek came out."""
+    """The last number in its arguments: an offset or a size. For ``lseek``, its result."""
     failed: bool
     creates: bool = False
 
 
 _LONGEST = str(1 << 21)
-"""Bytes of a call that are noted: above what the storage writes at once."""
+"""Bytes of a call that strace records: more than the storage ever writes at once."""
 
 
 def traced(record: Path, *faults: str) -> list[str]:
-    """Return what to put in front of a command to record its calls, with faults injected.
+    """Return the words in front of a command that record its calls and inject faults.
 
-    Signals reach the program itself and not strace.
+    Signals reach the program itself, not strace.
     """
     inject = [option for fault in faults for option in ("-e", f"inject={fault}")]
     strace = str(programs.require("strace"))
@@ -75,15 +75,15 @@ def traced(record: Path, *faults: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a server that is traced."""
+    """Return the environment of a traced server."""
     found = programs.environment(programs.require("strace"))
     libraries = {k: v for k, v in found.items() if k == "LD_LIBRARY_PATH"}
-    # What measures coverage has a database of its own, which the faults would hit as well.
+    # Coverage has a SQLite database of its own. The faults would hit that one too.
     return {**SIGNED, **libraries, "COVERAGE_PROCESS_CONFIG": ""}
 
 
 def calls(record: Path) -> Iterator[Call]:
-    """Yield the calls in the order in which they ended."""
+    """Yield the calls in the order in which they returned."""
     begun: dict[tuple[str, str], str] = {}
     with record.open() as lines:
         for line in lines:
@@ -97,14 +97,14 @@ def calls(record: Path) -> Iterator[Call]:
 
 
 def ended(record: Path) -> None:
-    """Wait until strace has written all it saw of a process that is gone."""
+    """Wait until strace has recorded everything about a process that has ended."""
     until(lambda: not _held(record))
 
 
 def _held(record: Path) -> bool:
-    """Tell whether a process still has the record open."""
+    """Return whether a process still has the record open."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # the process has ended meanwhile
             if link.readlink() == record:
                 return True
     return False
@@ -124,5 +124,5 @@ def _call(name: str, arguments: str, result: int, rest: str) -> Call:
     number = result if name == "lseek" else int(numbers[-1]) if numbers else 0
     creates = "O_CREAT" in arguments
     if name in {"pwrite64", "write"}:
-        data = data[: max(0, result)]  # not all of it may have been taken
+        data = data[: max(0, result)]  # the call may have written less than it was given
     return Call(name, path, port, data, number, failed=result < 0, creates=creates)

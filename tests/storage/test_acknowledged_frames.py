@@ -1,4 +1,4 @@
-"""The note about the end of the log: what was acknowledged and is not there is told."""
+"""The note of acknowledged frames: acknowledged commits that the log lost are reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def esim(number: int, version: int = 0) -> Changes:
 
 @pytest.fixture
 async def path(tmp_path: Path) -> AsyncIterator[Path]:
-    """Return a database as a process leaves it that is killed after some commits."""
+    """A database as it is after some commits and ``kill -9``."""
     live = tmp_path / "live" / "a.db"
     live.parent.mkdir()
     storage = await SqliteStorage.open(live)
@@ -41,7 +41,7 @@ async def path(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 async def found(path: Path) -> tuple[int, list[str], list[str]]:
-    """Start and end; return the number of rows, the damage, and the notes."""
+    """Open, load and close; return the number of rows, the damage, and the notes."""
     storage = await SqliteStorage.open(path)
     chunks = [chunk async for chunk in storage.load()]
     await storage.close()
@@ -59,12 +59,12 @@ def frames(log: Path) -> int:
     return (log.stat().st_size - wal.HEADER.size) // FRAME
 
 
-async def test_a_log_that_is_whole_lacks_nothing(path: Path) -> None:
+async def test_a_whole_log_has_no_missing_frames(path: Path) -> None:
     assert await found(path) == (COMMITS, [], [])
 
 
 @pytest.mark.parametrize("odd", [0, 100])
-async def test_a_log_that_was_cut_off_is_told_and_kept(path: Path, odd: int) -> None:
+async def test_a_log_that_was_cut_off_is_reported_and_kept(path: Path, odd: int) -> None:
     log = wal.log_path(path)
     whole = frames(log)
     cut(log, log.stat().st_size - 4 * FRAME + odd)
@@ -73,9 +73,9 @@ async def test_a_log_that_was_cut_off_is_told_and_kept(path: Path, odd: int) -> 
     rows, damaged, notes = await found(path)
 
     assert 0 < rows < COMMITS
-    (told,) = damaged
-    assert told.startswith(f"{log} holds {whole - 4} of {whole} acknowledged frames: the rest is ")
-    assert told.endswith("lost, what is left of the log is kept as a.db-wal-damaged-1")
+    (line,) = damaged
+    assert line.startswith(f"{log} holds {whole - 4} of {whole} acknowledged frames: the rest is ")
+    assert line.endswith("lost, what is left of the log is kept as a.db-wal-damaged-1")
     assert notes == []
     copy = log.with_name("a.db-wal-damaged-1")
     assert copy.read_bytes() == left
@@ -83,7 +83,7 @@ async def test_a_log_that_was_cut_off_is_told_and_kept(path: Path, odd: int) -> 
     assert await found(path) == (rows, [], [])
 
 
-async def test_a_flipped_bit_in_what_was_acknowledged_last_is_damage(path: Path) -> None:
+async def test_a_flipped_bit_in_the_last_acknowledged_commit_is_damage(path: Path) -> None:
     log = wal.log_path(path)
     data = bytearray(log.read_bytes())
     data[-100] ^= 1
@@ -96,7 +96,7 @@ async def test_a_flipped_bit_in_what_was_acknowledged_last_is_damage(path: Path)
 
 
 @pytest.mark.parametrize("there", [False, True])
-async def test_a_log_that_is_gone_is_told(path: Path, there: bool) -> None:
+async def test_a_missing_log_is_reported(path: Path, there: bool) -> None:
     log = wal.log_path(path)
     log.write_bytes(b"") if there else log.unlink()
 
@@ -119,7 +119,7 @@ async def test_copies_of_damaged_logs_do_not_replace_each_other(path: Path) -> N
     assert log.with_name("a.db-wal-damaged-2").exists()
 
 
-async def test_does_not_start_where_the_copy_cannot_be_made(
+async def test_does_not_start_where_the_log_cannot_be_copied(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = wal.log_path(path)
@@ -139,9 +139,7 @@ async def test_does_not_start_where_the_copy_cannot_be_made(
 
 
 @pytest.mark.parametrize("note", [None, b"", b"\0" * 16, b"\xff" * 16])
-async def test_without_a_note_that_makes_sense_nothing_is_claimed(
-    path: Path, note: bytes | None
-) -> None:
+async def test_a_missing_or_invalid_note_promises_nothing(path: Path, note: bytes | None) -> None:
     end, log = acknowledged_frames.note_path(path), wal.log_path(path)
     end.unlink() if note is None else end.write_bytes(note)
     cut(log, log.stat().st_size - 4 * FRAME)
@@ -151,7 +149,7 @@ async def test_without_a_note_that_makes_sense_nothing_is_claimed(
     assert (rows < COMMITS, damaged) == (True, [])
 
 
-async def test_a_note_about_an_earlier_log_claims_nothing(path: Path) -> None:
+async def test_a_note_about_an_earlier_log_promises_nothing(path: Path) -> None:
     salts = wal.log_path(path).read_bytes()[16:24]
     note = acknowledged_frames.FrameNote(path)
     note.clear()
@@ -162,12 +160,12 @@ async def test_a_note_about_an_earlier_log_claims_nothing(path: Path) -> None:
     assert await found(path) == (COMMITS, [], [])
 
 
-async def test_a_clean_end_leaves_no_note(path: Path) -> None:
+async def test_a_clean_close_leaves_no_note(path: Path) -> None:
     await found(path)
     assert [file.name for file in sorted(path.parent.iterdir())] == ["a.db"]
 
 
-async def test_a_note_follows_a_log_that_begins_afresh(
+async def test_the_note_follows_a_log_that_starts_from_its_beginning_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 10 * FRAME)
@@ -176,16 +174,16 @@ async def test_a_note_follows_a_log_that_begins_afresh(
     salts = set()
     for number in range(40):
         await storage.commit(esim(number))
-        claimed, count = acknowledged_frames.read_note(path)
-        salts.add(claimed)
+        salts_in_note, count = acknowledged_frames.read_note(path)
+        salts.add(salts_in_note)
         header = struct.unpack(">8I", wal.log_path(path).read_bytes()[:32])
-        assert claimed == struct.pack(">2I", *header[4:6])
+        assert salts_in_note == struct.pack(">2I", *header[4:6])
         assert wal.check(wal.log_path(path)).frames == count
     assert len(salts) > 1
     await storage.close()
 
 
-async def test_goes_on_where_the_note_cannot_be_written(path: Path) -> None:
+async def test_commits_where_the_note_cannot_be_written(path: Path) -> None:
     storage = await SqliteStorage.open(path)
     assert storage._frame_note._note
     read_only = os.open(os.devnull, os.O_RDONLY)
@@ -207,7 +205,7 @@ async def test_does_not_start_where_the_note_cannot_be_read(path: Path) -> None:
     assert await found(path) == (COMMITS, [], [])
 
 
-async def test_commits_nothing_where_the_note_cannot_be_taken_back(path: Path) -> None:
+async def test_commits_nothing_where_the_note_cannot_be_cleared(path: Path) -> None:
     await found(path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -222,7 +220,7 @@ async def test_commits_nothing_where_the_note_cannot_be_taken_back(path: Path) -
     await storage.close()
 
 
-def test_follows_nothing_in_a_log_without_frames(tmp_path: Path) -> None:
+def test_records_no_frames_of_a_log_without_frames(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     note = acknowledged_frames.FrameNote(path)
     note.record_commit()

@@ -104,7 +104,7 @@ def writer(path: Path, commits: int) -> list[str]:
 
 
 def traced(fault: str, path: Path, commits: int, *options: str) -> CompletedProcess[str]:
-    """Write under a fault, in a process that ends without closing."""
+    """Commit under a fault, in a process that ends without closing the storage."""
     strace = programs.require("strace")
     calls = ["-e", "trace=fdatasync,fsync,pwrite64", "-e", f"inject={fault}", *options]
     return subprocess.run(
@@ -118,7 +118,7 @@ def traced(fault: str, path: Path, commits: int, *options: str) -> CompletedProc
 
 
 def write_with(fault: str, path: Path, commits: int = 120) -> list[str]:
-    """Return what a process says that writes under a fault and has to recover from it."""
+    """Commit under a fault and recover from it; return the output."""
     done = traced(fault, path, commits)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -135,7 +135,7 @@ def write_with(fault: str, path: Path, commits: int = 120) -> list[str]:
         "pwrite64:error=ENOSPC:when=77",
         "pwrite64:error=ENOSPC:when=100..140",
         "pwrite64:error=ENOSPC:when=301+400",
-        # Here the log is written back to the database file.
+        # At these calls the log is written back to the database file.
         "pwrite64:error=EIO:when=1066",
         "pwrite64:error=EIO:when=1100..1103",
         "pwrite64:error=ENOSPC:when=1200",
@@ -151,7 +151,7 @@ async def test_keeps_what_was_committed_and_recovers_when_calls_fail(
     assert not lost(acknowledged(lines), await stored(tmp_path / "a.db"))
 
 
-async def test_says_what_sqlite_said_of_a_full_disk_and_needs_no_reload(tmp_path: Path) -> None:
+async def test_reports_a_full_disk_in_sqlites_words_and_needs_no_reload(tmp_path: Path) -> None:
     lines = write_with("pwrite64:error=ENOSPC:when=77", tmp_path / "a.db")
 
     (fault,) = [line for line in lines if line.startswith("fault ")]
@@ -166,7 +166,7 @@ async def test_reloads_after_a_failed_sync_whose_outcome_is_unknown(tmp_path: Pa
 
 
 def killed(path: Path, count: int) -> list[str]:
-    """Return what a process said that was killed after so many lines."""
+    """Kill a writer after so many lines of output; return its output."""
     with subprocess.Popen(
         writer(path, 1_000_000), env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -227,7 +227,7 @@ async def test_refuses_commits_after_a_failed_write_until_a_probe_succeeds(tmp_p
     assert set(map(str, range(done))) <= set(await stored(path))
 
 
-async def test_a_probe_reopens_the_file_while_a_load_is_under_way(tmp_path: Path) -> None:
+async def test_a_probe_reopens_the_file_while_a_load_runs(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path / "a.db")
     await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(1000))))
     load = storage.load()
@@ -273,7 +273,7 @@ async def test_a_database_file_that_cannot_grow_is_noticed_after_the_commit(
     monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 1 << 20)
     path = tmp_path / "a.db"
     storage = await SqliteStorage.open(path)
-    # The log passes the size at which it is written back, to a file that is not let grow so far.
+    # The log gets so large that it is written back, but the database file may not grow enough.
     rows = tuple(Change(Table.ESIM, ("v", str(n)), 0, DATA) for n in range(4000))
     assert await storage.commit(Changes(rows[:10])) == ()
     last = 10
@@ -298,7 +298,7 @@ async def test_a_database_file_that_cannot_grow_is_noticed_after_the_commit(
 
 
 async def full(storage: SqliteStorage, pages: int) -> None:
-    """Let SQLite find the disk full at so many pages of the database file."""
+    """Make SQLite report a full disk when the database file has so many pages."""
 
     def limit() -> None:
         assert storage._connection is not None
@@ -371,7 +371,7 @@ async def test_a_start_that_failed_leaves_nothing_that_stops_the_next_one(
 
 
 def break_reads(path: Path) -> None:
-    """Put a descriptor that cannot be read in the place of SQLite's own."""
+    """Replace SQLite's descriptor by one that cannot be read."""
     for link in Path("/proc/self/fd").iterdir():
         if link.is_symlink() and link.readlink() == path:
             sink = os.open(path, os.O_WRONLY)
@@ -390,7 +390,7 @@ def test_does_not_start_on_a_new_file_that_may_not_be_on_the_disk(
     assert started.stdout == ""
 
 
-async def test_a_read_that_fails_is_no_damage_and_is_tried_afresh(tmp_path: Path) -> None:
+async def test_a_failed_read_is_not_damage_and_a_probe_reopens_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     storage = await SqliteStorage.open(path)
     await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(1000))))
@@ -409,7 +409,7 @@ async def test_a_read_that_fails_is_no_damage_and_is_tried_afresh(tmp_path: Path
     await storage.close()
 
 
-async def test_a_backup_that_fails_leaves_nothing_and_harms_nothing(tmp_path: Path) -> None:
+async def test_a_failed_backup_leaves_no_file_and_commits_go_on(tmp_path: Path) -> None:
     storage = await SqliteStorage.open(tmp_path / "a.db")
     await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(100))))
     backup = tmp_path / "b.db"
@@ -448,13 +448,11 @@ asyncio.run(main(Path(sys.argv[1])))
     ("fault", "left"),
     [
         ("unlink:error=EIO:when=1", set()),  # SQLite leaves b.db.part-journal
-        ("ftruncate:error=EIO", set()),  # and here b.db.part-wal and b.db.part-shm
-        ("unlink:error=EIO", {"b.db.part-journal"}),  # nobody can remove it
+        ("ftruncate:error=EIO", set()),  # SQLite leaves b.db.part-wal and b.db.part-shm
+        ("unlink:error=EIO", {"b.db.part-journal"}),  # it cannot be removed
     ],
 )
-def test_a_backup_that_fails_leaves_no_side_files(
-    fault: str, left: set[str], tmp_path: Path
-) -> None:
+def test_a_failed_backup_leaves_no_side_files(fault: str, left: set[str], tmp_path: Path) -> None:
     strace = programs.require("strace")
     paths = [f"-P{tmp_path / 'b.db.part'}{end}" for end in ("-journal", "-wal", "-shm")]
     calls = ["-e", "trace=unlink,ftruncate", "-e", f"inject={fault}", *paths]
@@ -491,7 +489,7 @@ async def test_a_backup_that_was_cut_off_does_not_look_like_one(tmp_path: Path) 
     await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(100))))
     await storage.close()
 
-    ended = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path)], check=False)  # noqa: ASYNC221  # nothing else is to run
+    ended = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path)], check=False)  # noqa: ASYNC221  # nothing else runs in this loop
 
     assert ended.returncode == -signal.SIGXFSZ
     assert not (tmp_path / "b.db").exists()

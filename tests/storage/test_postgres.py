@@ -1,4 +1,4 @@
-"""What is special to the storage in PostgreSQL; what it shares is in test_storage."""
+"""The storage in PostgreSQL, beyond what test_storage checks for every storage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PASSWORD = "s3cret"
 
 @dataclass(frozen=True)
 class Place:
-    """A schema of its own, and what a person does in it."""
+    """A schema for one test, and what an administrator does in it."""
 
     server: Postgres
     database: str
@@ -48,14 +48,14 @@ class Place:
         return self.server.execute(f"SET search_path = {self.schema}; {statement}", self.database)
 
     def cut_all(self) -> None:
-        """Let the server end all connections of this program."""
+        """Make the server end all connections of this program."""
         self.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'esim-exporter'"
         )
 
     def age(self) -> None:
-        """Let all commits be of two hours ago."""
+        """Make all commits two hours old."""
         self.execute("UPDATE esim_exporter_commits SET at = at - interval '2 hours'")
 
 
@@ -82,7 +82,7 @@ def place(places: Iterator[Place]) -> Place:
 
 @pytest.fixture
 async def opened(place: Place) -> AsyncIterator[Open]:
-    """Open the storage, and load it, once more with each call."""
+    """A function that opens and loads a storage; each call opens another one."""
     storages: list[PostgresStorage] = []
 
     async def once_more(shard: Shard = Shard(), *, load: bool = True) -> PostgresStorage:  # noqa: B008  # a value
@@ -110,14 +110,14 @@ def one(change: Change, base: int = 0) -> Changes:
 
 
 async def followed(storage: PostgresStorage) -> tuple[list[Row], dict[Key, int]]:
-    """Return what was followed, in order, and bases that changed."""
+    """Follow; return the rows in order, and the bases that changed."""
     chunk = await storage.follow()
     assert chunk is not None
     return sorted(chunk.rows), {key: amount for key, amount in chunk.bases.items() if amount}
 
 
 async def refused(storage: PostgresStorage) -> str:
-    """Return why commits, following and fetching are refused."""
+    """Return the reason for which commits, following and fetching are refused."""
     reasons = set()
     attempts = (storage.commit(one(esim("x"))), storage.follow(), storage.fetch([]))
     for attempt in attempts:
@@ -129,7 +129,7 @@ async def refused(storage: PostgresStorage) -> str:
     return reason
 
 
-async def test_a_database_without_its_control_row_is_told(place: Place, opened: Open) -> None:
+async def test_a_missing_control_row_is_reported(place: Place, opened: Open) -> None:
     storage = await opened()
     kept = place.execute("DELETE FROM esim_exporter_control RETURNING layout")
     with pytest.raises(StorageUnavailable, match="is empty: restore"):
@@ -156,7 +156,9 @@ SUM = "INSERT INTO esim_exporter_bases VALUES"
         f"{SUM} ('\\x63000076000070', 0, 9, 'NaN')",
     ],
 )
-async def test_what_cannot_be_ours_is_told(place: Place, opened: Open, statement: str) -> None:
+async def test_rows_that_this_program_cannot_have_written_are_reported(
+    place: Place, opened: Open, statement: str
+) -> None:
     storage = await opened()
     place.execute(f"{statement}; INSERT INTO esim_exporter_commits VALUES (9, 9, now())")
     with pytest.raises(StorageDamaged, match="restore the database, or remove the row"):
@@ -165,7 +167,7 @@ async def test_what_cannot_be_ours_is_told(place: Place, opened: Open, statement
         await opened()
 
 
-async def test_a_commit_leaves_no_former_version_that_all_would_have_to_pass_by(
+async def test_a_commit_leaves_no_old_version_of_the_control_row(
     place: Place, opened: Open
 ) -> None:
     storage = await opened()
@@ -178,7 +180,7 @@ async def test_a_commit_leaves_no_former_version_that_all_would_have_to_pass_by(
 # Following others
 
 
-async def test_what_one_commits_another_follows_once(opened: Open) -> None:
+async def test_a_commit_is_followed_by_another_process_once(opened: Open) -> None:
     writer, reader = await opened(), await opened()
     await writer.commit(one(esim("a"), 7))
     await writer.commit(Changes((esim("a", 1, b"2"), esim("b")), {BASE: 1}))
@@ -197,14 +199,14 @@ async def test_what_was_committed_before_the_load_is_not_followed(opened: Open) 
     assert await storage.follow() == Chunk()
 
 
-async def test_own_commits_are_not_told_while_nobody_else_commits(opened: Open) -> None:
+async def test_own_commits_are_not_followed_while_no_other_process_commits(opened: Open) -> None:
     storage = await opened()
     for version in range(3):
         assert await storage.commit(one(esim("a", version), 5)) == ()
     assert await storage.follow() == Chunk()
 
 
-async def test_bases_are_told_once_whoever_commits_in_between(opened: Open) -> None:
+async def test_bases_are_followed_once_when_both_processes_commit(opened: Open) -> None:
     here, there = await opened(), await opened()
     memory = {here: 0, there: 0}
     for number, (storage, amount) in enumerate(
@@ -262,10 +264,10 @@ async def test_a_row_that_came_and_went_meanwhile_is_a_conflict(opened: Open) ->
     assert await here.commit(one(esim("a"))) == ()
 
 
-async def test_commits_at_the_same_time_are_told_to_all(place: Place, opened: Open) -> None:
+async def test_commits_at_the_same_time_reach_every_process(place: Place, opened: Open) -> None:
     place.execute(
         f"ALTER ROLE esim IN DATABASE {place.database.rpartition('/')[2]}"
-        " SET default_transaction_isolation = 'serializable'"  # a server's default has no say
+        " SET default_transaction_isolation = 'serializable'"  # the storage must not depend on it
     )
     storages = [await opened() for _ in range(4)]
 
@@ -288,7 +290,7 @@ async def test_commits_at_the_same_time_are_told_to_all(place: Place, opened: Op
     assert bases == {BASE: 40} | {("a", "v", name): 10 for name in "abcd"}
 
 
-async def test_others_are_given_a_hint(opened: Open) -> None:
+async def test_other_processes_are_notified_of_a_commit(opened: Open) -> None:
     here, there = await opened(), await opened()
     hinted = asyncio.Event()
     own: list[None] = []
@@ -300,7 +302,7 @@ async def test_others_are_given_a_hint(opened: Open) -> None:
     assert own == []
 
 
-async def test_where_too_much_has_changed_all_is_loaded_afresh(
+async def test_everything_is_loaded_again_where_too_much_has_changed(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
@@ -317,7 +319,7 @@ async def test_where_too_much_has_changed_all_is_loaded_afresh(
     assert await here.follow() == Chunk()
 
 
-async def test_a_look_at_which_nothing_had_changed_is_one_after_the_load(
+async def test_the_limit_applies_after_a_follow_without_changes(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
@@ -328,7 +330,7 @@ async def test_a_look_at_which_nothing_had_changed_is_one_after_the_load(
     assert await here.follow() is None
 
 
-async def test_what_nobody_can_miss_any_more_is_removed(place: Place, opened: Open) -> None:
+async def test_deleted_rows_and_old_commits_are_pruned(place: Place, opened: Open) -> None:
     late, writer = await opened(), await opened()
     for number in range(3):
         await writer.commit(one(esim(str(number))))
@@ -342,13 +344,13 @@ async def test_what_nobody_can_miss_any_more_is_removed(place: Place, opened: Op
 
     assert place.execute("SELECT count(*) FROM esim_exporter_rows WHERE data IS NULL") == "1"
     assert place.execute("SELECT min(seq), max(seq) FROM esim_exporter_commits") == "7|9"
-    assert await late.follow() is None, "it would not hear of what was removed"
+    assert await late.follow() is None, "it would miss what was removed"
     assert await content(late) == ([row("kept")], {})
     assert await late.follow() == Chunk()
     assert await writer.follow() == Chunk()
 
 
-async def test_a_little_is_removed_at_a_time(
+async def test_pruning_removes_a_limited_number_at_a_time(
     place: Place, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PRUNE_ROWS", 2)
@@ -363,7 +365,7 @@ async def test_a_little_is_removed_at_a_time(
     assert left == ["4", "2", "1", "1"]
 
 
-async def test_an_older_copy_of_the_database_is_loaded_afresh(
+async def test_an_older_copy_of_the_database_is_loaded_again(
     place: Place, opened: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     writer, reader = await opened(), await opened()
@@ -378,7 +380,7 @@ async def test_an_older_copy_of_the_database_is_loaded_afresh(
     )
     assert await reader.follow() is None
 
-    # Others go on, until there is a commit of the same number again.
+    # Other processes commit until a commit has the same number again.
     other = await opened()
     await other.commit(one(esim("other"), 10))
     for storage in (reader, writer):
@@ -392,7 +394,7 @@ async def test_an_older_copy_of_the_database_is_loaded_afresh(
 
 
 def shard_with(name: str) -> tuple[Shard, Shard]:
-    """Return the shard of two that keeps an eSIM, and the other."""
+    """Of two shards, return the one that keeps an eSIM, then the other one."""
     shards = Shard(0, 2), Shard(1, 2)
     return shards if shards[0].keeps("v", name) else shards[::-1]
 
@@ -423,7 +425,7 @@ async def test_a_fetched_row_that_others_change_is_a_conflict(opened: Open) -> N
     assert await followed(keeper) == ([row("a", 2, b"third")], {})
 
 
-async def test_one_that_was_fetched_as_missing_and_made_by_others_is_a_conflict(
+async def test_a_fetched_row_that_was_missing_and_others_wrote_is_a_conflict(
     opened: Open,
 ) -> None:
     own, other = shard_with("a")
@@ -433,7 +435,7 @@ async def test_one_that_was_fetched_as_missing_and_made_by_others_is_a_conflict(
     assert await visitor.commit(one(esim("a", 0, b"x"))) == (row("a"),)
 
 
-async def test_shards_load_and_follow_their_own_and_what_all_keep(opened: Open) -> None:
+async def test_shards_load_and_follow_their_own_rows_and_shared_rows(opened: Open) -> None:
     whole = await opened()
     shards = [await opened(Shard(number, 4)) for number in range(4)]
     names = [f"e{number}" for number in range(100)]
@@ -474,7 +476,7 @@ async def test_a_shard_counts_in_its_bases_what_it_commits_for_itself_only(opene
 # A server that goes away
 
 
-async def test_after_the_server_was_restarted_a_probe_makes_it_work_again(
+async def test_a_probe_connects_again_after_a_restart_of_the_server(
     postgres: Postgres, opened: Open
 ) -> None:
     here, there = await opened(), await opened()
@@ -547,7 +549,7 @@ async def test_a_commit_that_is_cancelled_is_followed_up(opened: Open) -> None:
     assert await content(storage) == await content(other)
 
 
-async def test_a_load_that_is_given_up_or_cut_is_to_be_made_again(
+async def test_a_load_that_is_broken_off_must_be_repeated(
     place: Place, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK_ROWS", 1)
@@ -613,7 +615,7 @@ async def test_a_commit_of_unknown_outcome_is_followed_up_and_counted_once(
 # Opening
 
 
-async def test_several_may_open_an_empty_database_at_the_same_time(
+async def test_several_processes_may_open_an_empty_database_at_once(
     place: Place, opened: Open
 ) -> None:
     storages = await asyncio.gather(*[opened() for _ in range(6)])
@@ -630,7 +632,7 @@ async def test_tables_of_a_newer_version_are_refused(place: Place, opened: Open)
         await opened()
 
 
-async def test_nothing_is_committed_on_what_was_never_loaded(opened: Open) -> None:
+async def test_commits_before_a_load_are_refused(opened: Open) -> None:
     await (await opened()).commit(one(esim("a")))
     storage = await opened(load=False)
     assert await storage.commit(one(esim("a", 1))) == (row("a"),)
@@ -680,7 +682,7 @@ async def test_a_database_that_is_read_only_is_waited_for(place: Place) -> None:
 @pytest.mark.parametrize(
     "rest", ["?sslmode=nonsense", "?target_session_attrs=nonsense", "?sslmode=verify-full&port=x"]
 )
-async def test_a_url_that_cannot_be_used_is_a_wrong_setting(postgres: Postgres, rest: str) -> None:
+async def test_an_unusable_url_is_a_settings_error(postgres: Postgres, rest: str) -> None:
     url = postgres.url().replace("esim@", f"esim:{PASSWORD}@") + rest
     error = await unusable(url)
     assert isinstance(error, SettingsError)
@@ -689,7 +691,7 @@ async def test_a_url_that_cannot_be_used_is_a_wrong_setting(postgres: Postgres, 
 
 @pytest.fixture
 def roles(postgres: Postgres) -> Iterator[None]:
-    """Have a role ``guarded`` that needs its password, and a ``stranger`` without rights."""
+    """Create a role ``guarded`` that needs a password, and a ``stranger`` without rights."""
     for role in ("guarded", "stranger"):
         postgres.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'right'")
     rules = Path(postgres.execute("SHOW hba_file"))
@@ -704,10 +706,12 @@ def roles(postgres: Postgres) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("roles")
-async def test_a_server_that_does_not_let_us_in_is_told_in_one_line(place: Place) -> None:
+async def test_a_refused_login_is_reported_in_one_line(place: Place) -> None:
     server = place.server
     address = f"{server.port}/{place.database.rpartition('/')[2]}"
-    server.execute("REVOKE CREATE ON SCHEMA public FROM public", place.database)  # as from 15 on
+    server.execute(
+        "REVOKE CREATE ON SCHEMA public FROM public", place.database
+    )  # the default since PostgreSQL 15
 
     for url, reason in (
         (f"guarded:{PASSWORD}@127.0.0.1:{address}", "password authentication failed"),
@@ -722,7 +726,7 @@ async def test_a_server_that_does_not_let_us_in_is_told_in_one_line(place: Place
 
 
 @pytest.mark.usefixtures("roles")
-async def test_a_probe_notices_that_not_all_may_be_written(place: Place, opened: Open) -> None:
+async def test_a_probe_notices_missing_privileges(place: Place, opened: Open) -> None:
     await opened()
     name = place.database.rpartition("/")[2]
     url = f"postgresql://stranger:{PASSWORD}@127.0.0.1:{place.server.port}/{name}"
@@ -747,24 +751,24 @@ async def test_a_probe_notices_that_not_all_may_be_written(place: Place, opened:
     place.execute("DROP OWNED BY stranger")
 
 
-async def test_a_server_that_cannot_be_reached_is_told_in_one_line(postgres: Postgres) -> None:
+async def test_an_unreachable_server_is_reported_in_one_line(postgres: Postgres) -> None:
     for rest, reason in (
         (f"{postgres.port}/postgres?sslmode=require", "rejected SSL upgrade"),
         ("1/postgres", "Connect call failed"),
     ):
         url = f"postgresql://esim:{PASSWORD}@127.0.0.1:{rest}"
         storage = await PostgresStorage.open(url, Shard())
-        told = await refused(storage)
-        assert told.startswith("PostgreSQL at 127.0.0.1:")
-        assert reason in told
-        assert PASSWORD not in told
+        message = await refused(storage)
+        assert message.startswith("PostgreSQL at 127.0.0.1:")
+        assert reason in message
+        assert PASSWORD not in message
         await storage.close()
 
 
 # The rest
 
 
-async def test_sizes_are_of_all_tables_after_the_first_look(opened: Open) -> None:
+async def test_sizes_are_of_all_tables_after_the_first_follow(opened: Open) -> None:
     storage = await opened()
     assert storage.sizes() == Sizes(0, 0)
     await storage.commit(Changes(tuple(esim(str(n), 0, b"x" * 1000) for n in range(100))))

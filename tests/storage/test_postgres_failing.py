@@ -1,4 +1,4 @@
-"""PostgreSQL that hangs, holds on, or went back: what the storage notices of it."""
+"""PostgreSQL that hangs, waits for a lock, or lost commits in a failover."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def disconnect_all(postgres: Postgres, url: str) -> None:
     postgres.execute(f"SELECT pg_terminate_backend(pid) {others}", url)
 
 
-async def test_a_host_that_hangs_does_not_keep_from_the_next(postgres: Postgres) -> None:
+async def test_a_host_that_hangs_does_not_block_the_next_one(postgres: Postgres) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:  # connections wait to be accepted
         port = hung.getsockname()[1]
         url = postgres.new_database().replace("@", f"@127.0.0.1:{port},")
@@ -44,7 +44,7 @@ async def test_a_host_that_hangs_does_not_keep_from_the_next(postgres: Postgres)
         await storage.close()
 
 
-async def test_hosts_that_are_listed_as_parameters_are_tried_one_after_the_other(
+async def test_hosts_in_the_parameters_are_tried_one_after_the_other(
     postgres: Postgres,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:
@@ -68,7 +68,7 @@ async def test_a_session_is_set_up_without_startup_parameters(postgres: Postgres
         "lock_timeout": "100ms",
         "idle_in_transaction_session_timeout": "2s",
     }
-    # Proxies that pool sessions refuse what they do not know of a startup packet.
+    # Pooling proxies refuse unknown options in the startup packet.
     sources = "SELECT string_agg(name, ',') FROM pg_settings WHERE source = 'client'"
     assert set((await connection.fetchval(sources)).split(",")) == {
         "application_name",
@@ -78,7 +78,7 @@ async def test_a_session_is_set_up_without_startup_parameters(postgres: Postgres
     await storage.close()
 
 
-async def test_who_waits_for_a_commit_that_hangs_holds_no_connection_for_long(
+async def test_waiting_for_a_hanging_commit_does_not_hold_a_connection_for_long(
     postgres: Postgres,
 ) -> None:
     url = postgres.new_database()
@@ -104,7 +104,7 @@ async def test_a_commit_that_a_promoted_standby_does_not_have_is_noticed(
     storage, other = await opened(url), await opened(url)
     await other.commit(adding("theirs"))
     await storage.commit(adding("ours"))
-    # As if the standby had got the first commit, and had not heard of the second.
+    # As if the standby had received the first commit, but not the second.
     postgres.execute(
         "DELETE FROM esim_exporter_rows WHERE seq = 2; "
         "DELETE FROM esim_exporter_commits WHERE seq = 2",

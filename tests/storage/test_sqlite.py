@@ -1,4 +1,4 @@
-"""What is special to the storage in a SQLite file; what it shares is in test_storage."""
+"""The storage in a SQLite file, beyond what test_storage checks for every storage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_writes_nothing_for_no_changes(storage: SqliteStorage) -> None:
     assert storage.sizes() == before
 
 
-async def test_a_load_that_is_given_up_holds_nothing_back(
+async def test_an_unfinished_load_does_not_block_the_next_load_or_the_close(
     storage: SqliteStorage, path: Path
 ) -> None:
     await storage.commit(Changes(tuple(esim(str(n), 0) for n in range(6000))))
@@ -117,7 +117,7 @@ async def test_a_cancelled_caller_does_not_stop_a_commit(
     assert len((await reopened(storage, path))[0]) == 500
 
 
-async def test_an_opening_that_is_cancelled_lets_go_of_the_file(path: Path) -> None:
+async def test_a_cancelled_open_unlocks_the_file(path: Path) -> None:
     opening = asyncio.create_task(SqliteStorage.open(path))
     await asyncio.sleep(0)
     opening.cancel()
@@ -128,9 +128,7 @@ async def test_an_opening_that_is_cancelled_lets_go_of_the_file(path: Path) -> N
         assert other.execute("SELECT count(*) FROM esim").fetchone() == (0,)
 
 
-async def test_the_log_is_written_back_and_does_not_grow_for_ever(
-    storage: SqliteStorage, path: Path
-) -> None:
+async def test_the_log_is_written_back_and_stays_small(storage: SqliteStorage, path: Path) -> None:
     data = b"x" * 4000
     for version in range(24):
         rows = tuple(esim(str(n), version, data) for n in range(400))
@@ -187,7 +185,7 @@ async def test_a_backup_overwrites_nothing(storage: SqliteStorage, tmp_path: Pat
 
 
 @pytest.mark.parametrize("gone", ["a.db", "a.db-wal"])
-async def test_a_file_that_was_removed_is_not_written_to_any_more(
+async def test_a_removed_file_is_not_written_to(
     storage: SqliteStorage, path: Path, gone: str
 ) -> None:
     await storage.commit(Changes((esim("a", 0),)))
@@ -209,9 +207,7 @@ def replace_with_nothing(path: Path) -> None:
     path.touch()
 
 
-async def test_a_file_that_was_replaced_is_not_written_to(
-    storage: SqliteStorage, path: Path
-) -> None:
+async def test_a_replaced_file_is_not_written_to(storage: SqliteStorage, path: Path) -> None:
     await storage.commit(Changes((esim("a", 0),)))
     replace_with_nothing(path)
     with pytest.raises(StorageUnavailable, match="removed or replaced"):

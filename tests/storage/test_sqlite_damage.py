@@ -75,7 +75,7 @@ def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(data.replace(old, new))
 
 
-def test_the_checksum_tells_where_each_part_ends() -> None:
+def test_the_checksum_depends_on_where_each_part_ends() -> None:
     rows = [
         (("a", "bc"), 1, b"d"),
         (("ab", "c"), 1, b"d"),
@@ -133,7 +133,7 @@ async def test_a_flipped_byte_in_the_file_is_reported(path: Path) -> None:
     assert (found, len(damaged)) == (["a", "c"], 1)
 
 
-async def test_a_damaged_row_is_kept_aside_and_can_be_written_anew(path: Path) -> None:
+async def test_a_damaged_row_is_set_aside_and_can_be_written_again(path: Path) -> None:
     await make(path, THREE)
     behind_its_back(path, f"UPDATE esim SET data = 'olD' WHERE esim_id = '{ICCID}'")
     assert len((await names(path))[1]) == 1
@@ -188,7 +188,7 @@ async def test_a_row_whose_key_is_no_text_is_reported_once(path: Path, key: str)
 @pytest.mark.parametrize(
     ("damaged", "other"), [("3", "1"), ("1", "3"), ("5", "4"), ("0", "4"), ("2", "3")]
 )
-async def test_a_damaged_key_that_is_that_of_a_good_row_takes_only_its_own_row_away(
+async def test_a_damaged_key_that_equals_a_good_one_removes_only_the_damaged_row(
     path: Path, damaged: str, other: str
 ) -> None:
     await make(path, Changes(tuple(esim(f"e{number}") for number in range(6))))
@@ -213,7 +213,7 @@ async def test_a_row_that_vanished_is_reported_once(path: Path, table: str) -> N
     assert (await names(path))[1] == []
 
 
-async def test_a_row_that_fell_back_to_an_older_state_is_reported(path: Path) -> None:
+async def test_a_row_that_went_back_to_an_older_state_is_reported(path: Path) -> None:
     await make(path, THREE)
     behind_its_back(path, "CREATE TABLE old AS SELECT * FROM esim WHERE esim_id = 'a'")
     await make(path, Changes((esim("a", 1, b"new"),)))
@@ -240,7 +240,7 @@ async def test_deleted_rows_leave_the_seal_intact(path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", [False, True])
-async def test_damage_met_while_committing_is_set_right_by_a_reload(path: Path, base: bool) -> None:
+async def test_damage_found_by_a_commit_is_set_aside_by_a_reload(path: Path, base: bool) -> None:
     await make(path, THREE)
     storage = await SqliteStorage.open(path)
     table, row = ("bases", "amount = '8'") if base else ("esim", f"esim_id = '{ICCID}'")
@@ -265,7 +265,7 @@ async def test_damage_met_while_committing_is_set_right_by_a_reload(path: Path, 
 
 
 async def full(path: Path) -> None:
-    """A file of a good many pages."""
+    """A file with many pages."""
     rows = tuple(esim(f"{n:04d}", data=b"%04d" % n * 150) for n in range(2000))
     await make(path, Changes(rows))
 
@@ -292,7 +292,7 @@ async def test_pages_of_garbage_are_damage(path: Path) -> None:
 
 
 async def crashed(path: Path, *batches: Changes) -> None:
-    """Leave the files as a process does that is killed after these commits."""
+    """Make the files as they are after these commits and ``kill -9``."""
     live = path.with_name("live.db")
     storage = await SqliteStorage.open(live)
     for changes in batches:

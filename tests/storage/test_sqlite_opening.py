@@ -1,4 +1,4 @@
-"""What a storage is opened on, and what it refuses."""
+"""Which files a SQLite storage opens, and which it refuses."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
-    """Every file below a folder and its content, folders as ``None``."""
+    """The content of every file below a folder; ``None`` for a folder."""
     return {
         str(file.relative_to(folder)): file.read_bytes() if file.is_file() else None
         for file in folder.rglob("*")
@@ -66,7 +66,7 @@ def put(path: Path, content: bytes) -> None:
 
 
 async def refused(path: Path, error: type[StorageError]) -> str:
-    """The reason why ``path`` is refused, after a look that nothing there has changed."""
+    """The reason for which ``path`` is refused. Checks that no file there changed."""
     before = tree(path.parent)
     with pytest.raises(error) as caught:
         await SqliteStorage.open(path)
@@ -101,7 +101,7 @@ def holder(path: Path) -> Iterator[None]:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Be somebody to whom permissions apply; root is not."""
+    """Become a user to whom permissions apply. They do not apply to root."""
     if os.geteuid() != 0:
         yield
         return
@@ -114,7 +114,7 @@ def unprivileged() -> Iterator[None]:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that other users can reach, which those of ``tmp_path`` are not."""
+    """A folder that other users can reach. They cannot reach ``tmp_path``."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -122,7 +122,7 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-async def test_a_new_file_and_its_log_are_for_the_owner_only(path: Path) -> None:
+async def test_only_the_owner_may_read_a_new_file_and_its_log(path: Path) -> None:
     storage = await SqliteStorage.open(path)
     await storage.commit(CHANGES)
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("*")}
@@ -177,16 +177,16 @@ async def test_the_log_of_a_running_process_is_not_taken_for_damaged(path: Path)
         put(log, b"")
 
 
-async def test_another_program_that_reads_or_writes_the_file_keeps_us_out(path: Path) -> None:
+async def test_a_file_that_another_program_uses_is_refused(path: Path) -> None:
     await make(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = DELETE")
         other.execute("BEGIN IMMEDIATE")
-        # SQLite in the same process sees the lock that the system does not show.
+        # The system shows no lock to its own process, but SQLite knows its own locks.
         await refused(path, StorageLocked)
 
 
-async def test_nobody_gets_in_while_it_is_open(path: Path) -> None:
+async def test_no_other_program_can_use_an_open_file(path: Path) -> None:
     storage = await SqliteStorage.open(path)
     with (
         closing(sqlite3.connect(path, timeout=0)) as other,
@@ -215,13 +215,13 @@ async def test_another_process_may_take_the_file_between_close_and_reopen(path: 
     await storage.close()
 
 
-async def test_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+async def test_refuses_a_missing_folder(tmp_path: Path) -> None:
     reason = await refused(tmp_path / "missing" / "a.db", StorageUnavailable)
     assert "No such file or directory" in reason
     assert "check that its folder exists" in reason
 
 
-async def test_refuses_a_folder_in_the_place_of_the_file(path: Path) -> None:
+async def test_refuses_a_folder_instead_of_a_file(path: Path) -> None:
     os.mkdir(path)  # noqa: PTH102  # pathlib is taken to block in async functions
     assert "Is a directory" in await refused(path, StorageUnavailable)
 
@@ -247,11 +247,11 @@ async def test_refuses_a_folder_it_may_not_write(open_folder: Path) -> None:
 
 
 def journal(pages: int) -> bytes:
-    """A rollback journal that says so many pages were there before."""
+    """A rollback journal of a database that had so many pages before."""
     return (JOURNAL_MAGIC + bytes(8) + struct.pack(">3I", pages, 512, 8192)).ljust(512, b"\0")
 
 
-async def test_a_first_page_torn_while_the_file_was_being_made_is_taken_back(path: Path) -> None:
+async def test_an_interrupted_creation_of_the_file_is_rolled_back(path: Path) -> None:
     put(path, b"\0" * 512 + b"SQLite format 3" * 500)
     put(path.with_name("a.db-journal"), journal(0))
     await make(path)
@@ -259,9 +259,7 @@ async def test_a_first_page_torn_while_the_file_was_being_made_is_taken_back(pat
 
 
 @pytest.mark.parametrize("size", [1, 7])
-async def test_a_journal_of_a_file_that_held_something_does_not_make_it_ours(
-    path: Path, size: int
-) -> None:
+async def test_a_foreign_file_with_a_journal_is_refused(path: Path, size: int) -> None:
     put(path, b"not a database, " * 1000)
     put(path.with_name("a.db-journal"), journal(size))
     before = tree(path.parent)
@@ -270,7 +268,7 @@ async def test_a_journal_of_a_file_that_held_something_does_not_make_it_ours(
 
 
 @pytest.mark.parametrize("garbage", [b"x", b"not a database, " * 1000, b"\0" * 8192])
-async def test_refuses_a_file_that_is_no_database(path: Path, garbage: bytes) -> None:
+async def test_refuses_a_file_that_is_not_a_database(path: Path, garbage: bytes) -> None:
     put(path, garbage)
     assert "is not a database of this program" in await refused(path, StorageDamaged)
 

@@ -1,4 +1,4 @@
-"""What every storage promises, on each there is."""
+"""What every storage promises, checked for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ KEYS: dict[Table, Key] = {
 def new_place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Open]:
-    """Make an empty place for a storage; return what opens it there."""
+    """A function that creates an empty place, and returns a function that opens a storage there."""
     numbers = count()
     if request.param == "sqlite":
         folder = tmp_path_factory.mktemp("places")
@@ -52,7 +52,7 @@ def new_place(
 
     database = server.new_database()
 
-    def schema() -> Open:  # a database takes ten times as long
+    def schema() -> Open:  # creating a database takes ten times as long
         name = f"place{next(numbers)}"
         server.execute(f"CREATE SCHEMA {name}", database)
         return lambda: PostgresStorage.open(f"{database}?search_path={name}", Shard())
@@ -122,7 +122,7 @@ async def test_the_longest_keys_that_a_vendor_can_send_fit(storage: Storage, pla
     assert await reopened(storage, place) == ([Row(Table.TOMBSTONE, key, 1, b"1")], {})
 
 
-async def test_partner_keys_of_two_and_three_parts_are_told_apart(
+async def test_partner_keys_of_two_and_three_parts_are_different(
     storage: Storage, place: Open
 ) -> None:
     keys = [("v", "USD"), ("v", "event"), ("v", "event", "low_balance"), ("v", "event", "top_up")]
@@ -150,7 +150,7 @@ async def test_refuses_a_key_that_does_not_fit_its_table(
     assert await content(storage) == ([], {})
 
 
-async def test_refuses_changes_that_cannot_be_meant(storage: Storage) -> None:
+async def test_refuses_changes_that_contradict_each_other(storage: Storage) -> None:
     for rows, reason in (
         ((esim("e", 0), esim("e", 1)), "changed twice"),
         ((esim("e", 0), esim("f", 0, None)), "cannot be deleted"),
@@ -278,7 +278,7 @@ def changes_from(
     bases: dict[Key, int],
     model: dict[tuple[Table, Key], tuple[int, bytes]],
 ) -> Changes:
-    """Changes that expect the version of the model, or one off."""
+    """Changes that expect the version in the model, or a version beside it."""
     rows = []
     for (table, number), (off, data) in writes.items():
         key = (*KEYS[table][:-1], f"k{number}")

@@ -1,6 +1,6 @@
-"""What is synced before which step, by the system calls of a process in their order.
+"""Each change is synced before the step that relies on it, in the recorded order of system calls.
 
-A power cut at the wrong moment would show a missing sync too, but rarely hits that moment.
+A power cut at the right moment would show a missing sync too, but a test rarely hits that moment.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def run(script: str, folder: Path, *before: str) -> None:
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The calls on files of a folder, such as ``rename b.db``; the folder itself is ``.``.
+    """The calls on files of a folder, such as ``rename b.db``. The folder itself is ``.``.
 
-    A process was killed after a commit. The next one starts, commits, backs up, commits, closes
-    and writes a copy.
+    One process was killed after a commit. The recorded one opens the storage, commits, makes a
+    backup, commits, closes, and writes a copy.
     """
     folder, record = tmp_path_factory.mktemp("synced"), tmp_path_factory.mktemp("record") / "calls"
     run(KILLED, folder)
@@ -79,7 +79,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "syncs", "step", "times"),
     [
-        # The note that promises no frames, before the log has none: at the start and at the stop.
+        # The note that promises no frames, before the log is emptied or removed.
         ("write a.db-end", "fsync a.db-end", "ftruncate a.db-wal", 2),
         ("write a.db-end", "fsync a.db-end", "unlink a.db-wal", 1),
         # The log that was written over itself, before the note stops promising its frames.

@@ -20,7 +20,7 @@ COMMITS = 6
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """A log as a killed process leaves it, with transactions of several frames each."""
+    """The log of a killed process. Each transaction has several frames."""
     connection = sqlite3.connect(tmp_path / "live.db", isolation_level=None)
     connection.execute(f"PRAGMA page_size = {PAGE}")
     connection.execute("CREATE TABLE t (x)")
@@ -56,7 +56,7 @@ def in_frame(index: int, offset: int = 24 + 100) -> int:
 
 
 def big_endian(log: Path) -> None:
-    """Make the checksums those of a big-endian machine, which the format allows as well."""
+    """Write the checksums of a big-endian machine. The format allows them too."""
     data = log.read_bytes()
     words = list(struct.unpack(">8I", data[:32]))
     words[0] = 0x377F0683
@@ -85,7 +85,7 @@ def test_finds_nothing_wrong_with_a_log_that_is_whole(log: Path) -> None:
 def test_reads_logs_of_either_byte_order(log: Path) -> None:
     big_endian(log)
     assert wal.check(log).note is None
-    # SQLite is of the same opinion.
+    # SQLite reads it too.
     shutil.copytree(log.parent, log.parent / "copy")
     assert count_after_recovery(log.parent / "copy" / log.name) == COMMITS
 
@@ -140,7 +140,7 @@ def test_reports_a_last_frame_that_was_cut_off(log: Path, left: int) -> None:
     assert f"frame {count} of {count}" in note
 
 
-def test_takes_frames_of_an_earlier_round_for_the_end(log: Path) -> None:
+def test_frames_with_earlier_salts_are_the_end(log: Path) -> None:
     data = bytearray(log.read_bytes())
     start = in_frame(last_commits(log)[2] + 1, 0)
     for frame in range(start, len(data), FRAME):
@@ -151,7 +151,7 @@ def test_takes_frames_of_an_earlier_round_for_the_end(log: Path) -> None:
     assert count_after_recovery(log) == 3
 
 
-def test_takes_a_transaction_that_was_never_committed_for_the_end(log: Path) -> None:
+def test_a_transaction_without_its_last_frame_is_the_end(log: Path) -> None:
     with log.open("r+b") as file:
         file.truncate(in_frame(last_commits(log)[-1], 0))
 
@@ -205,6 +205,6 @@ def test_a_log_that_is_rewritten_stays_as_it_is(log: Path) -> None:
     assert log.read_bytes() == before * 40
 
 
-def test_there_need_be_no_log_to_rewrite(tmp_path: Path) -> None:
+def test_rewriting_a_missing_log_does_nothing(tmp_path: Path) -> None:
     wal.rewrite(tmp_path / "a.db-wal")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses the answer to what a client says."""
+"""A TCP proxy that loses the answer to a chosen request."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 class CuttingProxy:
-    """Cuts a connection when its client says :attr:`cut_at`, once."""
+    """Cuts a connection once, when its client sends :attr:`cut_at`."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self.cut_at = b""
         self.clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.deliver = True
-        """Whether the server hears what the client said, and answers it, before the cut."""
+        """Whether the server receives the request and answers it before the cut."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.clients[asyncio.current_task()] = writer  # type: ignore[index]  # there is one
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
         answers = asyncio.create_task(self._pass_on(from_server, writer))
         with suppress(ConnectionError):
-            while said := await reader.read(65536):
-                cut = bool(self.cut_at) and self.cut_at in said
+            while data := await reader.read(65536):
+                cut = bool(self.cut_at) and self.cut_at in data
                 if cut:
                     self.cut_at = b""
                     answers.cancel()
                     await asyncio.wait([answers])
                 if not cut or self.deliver:
-                    to_server.write(said)
+                    to_server.write(data)
                     await to_server.drain()
                 if cut:
                     if self.deliver:
@@ -44,14 +44,14 @@ class CuttingProxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
-            while said := await reader.read(65536):
-                writer.write(said)
+            while data := await reader.read(65536):
+                writer.write(data)
                 await writer.drain()
 
 
 @asynccontextmanager
 async def cutting_proxy(port: int) -> AsyncIterator[tuple[CuttingProxy, int]]:
-    """Stand before a port of this machine; give the proxy and its own port."""
+    """Run a proxy in front of a local port; yield the proxy and its port."""
     proxy = CuttingProxy(port)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     try:

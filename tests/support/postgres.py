@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: a server of their own, started, paused and killed at will."""
+"""A real PostgreSQL server for tests, which they can start, pause and kill."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 USER = "esim"
 
 _NOBODY = 65534
-"""Who runs it where the tests are run by root, whom PostgreSQL refuses."""
+"""User of the server if root runs the tests. PostgreSQL refuses to run as root."""
 
 
 class Postgres:
-    """One server, in a folder of its own, on a port that stays the same."""
+    """One server with its own folder. Its port stays the same after a restart."""
 
     def __init__(self, folder: Path, *settings: str, primary: Postgres | None = None) -> None:
-        """``settings`` are written as ``name=value``; with a ``primary``, follow it."""
+        """``settings`` are written as ``name=value``. With a ``primary``, this is its standby."""
         self._programs, self._environ = _installed()
         self._folder = folder
         self._settings = settings
@@ -82,7 +82,7 @@ class Postgres:
                 [self._programs / "postgres", "-D", str(self._folder / "data"), *options],
                 stdout=log,
                 stderr=log,
-                # In a group that is orphaned while a member is stopped, the system lets it go on.
+                # When a process group loses its parent, the system continues its paused members.
                 start_new_session=True,
                 **self._identity(),
             )
@@ -97,22 +97,22 @@ class Postgres:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """End the server with all its processes as a power cut does, but for the disk's cache."""
+        """Kill all processes of the server. Unlike in a power cut, the page cache survives."""
         self._signal_all(signal.SIGKILL)
         if self.process:
             self.process.wait(WAIT)
             self.process = None
 
     def pause(self) -> None:
-        """Let nothing in the server run."""
+        """Pause all processes of the server."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it run again."""
+        """Continue all processes of the server."""
         self._signal_all(signal.SIGCONT)
 
     def promote(self) -> None:
-        """Let a server that follows another go on alone."""
+        """Make a standby the primary."""
         self.execute("SELECT pg_promote()")
 
     def _end(self, number: signal.Signals) -> None:
@@ -126,10 +126,10 @@ class Postgres:
             return
         pid = self.process.pid
         if number is not signal.SIGCONT:
-            os.kill(pid, signal.SIGSTOP)  # first, that it starts no more of them, and keeps them
+            os.kill(pid, signal.SIGSTOP)  # first, so that it starts and reaps no process meanwhile
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in children:
-            with suppress(ProcessLookupError):  # it ended just now
+            with suppress(ProcessLookupError):  # it has just ended
                 os.kill(int(child), number)
         os.kill(pid, number)
 
@@ -157,7 +157,7 @@ def _installed() -> tuple[Path, dict[str, str]]:
     environ = programs.environment(program)
     if os.geteuid() or not program.is_relative_to(programs.CACHE):
         return program.parent, environ
-    # Who runs it may not be allowed to look into this checkout.
+    # The server's user may have no access to this checkout.
     unpacked = programs.CACHE / program.relative_to(programs.CACHE).parts[0]
     copy = Path(tempfile.mkdtemp(prefix="esim-postgres-programs-"))
     copy.chmod(0o755)
@@ -170,8 +170,8 @@ def _installed() -> tuple[Path, dict[str, str]]:
 
 @contextmanager
 def running(*settings: str, primary: Postgres | None = None) -> Iterator[Postgres]:
-    """Run a server, a standby where there is a ``primary``, and remove all it leaves."""
-    folder = Path(tempfile.mkdtemp(prefix="esim-postgres-"))  # of a path that others may enter
+    """Run a server, then remove its files. With a ``primary`` it is a standby."""
+    folder = Path(tempfile.mkdtemp(prefix="esim-postgres-"))  # other users may enter this path
     try:
         server = Postgres(folder, *settings, primary=primary)
         server.start()

@@ -1,4 +1,4 @@
-"""All that a storage holds, for comparing it."""
+"""Everything that a storage holds, to compare it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 async def content(storage: Storage) -> tuple[list[Row], dict[Key, int]]:
-    """Load everything, of which nothing may be damaged."""
+    """Load everything, and check that nothing is damaged."""
     rows: list[Row] = []
     bases: dict[Key, int] = {}
     async for chunk in storage.load():
