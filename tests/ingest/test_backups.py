@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from generated_events import START
 from memory_storage import MemoryStorage
+from running import WAIT
 from working_intake import Room, at_work, until
 
 from exporter.errors import StorageUnavailable
-from exporter.ingest import recovery
+from exporter.ingest import intake, recovery
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.model.merge import Result
 
@@ -29,13 +30,15 @@ def storage() -> MemoryStorage:
 
 
 @pytest.fixture(autouse=True)
-def _impatient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe soon, and let a busy machine take its time for a commit."""
     monkeypatch.setattr(recovery, "BACKOFF", (0.001, 0.004))
+    monkeypatch.setattr(intake, "MAX_WAIT", WAIT)
 
 
 async def soon(waiting: Awaitable[object]) -> None:
     """Await a backup that must not hang."""
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, WAIT)
 
 
 async def asked_for(room: Room, *names: str) -> list[asyncio.Task[None]]:

@@ -11,12 +11,14 @@ import pytest
 from expected_samples import DAY
 from generated_events import START
 from memory_storage import MemoryStorage
+from running import WAIT
 from running_fleet import ARRIVAL, RunningFleet
 from working_intake import Room, at_work, load, text_of
 
 from exporter.errors import FieldError, InvalidEvent, MalformedEvent, Missing, StorageUnavailable
 from exporter.fleet import drafts
 from exporter.fleet.fleet import Policy
+from exporter.ingest import intake
 from exporter.ingest.commands import AdminCommands
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.model.events import Event, Snapshot, Status, StatusEvent, UsageEvent
@@ -29,6 +31,12 @@ KEY = ("roamify", "e")
 BODY = b'{"used": 40}'
 DIGEST = digest_of(BODY)
 CONSUMED = 'esim_fleet_data_consumed_bytes_total{vendor="roamify",package_id="p"} '
+
+
+@pytest.fixture(autouse=True)
+def _timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a busy machine take its time for a commit."""
+    monkeypatch.setattr(intake, "MAX_WAIT", WAIT)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from shared_memory import SharedMemory
 from working_intake import Room, at_work, until
 
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
-from exporter.ingest import recovery
+from exporter.ingest import intake, recovery
 from exporter.ingest.commands import AdminCommands
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
@@ -29,8 +29,10 @@ NOWHERE = Path("nowhere")
 
 
 @pytest.fixture(autouse=True)
-def _impatient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+def _timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe soon, and let a busy machine take its time for a commit."""
     monkeypatch.setattr(recovery, "BACKOFF_SHARED", (0.001, 0.004))
+    monkeypatch.setattr(intake, "MAX_WAIT", WAIT)
 
 
 def usage(esim_id: str = "e", time: int = 0, used: int = 40, **values: Any) -> UsageEvent:

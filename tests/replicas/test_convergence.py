@@ -24,14 +24,16 @@ from running_fleet import ARRIVAL, Series, samples_of
 from working_intake import Room, at_work, load, text_of
 
 from exporter.errors import Overloaded, StorageUnavailable
+from exporter.ingest import intake
 from exporter.ingest.commands import AdminCommands
 from exporter.model.events import OtherEvent, Status, StatusEvent, UsageEvent
 from exporter.model.shards import Shard
+from exporter.storage.postgres import storage as postgres_storage
 from exporter.storage.postgres.storage import PostgresStorage
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from postgres import Postgres
     from running import Serving
@@ -47,6 +49,15 @@ GIVEN = settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.gene
 
 MAX_OF_SHARDS = ("esim_package_info", "esim_partner_")
 """Families that each shard shows as a whole."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _timing() -> Iterator[None]:
+    """Let a busy machine take its time for a commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "MAX_WAIT", WAIT)
+        patch.setattr(postgres_storage, "TIMEOUT", WAIT)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -171,11 +171,14 @@ def test_an_esim_activated_later_joins_the_burst() -> None:
     events = simulate(3 * DAY, phase=Phase.BURST)
     activated = {s.data["esim_id"]: s.at for s in events if s.data.get("status") == "ACTIVATED"
                  and s.event_type == "status" and s.data["start"] == s.data["end"]}  # fmt: skip
-    assert activated
     by_esim = usage_by_esim(events)
+    reports = 0
     for esim_id, at in activated.items():
         # Only thresholds, of limited packages, are reported in between.
-        assert all(s.at % INTERVAL == 0 or s.at == at or limited(s) for s in by_esim[esim_id])
+        later = [s for s in by_esim[esim_id] if s.at != at]
+        assert all(s.at % INTERVAL == 0 or limited(s) for s in later)
+        reports += sum(s.at % INTERVAL == 0 for s in later)
+    assert reports > 50
 
 
 def test_a_crossed_threshold_is_reported_at_once(week: list[Sent]) -> None:
@@ -261,13 +264,16 @@ def test_nothing_is_said_of_an_esim_after_its_end(week: list[Sent]) -> None:
 
 def test_an_inactive_esim_is_back_within_three_seconds(week: list[Sent]) -> None:
     inactive: dict[str, float] = {}
+    returned = 0
     for sent in (s for s in week if s.event_type == "status"):
         esim_id = sent.data["esim_id"]
         if sent.data["status"] == "INACTIVE":
             inactive[esim_id] = sent.at
         elif esim_id in inactive:
             assert 2 <= sent.at - inactive.pop(esim_id) <= 3
+            returned += 1
     assert len(inactive) <= 1
+    assert returned > 50
 
 
 def test_the_fleet_stays_at_about_its_size() -> None:
@@ -368,9 +374,13 @@ def test_the_balance_is_filled_up_before_it_is_overdrawn(week: list[Sent]) -> No
     assert all(
         s.data["balance"] < s.data["threshold"] for s in balances if s.event_type == "low_balance"
     )
-    for event, following in itertools.pairwise(balances):
-        if event.event_type == "insufficient_balance":
-            assert following.event_type == "top_up"
+    after_insufficient = [
+        following.event_type
+        for event, following in itertools.pairwise(balances)
+        if event.event_type == "insufficient_balance"
+    ]
+    assert after_insufficient
+    assert set(after_insufficient) == {"top_up"}
 
 
 def test_bodies_hold_names_outside_ascii_as_utf8(week: list[Sent]) -> None:
