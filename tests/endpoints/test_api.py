@@ -1,4 +1,4 @@
-"""The JSON API of a real server: what it answers, to whom, and what it changes."""
+"""The JSON API of a real server: its answers, its permissions, and the changes it makes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 ICCID = "8991234567890123456"
 ESIM = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
 UPGRADE = int(time.time()) - 3600
-"""When a delivery came that could not be read then, unix seconds."""
+"""Unix seconds at which a delivery arrived that the version of that time could not read."""
 
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT = DOCS / "openapi.json"
 
 EXAMPLES = 12
-"""Requests of any kind to each endpoint, right ones and wrong ones."""
+"""Generated requests to each endpoint, valid and invalid ones."""
 
 BALANCE = (PAYLOADS / "partner-low-balance.json").read_bytes()
 
@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, backups: Path) -> Iterator[
 
 @pytest.fixture(scope="module")
 def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server on storage in which an older version, which read less, has kept a delivery."""
+    """A server whose storage has a delivery that an older version could not read and kept."""
     folder = tmp_path_factory.mktemp("upgraded")
     asyncio.run(keep(folder / "esim-exporter.db", encoded(event(esim_id="from-before"))))
     with serving(folder, "--web.enable-admin-api", "--metrics.esim-labels=iccid") as process:
@@ -84,7 +84,7 @@ def new_esim(server: Serving, **data: Any) -> str:
 
 
 def rejected(server: Serving, body: bytes, code: int = 422) -> str:
-    """Deliver what is rejected; return its id."""
+    """Post a body that is rejected; return the id of the rejected delivery."""
     assert server.post(body).status_code == code
     return digest_of(body)
 
@@ -94,7 +94,7 @@ def ids(server: Serving) -> list[str]:
 
 
 def consumed(server: Serving) -> float:
-    """Return what the fleet has consumed of the sample package."""
+    """Return the bytes that the fleet consumed of the sample package."""
     series = samples(server.state())
     (total,) = (v for k, v in series.items() if k.startswith("esim_fleet_data_consumed_bytes"))
     return total
@@ -103,7 +103,7 @@ def consumed(server: Serving) -> float:
 # Reading
 
 
-def test_status_tells_of_the_whole(server: Serving) -> None:
+def test_status_describes_the_whole_exporter(server: Serving) -> None:
     status = ask(server, "/status")
 
     assert status["storage"]["working"]
@@ -134,7 +134,7 @@ def test_a_list_is_paged_sorted_and_filtered(server: Serving) -> None:
     assert ask(server, "/esims?min_data_used_share=1")["esims"] == []
 
 
-def test_one_esim_is_told_in_full_without_its_iccid(server: Serving) -> None:
+def test_one_esim_is_shown_in_full_without_its_iccid(server: Serving) -> None:
     esim = ask(server, f"/esims/{ESIM}")
 
     assert esim["esim"]["packages"] == ["esim-afghanistan-7days-1gb-all"]
@@ -164,14 +164,14 @@ def test_an_iccid_is_shown_only_where_a_label_shows_it(upgraded: Serving) -> Non
     assert ICCID not in upgraded.get(f"{ROOT}/esims").text
 
 
-def test_packages_are_told_with_their_sums(server: Serving) -> None:
+def test_packages_are_listed_with_their_sums(server: Serving) -> None:
     (package,) = ask(server, "/packages")["packages"]
 
     assert package["package_name"] == "1 GB - 7 Days"
     assert package["over_percent"]["data"]["50"] == sum(package["esims"].values())
 
 
-def test_deliveries_are_told_with_what_became_of_them(server: Serving) -> None:
+def test_deliveries_are_listed_with_their_outcome(server: Serving) -> None:
     esim_id = new_esim(server)
     document = event(esim_id=esim_id)
     server.post(document)
@@ -193,7 +193,7 @@ def test_deliveries_are_told_with_what_became_of_them(server: Serving) -> None:
     assert ask(server, "/events?vendor=nobody")["events"] == []
 
 
-def test_rejected_deliveries_are_told_newest_first_without_bodies(server: Serving) -> None:
+def test_rejected_deliveries_are_listed_newest_first_without_bodies(server: Serving) -> None:
     first, second = rejected(server, b'{"event_type": 1}'), rejected(server, b'{"event_type": 2}')
     assert rejected(server, b'{"event_type": 1}') == first
     answer = ask(server, "/rejected?limit=2")
@@ -205,7 +205,7 @@ def test_rejected_deliveries_are_told_newest_first_without_bodies(server: Servin
     assert answer["total"] == len(ids(server))
 
 
-# As documented
+# Answers as documented
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
@@ -220,7 +220,7 @@ def test_answers_are_as_documented_whatever_is_asked(endpoint: Endpoint, server:
     def try_it(case: Case[Any]) -> None:
         query = [quote(str(value)) for value in (case.query or {}).values()]
         assume(sum(map(len, query)) < 12_000)  # a longer head is refused with 431
-        # Cursors are opaque: one that is made up is rightly refused.
+        # Cursors are opaque, so the API refuses made-up ones.
         excluded: list[Any] = [positive_data_acceptance] if "after" in (case.query or {}) else []
         case.call_and_validate(base_url=server.internal, excluded_checks=excluded)
 
@@ -238,7 +238,7 @@ def test_the_documentation_has_every_endpoint() -> None:
     assert markdown_table() in (DOCS / "api.md").read_text(encoding="utf-8")
 
 
-# What is asked wrongly
+# Wrong requests
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_the_documentation_has_every_endpoint() -> None:
         ("/events?limit=1201", "limit"),
     ],
 )
-def test_what_is_wrong_with_a_parameter_is_told(query: str, named: str, server: Serving) -> None:
+def test_an_error_names_the_wrong_parameter(query: str, named: str, server: Serving) -> None:
     answer = ask(server, query, code=400)
 
     assert answer["errorType"] == "bad_data"
@@ -306,11 +306,11 @@ def test_every_refusal_has_the_same_form(
         ("POST", "/rejected/abc/replay"),
     ],
 )
-def test_what_is_not_there_is_not_found(method: str, path: str, server: Serving) -> None:
+def test_unknown_ids_are_not_found(method: str, path: str, server: Serving) -> None:
     assert ask(server, path, method, 404)["error"].startswith("there is no such ")
 
 
-def test_head_is_answered_as_get_is_without_a_body(server: Serving) -> None:
+def test_head_is_answered_like_get_without_a_body(server: Serving) -> None:
     get, head = (
         server.client.request(method, f"{server.internal}{ROOT}/esims/{ESIM}")
         for method in ("GET", "HEAD")
@@ -334,7 +334,7 @@ def test_requests_are_counted_under_bounded_names(server: Serving) -> None:
     assert not [name for name in handlers if ESIM in name or "whatever" in name]
 
 
-# Changing
+# Changes
 
 
 def test_a_deleted_esim_is_gone_and_what_it_consumed_stays(server: Serving) -> None:
@@ -357,7 +357,7 @@ def test_a_deleted_esim_is_gone_and_what_it_consumed_stays(server: Serving) -> N
         (b"\xff\x00", base64.b64encode(b"\xff\x00").decode(), "base64"),
     ],
 )
-def test_the_body_of_a_rejected_delivery_is_told(
+def test_the_body_of_a_rejected_delivery_is_shown(
     body: bytes, told: str, encoding: str, server: Serving
 ) -> None:
     id_ = rejected(server, body, 400 if encoding == "base64" else 422)
@@ -367,7 +367,7 @@ def test_the_body_of_a_rejected_delivery_is_told(
     assert answer["rejected"]["body_bytes"] == len(body)
 
 
-def test_a_replay_says_why_it_could_not_be_and_the_delivery_stays(server: Serving) -> None:
+def test_a_failed_replay_gives_the_reason_and_keeps_the_delivery(server: Serving) -> None:
     invalid, malformed = rejected(server, b'{"a": 1}'), rejected(server, b"<a>", 400)
     why = ask(server, f"/rejected/{invalid}/replay", "POST", 422)
     assert why["errorType"] == "unprocessable"
@@ -382,7 +382,7 @@ def test_a_replay_says_why_it_could_not_be_and_the_delivery_stays(server: Servin
     assert not {invalid, malformed} & set(ids(server))
 
 
-def test_what_can_be_read_after_an_upgrade_is_replayed(upgraded: Serving) -> None:
+def test_a_delivery_that_can_be_read_after_an_upgrade_is_replayed(upgraded: Serving) -> None:
     (id_,) = ids(upgraded)
 
     assert ask(upgraded, f"/rejected/{id_}/replay", "POST") == {"id": id_, "result": "accepted"}
@@ -403,7 +403,7 @@ def test_a_backup_opens_and_gives_the_same_text(
         assert sorted(ids(restored)) == sorted(ids(server))
 
 
-def test_a_backup_is_written_beside_the_database_unless_told(upgraded: Serving) -> None:
+def test_a_backup_is_written_beside_the_database_by_default(upgraded: Serving) -> None:
     backup = ask(upgraded, "/admin/backup", "POST")
 
     assert backup["path"].startswith(f"{upgraded.folder.resolve()}/esim-exporter-")
@@ -421,7 +421,7 @@ def test_a_backup_that_cannot_be_written_is_refused(
     assert server.post(USAGE).status_code == 200
 
 
-# Who may
+# Permissions
 
 
 def test_administration_is_off_unless_set_and_users_are_asked_for_passwords(

@@ -1,4 +1,4 @@
-"""The API where a running server hardly ever is: not loaded, with a storage that fails."""
+"""The API in states that a running server rarely has: not loaded, or with a failing storage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from quart.typing import TestClientProtocol
 
 ESIM = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
-"""Of the sample event."""
+"""The eSIM of the sample event."""
 
 
 def client_of(room: Room) -> TestClientProtocol:
@@ -70,21 +70,21 @@ async def asked(client: TestClientProtocol, method: str, path: str) -> tuple[int
 async def test_nothing_is_answered_before_the_state_is_loaded(endpoint: Any) -> None:
     code, answer = await asked(client_of(Room(MemoryStorage())), endpoint.method, endpoint.path)
 
-    if endpoint.name == "events":  # of this process, whatever is stored
+    if endpoint.name == "events":  # recent deliveries are in memory, not in the state
         assert (code, answer["data"]) == (200, {"events": []})
     else:
         assert (code, answer["errorType"]) == (503, "unavailable")
         assert "loaded" in answer["error"]
 
 
-async def test_a_refusal_for_now_says_when_to_try_again() -> None:
+async def test_a_temporary_refusal_says_when_to_try_again() -> None:
     client = client_of(Room(MemoryStorage()))
 
     assert (await client.get(f"{ROOT}/status")).headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_the_vendor_is_asked_for_where_several_have_the_id(method: str) -> None:
+async def test_the_vendor_must_be_given_if_several_have_the_id(method: str) -> None:
     async with served() as (client, _, _):
         code, answer = await asked(client, method, "/esims/e")
         assert (code, answer["errorType"]) == (400, "bad_data")
@@ -97,7 +97,7 @@ async def test_the_vendor_is_asked_for_where_several_have_the_id(method: str) ->
         assert code == 200
 
 
-async def test_nothing_is_deleted_where_it_cannot_be_stored() -> None:
+async def test_nothing_is_deleted_if_it_cannot_be_stored() -> None:
     async with served() as (client, room, storage):
         storage.broken = True
         code, answer = await asked(client, "DELETE", "/esims/alone")
@@ -108,7 +108,7 @@ async def test_nothing_is_deleted_where_it_cannot_be_stored() -> None:
         assert not status["storage"]["working"]
 
 
-async def test_a_vendor_without_deliveries_was_never_heard_of() -> None:
+async def test_a_vendor_without_deliveries_has_no_time_of_the_last_one() -> None:
     storage = MemoryStorage()
     async with at_work(storage) as room:
         status = (await asked(client_of(room), "GET", "/status"))[1]["data"]
@@ -116,7 +116,7 @@ async def test_a_vendor_without_deliveries_was_never_heard_of() -> None:
     assert {vendor["last_received"] for vendor in status["vendors"]} == {None}
 
 
-async def test_a_delivery_that_could_not_be_stored_is_told_with_its_esim() -> None:
+async def test_a_delivery_that_could_not_be_stored_is_listed_with_its_esim() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield USAGE
 

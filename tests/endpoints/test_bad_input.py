@@ -1,4 +1,4 @@
-"""Input that is wrong in every way, on raw sockets: never a 500, never a change, always alive."""
+"""Wrong input of all kinds, on raw sockets: no 500, no change of the state, no crash."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 @pytest.fixture
 def server(running: Serving) -> Iterator[Serving]:
-    """The server, which afterwards shows what it showed before, and takes a good event."""
+    """The server. After each test its metrics are as before, and it accepts a valid event."""
     before = running.state()
     yield running
     assert running.state() == before
@@ -65,16 +65,18 @@ def ask(server: Serving, *parts: bytes, method: str = "POST") -> Answer:
 
 
 def code_of(server: Serving, sent: bytes, method: str = "POST") -> int:
-    """Send anything and return the status of what comes back; 0 where that is no answer."""
+    """Send any bytes and return the status of the answer, 0 if there is no valid answer."""
     with connect(server.public) as connection, suppress(ConnectionError, http.client.HTTPException):
-        with suppress(ConnectionError):  # it may have had enough of it
+        with suppress(
+            ConnectionError
+        ):  # the server may close early
             connection.sendall(sent)
         return read_answer(connection, method).code
     return 0
 
 
 def paths(node: Any, path: Path = ()) -> Iterator[Path]:
-    """Return the path of every node of a document, its root included."""
+    """Yield the path of every node of a document, including its root."""
     yield path
     if isinstance(node, dict | list):
         for key in node if isinstance(node, dict) else range(len(node)):
@@ -102,7 +104,7 @@ def removed(path: Path) -> Any:
 
 
 def refused_without_a_trace(server: Serving, documents: dict[Path, Any]) -> int:
-    """Post every document; return how many were refused, none of which may change anything."""
+    """Post all documents; return how many were refused. Those must not change the metrics."""
     refused = 0
     before = server.state()
     for path, document in documents.items():
@@ -144,7 +146,7 @@ def test_any_field_may_be_missing(running: Serving) -> None:
 
 
 def usage(**fields: object) -> bytes:
-    """Return a usage event of the known eSIM, newer than what is known of it."""
+    """Return a usage event of the known eSIM that is newer than its known events."""
     document = event(fresh=False, timestamp=1700001000)
     for key, value in fields.items():
         where = document["data"] if key in document["data"] else document["data"]["usage_data"]
@@ -153,7 +155,7 @@ def usage(**fields: object) -> bytes:
 
 
 def with_raw(text: bytes) -> bytes:
-    """Return a usage event in which an amount is written in a certain way."""
+    """Return a usage event that has ``text`` in place of an amount."""
     return usage(allowed_data=77777).replace(b"77777", text)
 
 
@@ -165,7 +167,7 @@ INVALID = {
     "a package id of 257 characters": usage(package_id="x" * 257),
     "a package name of 257 characters": usage(package_name="é" * 257),
     "a reference id of 257 characters": usage(reference_id="x" * 257),
-    "a NUL in an identifier": usage(esim_id="a\0b"),  # Prometheus's parser stops at it
+    "a NUL in an identifier": usage(esim_id="a\0b"),  # Prometheus's parser stops at a NUL
     "an amount of 1000 digits": with_raw(b"9" * 1000),
     "an amount of 5000 digits": with_raw(b"9" * 5000),
     "a time of 1000 digits": usage(timestamp=77777).replace(b"77777", b"9" * 1000),
@@ -185,7 +187,7 @@ INVALID = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_what_does_not_fit_is_invalid(case: str, server: Serving) -> None:
+def test_wrong_values_are_invalid(case: str, server: Serving) -> None:
     response = server.post(INVALID[case])
 
     assert response.status_code in {400, 422}
@@ -211,7 +213,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_what_is_not_json_is_malformed(case: str, server: Serving) -> None:
+def test_bodies_that_are_not_json_are_malformed(case: str, server: Serving) -> None:
     response = server.post(MALFORMED[case])
 
     assert response.status_code == 400
@@ -243,7 +245,7 @@ def test_numbers_in_strings_are_numbers(running: Serving) -> None:
     assert f"esim_data_remaining_bytes{{{key}}} 536870912" in running.state()
 
 
-def test_integers_of_a_thousand_digits_where_nobody_looks_do_no_harm(running: Serving) -> None:
+def test_integers_of_a_thousand_digits_in_unknown_fields_do_no_harm(running: Serving) -> None:
     body = encoded(event() | {"extra": 77777}).replace(b"77777", b"9" * 1000)
 
     assert running.post(body).status_code == 200
@@ -315,7 +317,7 @@ def test_a_delivery_without_a_length_has_no_body(server: Serving) -> None:
     assert ask(server, request_head(b"", length=False)).code == 400
 
 
-def test_a_client_that_waits_to_be_told_to_go_on_is_told(server: Serving) -> None:
+def test_a_client_that_expects_100_continue_gets_it(server: Serving) -> None:
     with connect(server.public) as connection:
         connection.sendall(request_head(USAGE, "Expect: 100-continue"))
         told = connection.recv(65536)
@@ -328,7 +330,7 @@ def test_requests_sent_at_once_are_answered_one_after_the_other(server: Serving)
     good, bad = request_head(USAGE) + USAGE, request_head(USAGE, secret=b"wrong") + USAGE
     with connect(server.public) as connection:
         connection.sendall(good + bad + good)
-        # one reader for all: each would buffer what belongs to the next
+        # one reader for all answers, because a reader may buffer bytes of the next answer
         received = b""
         while received.count(b"HTTP/1.1 ") < 3 or not received.endswith(b"}\n"):
             received += connection.recv(65536)
@@ -394,7 +396,7 @@ WEBSOCKET = "\r\n".join(
 )
 
 HARMLESS = {0, 101, 200, 400, 401, 404, 405, 408, 413, 505, 501}
-"""What may come of nonsense: 501 is for codings of the transfer, 0 and 101 for HTTP/2."""
+"""Acceptable answers to nonsense. 501 is for transfer codings, 0 and 101 are for HTTP/2."""
 
 
 @pytest.mark.parametrize(
@@ -440,11 +442,11 @@ def test_headers_that_make_no_sense_do_no_harm(method: str, headers: str, server
         b"GET / HTTP/1.1\r\nHost: \xc3\xa9!?\r\n\r\n",
     ],
 )
-def test_what_is_no_request_does_no_harm(line: bytes, server: Serving) -> None:
+def test_bytes_that_are_no_request_do_no_harm(line: bytes, server: Serving) -> None:
     assert code_of(server, line) in HARMLESS
 
 
-def test_of_several_signatures_one_decides(server: Serving) -> None:
+def test_one_of_several_signatures_decides(server: Serving) -> None:
     wrong = f"{roamify.SIGNATURE_HEADER}: {roamify.sign(USAGE, b'wrong')}"
 
     answer = ask(server, request_head(USAGE, wrong) + USAGE)

@@ -4,7 +4,10 @@ from exporter.endpoints.status.event_rate import MINUTES, STEP, EventRate
 
 
 def sampled(counts: dict[int, float], until: int) -> EventRate:
-    """Return one that looked every ten seconds at a counter that rises at some of them."""
+    """Return the rate of a counter that was sampled every ten seconds.
+
+    ``counts`` are the increases of the counter, by the second at which they happen.
+    """
     rate = EventRate()
     total = 0.0
     for at in range(0, until + 1, STEP):
@@ -13,7 +16,7 @@ def sampled(counts: dict[int, float], until: int) -> EventRate:
     return rate
 
 
-def test_nothing_is_known_before_the_first_look() -> None:
+def test_nothing_is_known_before_the_first_sample() -> None:
     assert EventRate().per_minute(5, 100) == 0
     assert EventRate().minutes(5, 100) == (None,) * MINUTES
 
@@ -29,11 +32,11 @@ def test_the_rate_is_not_exaggerated_right_after_the_start() -> None:
     assert rate.per_minute(30, 7) == 14
 
 
-def test_nothing_came_while_nobody_sampled() -> None:
+def test_the_rate_is_zero_long_after_the_last_event() -> None:
     assert sampled({10: 1000}, 60).per_minute(10_000, 1000) == 0
 
 
-def test_each_minute_has_what_came_in_it() -> None:
+def test_each_minute_has_its_own_events() -> None:
     rate = sampled({60: 4, 130: 5}, 180)
     minutes = rate.minutes(185, 10)
     assert minutes[-4:] == (0, 4, 0, 6)

@@ -1,4 +1,4 @@
-"""The endpoint that Prometheus scrapes: format, encoding, groups, and what is in them."""
+"""The endpoint that Prometheus scrapes: format, compression, groups and their families."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ FAMILIES = {
     "esim_exporter_config_last_reload_successful": "gauge",
     "esim_exporter_config_last_reload_success_timestamp_seconds": "gauge",
 }
-"""The group ``exporter`` of the contract, by the names of its families in OpenMetrics."""
+"""The families of the group ``exporter`` in the contract, with their OpenMetrics names."""
 
 EVENT_TYPES = (
     *("usage", "status", "low_balance", "insufficient_balance", "top_up"),
@@ -222,7 +222,7 @@ def test_both_formats_hold_the_same_samples(server: Serving) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_compresses_where_that_is_accepted_into_one_member(
+def test_gzip_is_one_member_and_sent_only_if_accepted(
     method: str, accepted: str, encoding: str | None, server: Serving
 ) -> None:
     with connect(server.internal) as connection:
@@ -309,7 +309,7 @@ def test_groups_are_chosen(accept: str, query: str, server: Serving) -> None:
         "collect[]=%ff",
     ],
 )
-def test_a_choice_that_makes_no_sense_is_refused(query: str, server: Serving) -> None:
+def test_a_contradictory_or_unknown_choice_is_refused(query: str, server: Serving) -> None:
     response = server.get(f"/metrics?{query}")
 
     assert response.status_code == 400
@@ -334,7 +334,7 @@ def test_all_families_of_the_group_exporter_are_there_from_the_start(serve: Serv
     assert {"process_cpu_seconds", "process_open_fds", "python_info"} < set(found)
 
 
-def test_counters_of_known_labels_start_at_zero_and_none_says_when_it_was_made(
+def test_counters_of_known_labels_start_at_zero_and_have_no_created_series(
     serve: Serve,
 ) -> None:
     server = serve()
@@ -399,22 +399,22 @@ def test_the_size_and_time_of_scrapes_are_measured(server: Serving) -> None:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server whose exposition does not fit into the buffers between it and a client."""
+    """A server whose exposition is larger than the buffers between it and a client."""
     flags = ("--web.max-requests=1", "--web.scrape-timeout=1s")
     with serving(tmp_path_factory.mktemp("large"), *flags) as server:
         for number in range(800):
-            name = f"{number}-".ljust(256, "\n")  # each takes two characters in the text
+            name = f"{number}-".ljust(256, "\n")  # each newline takes two characters in the text
             assert server.post(event(esim_id=name, package_id=name)).status_code == 200
         yield server
 
 
 def stalled(server: Serving) -> socket.socket:
-    """Begin a scrape and read nothing of it."""
+    """Start a scrape and do not read it."""
     return until(lambda: begun(server))[0]
 
 
 def begun(server: Serving) -> list[socket.socket]:
-    """Return the connection of a scrape, unread; none where its place was taken."""
+    """Return the connection of an unread scrape; none if the server refused it as one too many."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, _, port = server.internal.removeprefix("http://").partition(":")
@@ -484,7 +484,7 @@ def test_metrics_are_only_read(method: str, server: Serving) -> None:
 
 
 class Gated:
-    """A storage that is loaded once it is told to."""
+    """A storage whose load waits for a gate."""
 
     def __init__(self, storage: SqliteStorage) -> None:
         self.gate = asyncio.Event()
@@ -554,7 +554,7 @@ async def test_until_the_state_is_loaded_nothing_is_shown_that_looks_like_an_emp
     await running
 
 
-async def test_what_was_reloaded_while_the_state_is_loaded_holds_for_it(
+async def test_a_reload_during_the_load_applies_to_the_loaded_state(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

@@ -1,4 +1,4 @@
-"""What identifies a traveller or proves a sender stays inside: logs, metrics, errors, pages."""
+"""Personal data and secrets do not leak into logs, metrics, errors or pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECRETS = ("marked-secret-number-one", "marked-secret-number-two")
 WRONG = "marked-secret-of-somebody-else"
 
 MISPLACED = "8988303999999999999"
-"""An ICCID where none belongs, be it as the id of an eSIM."""
+"""An ICCID in fields that should not have one, such as the id of an eSIM."""
 
 PERSONAL = (ICCID, MISPLACED, REFERENCE, ESIM, PACKAGE_NAME)
 PATHS = ("/", "/-/healthy", "/-/ready", "/api/v1/status", "/no/such/page")
@@ -29,7 +29,7 @@ PATHS = ("/", "/-/healthy", "/-/ready", "/api/v1/status", "/no/such/page")
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What somebody outside, or at the log, got to know."""
+    """All texts that the exporter wrote, by where it wrote them."""
 
     answers: str
     log: str
@@ -38,7 +38,7 @@ class Heard:
 
 
 def marked(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a payload in which whatever identifies somebody is marked."""
+    """Return a payload with marks in every field that identifies somebody."""
     fields = document.get("data") or document
     marks = {"iccid": ICCID, "reference_id": REFERENCE, "esim_id": ESIM}
     fields |= {key: mark for key, mark in marks.items() if key in fields}
@@ -53,7 +53,7 @@ def good() -> Iterator[bytes]:
 
 
 def bad() -> Iterator[bytes]:
-    """Yield deliveries that are refused in all kinds of ways, with marks wherever they may be."""
+    """Yield deliveries that are refused for many reasons, with marks in many places."""
     base = marked(event())
     for key in ("esim_id", "timestamp", "usage_data", "package_id", "data_units", "usage_list"):
         for value in (
@@ -94,7 +94,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
             answers.append(server.post(body, SECRETS[1].encode()))
             answers.append(server.post(body, WRONG.encode()))
         path = f"{server.webhook}/{ICCID}?iccid={ICCID}&secret={WRONG}"
-        # Alone: a connection ends with the answer to a body that nobody reads.
+        # On their own connections: the server closes a connection whose body it did not read.
         answers.append(httpx.post(path, content=ICCID, headers={"X-Iccid": ICCID}))
         answers.append(httpx.get(path))
         secrets.write_text(SECRETS[0] + "\n")
@@ -111,23 +111,23 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
 
 
 @pytest.mark.parametrize("mark", [*PERSONAL, *SECRETS, WRONG])
-def test_neither_the_log_nor_an_answer_holds_what_was_delivered(mark: str, heard: Heard) -> None:
+def test_logs_and_answers_contain_no_personal_data_and_no_secret(mark: str, heard: Heard) -> None:
     assert mark not in heard.log
     assert mark not in heard.answers
 
 
 @pytest.mark.parametrize("mark", [ICCID, *SECRETS, WRONG])
-def test_metrics_and_pages_hold_no_iccid_and_no_secret(mark: str, heard: Heard) -> None:
+def test_metrics_and_pages_contain_no_iccid_and_no_secret(mark: str, heard: Heard) -> None:
     assert REFERENCE in heard.metrics  # by default, to find the customer
     assert mark not in heard.metrics
     assert mark not in heard.pages
 
 
-def test_the_status_page_holds_no_reference(heard: Heard) -> None:
+def test_the_overview_contains_no_reference(heard: Heard) -> None:
     assert REFERENCE not in heard.pages
 
 
-def test_a_secret_that_cannot_be_used_is_not_repeated(serve_refused: Serving) -> None:
+def test_a_startup_error_does_not_repeat_secrets(serve_refused: Serving) -> None:
     told = "\n".join(serve_refused.lines)
     assert SECRETS[0] not in told
     assert SIGNED["ESIM_EXPORTER_WEBHOOK_SECRET"] not in told
@@ -135,7 +135,7 @@ def test_a_secret_that_cannot_be_used_is_not_repeated(serve_refused: Serving) ->
 
 @pytest.fixture
 def serve_refused(tmp_path_factory: pytest.TempPathFactory) -> Serving:
-    """Return a process that did not start, for settings in which secrets stand."""
+    """Return a process that did not start, because of settings that contain secrets."""
     folder = tmp_path_factory.mktemp("refused")
     flags = (*LOOPBACK, f"--webhook.secret={SECRETS[0]}", "--storage.url=postgres://x:y@z/")
     process = Serving(folder, flags, SIGNED)

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real exporter, and understands what it means."""
+"""A real Prometheus scrapes a real exporter and stores the right values."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NAMES = {
 
 @contextmanager
 def only_text(upstream: str) -> Iterator[str]:
-    """Stand between Prometheus and the exporter, and ask for the text format."""
+    """Run a proxy between Prometheus and the exporter that asks for the text format."""
 
     class Forward(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -97,7 +97,7 @@ JOBS = {
 
 
 def configuration(targets: dict[str, str]) -> str:
-    """Write the jobs of the contract for each target; the suffix of a job tells them apart."""
+    """Return a configuration with all scrape jobs for each target, by the suffix of the job."""
     jobs = [
         {
             "job_name": job + suffix,
@@ -220,7 +220,7 @@ def test_changes_arrive_with_the_next_scrape(scraped: tuple[Serving, Prometheus]
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
-def test_promtool_has_nothing_to_say_after_a_busy_hour(accept: str, serve: Serve) -> None:
+def test_promtool_finds_nothing_wrong_after_a_busy_hour(accept: str, serve: Serve) -> None:
     promtool = programs.require("promtool")
     server = serve("--metrics.esim-labels=reference_id,iccid")
     now = time.time()
@@ -241,7 +241,7 @@ def test_promtool_has_nothing_to_say_after_a_busy_hour(accept: str, serve: Serve
 
 
 def as_text_format(openmetrics: str) -> str:
-    """Write the metadata of counters as promtool knows it; it reads the text format only."""
+    """Return OpenMetrics with the metadata of the text format, the only one promtool reads."""
     counters = re.findall(r"^# TYPE (\S+) counter$", openmetrics, re.MULTILINE)
     lines = openmetrics.removesuffix("# EOF\n")
     for name in counters:

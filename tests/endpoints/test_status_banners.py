@@ -22,7 +22,7 @@ WELL = Condition(
 LOW = AccountBalance("roamify", "USD", int(NOW), 12.5, int(NOW), 50.0)
 
 
-def test_says_nothing_where_nothing_is_wrong() -> None:
+def test_there_is_no_banner_without_a_problem() -> None:
     ample = AccountBalance("roamify", "USD", int(NOW), 50.0, int(NOW), 50.0)
     unknown = AccountBalance("roamify", "EUR", int(NOW), -1.0)
     certificates = (("internal", NOW + 20 * DAY),)
@@ -80,7 +80,7 @@ def test_says_nothing_where_nothing_is_wrong() -> None:
         ),
     ],
 )
-def test_says_what_is_wrong(
+def test_each_problem_has_its_banner(
     change: dict[str, object], severity: Severity, words: str, page: str
 ) -> None:
     (banner,) = banners(replace(WELL, **change))  # type: ignore[arg-type]  # each by its own type
@@ -98,11 +98,11 @@ def test_a_hold_of_expiry_is_shown_only_where_it_keeps_silent_esims() -> None:
     assert "the vendor first gets 9 h to report every activated eSIM" in banner.text
 
 
-def test_no_feed_is_silent_that_nobody_expects_anything_of() -> None:
+def test_silence_is_no_problem_without_activated_esims() -> None:
     assert banners(replace(WELL, received=NOW - 10 * SILENT, activated=0)) == []
 
 
-def test_the_state_is_not_judged_before_it_is_loaded() -> None:
+def test_the_fleet_has_no_banners_before_it_is_loaded() -> None:
     assert len(banners(replace(WELL, loaded=False, received=None))) == 1
 
 

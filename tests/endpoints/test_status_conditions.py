@@ -1,4 +1,4 @@
-"""The status page without a state, without events, with a full disk, and after a replay."""
+"""The status pages without a state, without events, with a full disk, and after a replay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE = {"Accept": "text/html"}
 
 
 class FailingStorage(SqliteStorage):
-    """A real storage, on a disk that is full when asked to be."""
+    """A real storage whose disk can become full."""
 
     full = False
 
@@ -47,7 +47,7 @@ class FailingStorage(SqliteStorage):
 
 
 class Site:
-    """An exporter as wired by itself, but for the sockets, and a client of its pages."""
+    """An exporter with its real wiring, but without sockets, and a client of its pages."""
 
     def __init__(self, storage: FailingStorage, flags: tuple[str, ...]) -> None:
         chosen = loading.load((*LOOPBACK, "--webhook.allow-unsigned", *flags), {})
@@ -58,7 +58,7 @@ class Site:
         self.client: TestClientProtocol = app.test_client()
 
     async def load(self) -> asyncio.Task[None]:
-        """Begin to take deliveries."""
+        """Load the state and start to accept deliveries."""
         intake = self.exporter.intake
         task = asyncio.create_task(intake.run())
         while intake.state is None:  # noqa: ASYNC110  # the exporter need not tell
@@ -134,7 +134,7 @@ async def test_an_iccid_is_shown_where_the_metrics_have_it(tmp_path: Path) -> No
             await task
 
 
-async def test_a_storage_that_fails_is_the_first_thing_to_see(tmp_path: Path) -> None:
+async def test_the_overview_shows_a_failing_storage(tmp_path: Path) -> None:
     async with site(tmp_path) as made:
         task = await made.load()
         made.storage.full = True
@@ -154,7 +154,7 @@ def refused() -> InvalidEvent:
     return InvalidEvent((FieldError(("data",), "is of tomorrow"),) * 7)
 
 
-async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
+async def test_a_replay_that_succeeds_is_confirmed(tmp_path: Path) -> None:
     async with site(tmp_path) as made:
         task = await made.load()
         delivery = VerifiedDelivery("roamify", USAGE, time.time(), refused())
@@ -172,7 +172,7 @@ async def test_a_replay_that_succeeds_is_told(tmp_path: Path) -> None:
         await task
 
 
-async def test_a_form_that_does_not_arrive_is_not_waited_for(
+async def test_a_form_that_does_not_arrive_in_time_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_input, "_FORM_TIMEOUT", 0.01)

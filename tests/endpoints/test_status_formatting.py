@@ -59,9 +59,7 @@ def test_spans_are_rounded_down_to_their_greatest_unit(seconds: float, written: 
         (1.0, "100 %", "critical"),
     ],
 )
-def test_a_share_reaches_a_step_only_with_all_of_it(
-    share: float, written: str, colour: str
-) -> None:
+def test_shares_are_never_rounded_up(share: float, written: str, colour: str) -> None:
     assert (percent(share), band(share)) == (written, colour)
 
 
@@ -69,12 +67,12 @@ def test_no_limit_has_no_colour() -> None:
     assert band(None) == "none"
 
 
-def test_what_cannot_be_seen_is_written_out() -> None:
+def test_invisible_characters_are_written_as_code_points() -> None:
     assert visible("a\u202eb\n\u200b") == "a⌈U+202E⌉b⌈U+000A⌉⌈U+200B⌉"
     assert visible("Åland 日本 <b>") == "Åland 日本 <b>"
 
 
-def test_times_no_calendar_has_are_written_all_the_same() -> None:
+def test_times_outside_the_calendar_are_clamped() -> None:
     assert instant(0) == "1970-01-01 00:00:00 UTC"
     assert instant(2**63) == "9999-12-31 00:00:00 UTC"
     assert instant(-5) == "1970-01-01 00:00:00 UTC"

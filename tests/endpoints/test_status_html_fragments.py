@@ -21,7 +21,7 @@ LIGHT_HUES = {
     "light-purple": "#b877d9",
     "#8e8e8e": "#8e8e8e",
 }
-"""What Grafana makes of the palette's names in its light theme."""
+"""The colours of the palette's names in Grafana's light theme."""
 
 DARK_HUES = {
     "semi-dark-green": "#56a64b",
@@ -34,7 +34,7 @@ DARK_HUES = {
     "light-purple": "#ca95e5",
     "#8e8e8e": "#8e8e8e",
 }
-"""And in its dark theme."""
+"""The colours of the palette's names in Grafana's dark theme."""
 
 
 def colours(dark: bool) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_statuses_have_the_colours_of_the_dashboards() -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours, as WCAG 2 defines it."""
+    """Return the contrast of two colours by the definition of WCAG 2."""
 
     def luminance(colour: str) -> float:
         digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
@@ -92,7 +92,7 @@ def test_a_bar_stays_within_its_track() -> None:
     assert 'class="fill" width="0.0"' in html_fragments.part(-1)
 
 
-def test_times_to_come_are_told_as_such() -> None:
+def test_ages_of_future_times_say_in_how_long() -> None:
     assert ">5 min ago<" in html_fragments.age(1000, 1300)
     assert ">in 2 h<" in html_fragments.age(1000 + 7200, 1000)
 

@@ -33,13 +33,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture(scope="module")
-def tab(server: Serving) -> Iterator[Tab]:  # noqa: ARG001  # it ends after the browser
+def tab(server: Serving) -> Iterator[Tab]:  # noqa: ARG001  # the server must end after the browser
     with chromium() as browser:
         yield browser.tab()
 
 
 def every_page(tab: Tab, server: Serving) -> Iterator[str]:
-    """Open each page, that of an eSIM with a hostile name and that of a body among them."""
+    """Open every page in turn, including an eSIM with a hostile name and a rejected body."""
     links = (
         'document.querySelector(`main tbody a[href*="%3Cimg"]`).href',
         'document.querySelector(`main a[href*="/rejected/"]`).href',
@@ -56,12 +56,12 @@ def every_page(tab: Tab, server: Serving) -> Iterator[str]:
 
 
 def violations(tab: Tab, options: str = "{}") -> object:
-    """Return what axe finds wrong with the page that is open."""
+    """Return the problems that axe finds in the open page."""
     tab.evaluate(AXE)
     return tab.evaluate(f"axe.run({options}).then(r => r.violations.map(v => JSON.stringify(v)))")
 
 
-def test_every_page_can_be_used_by_all_on_a_phone(tab: Tab, server: Serving) -> None:
+def test_every_page_is_accessible_on_a_phone(tab: Tab, server: Serving) -> None:
     tab.look(360)
     for path in every_page(tab, server):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
@@ -77,7 +77,7 @@ def test_every_page_can_be_read_in_the_dark(tab: Tab, server: Serving) -> None:
         assert violations(tab, "{runOnly: ['color-contrast']}") == [], path
 
 
-def test_what_is_wrong_with_a_page_is_found(tab: Tab, server: Serving) -> None:
+def test_axe_finds_a_planted_problem(tab: Tab, server: Serving) -> None:
     tab.open(server.internal)
     tab.evaluate("document.documentElement.lang = ''; document.querySelector('h1').remove()")
     assert violations(tab)
@@ -131,7 +131,7 @@ def test_ages_go_on(tab: Tab, server: Serving) -> None:
     tab.until("/^[1-9]\\d* s ago$/.test(document.querySelector('time[data-age]').textContent)")
 
 
-def test_what_is_read_or_typed_stays_when_figures_are_fetched(tab: Tab, server: Serving) -> None:
+def test_a_refresh_keeps_the_part_that_has_the_focus(tab: Tab, server: Serving) -> None:
     tab.open(server.internal)
     tab.evaluate(
         "document.querySelector('#fleet a').focus(); window.focused = document.activeElement"

@@ -1,4 +1,4 @@
-"""The status page over HTTP: what it says, what it must never say, and what it lets do."""
+"""The status pages over HTTP: their texts, what they must not show, and their forms."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def used(esim_id: str, percent: int) -> dict[str, Any]:
-    """Return an event of an eSIM that used so much of one package."""
+    """Return an event of an eSIM that used ``percent`` of the data of one package."""
     usage = MB | {"remaining_data": 1000 - 10 * percent}
     return event(
         esim_id=esim_id,
@@ -167,7 +167,7 @@ def test_head_is_get_without_the_body(path: str, server: Serving) -> None:
     assert int(head.headers["Content-Length"]) > 0
 
 
-def test_the_overview_tells_how_the_feed_is(server: Serving) -> None:
+def test_the_overview_shows_problems_and_figures(server: Serving) -> None:
     text = page(server, "/").text
 
     assert "1 eSIM has no separate series" in text
@@ -210,7 +210,7 @@ def test_names_from_events_are_text_and_nothing_else(server: Serving) -> None:
     assert "⌈U+202E⌉<i>n</i>" in read.text
 
 
-def test_what_is_asked_for_is_repeated_as_text(server: Serving) -> None:
+def test_parameters_are_repeated_as_text_only(server: Serving) -> None:
     hostile = "%22%3E%3Cimg%20src%3Dx%3E"
     read = page(server, f"/esims?prefix={hostile}&reference_id={hostile}&package_id={hostile}")
     assert "img" not in read.tags
@@ -218,7 +218,7 @@ def test_what_is_asked_for_is_repeated_as_text(server: Serving) -> None:
     assert "img" not in page(server, f"/packages?text={hostile}").tags
 
 
-def test_an_esim_is_told_in_full(server: Serving) -> None:
+def test_an_esim_is_shown_in_full(server: Serving) -> None:
     text = page(server, "/esims/roamify/known").text
 
     assert "Reference order-2026" in text
@@ -253,7 +253,7 @@ def test_an_unlimited_esim_has_no_bar(server: Serving) -> None:
     assert "Unlimited; 7 MiB consumed" in read.text
 
 
-def test_an_esim_of_which_only_the_status_is_known_has_a_page(server: Serving) -> None:
+def test_an_esim_with_only_a_status_has_a_page(server: Serving) -> None:
     status = {"esim_id": "known-status", "status": "INSTALLED", "timestamp": NOW}
     document = {"event_category": "esim", "event_type": "status", "data": status}
     assert server.post(document).status_code == 200
@@ -288,7 +288,7 @@ def test_a_list_is_paged_through_once(server: Serving) -> None:
         ("status=REVOKED", []),
     ],
 )
-def test_a_list_holds_what_is_asked_for(query: str, names: list[str], server: Serving) -> None:
+def test_a_list_is_filtered_and_sorted(query: str, names: list[str], server: Serving) -> None:
     text = server.get(f"/esims?{query}").text
     found = re.findall(r'href="/esims/roamify/([^"]+)"', text)
     assert found[: len(names)] == names
@@ -309,7 +309,7 @@ def test_a_list_says_how_many_there_are_where_that_is_known(server: Serving) -> 
         *("/deliveries?show=x", "/deliveries?page=-1", "/rejected?page=1e9"),
     ],
 )
-def test_a_parameter_that_makes_no_sense_is_refused(path: str, server: Serving) -> None:
+def test_an_invalid_parameter_is_refused(path: str, server: Serving) -> None:
     assert "Bad Request" in page(server, path, 400).text
 
 
@@ -347,7 +347,7 @@ def test_a_search_that_finds_nothing_does_not_repeat_what_was_searched(server: S
     assert "8944500102198300000" not in response.text
 
 
-def test_nothing_is_found_by_a_search_for_nothing(server: Serving) -> None:
+def test_an_empty_search_finds_nothing(server: Serving) -> None:
     assert "Enter the exact id" in send(server, "/search", text=" ").text
     assert "Enter the exact id" in send(server, "/search").text
 
@@ -367,12 +367,12 @@ def test_what_is_searched_is_not_logged(server: Serving) -> None:
 @pytest.mark.parametrize(
     ("body", "code"), [(b"text=" + b"x" * 5000, 413), (b"text=%ff", 400), (b"\xff", 400)]
 )
-def test_a_form_that_is_none_is_refused(body: bytes, code: int, server: Serving) -> None:
+def test_an_invalid_form_is_refused(body: bytes, code: int, server: Serving) -> None:
     response = server.client.post(f"{server.internal}/search", content=body, headers=PAGE)
     assert response.status_code == code
 
 
-def test_deliveries_are_told_with_answer_and_reason(server: Serving) -> None:
+def test_deliveries_are_shown_with_answer_and_reason(server: Serving) -> None:
     text = page(server, "/deliveries?show=refused").text
     assert "unknown roamify none 401 signature X-Roamify-Signature is missing" in text
     assert "422 invalid data.timestamp: is required" in text
@@ -387,7 +387,7 @@ def test_older_deliveries_are_on_the_next_page(server: Serving) -> None:
     assert "many-00" in server.get("/deliveries?page=2").text
 
 
-def test_rejected_deliveries_are_told_without_their_bodies(server: Serving) -> None:
+def test_rejected_deliveries_are_shown_without_their_bodies(server: Serving) -> None:
     response = server.get("/rejected")
     text = Reading(response.text).text
     assert "malformed the body is not JSON" in text
@@ -410,20 +410,20 @@ def test_nothing_can_be_changed_without_the_admin_api(server: Serving) -> None:
 @pytest.mark.parametrize(
     "path", ["/nothing", "/esims/roamify/none", "/esims/other/known", "/-/status/0/status.css"]
 )
-def test_a_page_that_is_not_there_says_so(path: str, server: Serving) -> None:
+def test_a_missing_page_says_so(path: str, server: Serving) -> None:
     read = page(server, path, 404)
     assert "Page not found" in read.text
     assert "/" in read.links
 
 
-def test_programs_are_told_of_errors_in_a_line(server: Serving) -> None:
+def test_programs_get_errors_as_one_line(server: Serving) -> None:
     for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
         response = server.get("/nothing", headers=headers)
         assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert response.text == "Not Found\n"
 
 
-def test_a_page_says_what_cannot_be_done_to_it(server: Serving) -> None:
+def test_a_page_refuses_methods_that_it_does_not_have(server: Serving) -> None:
     response = send(server, "/packages")
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD"}
@@ -451,7 +451,7 @@ def test_pages_of_other_sites_change_nothing(server: Serving) -> None:
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server behind a proxy, whose administration is enabled."""
+    """A server behind a proxy, with its admin API enabled."""
     flags = ("--web.external-url=https://status.example.org/esim", "--web.enable-admin-api")
     folder: Path = tmp_path_factory.mktemp("admin")
     with serving(folder, *flags, ready="/esim/-/ready") as process:
@@ -519,7 +519,7 @@ def test_every_id_has_a_page(esim_id: str, admin: Serving) -> None:
     assert send(admin, link, do="delete").status_code == 303
 
 
-def test_a_word_for_nothing_that_was_done_says_nothing(admin: Serving) -> None:
+def test_an_unknown_word_for_a_change_shows_no_message(admin: Serving) -> None:
     assert "status" not in re.findall(r'role="(\w+)"', admin.get("/esim/esims?done=<b>").text)
 
 

@@ -186,7 +186,7 @@ def test_a_refused_delivery_changes_nothing_and_the_next_one_is_taken(
     assert server.post(event()).status_code == 200
 
 
-def test_a_delivery_that_does_not_fit_is_told_where(server: Serving) -> None:
+def test_an_invalid_delivery_is_answered_with_the_place_of_each_error(server: Serving) -> None:
     document = event(data_units="furlongs", iccid="8991234567890123456")
     document["data"]["usage_list"][1]["data_used"] = -1
 
@@ -198,7 +198,7 @@ def test_a_delivery_that_does_not_fit_is_told_where(server: Serving) -> None:
     assert "8991234567890123456" not in json.dumps(answer)
 
 
-def test_what_is_rejected_is_kept_once_a_body_and_survives_a_kill(serve: Serve) -> None:
+def test_equal_rejected_bodies_are_kept_once_and_survive_a_kill(serve: Serve) -> None:
     server = serve()
     invalid = encoded(event(data_units="furlongs"))
     for body, secret in ((b"{", SECRET), (invalid, SECRET), (invalid, SECRET), (b"[", b"wrong")):
@@ -222,7 +222,7 @@ def test_the_oldest_rejected_delivery_makes_room_and_is_counted(serve: Serve) ->
     assert (own["rejected_events"], own["rejected_dropped_total"]) == (2, 1)
 
 
-def test_overload_is_refused_with_a_time_to_try_again(serve: Serve) -> None:
+def test_an_overloaded_exporter_says_when_to_try_again(serve: Serve) -> None:
     server = serve("--webhook.max-pending=1")
     numbers = itertools.count()
 

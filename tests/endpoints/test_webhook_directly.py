@@ -1,4 +1,4 @@
-"""The direct way of a delivery answers byte for byte as the route does."""
+"""Both ways of a delivery to the webhook give the same answers, byte for byte."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ USAGE = {
 
 
 class Client:
-    """One request to an ASGI application, message by message."""
+    """A client that sends one request to an ASGI application as a series of messages."""
 
     def __init__(
         self, *chunks: bytes, headers: dict[str, str], complete: bool = True, at_once: bool = False
@@ -90,7 +90,7 @@ class Client:
     async def _send(self, message: Message) -> None:
         self.sent.append(message)
         if message["type"] == "http.response.body" and not message.get("more_body"):
-            self.hang_up()  # as servers tell that the exchange is over
+            self.hang_up()  # servers do the same after an answer
 
 
 @asynccontextmanager
@@ -139,7 +139,7 @@ def signed(body: bytes, **more: str) -> dict[str, str]:
 
 
 def counted(metrics: SelfMetrics) -> dict[str, float]:
-    """What is counted of requests and deliveries."""
+    """Return the counters of requests and deliveries that are not 0."""
     names = ("http_requests_total", "events_total", "rejected_total", "signatures_total")
     return {
         f"{sample.name}{sorted(sample.labels.items())}": sample.value
@@ -159,7 +159,7 @@ async def exchanged(
 
 
 def told(sent: list[Message]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """What a client reads: status, headers, body."""
+    """Return what a client reads: status, headers, body."""
     start, *rest = sent
     assert not rest[-1].get("more_body")
     return start["status"], sorted(start["headers"]), b"".join(m.get("body", b"") for m in rest)
@@ -192,7 +192,7 @@ async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> 
     assert short[1] == ordinary[1]
 
 
-async def test_both_ways_refuse_alike_what_cannot_be_stored() -> None:
+async def test_both_ways_give_the_same_answer_if_the_event_cannot_be_stored() -> None:
     answers = [
         told((await exchanged(Client(BODY, headers=signed(BODY)), direct=way, broken=True))[0])
         for way in (True, False)
@@ -227,7 +227,7 @@ async def test_a_client_that_hangs_up_after_it_was_refused_ends_the_request() ->
     assert told(sent)[0] == 413
 
 
-async def test_other_requests_go_the_ordinary_way() -> None:
+async def test_other_requests_take_quarts_own_way() -> None:
     async with gateway(direct=True) as (app, _, _):
         for method, code in (("GET", 200), ("HEAD", 200), ("PUT", 405)):
             assert told(await Client(headers={}).ask(app, method))[0] == code
