@@ -67,9 +67,7 @@ def ask(server: Serving, *parts: bytes, method: str = "POST") -> Answer:
 def code_of(server: Serving, sent: bytes, method: str = "POST") -> int:
     """Send any bytes and return the status of the answer, 0 if there is no valid answer."""
     with connect(server.public) as connection, suppress(ConnectionError, http.client.HTTPException):
-        with suppress(
-            ConnectionError
-        ):  # the server may close early
+        with suppress(ConnectionError):  # the server may close early
             connection.sendall(sent)
         return read_answer(connection, method).code
     return 0
