@@ -65,7 +65,7 @@ def main(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     """Start one program after the other; ``stack`` ends them in the opposite order."""
     web = f"http://127.0.0.1:{args.web_port}"
-    webhook = f"http://127.0.0.1:{args.webhook_port}/webhooks/{SIMULATED.name}"
+    webhook = f"http://127.0.0.1:{args.webhook_port}{SIMULATED.webhook_path}"
     secret = secrets.token_hex(32)
     (folder / "secret").write_text(secret)
     exporter = stack.enter_context(

@@ -166,7 +166,7 @@ class Webhook:
         """``clock`` returns unix seconds, ``stopwatch`` seconds of a clock that never steps."""
         self.access = access
         self.vendor = vendor
-        self.path = f"/webhooks/{vendor.name}"
+        self.path = vendor.webhook_path
         """The path that the vendor sends to."""
         self._intake = intake
         self._metrics = metrics

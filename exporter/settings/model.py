@@ -34,6 +34,7 @@ from exporter.settings.field_types import (
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, CustomKey, Kind, Reload
 from exporter.settings.webhook_secrets import SECRET_VARIABLE
 from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
+from exporter.vendors.vendor import DEFAULT_UNIT_BASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -262,7 +263,7 @@ class RoamifySettings(_Group):
     """Roamify."""
 
     unit_base: UnitBase = Field(
-        default=1024,
+        default=DEFAULT_UNIT_BASE,
         description="Bytes in the vendor's KB. Its MB is this number squared, its GB cubed.",
     )
 

@@ -21,7 +21,7 @@ from exporter.vendors.registry import SIMULATED
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-DEFAULT_URL: Final = f"http://127.0.0.1:{WEBHOOK_PORT}/webhooks/{SIMULATED.name}"
+DEFAULT_URL: Final = f"http://127.0.0.1:{WEBHOOK_PORT}{SIMULATED.webhook_path}"
 
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds. The vendor waits less; the simulator waits longer to measure slow answers."""

@@ -29,7 +29,7 @@ from exporter.model.events import (
 )
 from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, Number, data_units, to_base_units
 from exporter.vendors.fields import TOO_LONG, Fields, in_document_order
-from exporter.vendors.vendor import Vendor
+from exporter.vendors.vendor import DEFAULT_UNIT_BASE, Vendor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int 
     return matches.index(True) if True in matches else None
 
 
-def parse(body: bytes, now: float, unit_base: int = 1024) -> Event:
+def parse(body: bytes, now: float, unit_base: int = DEFAULT_UNIT_BASE) -> Event:
     """Return the event of a delivery.
 
     ``now`` is the time of receipt in unix seconds; ``unit_base`` says whether the vendor's

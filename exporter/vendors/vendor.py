@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from exporter.model.events import Event
 
 
+DEFAULT_UNIT_BASE: Final = 1024
+"""Bytes in a vendor's kB. A "1 GB" package of Roamify's allows 1024 MB."""
+
+
 class Parse(Protocol):
     """Translates the body of a delivery to an event."""
 
-    def __call__(self, body: bytes, now: float, unit_base: int = 1024) -> Event:
+    def __call__(self, body: bytes, now: float, unit_base: int = DEFAULT_UNIT_BASE) -> Event:
         """Return the event; ``now`` is the time of receipt in unix seconds.
 
         ``unit_base`` says whether the vendor's MB is 1024 or 1000 kB. Raises ``EventError``.
@@ -27,7 +31,7 @@ class Vendor:
     """One vendor. All of its functions are pure."""
 
     name: str
-    """Label ``vendor`` of all series, and last part of the webhook's path."""
+    """Label ``vendor`` of all series."""
     signature_header: str
     event_types: tuple[str, ...]
     """Every ``event_type`` label there is, sorted."""
@@ -36,6 +40,11 @@ class Vendor:
     parse: Parse
     sign: Callable[[bytes, bytes], str]
     """Takes body and secret; returns the signature. Only the simulator and tests sign."""
+
+    @property
+    def webhook_path(self) -> str:
+        """Return the path to which the vendor sends its deliveries."""
+        return f"/webhooks/{self.name}"
 
     def with_unit_base(self, unit_base: int) -> Vendor:
         """Return this vendor with its kB counted as 1024 or as 1000 bytes."""
