@@ -78,6 +78,8 @@ class AdmissionOrder:
         found: list[Admission] = []
         while self._queue and len(found) < most:
             place = heappop(self._queue)
+            if place in found[-1:]:  # it had series meanwhile, and was noted again
+                continue
             if esim := _holder(self._waiting, place):
                 found.append(place)
                 yield esim

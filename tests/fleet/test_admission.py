@@ -12,9 +12,12 @@ from running_fleet import (
     usage,
 )
 
+from exporter.fleet.admission import AdmissionOrder
+from exporter.fleet.compact_store import CompactEsims
 from exporter.fleet.fleet import Policy
 from exporter.model.events import Status
 from exporter.model.merge import Result
+from exporter.model.records import Esim
 
 
 def test_esims_over_the_cap_count_in_the_sums_but_have_no_series() -> None:
@@ -145,3 +148,17 @@ def test_a_cap_that_is_lowered_while_running_takes_no_series_until_the_next_star
     assert shown(running) == ["a", "b", "c"]
     running.load(Policy(max_esims=1))
     assert shown(running) == ["a"]
+
+
+def test_an_esim_that_lost_its_series_again_waits_once() -> None:
+    shown_, waiting = (CompactEsims(lambda _: 0.0) for _ in range(2))
+    order = AdmissionOrder(shown_, waiting, replicated=True)
+    before = None
+    for tracked in (False, True, False):
+        esim = Esim("roamify", "b", received=0, admitted=2, tracked=tracked)
+        if before:
+            (shown_ if before.tracked else waiting).remove(before.key)
+        order.note(before, esim, (shown_ if tracked else waiting).put(esim))
+        before = esim
+    assert [each.esim_id for each in order.next_waiting(9)] == ["b"]
+    assert [each.esim_id for each in order.next_waiting(9)] == ["b"]
