@@ -179,8 +179,8 @@ def test_deliveries_are_listed_with_their_outcome(server: Serving) -> None:
     rejected(server, b"not JSON", 400)
     events = ask(server, "/events?limit=4")["events"]
 
-    told = [(e["code"], e["outcome"], e["event_type"], e["esim_id"]) for e in events]
-    assert told == [
+    listed = [(e["code"], e["outcome"], e["event_type"], e["esim_id"]) for e in events]
+    assert listed == [
         (400, "malformed", None, None),
         (401, "signature", None, None),
         (200, "duplicate", "usage", esim_id),
@@ -198,8 +198,8 @@ def test_rejected_deliveries_are_listed_newest_first_without_bodies(server: Serv
     assert rejected(server, b'{"event_type": 1}') == first
     answer = ask(server, "/rejected?limit=2")
 
-    told = [(each["id"], each["deliveries"], each["reason"]) for each in answer["rejected"]]
-    assert told == [(first, 2, "invalid"), (second, 1, "invalid")]
+    listed = [(each["id"], each["deliveries"], each["reason"]) for each in answer["rejected"]]
+    assert listed == [(first, 2, "invalid"), (second, 1, "invalid")]
     assert answer["rejected"][0]["errors"][0]["loc"] == ["event_type"]
     assert ask(server, "/rejected?offset=1&limit=1")["rejected"][0]["id"] == second
     assert answer["total"] == len(ids(server))
@@ -351,19 +351,19 @@ def test_a_deleted_esim_is_gone_and_what_it_consumed_stays(server: Serving) -> N
 
 
 @pytest.mark.parametrize(
-    ("body", "told", "encoding"),
+    ("body", "shown", "encoding"),
     [
         (b'{"x": "\xc3\xa9"}', '{"x": "é"}', "utf-8"),
         (b"\xff\x00", base64.b64encode(b"\xff\x00").decode(), "base64"),
     ],
 )
 def test_the_body_of_a_rejected_delivery_is_shown(
-    body: bytes, told: str, encoding: str, server: Serving
+    body: bytes, shown: str, encoding: str, server: Serving
 ) -> None:
     id_ = rejected(server, body, 400 if encoding == "base64" else 422)
     answer = ask(server, f"/rejected/{id_}")
 
-    assert (answer["body"], answer["encoding"]) == (told, encoding)
+    assert (answer["body"], answer["encoding"]) == (shown, encoding)
     assert answer["rejected"]["body_bytes"] == len(body)
 
 

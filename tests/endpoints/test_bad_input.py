@@ -318,8 +318,8 @@ def test_a_delivery_without_a_length_has_no_body(server: Serving) -> None:
 def test_a_client_that_expects_100_continue_gets_it(server: Serving) -> None:
     with connect(server.public) as connection:
         connection.sendall(request_head(USAGE, "Expect: 100-continue"))
-        told = connection.recv(65536)
-        assert told.startswith(b"HTTP/1.1 100 ")
+        interim = connection.recv(65536)
+        assert interim.startswith(b"HTTP/1.1 100 ")
         connection.sendall(USAGE)
         assert read_answer(connection).code == 200
 

@@ -28,7 +28,7 @@ PATHS = ("/", "/-/healthy", "/-/ready", "/api/v1/status", "/no/such/page")
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Outputs:
     """All texts that the exporter wrote, by where it wrote them."""
 
     answers: str
@@ -78,7 +78,7 @@ def bad() -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     folder = tmp_path_factory.mktemp("private")
     secrets = folder / "secrets"
     secrets.write_text("\n".join(SECRETS))
@@ -106,31 +106,33 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Heard:
         assert server.end() == 0
         log = "\n".join(server.lines)
     assert {answer.status_code for answer in answers} >= {200, 400, 401, 404, 413, 422}
-    told = "\n".join(f"{answer.headers}\n{answer.text}" for answer in answers)
-    return Heard(told, log, metrics, "\n".join(page.text for page in pages))
+    texts = "\n".join(f"{answer.headers}\n{answer.text}" for answer in answers)
+    return Outputs(texts, log, metrics, "\n".join(page.text for page in pages))
 
 
 @pytest.mark.parametrize("mark", [*PERSONAL, *SECRETS, WRONG])
-def test_logs_and_answers_contain_no_personal_data_and_no_secret(mark: str, heard: Heard) -> None:
-    assert mark not in heard.log
-    assert mark not in heard.answers
+def test_logs_and_answers_contain_no_personal_data_and_no_secrets(
+    mark: str, outputs: Outputs
+) -> None:
+    assert mark not in outputs.log
+    assert mark not in outputs.answers
 
 
 @pytest.mark.parametrize("mark", [ICCID, *SECRETS, WRONG])
-def test_metrics_and_pages_contain_no_iccid_and_no_secret(mark: str, heard: Heard) -> None:
-    assert REFERENCE in heard.metrics  # by default, to find the customer
-    assert mark not in heard.metrics
-    assert mark not in heard.pages
+def test_metrics_and_pages_contain_no_iccid_and_no_secret(mark: str, outputs: Outputs) -> None:
+    assert REFERENCE in outputs.metrics  # by default, to find the customer
+    assert mark not in outputs.metrics
+    assert mark not in outputs.pages
 
 
-def test_the_overview_contains_no_reference(heard: Heard) -> None:
-    assert REFERENCE not in heard.pages
+def test_the_overview_contains_no_reference(outputs: Outputs) -> None:
+    assert REFERENCE not in outputs.pages
 
 
 def test_a_startup_error_does_not_repeat_secrets(serve_refused: Serving) -> None:
-    told = "\n".join(serve_refused.lines)
-    assert SECRETS[0] not in told
-    assert SIGNED["ESIM_EXPORTER_WEBHOOK_SECRET"] not in told
+    texts = "\n".join(serve_refused.lines)
+    assert SECRETS[0] not in texts
+    assert SIGNED["ESIM_EXPORTER_WEBHOOK_SECRET"] not in texts
 
 
 @pytest.fixture

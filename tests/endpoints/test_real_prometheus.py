@@ -130,8 +130,8 @@ def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
         yield running
     finally:
         process.terminate()
-        told = process.communicate(timeout=WAIT)[1]
-    assert "err=" not in told
+        stderr = process.communicate(timeout=WAIT)[1]
+    assert "err=" not in stderr
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         for number in range(60):
             assert process.post(used(f"many-{number:02}", number)).status_code == 200
         process.post(event(**hostile()))
-        process.post(event(**told("known")))
+        process.post(event(**all_in("known")))
         process.post(event(esim_id="over-the-cap", timestamp=NOW))
         process.post(b"not JSON <i>")
         process.post(encoded({"event_category": "esim", "event_type": "usage", "data": {}}))
@@ -66,7 +66,7 @@ def hostile() -> dict[str, Any]:
     }
 
 
-def told(esim_id: str) -> dict[str, Any]:
+def all_in(esim_id: str) -> dict[str, Any]:
     return {
         "esim_id": esim_id,
         "iccid": ICCID,

@@ -158,7 +158,7 @@ async def exchanged(
         return sent, counted(metrics)
 
 
-def told(sent: list[Message]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def answer_read(sent: list[Message]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Return what a client reads: status, headers, body."""
     start, *rest = sent
     assert not rest[-1].get("more_body")
@@ -187,15 +187,16 @@ async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> 
     chunks, headers, code = CASES[case]
     short = await exchanged(Client(*chunks, headers=headers, at_once=at_once), direct=True)
     ordinary = await exchanged(Client(*chunks, headers=headers), direct=False)
-    assert told(short[0]) == told(ordinary[0])
-    assert told(short[0])[0] == code
+    assert answer_read(short[0]) == answer_read(ordinary[0])
+    assert answer_read(short[0])[0] == code
     assert short[1] == ordinary[1]
 
 
 async def test_both_ways_give_the_same_answer_if_the_event_cannot_be_stored() -> None:
+    client, directly = (Client(BODY, headers=signed(BODY)) for _ in range(2))
     answers = [
-        told((await exchanged(Client(BODY, headers=signed(BODY)), direct=way, broken=True))[0])
-        for way in (True, False)
+        answer_read((await exchanged(client, direct=False, broken=True))[0]),
+        answer_read((await exchanged(directly, direct=True, broken=True))[0]),
     ]
     assert answers[0] == answers[1]
     assert answers[0][0] == 503
@@ -209,7 +210,7 @@ async def test_a_slow_body_is_answered_and_then_read_on(
     monkeypatch.setattr(webhook, "LINGER", 0.05)
     client = Client(BODY[:9], headers=signed(BODY), complete=False)
     sent, counts = await exchanged(client, direct=direct, read_timeout=0.05)
-    assert told(sent)[0] == 408
+    assert answer_read(sent)[0] == 408
     assert [value for name, value in counts.items() if "timeout" in name] == [1]
 
 
@@ -224,13 +225,13 @@ async def test_a_client_that_hangs_up_after_it_was_refused_ends_the_request() ->
     client = Client(b"x" * 2001, headers={}, complete=False)
     client.hang_up()
     sent, _ = await exchanged(client, direct=True)
-    assert told(sent)[0] == 413
+    assert answer_read(sent)[0] == 413
 
 
 async def test_other_requests_take_quarts_own_way() -> None:
     async with gateway(direct=True) as (app, _, _):
         for method, code in (("GET", 200), ("HEAD", 200), ("PUT", 405)):
-            assert told(await Client(headers={}).ask(app, method))[0] == code
+            assert answer_read(await Client(headers={}).ask(app, method))[0] == code
 
 
 @pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
@@ -244,7 +245,7 @@ async def test_deliveries_of_every_vendor_take_the_direct_way(
         monkeypatch.setattr(app, "handle_request", quarts_own_way)
         client = Client(BODY, headers=signed(BODY))
         sent = await asyncio.wait_for(client.ask(app, path=f"/webhooks/{vendor.name}"), WAIT)
-        assert told(sent)[0] == 200
+        assert answer_read(sent)[0] == 200
         assert any(f"'{vendor.name}'" in name for name in counted(metrics))
 
 
@@ -275,6 +276,6 @@ async def test_the_time_to_the_answer_and_the_delay_of_the_event_are_measured(
     readings = iter((10.0, 10.25))
     async with gateway(direct=direct, stopwatch=lambda: next(readings)) as (app, _, metrics):
         sent = await asyncio.wait_for(Client(body, headers=signed(body)).ask(app), WAIT)
-        assert told(sent)[0] == code
+        assert answer_read(sent)[0] == code
         assert measured(metrics, "webhook_duration_seconds") == (1, 0.25)
         assert measured(metrics, "event_delay_seconds") == delay
