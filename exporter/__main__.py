@@ -11,7 +11,7 @@ from exporter.fleet import process_memory
 def main() -> int:
     """Run the command and return its exit status."""
     try:
-        # Modules are never freed, so that a garbage collection during imports finds nothing.
+        # Modules are never freed, so a garbage collection during imports would find nothing.
         with process_memory.collector_paused():
             from exporter.cli import main as command  # noqa: PLC0415  # see the comment above
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "esim_exporter_"
 
 REJECTIONS = ("invalid", "malformed", "overload", "signature", "storage", "timeout", "too_large")
-"""Why a delivery was not answered with 200: the reasons of ``webhook_rejected_total``."""
+"""Labels ``reason`` of ``webhook_rejected_total``: why the answer was not 200."""
 
 _ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -92,7 +92,7 @@ class ReplicaValues:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExporterValues:
-    """Everything that is read at each scrape, but for the listeners."""
+    """All values that are read at each scrape, except those of the listeners."""
 
     esims_limit: int = _gauge_field("eSIMs that may have series of their own; 0: no limit.")
     storage_size_bytes: int = _gauge_field("Size of the storage.")
@@ -159,7 +159,7 @@ class SelfMetrics:
         """
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.descriptions: list[Description] = []
-        """All families but those that are read at each scrape, of the process and of Python."""
+        """All families, except those read at each scrape and those of the process and of Python."""
         self.registry = registry = CollectorRegistry(auto_describe=True)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
@@ -266,7 +266,7 @@ class _ReadWhenScraped(Collector):
 
 
 def descriptions() -> tuple[Description, ...]:
-    """Return all families of the group in order, without those of the process and of Python."""
+    """Return the families of the group in order, except those of the process and of Python."""
     return (
         *SelfMetrics({}).descriptions,
         *(

@@ -25,8 +25,8 @@ Without free memory that takes 0.2 ms; the shorter the pause, the less there is 
 
 _REST = 4
 _REST_BUSY = 20
-"""Rendering rests this many times as long as it works. It makes scrapes cheaper, but must cost at
-most a fifth of a core, and a twentieth while events arrive."""
+"""After each step, rendering rests this many times as long as the step took. It makes scrapes
+cheaper, but may cost at most a fifth of a core, and a twentieth while events arrive."""
 
 
 def start_in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:

@@ -30,7 +30,7 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]
 
 
 def _signature(path: Path) -> tuple[int, ...]:
-    """Return values of which one differs after a file was replaced or written."""
+    """Return values that change when a file is replaced or written."""
     try:
         status = path.stat()
     except OSError:

@@ -34,7 +34,7 @@ class LiveSettings:
         self.started = started
         """Most settings keep the value they had at the start."""
         self.current = started
-        """As last reloaded; read only the settings that a reload applies from here."""
+        """The settings of the last reload. Use them only where a reload applies a setting."""
 
     def policy(self) -> Policy:
         """Return how long eSIMs are kept, and how many have series of their own."""

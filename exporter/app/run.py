@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL = 0.0005
-"""Seconds for which one thread may keep the interpreter from another. The thread of a commit asks
-for the interpreter some ten times, and each time waits this long while a scrape is rendered."""
+"""Seconds for which a thread keeps the interpreter while another one waits for it. A commit's
+thread waits about ten times, and each time this long while a scrape is rendered."""
 
 
 async def run(exporter: Exporter) -> None:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StateLoader:
-    """Builds the state from what the storage holds."""
+    """Builds the state from the rows of the storage."""
 
     storage: Storage
     settings: LiveSettings
@@ -36,7 +36,7 @@ class StateLoader:
     """The part of the fleet to keep, where several processes share the storage."""
 
     async def load(self) -> CommittedState:
-        """Return the state. Raises ``StorageError``; logs what is damaged and leaves it out."""
+        """Return the state. Raises ``StorageError``; logs damaged rows and leaves them out."""
         policy = self.settings.policy()
         loader = FleetLoader(policy, self.vendors, self.shard)
         rejected: list[Row] = []

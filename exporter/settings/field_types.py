@@ -16,7 +16,7 @@ from exporter.settings.options import Confidential, Kind
 from exporter.storage.urls import parse_storage_url
 
 AUTO = "auto"
-"""Takes the number of the shard from the end of the host name."""
+"""Value of ``--shard`` that stands for the number at the end of the host name."""
 
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 

@@ -143,7 +143,7 @@ def _not_understood(
 
 
 def _elsewhere(option: Option) -> str:
-    """Return the flag or variable of an option that was given in a place it may not be."""
+    """Return where an option can be given: its flag, or else its variable."""
     return option.flag if Source.FLAG in option.sources else option.variable
 
 
