@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the benchmark at its smallest, without coverage, which it does not count for."""
+    """Start the smallest form of the benchmark, without measuring its coverage."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("COV", "PYTHONPATH"))}
     return subprocess.Popen(
         [
@@ -35,13 +35,13 @@ def _started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _left_behind(folder: Path) -> list[str]:
-    """Return the working folders of processes that run where the benchmark did."""
+    """Return the working folders of processes that the benchmark has left running."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             found.append(str((process / "cwd").readlink()))
         except OSError:
-            continue  # it has ended, or is someone else's
+            continue  # the process has ended, or belongs to another user
     return [each for each in found if each.startswith(str(folder / "cache"))]
 
 

@@ -1,4 +1,4 @@
-"""What is deployed: it fits the published schemas, and says what the rest of the project says."""
+"""The Kubernetes manifests fit the published schemas, and agree with the rest of the project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.settings import loading
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUBERNETES = "1.31"
-"""The oldest release whose schemas are asked."""
+"""The oldest Kubernetes release whose schemas the manifests must fit."""
 
 OBJECTS: list[dict[str, Any]] = [
     document

@@ -1,4 +1,4 @@
-"""Several replicas as they are deployed: the patches fit what they patch, and what comes of it."""
+"""The Kubernetes manifests of several replicas: the patches, and the objects after patching."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BASES = [
 
 
 def patched(document: Any, operations: list[dict[str, Any]]) -> Any:
-    """Return a document after the operations of a JSON patch (RFC 6902), which must fit it."""
+    """Return a document after a JSON patch (RFC 6902); fail if the patch does not fit it."""
     document = copy.deepcopy(document)
     for operation in operations:
         *parents, last = operation["path"].removeprefix("/").split("/")
@@ -59,7 +59,7 @@ def patched(document: Any, operations: list[dict[str, Any]]) -> Any:
 
 
 def of(kind: str) -> Any:
-    """Return the one object of a kind, patched where there is a patch for it."""
+    """Return the only object of a kind, after its patch if it has one."""
     (found,) = (each for each in BASES if each["kind"] == kind)
     for patch in KUSTOMIZATION["patches"]:
         if patch["target"] == {"kind": kind, "name": found["metadata"]["name"]}:

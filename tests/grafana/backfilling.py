@@ -1,8 +1,8 @@
-"""Fills a real Prometheus with the past: samples, then what the shipped rules make of them.
+"""Fills a real Prometheus with past samples and with the results of the shipped rules.
 
-Prometheus evaluates every expression, over a range. Only what it keeps between two evaluations
-of an alert is done here: ``for`` and ``keep_firing_for``. (``promtool tsdb create-blocks-from
-rules`` leaves alerts out, and rules that read other rules.)
+Prometheus evaluates every expression over a range of time. This module adds ``for`` and
+``keep_firing_for`` of alerts, which depend on earlier evaluations. ``promtool tsdb
+create-blocks-from rules`` does not help: it leaves out alerts, and rules that read other rules.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     import httpx
 
 _ONE_BLOCK: Final = "--max-block-duration=168h"
-"""Else promtool reads its input once for every two hours in it."""
+"""Without this, promtool reads its whole input again for every two hours of samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When rules are evaluated, unix seconds."""
+    """The times at which rules are evaluated, in unix seconds."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What a range query returned: labels, and pairs of time and value."""
+    """A series that a range query returned: labels, and pairs of time and value."""
 
     labels: Mapping[str, str]
     values: Sequence[tuple[float, str]]
@@ -65,7 +65,7 @@ def import_samples(files: Iterable[Path], database: Path) -> None:
 
 @contextmanager
 def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx.Client]:
-    """Run Prometheus on a database that is not added to; gives a client of its API."""
+    """Run Prometheus on a database without scraping; yield a client of its API."""
     config = folder / "prometheus.yml"
     config.write_text("scrape_configs: []\n", encoding="utf-8")
     address = free_address()
@@ -83,7 +83,7 @@ def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx
 
 
 def evaluate_rules(folder: Path, database: Path, times: Times, *flags: str) -> None:
-    """Add what the shipped rules would have recorded, and the alerts that would have fired."""
+    """Add the series that the shipped rules record, and the alerts that fire."""
     rules = [rule for group in _shipped_groups() for rule in group["rules"]]
     recorded = {rule["record"] for rule in rules if "record" in rule}
     done: set[str] = set()
@@ -141,7 +141,7 @@ def _lines(rule: dict[str, Any], client: httpx.Client, times: Times) -> list[str
 def _states(
     rule: dict[str, Any], true_at: Sequence[float], times: Times
 ) -> Iterator[tuple[float, str]]:
-    """Yield when an alert is there and its state, from when its condition is true."""
+    """Yield times and states of an alert whose condition is true at the given times."""
     hold, keep = (parse_duration(rule.get(name, "0s")) for name in ("for", "keep_firing_for"))
     true = set(true_at)
     since: float | None = None
@@ -158,7 +158,7 @@ def _states(
 
 
 def query_range(client: httpx.Client, expression: str, times: Times) -> list[Series]:
-    """Ask for an expression at every step."""
+    """Return the values of an expression at every step."""
     answer = client.post(
         "/api/v1/query_range",
         data={

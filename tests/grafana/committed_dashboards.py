@@ -1,4 +1,4 @@
-"""The committed dashboards as tests look at them, and variables put in their place."""
+"""The committed dashboards, their panels and their queries with variables filled in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOSEN: Final[Mapping[str, str]] = {
     "__range": "2d",
     "__rate_interval": f"{4 * simulated.STEP}s",
 }
-"""What is chosen, as Grafana puts it into expressions."""
+"""Values of variables, as Grafana writes them into expressions."""
 
 
 _NOT_SHARED: Final = "the simulated exporter is alone on its storage, which is SQLite"
@@ -35,7 +35,7 @@ EMPTY: Final[Mapping[tuple[str, str, str], str]] = {
     ("eSIM / Exporter", "Replicas by shard", "A"): _NOT_SHARED,
     ("eSIM / Exporter", "Lag behind other replicas", "A"): _NOT_SHARED,
 }
-"""Queries that have no data there, by dashboard, panel and reference, each with the reason."""
+"""Queries without data, by dashboard, panel and reference, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +53,21 @@ class Target:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Return what names it."""
+        """Return the names that identify it."""
         return self.board, self.panel, self.ref
 
     def filled(self, chosen: Mapping[str, str] = CHOSEN) -> str:
-        """Return the expression with what is chosen."""
+        """Return the expression with the values of variables."""
         return interpolated(self.expr, chosen)
 
 
 def interpolated(text: str, chosen: Mapping[str, str] = CHOSEN) -> str:
-    """Put values in the place of ``$name``; raises ``KeyError`` for an unknown one."""
+    """Replace each ``$name`` by its value; raise ``KeyError`` for an unknown name."""
     return re.sub(r"\$(\w+)", lambda found: chosen[found[1]], text)
 
 
 def panels(board: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the panels of a dashboard that show something."""
+    """Return the panels of a dashboard, without the titles of rows."""
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
@@ -84,6 +84,6 @@ def targets() -> Iterator[Target]:
 
 
 def parsed(expr: str) -> promql.Expression:
-    """Take an expression apart."""
-    # This modifier says when, not what.
+    """Return the parts of an expression."""
+    # This modifier changes the time of evaluation only.
     return promql.parse(expr.replace("@ end()", ""))

@@ -1,7 +1,7 @@
-"""The same fleet as one process, equal replicas and shards expose it, as samples over two days.
+"""Samples over two days of the same fleet in several layouts: alone, replicas and shards.
 
-The fleets are real and follow one another as replicas on one database do; what processes say
-about themselves is the real registry's text, its counters divided among the processes.
+The fleets are real and follow one another like replicas on one database. The metrics of the
+processes about themselves come from the real registry; the processes share its counters.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _UNIT: Final = 120
 """Seconds between two scrapes in the last half hour, before which there is one an hour."""
 _LAST: Final = END - HOUR // 2
 SCRAPES: Final = (*range(START, _LAST, HOUR), *range(_LAST, END + 1, _UNIT))
-"""When all is scraped, but for single eSIMs: those every four hours, and at the end."""
+"""The times of all scrapes. Single eSIMs are scraped only every four hours and at the end."""
 _POLICY: Final = Policy(Retention(terminal=2 * HOUR))
 _STALE_AFTER: Final = 9 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Who shows the fleet. The name is that of its scrape job."""
+    """The processes that show the fleet. The name is the one of their scrape job."""
 
     name: str
     shards: int
@@ -65,16 +65,16 @@ LAYOUTS: Final = (
 
 
 class Shown:
-    """A fleet, or a shard of it, and its text."""
+    """A fleet, or one shard of it, and its exposition."""
 
     def __init__(self, shard: Shard | None) -> None:
-        """Without a shard it is that of a process which is alone on its storage."""
+        """Without a shard, it belongs to a process that is alone on its storage."""
         self.shard = shard
         self.fleet = Fleet(_POLICY, VENDORS, shard)
         self._exposition = Exposition(self.fleet, InfoLabels(), _STALE_AFTER)
 
     def commit(self, batch: list[Event], now: float) -> Iterator[Changes]:
-        """Merge events, then expire what is due; yields what the storage would be given."""
+        """Merge events, then expire what is due; yield the changes for the storage."""
         draft = self.fleet.draft(now)
         for event in batch:
             draft.merge(event)
@@ -86,7 +86,7 @@ class Shown:
             draft = self.fleet.expire(now)
 
     def follow(self, changes: Changes) -> None:
-        """Take over what another has committed, of its own shard."""
+        """Take over the changes to its own shard that another process has committed."""
         assert self.shard
         rows = [
             Row(c.table, c.key, c.expected + 1 if c.data else 0, c.data or b"")
@@ -151,7 +151,7 @@ def _stored(text: str, job: str, instance: str, at: int) -> str:
 
 
 def _own(layout: Layout, part: Shown, at: int) -> str:
-    """Return what one process says about itself."""
+    """Return the metrics of one process about itself."""
     first, step = _registry()
     units = (at - START) / _UNIT
     values = {
@@ -159,7 +159,7 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
         for series, value in first.items()
     }
     values |= {
-        "process_start_time_seconds": at - at % 240,  # it crashes all the time
+        "process_start_time_seconds": at - at % 240,  # it restarts every four minutes
         "esim_exporter_config_last_reload_successful": 0,
         "esim_exporter_esims": len(part.fleet.esims),
         "esim_exporter_esims_limit": 4000 / layout.shards,
@@ -187,7 +187,7 @@ def _counts(series: str) -> bool:
 
 @cache
 def _registry() -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Return the registry's samples at the start, and by how much they rise in a unit of time."""
+    """Return the samples of the registry at the start, and their rise in a unit of time."""
     metrics = SelfMetrics({"roamify": ("usage",)})
     _happens(metrics, 1000)
     first = _samples(metrics)
@@ -199,12 +199,12 @@ def _registry() -> tuple[Mapping[str, float], Mapping[str, float]]:
 def _samples(metrics: SelfMetrics) -> dict[str, float]:
     text = metrics.text(openmetrics_format=True)
     lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    # Of Python there is much that no rule reads.
+    # No rule reads the metrics about Python.
     return {k: float(v) for k, _, v in lines if not k.startswith("python_")}
 
 
 def _happens(metrics: SelfMetrics, times: int) -> None:
-    """Let everything happen, good and bad, as often."""
+    """Count every good and bad event the given number of times."""
     metrics.events.labels("roamify", "usage", "accepted").inc(times)
     metrics.signatures.labels("roamify", "0").inc(times)
     for reason in REJECTIONS:

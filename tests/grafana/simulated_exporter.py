@@ -1,7 +1,7 @@
-"""Several days of a real exporter, in seconds: its own clock is the simulation's.
+"""Runs a real exporter through several simulated days within seconds.
 
-A simulated fleet posts signed events to the exporter's own application, and the two scrape
-jobs of README.md ask it for its metrics at simulated times. Incidents happen in between.
+The exporter takes its time from the simulation. A simulated fleet posts signed events to it, and
+the two scrape jobs of the documentation scrape it at simulated times. There are some incidents.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DAY: Final = 24 * HOUR
 
 START: Final = int(datetime(2026, 6, 1, tzinfo=UTC).timestamp())
 END: Final = START + 3 * DAY - 100 * 60
-"""Fixed, so that what is rendered can be compared."""
+"""A fixed time, so that pictures can be compared."""
 
 ESIMS: Final = 60
 FAULTS: Final = Faults(bad_signature=0.004, malformed=0.002)
@@ -49,7 +49,7 @@ JOB: Final = "esim-exporter"
 ESIMS_JOB: Final = "esim-exporter-esims"
 INSTANCE: Final = "exporter.example:10877"
 STEP: Final = 240
-"""Seconds between two scrapes: rarer than README.md says, below Prometheus's five minutes."""
+"""Seconds between two scrapes: as long as Prometheus allows (it looks back five minutes)."""
 _GROUPS: Final = {JOB: b"collect[]=exporter&collect[]=fleet", ESIMS_JOB: b"collect[]=esims"}
 
 SHOWN_ESIM: Final = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
@@ -59,7 +59,7 @@ SHOWN_PACKAGE: Final = "esim-united-states-30days-20gb-all"
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that goes wrong for a while, from and to unix seconds."""
+    """A time in which something goes wrong, in unix seconds."""
 
     begins: int
     ends: int
@@ -69,7 +69,7 @@ class Incident:
 
 
 SILENCE: Final = Incident(END - 40 * HOUR, END - 34 * HOUR)
-"""The vendor sends nothing, and does not make up for it."""
+"""The vendor sends nothing, and does not send it later either."""
 DOWN: Final = Incident(END - 22 * HOUR, END - 22 * HOUR + 24 * 60)
 """The exporter does not run."""
 DISK_FULL: Final = Incident(END - 15 * HOUR, END - 15 * HOUR + 40 * 60)
@@ -88,7 +88,7 @@ class Clock:
 
 
 class Disk:
-    """A real storage on a disk that is full at times."""
+    """A real storage whose disk is full for a while."""
 
     def __init__(self, storage: SqliteStorage, clock: Clock) -> None:
         self._storage = storage
@@ -111,7 +111,7 @@ class Disk:
 
 
 def scrapes(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield what Prometheus would store, in order of time: scrape job and OpenMetrics lines."""
+    """Yield the scrape job and the OpenMetrics lines of every scrape, in order of time."""
     logging.getLogger("exporter").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     try:
@@ -158,9 +158,9 @@ async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
 async def _running(
     folder: Path, clock: Clock
 ) -> AsyncIterator[tuple[Exporter, StatusPages, Quart]]:
-    """Run the exporter as wired by itself, but for the sockets."""
+    """Run the exporter with its own wiring, but without sockets."""
     environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
-    # One listener for all. No cap that matters, but one to be seen.
+    # All requests use one listener. The cap is shown on a dashboard but is never reached.
     flags = [f"--{name}.listen-address=127.0.0.1:1" for name in ("web", "webhook")]
     chosen = loading.load([*flags, "--limits.max-esims=1000"], environ)
     storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
@@ -178,9 +178,9 @@ async def _running(
 
 
 async def _settle(exporter: Exporter) -> None:
-    """Wait until the state is loaded, the storage works and all that is due has expired."""
+    """Wait until the state is loaded, the storage works and everything that is due has expired."""
     intake, clock = exporter.intake, exporter.clock
-    while clock() not in DISK_FULL and (  # noqa: ASYNC110  # the exporter need not tell
+    while clock() not in DISK_FULL and (  # noqa: ASYNC110  # the exporter has no event for this
         intake.failed or intake.state is None or intake.state.fleet.any_due(clock())
     ):
         await asyncio.sleep(0.001)
@@ -242,11 +242,11 @@ _STARTED = re.compile(r"^(process_start_time_seconds)(\S*) .*$", re.MULTILINE)
 
 
 def _stored(text: str, job: str, at: int, started: float) -> str:
-    """Return the samples with the labels and the time of a scrape, and those it adds."""
+    """Return the samples with the labels and the time of a scrape, and the samples it adds."""
     samples = _COMMENT.sub("", text)
     lines = samples.count("\n")
     if job == JOB:
-        # Of the process all is real but when it began.
+        # The start of the process is simulated; its other metrics are real.
         samples = _STARTED.sub(rf"\1\2 {started}", samples)
         samples = _UNLABELLED.sub(r"\1{} ", samples)
     added = {"up": 1, "scrape_samples_scraped": lines, "scrape_duration_seconds": 0.01}
@@ -256,7 +256,7 @@ def _stored(text: str, job: str, at: int, started: float) -> str:
 
 
 def _shown_deliveries() -> Iterator[SimulatedDelivery]:
-    """Yield the reports of one eSIM, whose data is topped up when nine tenths are used."""
+    """Yield the reports of one eSIM, which is topped up when nine tenths of its data are used."""
     document = json.loads(USAGE)
     allowed, used = 20480.0, 14000.0  # MB
     sms, voice, at = 100, 500, START + HOUR

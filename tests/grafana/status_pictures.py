@@ -1,6 +1,6 @@
-"""Pictures of the status page for README.md: ``make status-screenshots``.
+"""Takes pictures of the status page for the documentation: ``make status-screenshots``.
 
-A simulated fleet of two days, by a clock of its own, so that they are the same each time.
+They show a simulated fleet after two days by a simulated clock, so they are the same each time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def main() -> None:
 
 
 async def fill(exporter: Exporter, pages: StatusPages, app: Quart, clock: simulated.Clock) -> None:
-    """Deliver all that was sent until the end, as it was received."""
+    """Deliver all events until the end at their simulated times."""
     deliveries = heapq.merge(
         Simulation(start=simulated.START, seed=7, esims=ESIMS, faults=Faults(malformed=0.0005)),
         simulated._shown_deliveries(),

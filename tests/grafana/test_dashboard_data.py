@@ -1,4 +1,4 @@
-"""The dashboards on several simulated days: every query answers, and with what is there."""
+"""Every query of the dashboards returns data about several simulated days, and the right data."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_may_be_empty_is_there_and_has_a_reason() -> None:
 
 @pytest.fixture(scope="module")
 def labels(prometheus: httpx.Client) -> dict[str, set[str]]:
-    """Every metric there is, with its labels."""
+    """Return every metric name with its labels."""
     found: dict[str, set[str]] = {}
     every = ask(
         prometheus, "series", **{"match[]": '{job=~".+"}', "start": TIMES.start, "end": TIMES.end}
@@ -94,7 +94,7 @@ def test_every_metric_and_label_named_is_exposed_or_recorded(
         assert selector.name in labels
         assert (selector.name in RECORDED) == (":" in selector.name)
         assert {label for label, _, _ in selector.matchers} <= labels[selector.name]
-    # By label_replace and count_values, in buckets, on Kubernetes, of shards.
+    # These come from label_replace and count_values, buckets, Kubernetes and shards.
     made = {"rank", "days", "le", "pod", "shard"}
     there = {label for each in expression.selectors for label in labels.get(each.name, TARGET)}
     assert expression.labels - made <= there

@@ -1,8 +1,8 @@
-"""The committed dashboards: what dashboard-linter asks for, and what we ask for beyond.
+"""Checks of the committed dashboards: the rules of dashboard-linter, and rules of our own.
 
-A test named ``..._rule_...`` mirrors one rule of https://github.com/grafana/dashboard-linter,
-with the name it has there. What is excluded from a rule, and why, is in
-``grafana/dashboards/.lint``, the linter's own file for that.
+A test whose name ends in ``_rule`` checks the rule of that name of
+https://github.com/grafana/dashboard-linter. The linter's own file ``grafana/dashboards/.lint``
+lists the exclusions from a rule with their reasons.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def test_template_label_promql_rule(board: dict[str, Any]) -> None:
         for source in (variable["query"]["query"], variable["definition"]):
             match = re.fullmatch(r"label_values\((.+), (\w+)\)", source)
             assert match
-            # The parser of ours wants a name before the braces.
+            # Our parser needs a name before the braces.
             assert parsed(re.sub(r"^\{", "any{", match[1])).selectors
 
 
@@ -105,7 +105,7 @@ def test_panel_datasource_rule(panel: dict[str, Any]) -> None:
 @every_panel
 def test_panel_title_description_rule(panel: dict[str, Any]) -> None:
     assert panel["title"]
-    assert len(panel["description"].split()) > 8, "says what is seen and what to do about it"
+    assert len(panel["description"].split()) > 8, "says what it shows and what to do"
     assert panel["description"].endswith(".")
 
 
@@ -127,7 +127,7 @@ def test_panel_no_targets_rule(panel: dict[str, Any]) -> None:
 
 @every_panel
 def test_target_promql_rule(panel: dict[str, Any]) -> None:
-    # That Prometheus takes every expression is shown where it answers them.
+    # Another test shows that Prometheus accepts every expression.
     assert selectors(panel)
 
 
@@ -167,7 +167,7 @@ def test_uneditable_dashboard(board: dict[str, Any]) -> None:
     assert board["editable"] is False
 
 
-def test_every_exclusion_has_a_reason_and_is_about_a_panel_there_is() -> None:
+def test_every_exclusion_has_a_reason_and_names_an_existing_panel() -> None:
     shown = {(b["title"], panel["title"]) for b in BOARDS.values() for panel in panels(b)}
     for rule in EXCLUSIONS.values():
         assert rule["reason"]
@@ -199,7 +199,7 @@ def test_no_variable_lists_single_esims(board: dict[str, Any]) -> None:
 
 
 @every_board
-def test_every_variable_named_is_there(board: dict[str, Any]) -> None:
+def test_every_variable_that_is_named_exists(board: dict[str, Any]) -> None:
     text = json.dumps(board["panels"])
     named = set(re.findall(r"\$\{?(\w+)", text))
     own = {name for name in named if not name.startswith("__")}
@@ -252,7 +252,7 @@ def test_shares_of_an_allowance_have_the_same_colours_everywhere(panel: dict[str
 
 
 @every_board
-def test_links_lead_to_dashboards_and_runbooks_there_are(board: dict[str, Any]) -> None:
+def test_links_lead_to_existing_dashboards_and_runbooks(board: dict[str, Any]) -> None:
     uids = {each["uid"] for each in BOARDS.values()}
     links = re.findall(r'"url": "([^"]+)"', json.dumps(board))
     assert links

@@ -1,7 +1,7 @@
-"""Rules and dashboards say the same of a fleet, whoever shows it.
+"""Rules and dashboards give the same results for a fleet in every layout of processes.
 
-Of one process, of two equal replicas, of four shards, and of four shards with two replicas each:
-every recording rule, every alert and every query of a panel.
+The layouts are one process, two replicas, four shards, and four shards with two replicas each.
+Every recording rule, every alert and every query of a panel is compared.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 LOOKBACK = "--query.lookback-delta=65m"
-"""Above the hour between the samples of all but the last hour."""
+"""Longer than the hour between most samples."""
 
 RECORDED = backfilling.Times(END - 28 * HOUR, END, HOUR)
-"""When rules are evaluated: as far back as rules look at what others have recorded."""
+"""When rules are evaluated. No rule reads recorded series that are older."""
 NOW = backfilling.Times(END, END, 1)
 DAY = backfilling.Times(END - 24 * HOUR, END, 4 * HOUR)
 
@@ -48,7 +48,7 @@ QUIET = {
     "EsimShardsDisagree": "they agree",
     "EsimWebhookFeedLow": "as much is sent as a day ago",
 }
-"""Alerts that are not the case, with the reason."""
+"""Alerts that do not fire, with the reason."""
 
 PER_PROCESS = {
     "Failed commits": "by instance",
@@ -65,17 +65,17 @@ PER_PROCESS = {
 LAYOUT_LABELS = {"job", "instance", "pod", "shard"}
 
 Found = dict[frozenset[tuple[str, str]], dict[float, float]]
-"""Values by time by labels."""
+"""Values by time, for each set of labels."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What Prometheus holds, and how it is asked."""
+    """A Prometheus with the samples of all layouts."""
 
     prometheus: httpx.Client
 
     def ask(self, expr: str, layout: Layout, times: backfilling.Times) -> Found:
-        """Return what an expression says of a layout; it must name nothing twice."""
+        """Return the result of an expression for a layout, without the labels of processes."""
         found: Found = {}
         for series in backfilling.query_range(self.prometheus, expr, times):
             if series.labels.get("job", layout.name) not in {layout.name, layout.esims_job}:
@@ -86,14 +86,14 @@ class Evaluated:
         return found
 
     def rule(self, rule: Recording | Alert, layout: Layout) -> Found:
-        """Return what a rule says of a layout at the end."""
+        """Return the result of a rule for a layout at the end."""
         config = Config(job=layout.name, esims_job=layout.esims_job)
         return self.ask(rule.document(config)["expr"], layout, NOW)
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Evaluated]:
-    """Prometheus on what processes of one run make once."""
+    """Run Prometheus on a database that all test processes together make only once."""
     folder, base = tmp_path_factory.mktemp("sharded"), tmp_path_factory.getbasetemp()
     kept = (base if worker_id == "master" else base.parent) / "sharded-database"
     with exclusive(kept.with_suffix(".lock")):
@@ -105,7 +105,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Itera
 
 
 def made(folder: Path) -> Path:
-    """Return a database of samples and of what the rules make of them."""
+    """Return a database of samples and of the results of the rules."""
     file, database = folder / "samples.om", folder / "database"
     with file.open("w", encoding="utf-8") as written:
         written.writelines(sharded.samples())
@@ -126,7 +126,7 @@ each_rule = for_every("rule", RULES, lambda rule: str(getattr(rule, "name", "") 
 
 
 @each_rule
-def test_a_rule_says_the_same_whoever_shows_the_fleet(
+def test_a_rule_gives_the_same_result_in_every_layout(
     rule: Recording | Alert, evaluated: Evaluated
 ) -> None:
     alone = evaluated.rule(rule, sharded.ALONE)
@@ -135,8 +135,8 @@ def test_a_rule_says_the_same_whoever_shows_the_fleet(
         assert_equal(evaluated.rule(rule, layout), alone, layout)
 
 
-def test_every_alert_is_the_case_but_those_that_cannot_be(evaluated: Evaluated) -> None:
-    """What is the case nowhere would be the same everywhere."""
+def test_every_alert_fires_except_those_that_cannot(evaluated: Evaluated) -> None:
+    """An alert that fires in no layout would show nothing about layouts."""
     alerts = [rule for rule in RULES if isinstance(rule, Alert)]
     there = {a.name for a in alerts if evaluated.rule(a, sharded.ALONE)}
     assert there == {alert.name for alert in alerts} - QUIET.keys()
@@ -146,9 +146,7 @@ TARGETS = [each for each in targets() if each.panel not in PER_PROCESS]
 
 
 @for_every("target", TARGETS, lambda target: " ".join(target.place))
-def test_a_panel_says_the_same_whoever_shows_the_fleet(
-    target: Target, evaluated: Evaluated
-) -> None:
+def test_a_panel_shows_the_same_in_every_layout(target: Target, evaluated: Evaluated) -> None:
     def of(layout: Layout) -> Found:
         chosen = {
             **CHOSEN,
@@ -163,7 +161,7 @@ def test_a_panel_says_the_same_whoever_shows_the_fleet(
         assert_equal(of(layout), alone, layout)
 
 
-def test_a_choice_of_packages_says_the_same_whoever_shows_them(evaluated: Evaluated) -> None:
+def test_a_choice_of_packages_shows_the_same_in_every_layout(evaluated: Evaluated) -> None:
     expr = next(t for t in targets() if t.place == ("eSIM / Package", "Packages", "C")).expr
     target = Target("", "", "", expr, "", instant=True)
 
@@ -178,7 +176,7 @@ def test_a_choice_of_packages_says_the_same_whoever_shows_them(evaluated: Evalua
 
 
 def test_no_shard_alone_would_have_fired_what_all_together_do(evaluated: Evaluated) -> None:
-    """Else the comparison above would not see that shards are added up."""
+    """Otherwise the comparison above would not show that shards are added up."""
     shards = sharded.LAYOUTS[2]
     most = {
         'esim_fleet_allowances_over_threshold{threshold="1", resource="data"}': 10,
