@@ -6,9 +6,9 @@ Each commit first locks the one row of ``esim_exporter_control`` until the commi
 the next number (``seq``). So commits run one after the other and become visible in the order of
 their numbers. A process that has read everything up to a number has missed nothing before it.
 
-The row is only locked, never written. Otherwise each commit would leave an old version of the row
-behind. While a snapshot is open, for example for a dump, PostgreSQL cannot remove old versions,
-and every commit would have to read past all of them.
+A commit only locks that row and does not write to it. Otherwise each commit would leave an old
+version of the row behind. While a snapshot is open, for example for a dump, PostgreSQL cannot
+remove old versions, and every commit would have to read past all of them.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ async def control(connection: PostgresConnection, statement: str) -> tuple[Any, 
     if row is None:
         raise asyncpg.InterfaceError(
             "the table esim_exporter_control is empty: restore the database, or drop all tables "
-            "esim_exporter_* to begin anew"
+            "esim_exporter_* to start with an empty fleet"
         )
     return row
 

@@ -78,16 +78,16 @@ class PostgresStorage:
         self._token = 0
         """The random token of the cursor's commit. A promoted standby may have another commit with
         the same number."""
-        self._fresh = False
+        self._just_loaded = False
         """Whether nothing was followed since the last load."""
-        self._own: dict[int, int] = {}
+        self._own_commits: dict[int, int] = {}
         """Tokens of this process's commits after the cursor, by commit number."""
         self._bases: dict[Key, int] = {}
         """The bases as they are in memory."""
         self._fetched: dict[tuple[int, bytes], int] = {}
         """For each row that was fetched for the next commit: a commit number before the fetch."""
         self._size = 0
-        self._measured = self._pruned = -_PRUNE_EVERY
+        self._measured_at = self._pruned_at = -_PRUNE_EVERY
         self.on_change: Callable[[], None] = lambda: None
 
     @classmethod
@@ -115,7 +115,7 @@ class PostgresStorage:
     async def load(self) -> AsyncIterator[Chunk]:
         """Read all rows and bases of the shard, as one consistent state."""
         self._cursor = -1
-        self._own.clear()
+        self._own_commits.clear()
         self._bases.clear()
         connection = self._connected()
         try:
@@ -131,7 +131,7 @@ class PostgresStorage:
             if self._connection is connection:  # not a newer one, made after this load was given up
                 self._fail(None)
             raise
-        self._cursor, self._token, self._fresh = seq, token, True
+        self._cursor, self._token, self._just_loaded = seq, token, True
 
     async def commit(self, changes: Changes) -> tuple[Row, ...]:
         """Write all changes, or return the rows that are not as expected."""
@@ -150,17 +150,17 @@ class PostgresStorage:
         """Return what was committed after the cursor; ``None`` if all must be loaded again."""
         if self._fault:
             raise StorageUnavailable(self._fault)
-        return await self._within(None, self._read_on())
+        return await self._within(None, self._follow())
 
     async def fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         """Return the wanted rows that exist, of any shard."""
         if self._fault:
             raise StorageUnavailable(self._fault)
-        return await self._within(TIMEOUT, self._find(wanted))
+        return await self._within(TIMEOUT, self._fetch(wanted))
 
     async def probe(self) -> bool:
         """Connect again and write; return whether all must be loaded again."""
-        return await self._within(self._server.timeout, self._try_again())
+        return await self._within(self._server.timeout, self._probe())
 
     async def backup(self, path: Path) -> None:
         """Raise ``StorageUnavailable``: PostgreSQL has its own tools for backups."""
@@ -243,7 +243,7 @@ class PostgresStorage:
         if commit.rows:
             kinds, keys, slots = (list(column) for column in zip(*commit.keys, strict=True))
             known = [self._fetched.get(key[:2], self._cursor) for key in commit.keys]
-            wanted = (kinds, keys, commit.expected, known, list(self._own))
+            wanted = (kinds, keys, commit.expected, known, list(self._own_commits))
             if found := await connection.fetch(sql.CONFLICTS, *wanted):
                 await connection.execute("ROLLBACK")
                 return tuple([commit.stored_row(n - 1, *stored) for n, *stored in found])
@@ -258,26 +258,26 @@ class PostgresStorage:
         if seq == self._cursor + 1:
             self._cursor, self._token = seq, token
         else:
-            self._own[seq] = token
+            self._own_commits[seq] = token
         for encoded, slot, amount in commit.bases:
             if self._shard.owns(slot):
                 key = decode_key(encoded)
                 self._bases[key] = self._bases.get(key, 0) + int(amount)
         return ()
 
-    async def _read_on(self) -> Chunk | None:
+    async def _follow(self) -> Chunk | None:
         connection = self._connected()
         rows: list[Row] = []
         async with asyncio.timeout(TIMEOUT) as limit:
-            await self._tend(connection)
+            await self._measure_and_prune(connection)
             seq, _ = await control(connection, sql.NEWEST)
             if seq == self._cursor:
-                self._fresh = False
+                self._just_loaded = False
                 return Chunk()
             await connection.execute(sql.BEGIN_READING)
             seq, pruned = await control(connection, sql.NEWEST)
             lost = not pruned <= self._cursor <= seq
-            if lost or not (self._fresh or await self._few(connection)):
+            if lost or not (self._just_loaded or await self._few_changed(connection)):
                 await connection.execute("ROLLBACK")
                 return None
             changed = await connection.cursor(sql.CHANGED_ROWS, self._slots, self._cursor)
@@ -292,16 +292,16 @@ class PostgresStorage:
         for key, amount in map(decode_base, bases):
             added[key] = amount - self._bases.get(key, 0)
             self._bases[key] = amount
-        self._cursor, self._token, self._fresh = seq, token, False
-        self._own.clear()
+        self._cursor, self._token, self._just_loaded = seq, token, False
+        self._own_commits.clear()
         return Chunk(tuple(rows), added)
 
-    async def _few(self, connection: PostgresConnection) -> bool:
+    async def _few_changed(self, connection: PostgresConnection) -> bool:
         wanted = (self._slots, self._cursor, MOST_FOLLOWED + 1)
         changed: int = await connection.fetchval(sql.COUNT_CHANGED, *wanted)
         return changed <= MOST_FOLLOWED
 
-    async def _find(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
+    async def _fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         connection = self._connected()
         # Before the rows are read, so that a later change to them is a conflict.
         seq, _ = await control(connection, sql.NEWEST)
@@ -312,7 +312,7 @@ class PostgresStorage:
         self._fetched.update((key[:2], seq) for key in keys)
         return tuple([Row(*wanted[n - 1], version, data) for n, version, data in found])  # type: ignore[call-arg]  # table and key
 
-    async def _try_again(self) -> bool:
+    async def _probe(self) -> bool:
         if self._connection is None:
             await self._reconnect()
         connection = self._connected()
@@ -321,7 +321,7 @@ class PostgresStorage:
             raise asyncpg.InsufficientPrivilegeError(
                 "this role may not read and write all tables esim_exporter_*: grant it that"
             )
-        known = {self._cursor: self._token, **self._own}
+        known = {self._cursor: self._token, **self._own_commits}
         noted = await connection.fetchval(sql.COUNT_NOTED, list(known), list(known.values()))
         lost = noted < len(known)
         if lost and self._cursor >= 0:
@@ -339,17 +339,17 @@ class PostgresStorage:
         except (SettingsError, StorageDamaged) as error:  # another server now, or a newer version
             raise self._fail(error) from error
 
-    async def _tend(self, connection: PostgresConnection) -> None:
+    async def _measure_and_prune(self, connection: PostgresConnection) -> None:
         """Measure the size and prune, each after its interval."""
         now = monotonic()
-        if now >= self._measured + _MEASURE_EVERY:
-            self._measured = now
+        if now >= self._measured_at + _MEASURE_EVERY:
+            self._measured_at = now
             self._size = int(await connection.fetchval(sql.SIZE))
-        if now >= self._pruned + _PRUNE_EVERY:
+        if now >= self._pruned_at + _PRUNE_EVERY:
             await connection.execute(sql.FORGET)
             done = [await connection.execute(statement, _PRUNE_ROWS) for statement in sql.PRUNE]
             if all(int(status.split()[1]) < _PRUNE_ROWS for status in done):
-                self._pruned = now  # if not, more is left, and the next call goes on
+                self._pruned_at = now  # if not, more is left, and the next call goes on
 
     def _notified(self, connection: PostgresConnection, sender: int, *_: object) -> None:
         if sender != connection.get_server_pid():

@@ -33,7 +33,7 @@ def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[
     """Yield all rows in the order of :class:`Table` and key. The bases come last.
 
     Damaged rows are reported once. Then they are moved to the table ``damaged``, so that a new
-    row can be written under the same key, and the seal is written anew. Without ``set_aside``
+    row can be written under the same key, and the seal is updated. Without ``set_aside``
     nothing in the file is changed. Raises ``sqlite3.Error``.
     """
     for name, table in TABLES.items():
@@ -136,7 +136,7 @@ def _compare_with_seal(
 def _set_aside(
     connection: sqlite3.Connection, table: SqliteTable, damaged: Sequence[Sequence[Any]]
 ) -> None:
-    """Move damaged rows to the table ``damaged``, and write the seal anew."""
+    """Move damaged rows to the table ``damaged``, and update the seal."""
     name = table.name
     with transaction(connection):
         connection.executemany(

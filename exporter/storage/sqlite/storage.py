@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 _MANY_ROWS = 8
 _LOOP_WAIT = 0.002
-"""Seconds. The event loop waits at most so long while a commit of many rows is handed to SQLite.
+"""Seconds for which the event loop waits, at most, while a commit of many rows is handed to SQLite.
 Without the wait, the loop and the writer would exchange the interpreter's lock at each row, which
 takes longer than the row itself."""
 
@@ -101,7 +101,7 @@ class SqliteStorage:
         The commit goes on when the caller is cancelled.
         """
         handed_over = threading.Event()
-        done = self._submitted(self._commit, changes, handed_over)
+        done = self._submit(self._commit, changes, handed_over)
         if len(changes.rows) >= _MANY_ROWS:
             handed_over.wait(_LOOP_WAIT)
         return await asyncio.shield(asyncio.wrap_future(done))
@@ -132,9 +132,9 @@ class SqliteStorage:
 
     async def _run(self, function: Callable[..., T], *args: object) -> T:
         """Run in the writer thread, to the end, even if the caller is cancelled."""
-        return await asyncio.shield(asyncio.wrap_future(self._submitted(function, *args)))
+        return await asyncio.shield(asyncio.wrap_future(self._submit(function, *args)))
 
-    def _submitted(self, function: Callable[..., T], *args: object) -> Future[T]:
+    def _submit(self, function: Callable[..., T], *args: object) -> Future[T]:
         if self._closing is not None:
             raise StorageUnavailable(f"{self._path} is closed")
         return self._writer.submit(function, *args)
@@ -148,7 +148,7 @@ class SqliteStorage:
 
     def _connect(self) -> None:
         self._connection, found = connect(self._path)
-        self._learn_files()
+        self._remember_files()
         self._notes += found.notes
         self._damage += found.damaged
 
@@ -220,7 +220,7 @@ class SqliteStorage:
         finally:
             handed_over.set()
         self._frame_note.record_commit()
-        self._learn_files()
+        self._remember_files()
         if _size(wal.log_path(self._path)) > LOG_LIMIT:
             # As a job of its own: the commit returns before it.
             self._writer.submit(self._shrink_log)
@@ -258,11 +258,11 @@ class SqliteStorage:
                 self._suspect = True
                 self._fault = (
                     f"{path} was removed or replaced while in use: put it back, or restart to "
-                    "begin with what is there now"
+                    "use what is there now"
                 )
                 raise StorageUnavailable(self._fault)
 
-    def _learn_files(self) -> None:
+    def _remember_files(self) -> None:
         for path in (self._path, wal.log_path(self._path)):
             if path not in self._identities and (identity := _identity(path)):
                 self._identities[path] = identity
