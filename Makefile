@@ -15,9 +15,7 @@ FAULTS_SHARE ?= 100
 # Coverage takes half as much processor time again, so only CI measures it, in the quick tests.
 COVERAGE ?= $(if $(filter true,$(CI)),--cov)
 
-# With worksteal, tests of one file mostly run in one process, which makes their fixtures once.
 PYTEST := $(BIN)/python -m pytest
-PARALLEL := -n $(WORKERS) --dist=worksteal
 
 # The folders of pythonpath in pyproject.toml, for a program that pytest does not run.
 SHARED_BY_TESTS := .:tests:tests/support:tests/alerts:tests/grafana
@@ -37,10 +35,12 @@ run: $(INSTALLED) ## start the exporter with a simulated fleet, and print the ad
 	@$(BIN)/esim-exporter demo
 
 test: $(INSTALLED_DEV) lint ## check style and types, and run the quick tests
-	$(PYTEST) $(PARALLEL) $(COVERAGE)
+	@# With worksteal, one process runs most tests of a file, and seldom makes a fixture again.
+	$(PYTEST) -n $(WORKERS) --dist=worksteal $(COVERAGE)
 
 test-slow: $(INSTALLED_DEV) ## run the slow tests: the demo, dashboards, browsers, long faults
-	$(PYTEST) $(PARALLEL) -m slow
+	@# With loadfile, one process runs all tests of a file: fixtures of dashboards take long to make.
+	$(PYTEST) -n $(WORKERS) --dist=loadfile -m slow
 
 test-faults: $(INSTALLED_DEV) ## test faults for 40 minutes: kills, power cuts, damage, full disks, fuzzing
 	@$(BIN)/python tests/support/programs.py strace
