@@ -94,9 +94,9 @@ class Committer:
         """
         state = self._holder.loaded
         now = self._clock()
-        if unseen := state.fleet.note_time(now):
-            held = state.fleet.policy.grace
-            log.warning("time passed unseen", extra=fields(seconds=unseen, expiry_held_for=held))
+        if interruption := state.fleet.note_time(now):
+            seconds = fields(seconds=interruption, expiry_held_for=state.fleet.policy.grace)
+            log.warning("deliveries were interrupted, expiry waits", extra=seconds)
         draft = state.fleet.expire(now)
         changes = draft.changes()
         try:
@@ -134,7 +134,7 @@ class Committer:
         try:
             return await self._replica.fetch(wanted)
         except StorageError as error:
-            self._recovery.fail("cannot read what is stored", error)
+            self._recovery.fail("cannot read rows of other shards", error)
             raise
 
     async def _commit(self, changes: Changes) -> bool:

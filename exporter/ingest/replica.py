@@ -113,7 +113,7 @@ async def catch_up(replica: Replica, holder: StateHolder) -> None:
         holder.outdated = True  # the storage does not return the unreadable row a second time
         raise
     if not followed:
-        log.warning("too much to follow, the state is loaded afresh")
+        log.warning("other replicas changed too much to follow, loading the whole state")
         await holder.load()
 
 

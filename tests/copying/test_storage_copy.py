@@ -1,4 +1,4 @@
-"""A fleet that is copied between storages of either kind is the same fleet, or is not there."""
+"""A copied fleet is the same fleet, on SQLite and PostgreSQL. A failed copy leaves nothing."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ from exporter.storage import urls
 from exporter.storage.contract import Change, Changes, Chunk, Row, Table
 from exporter.storage.postgres.copying import PostgresSource, PostgresTarget
 from exporter.storage.postgres.storage import PostgresStorage
+from exporter.storage.sqlite import copying as sqlite_copying
 from exporter.storage.sqlite.copying import SqliteSource, SqliteTarget
 from exporter.storage.sqlite.storage import SqliteStorage
 
@@ -92,7 +93,7 @@ class Held(NamedTuple):
 
 
 async def held(storage: Storage) -> Held:
-    """Return all that a storage holds, and what is served of it."""
+    """Return everything that a storage holds, and its metrics."""
     restoration = FleetLoader(POLICY, (VENDOR,))
     rows: list[Row] = []
     bases: dict[Key, int] = {}
@@ -151,7 +152,7 @@ class Copier:
         self._capsys = capsys
 
     def copy(self, *arguments: str) -> tuple[str, str]:
-        """Copy, and return the fingerprint and what was told meanwhile."""
+        """Copy, and return the fingerprint and the messages."""
         assert main(["storage", "copy", *arguments], {}) == 0
         printed = self._capsys.readouterr()
         (fingerprint,) = re.findall(r"^fingerprint: ([0-9a-f]{64})$", printed.out, re.MULTILINE)
@@ -161,7 +162,7 @@ class Copier:
         return fingerprint, printed.err
 
     def refused(self, *arguments: str, status: int = 1) -> str:
-        """Copy nothing, and return the one line that says why, the last one."""
+        """Expect that nothing is copied, and return the last message, which says why."""
         assert main(["storage", "copy", *arguments], {}) == status
         printed = self._capsys.readouterr()
         assert printed.out == ""
@@ -536,6 +537,22 @@ async def test_a_file_that_cannot_get_its_name_is_told(file: Callable[[str], str
     await target.close()
 
     assert not path_of(file("b.db-copying")).exists()
+
+
+async def test_a_file_whose_name_could_not_be_synced_is_not_kept(
+    file: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        assert path_of(file("b.db")).exists()
+        raise OSError(5, "Input/output error")
+
+    target = await SqliteTarget.open(path_of(file("b.db")))
+    monkeypatch.setattr(sqlite_copying, "sync", fail)
+    with pytest.raises(StorageUnavailable, match=r"b\.db: Input/output error"):
+        await target.keep()
+    await target.close()
+
+    assert nothing_in(tmp_path)
 
 
 async def test_a_file_whose_log_could_not_be_written_back_is_not_kept(

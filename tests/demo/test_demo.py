@@ -1,4 +1,4 @@
-"""The demonstration that ``make run`` starts: it works as printed, and leaves nothing behind."""
+"""The demo that ``make run`` starts does what it prints, and leaves nothing behind."""
 
 from __future__ import annotations
 

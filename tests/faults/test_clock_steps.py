@@ -58,7 +58,7 @@ def fleet_counters(server: Serving) -> dict[str, float]:
 
 
 def unseen(server: Serving) -> int:
-    return len(server.logged("time passed unseen"))
+    return len(server.logged("deliveries were interrupted, expiry waits"))
 
 
 def wait_until_expired(server: Serving, clock: Clock) -> None:

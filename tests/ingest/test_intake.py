@@ -1,4 +1,4 @@
-"""The way of deliveries into the state, on storage that works, fails, hangs and comes back."""
+"""Deliveries reach the state, on storage that works, fails, hangs and recovers."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_what_changes_nothing_is_answered_without_a_commit(storage: Memory
         assert await room.submit(usage()) is Result.ACCEPTED
         assert await room.submit(usage()) is Result.DUPLICATE
         assert storage.calls.count("commit") == 1
-        room.now += 1  # when the vendor was last heard of is durable too
+        room.now += 1  # the time of the last delivery is durable too
         assert await room.submit(usage()) is Result.DUPLICATE
         assert storage.calls.count("commit") == 2
 

@@ -1,4 +1,4 @@
-"""Several intakes on one storage: conflicts, following, what cannot be followed, expiry once."""
+"""Several intakes on one storage: conflicts, following, failures to follow, one expiry."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def usage(esim_id: str = "e", time: int = 0, used: int = 40, **values: Any) -> U
 
 @asynccontextmanager
 async def several(count: int = 2, **options: Any) -> AsyncIterator[list[Room]]:
-    """Run intakes on one storage; each of them is heard of by all others."""
+    """Run intakes on one storage; each follows all others."""
     first = SharedMemory(Shard())
     storages = [first, *(first.beside() for _ in range(count - 1))]
     async with AsyncExitStack() as stack:
@@ -191,7 +191,7 @@ async def test_rows_that_cannot_be_read_are_loaded_once_they_can() -> None:
 
         shared(other).apply(Changes((newer._replace(expected=1, data=None),)))
         await one.recovered()
-        assert one.loads > 1, "what was followed and not understood is not told again"
+        assert one.loads > 1, "the storage does not return the unreadable row a second time"
         await other.recovered()
         assert await other.submit(usage()) is Result.ACCEPTED
         await agree(one, other)

@@ -1,4 +1,4 @@
-"""Whoever takes which events in whatever order: all replicas show what one alone would show."""
+"""All replicas show what one alone would show, whichever takes an event, in any order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TICK = 0.01
 """Seconds between looks at what expires."""
 
 GIVEN = settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-"""Nothing is made smaller: who is first differs from run to run."""
+"""Without shrinking: which replica is first differs from run to run."""
 
 MAX_OF_SHARDS = ("esim_package_info", "esim_partner_")
 """Families that each shard shows as a whole."""
@@ -88,12 +88,12 @@ def large_sets(draw: st.DrawFn) -> list[Event]:
 
 
 def later(events: Sequence[Event], seconds: int) -> list[Event]:
-    """Return the events as of some seconds later."""
+    """Return the events with times some seconds later."""
     return [e._replace(time=e.time + seconds) for e in events if not isinstance(e, OtherEvent)]
 
 
 def spread(events: Sequence[Event], of: int, chance: random.Random) -> list[list[Event]]:
-    """Return what each replica is sent: every event to one at least, in any order."""
+    """Return the events for each replica, in any order. Every event goes to at least one."""
     sent: list[list[Event]] = [[] for _ in range(of)]
     for event in events:
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
@@ -124,7 +124,7 @@ async def deliver(rooms: Sequence[Room], events: Sequence[Event], chance: random
 
 
 async def settle(rooms: Sequence[Room]) -> None:
-    """Wait until nothing is due, and each has followed what all others did until then."""
+    """Wait until nothing is due, and every replica has followed the others up to now."""
 
     async def reached() -> None:
         while any(room.state.fleet.any_due(room.now) for room in rooms):  # noqa: ASYNC110  # no event
@@ -133,7 +133,7 @@ async def settle(rooms: Sequence[Room]) -> None:
         replicas = [room.intake.replica for room in rooms if room.intake.replica]
         for replica in replicas:
             replica.poll_soon()
-        while any(replica.followed < begun for replica in replicas):  # noqa: ASYNC110  # likewise
+        while any(replica.followed < begun for replica in replicas):  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(reached(), WAIT)
@@ -161,7 +161,7 @@ async def alone() -> AsyncIterator[list[Room]]:
 
 
 class History:
-    """What happens to a fleet, in whichever replicas."""
+    """Events and deletions for a fleet, whichever replicas take them."""
 
     def __init__(self, first: list[Event], second: list[Event], seed: int) -> None:
         self.first = first
@@ -170,7 +170,7 @@ class History:
         esims = sorted({(e.vendor, e.esim_id) for e in first if isinstance(e, StatusEvent)})
         self.deleted = self.chance.sample(esims, min(2, len(esims)))
         self.passes = self.chance.choice((0.0, 2.0 * DAY, 31.0 * DAY))
-        """Seconds that pass in between: what is terminal expires, or all."""
+        """Seconds between both parts: nothing expires, terminal eSIMs do, or all do."""
 
     async def happen_to(self, rooms: Sequence[Room]) -> None:
         await deliver(rooms, self.first, self.chance)
@@ -178,7 +178,7 @@ class History:
         for key in self.deleted:
             room = self.chance.choice(rooms)
             await delete(room, key)
-            # Others may hear of both at once.
+            # Other replicas may follow both at once.
             revival = StatusEvent(key[0], START + SECONDS + 1, key[1], Status.ACTIVATED)
             await send(room, [revival], self.chance)
             await settle(rooms)
@@ -257,7 +257,7 @@ class Parts:
 
 
 def together(shards: Sequence[Parts]) -> tuple[Counter[str], dict[Series, float]]:
-    """Return what shards show, added up as the bundled rules do."""
+    """Return the sum over shards, as the shipped rules compute it."""
     esims: Counter[str] = Counter()
     fleet: dict[Series, float] = {}
     for shard in shards:
@@ -271,7 +271,7 @@ def together(shards: Sequence[Parts]) -> tuple[Counter[str], dict[Series, float]
 
 
 def documents(chance: random.Random) -> list[bytes]:
-    """Return deliveries of a few eSIMs, as the vendor writes them."""
+    """Return deliveries about a few eSIMs in the vendor's format."""
     bodies = []
     for number in range(60):
         allowed = chance.choice((1024, 2048))

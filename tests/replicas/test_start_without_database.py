@@ -1,4 +1,4 @@
-"""A replica that is started before its database, or while that is away."""
+"""A replica that starts while its database does not run."""
 
 from __future__ import annotations
 

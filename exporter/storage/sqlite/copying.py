@@ -142,7 +142,11 @@ class SqliteTarget:
             )
         try:
             self._partial.rename(self._path)
-            sync(self._path.parent)
+            try:
+                sync(self._path.parent)
+            except OSError:
+                self._path.rename(self._partial)  # so that close removes it
+                raise
         except OSError as error:
             raise StorageUnavailable(f"{self._path}: {error.strerror}") from error
 
