@@ -24,7 +24,7 @@ import httpx
 
 from benchmarks.process import free_port
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 

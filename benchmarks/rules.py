@@ -28,7 +28,7 @@ from alerts.generator import FILES, Config, documents
 from benchmarks.process import free_port, without_settings
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import Snapshot, Status, UsageEvent
-from exporter.settings.durations import parse_duration
+from exporter.settings.field_types import parse_duration
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:

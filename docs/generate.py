@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING
 from benchmarks import documentation, report
 from exporter.endpoints.api.endpoint_table import markdown_table
 from exporter.endpoints.api.openapi import document_text
-from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import (
+    PACKAGE_FAMILIES,
+    VENDOR_FAMILIES,
+    InfoLabels,
+    esim_families,
+)
 from exporter.selfmetrics import Description, descriptions
 from exporter.settings.loading import settings_table
 

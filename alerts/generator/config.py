@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Final
 
-from exporter.settings.durations import parse_duration
+from exporter.settings.field_types import parse_duration
 
 _TOKEN: Final = re.compile(
     r"""

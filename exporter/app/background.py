@@ -1,4 +1,4 @@
-"""Tasks that run beside requests: rendering after changes, and returning free memory."""
+"""What runs beside requests: rendering after changes, returning free memory, watching files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from exporter.fleet import process_memory
 from exporter.logs import fields, raised_at
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from pathlib import Path
 
     from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.intake import Intake
@@ -68,3 +69,32 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         # The error's message is not logged: it might quote an eSIM.
         details = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
         log.critical("background task failed", extra=details)
+
+
+_PAUSE = 5.0
+"""Seconds between two checks."""
+
+
+async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]) -> None:
+    """Call ``changed`` whenever any of the files was written, replaced or removed.
+
+    ``changed`` may change which files ``files`` returns.
+    """
+    seen = {path: _signature(path) for path in files()}
+    while True:
+        await asyncio.sleep(_PAUSE)
+        now = {path: _signature(path) for path in files()}
+        if now != seen:
+            changed()
+            # Keep the signatures from before the call: a change during the call is another one.
+            now = {path: now.get(path) or _signature(path) for path in files()}
+        seen = now
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """Return values that change when a file is replaced or written."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -14,7 +14,7 @@ from exporter.app.revision import revision
 from exporter.app.state_loader import StateLoader
 from exporter.endpoints.health import Health
 from exporter.endpoints.webhook import Webhook
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.http.protection import read_protections
 from exporter.ingest.commands import AdminCommands
 from exporter.ingest.intake import Intake

@@ -8,8 +8,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter.app.background import keep_rendered, start_in_background
-from exporter.app.file_watch import watch
+from exporter.app.background import keep_rendered, start_in_background, watch
 from exporter.app.metric_values import listener_values
 from exporter.app.sites import build_sites, build_status_pages
 from exporter.errors import ExporterError, SettingsError, StorageHangs

@@ -19,7 +19,7 @@ from exporter.endpoints.webhook import answer_directly
 from exporter.http.application import application
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection
-from exporter.settings.in_force import settings_in_force
+from exporter.settings.loading import settings_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quart import Blueprint, Quart
 
     from exporter.app.build import Exporter
-    from exporter.settings.addresses import ListenAddress
+    from exporter.settings.field_types import ListenAddress
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from exporter.storage.contract import Table
 
 if TYPE_CHECKING:
     from exporter.app.reload import LiveSettings
-    from exporter.exposition.info_labels import InfoLabels
+    from exporter.exposition.families import InfoLabels
     from exporter.model.shards import Shard
     from exporter.storage.contract import Row, Storage
 

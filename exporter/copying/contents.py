@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.aggregates import without_slots
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader

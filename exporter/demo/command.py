@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from exporter.demo import monitoring, processes, receiver, welcome
 from exporter.model.expiry import DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
-from exporter.settings.addresses import WEB_PORT, WEBHOOK_PORT
+from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
 from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ from exporter.model.records import AccountBalance, PartnerNotice
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from exporter.exposition.families import Family
-    from exporter.exposition.info_labels import InfoLabels
+    from exporter.exposition.families import Family, InfoLabels
     from exporter.fleet.fleet import Fleet
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError, InvalidEvent
 from exporter.fleet.aggregates import consumed_base, location_base
-from exporter.fleet.committed import AllShards
-from exporter.fleet.overlay import Overlay
+from exporter.fleet.overlay import AllShards, Overlay
 from exporter.model.events import OtherEvent, PartnerEvent, StatusEvent, UsageEvent
 from exporter.model.merge import (
     Result,
@@ -23,7 +22,7 @@ from exporter.model.shards import slot_of
 from exporter.storage.contract import Changes, Key
 
 if TYPE_CHECKING:
-    from exporter.fleet.committed import Committed, Fetched
+    from exporter.fleet.overlay import Committed, Fetched
     from exporter.model.events import Event
     from exporter.model.records import EsimKey
 

@@ -22,7 +22,7 @@ from exporter.storage.contract import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.fleet.committed import Fetched
+    from exporter.fleet.overlay import Fetched
     from exporter.model.records import AccountBalance, EsimKey, PartnerNotice, Record
     from exporter.model.shards import Shard
     from exporter.storage.contract import Key, Row

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from exporter.http.protection import ReloadableProtection
     from exporter.http.tls import Tls
-    from exporter.settings.addresses import ListenAddress
+    from exporter.settings.field_types import ListenAddress
 
 log = logging.getLogger(__name__)
 

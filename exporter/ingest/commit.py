@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError, StorageUnavailable
-from exporter.fleet.committed import NotFetched
+from exporter.fleet.overlay import NotFetched
 from exporter.ingest.batch import events_of, merge
 from exporter.ingest.replica import catch_up, rows_of_other_shards
 from exporter.logs import fields
@@ -20,8 +20,8 @@ from exporter.storage.contract import Changes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from exporter.fleet.committed import Fetched
     from exporter.fleet.drafts import Draft
+    from exporter.fleet.overlay import Fetched
     from exporter.ingest.batch import BatchItem
     from exporter.ingest.committed_state import CommittedState, StateHolder
     from exporter.ingest.recovery import Recovery

@@ -31,7 +31,7 @@ from exporter.query.summaries import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from exporter.exposition.info_labels import InfoLabels
+    from exporter.exposition.families import InfoLabels
     from exporter.fleet.fleet import Fleet
     from exporter.model.records import Esim, EsimKey
 

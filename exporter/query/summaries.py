@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.exposition.info_labels import InfoLabels
+    from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.fleet import Fleet
     from exporter.model.consumption import Consumption

@@ -1,19 +1,126 @@
-"""The types of setting values: how users write them, what is checked, and what is kept."""
+"""The types of values that settings have (addresses, durations, URLs), and how each is written."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from exporter.exposition.info_labels import INFO_LABELS, InfoLabel
-from exporter.settings.addresses import ListenAddress
-from exporter.settings.durations import parse_duration
+from exporter.exposition.families import INFO_LABELS, InfoLabel
 from exporter.settings.options import Confidential, Kind
 from exporter.storage.urls import parse_storage_url
+
+WEB_PORT = 10877
+"""Default port of the internal listener."""
+
+WEBHOOK_PORT = 10878
+"""Default port of the public listener."""
+
+_MAX_PORT = 65535
+
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """The address that a listener binds."""
+
+    host: str
+    """A name or an IP address (IPv6 without brackets). Empty for all interfaces, IPv4 and IPv6."""
+    port: int
+    """0 lets the system choose a free port."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``:10877``, ``127.0.0.1:10877``, ``[::1]:10877`` or ``localhost:0``.
+
+        Raises ``ValueError`` for any other text. It does not resolve names.
+        """
+        match = _ADDRESS.fullmatch(text)
+        if match is None or int(match["port"]) > _MAX_PORT or not _is_ipv6(match["ipv6"]):
+            raise ValueError(
+                f"not an address: {text!r} (write it like :{WEB_PORT}, "
+                f"127.0.0.1:{WEB_PORT} or [::1]:{WEB_PORT})"
+            )
+        return cls(host=match["ipv6"] or match["host"] or "", port=int(match["port"]))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _is_ipv6(text: str | None) -> bool:
+    """Return whether the part in brackets is an IPv6 address, or missing."""
+    if text is None:
+        return True
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+_UNITS = {
+    "y": 365 * 24 * 3600 * 1000,
+    "w": 7 * 24 * 3600 * 1000,
+    "d": 24 * 3600 * 1000,
+    "h": 3600 * 1000,
+    "m": 60 * 1000,
+    "s": 1000,
+    "ms": 1,
+}
+"""Milliseconds in each unit. Durations are written in this order, greatest unit first."""
+
+_DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
+
+_MAX_MILLISECONDS = (2**63 - 1) // 1_000_000
+"""Prometheus keeps durations as signed 64-bit nanoseconds: about 292 years."""
+
+_MAX_LENGTH = 64
+"""Characters. Every duration below the limit needs far fewer."""
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that ``text`` stands for.
+
+    Units are ``y w d h m s ms``, greatest first, each at most once. Only zero may have no unit.
+    Raises ``ValueError`` for any other text and for more than about 292 years.
+    """
+    match = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    if text == "0":
+        return 0.0
+    if match is None or not text:
+        raise ValueError(f"not a duration: {text!r} (write it like 500ms, 30s, 1h30m or 30d)")
+    parts = zip(match.groups(default="0"), _UNITS.values(), strict=True)
+    milliseconds = sum(int(count) * size for count, size in parts)
+    if milliseconds > _MAX_MILLISECONDS:
+        raise ValueError(f"duration too long: {text!r} (at most 292y)")
+    return milliseconds / 1000
+
+
+def format_duration(seconds: float) -> str:
+    """Return ``seconds`` (not negative) as a duration, exact to the millisecond.
+
+    Years and weeks are used only where nothing is left over, as in Prometheus: 8 days are ``8d``,
+    14 days ``2w``.
+    """
+    rest = round(seconds * 1000)
+    if rest == 0:
+        return "0s"
+    written = []
+    for unit, size in _UNITS.items():
+        if unit in {"y", "w"} and rest % size:
+            continue
+        count, rest = divmod(rest, size)
+        if count:
+            written.append(f"{count}{unit}")
+    return "".join(written)
+
 
 AUTO = "auto"
 """Value of ``--shard`` that stands for the number at the end of the host name."""

@@ -8,19 +8,29 @@ from __future__ import annotations
 import codecs
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import SettingsError
+from exporter.settings.field_types import format_duration
 from exporter.settings.model import Settings
 from exporter.settings.options import Option, help_text, markdown_table, options_of
-from exporter.settings.sources import Given, Values, read_environment, read_file, read_flags
-from exporter.settings.webhook_secrets import secrets_in_file, secrets_in_variable
+from exporter.settings.sources import (
+    Given,
+    Values,
+    read_environment,
+    read_file,
+    read_flags,
+    secrets_in_file,
+    secrets_in_variable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from exporter.settings.options import Option
 
 __all__ = [
     "OPTIONS",
@@ -144,3 +154,30 @@ def _contents(flag: str, path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{flag}: {path}: {error.strerror or error}") from None
+
+
+def settings_in_force(started: Settings, reloaded: Settings) -> list[tuple[str, str]]:
+    """Return each flag with its value in force, written as a user would write it.
+
+    ``started`` are the settings that the process started with, ``reloaded`` those of the last
+    reload. A reload changes only some settings; all others keep the value of the start. For a
+    setting that may hold a secret, the table says only whether it is set. The value of a setting
+    that is not set is empty.
+    """
+    return [
+        (option.flag, _written(option, option.value(reloaded if option.reloadable else started)))
+        for option in OPTIONS
+    ]
+
+
+def _written(option: Option, value: Any) -> str:
+    if option.confidential:
+        given = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return "set, not shown" if given else ""
+    if option.kind == "duration":
+        return format_duration(value)
+    if option.switch:
+        return str(value).lower()
+    if option.many:
+        return ", ".join(value)
+    return "" if value is None else str(value)

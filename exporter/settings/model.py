@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from exporter.exposition.info_labels import DEFAULT_INFO_LABELS
+from exporter.exposition.families import DEFAULT_INFO_LABELS
 from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.model.shards import SLOTS
-from exporter.settings.addresses import WEB_PORT, WEBHOOK_PORT
 from exporter.settings.field_types import (
     AUTO,
+    WEB_PORT,
+    WEBHOOK_PORT,
     Address,
     Bytes,
     Count,
@@ -32,7 +33,7 @@ from exporter.settings.field_types import (
     written,
 )
 from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, CustomKey, Kind, Reload
-from exporter.settings.webhook_secrets import SECRET_VARIABLE
+from exporter.settings.sources import SECRET_VARIABLE
 from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
 from exporter.vendors.vendor import DEFAULT_UNIT_BASE
 

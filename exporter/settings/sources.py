@@ -9,10 +9,12 @@ misspelt names.
 from __future__ import annotations
 
 import argparse
+import codecs
 import difflib
+import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from exporter.errors import SettingsError
 from exporter.settings import ENVIRONMENT_PREFIX
@@ -21,6 +23,21 @@ from exporter.settings.options import Option, Source
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
+
+SECRET_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}WEBHOOK_SECRET"
+
+
+def secrets_in_file(content: bytes) -> tuple[bytes, ...]:
+    """Return the secrets that a file holds. Blank lines and lines that start with # are ignored."""
+    lines = map(bytes.strip, content.removeprefix(codecs.BOM_UTF8).splitlines())
+    return tuple(line for line in lines if line and not line.startswith(b"#"))
+
+
+def secrets_in_variable(value: str) -> tuple[bytes, ...]:
+    """Return the secrets that an environment variable holds, in the encoding of the environment."""
+    lines = map(str.strip, value.splitlines())
+    return tuple(os.fsencode(line) for line in lines if line)
+
 
 _FROM_KUBERNETES = re.compile(
     ENVIRONMENT_PREFIX + r"(?:\w+_)?"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.errors import ExitStatus
-from exporter.settings.durations import parse_duration
-from exporter.settings.webhook_secrets import SECRET_VARIABLE, secrets_in_file, secrets_in_variable
+from exporter.settings.field_types import parse_duration
+from exporter.settings.sources import SECRET_VARIABLE, secrets_in_file, secrets_in_variable
 from exporter.simulate.fleet import Phase
 from exporter.simulate.sender import DEFAULT_URL, SenderOptions, run
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TextIO
 
-from exporter.settings.addresses import WEBHOOK_PORT
+from exporter.settings.field_types import WEBHOOK_PORT
 from exporter.simulate.deliveries import UNACCEPTABLE, Fault, Faults, SimulatedDelivery, Simulation
 from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Progress, SenderSummary

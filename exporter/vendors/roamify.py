@@ -27,8 +27,16 @@ from exporter.model.events import (
     StatusEvent,
     UsageEvent,
 )
-from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, Number, data_units, to_base_units
-from exporter.vendors.fields import TOO_LONG, Fields, in_document_order
+from exporter.vendors.fields import (
+    SMS_UNITS,
+    TOO_LONG,
+    VOICE_UNITS,
+    Fields,
+    Number,
+    data_units,
+    in_document_order,
+    to_base_units,
+)
 from exporter.vendors.vendor import DEFAULT_UNIT_BASE, Vendor
 
 if TYPE_CHECKING:

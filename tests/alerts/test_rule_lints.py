@@ -11,10 +11,14 @@ import promql
 import yaml
 from looping import for_every
 
-from exporter.exposition.families import PACKAGE_FAMILIES, VENDOR_FAMILIES, esim_families
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import (
+    PACKAGE_FAMILIES,
+    VENDOR_FAMILIES,
+    InfoLabels,
+    esim_families,
+)
 from exporter.selfmetrics import descriptions
-from exporter.settings.durations import parse_duration
+from exporter.settings.field_types import parse_duration
 
 ESIMS = {family.name: family.type.value for family in esim_families(InfoLabels())}
 FLEET = {family.name: family.type.value for family in (*PACKAGE_FAMILIES, *VENDOR_FAMILIES)}

@@ -6,7 +6,7 @@ from benchmarks import bulk, payloads
 from benchmarks.generator import percentile, requests
 from benchmarks.load import Load
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.vendors import roamify
 

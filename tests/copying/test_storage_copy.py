@@ -24,7 +24,7 @@ from exporter.cli import main
 from exporter.copying.copy_fleet import copy_fleet
 from exporter.errors import FieldError, StorageError, StorageUnavailable
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery

@@ -16,7 +16,7 @@ from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
 from exporter.endpoints.api.envelope import explained
 from exporter.endpoints.api.handlers import Api, ApiSources
 from exporter.endpoints.webhook import Access, Webhook
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.http.application import application
 from exporter.ingest.commands import AdminCommands
 from exporter.ingest.recent_deliveries import RecentDeliveries

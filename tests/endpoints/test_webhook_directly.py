@@ -16,7 +16,7 @@ from running import WAIT
 from exporter.endpoints import webhook
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.exposition import Exposition
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.application import application

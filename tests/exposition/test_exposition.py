@@ -18,8 +18,7 @@ from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.exposition.deflated_text import GZIP_CHUNK, IDENTITY_CHUNK, Deflater
 from exporter.exposition.exposition import Format, Group, own_text
-from exporter.exposition.families import PACKAGE_FAMILIES, esim_families
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import PACKAGE_FAMILIES, InfoLabels, esim_families
 from exporter.exposition.rendering import escape
 from exporter.fleet.fleet import Policy
 from exporter.model.events import (

@@ -14,10 +14,10 @@ from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
     Family,
+    InfoLabels,
     MetricType,
     esim_families,
 )
-from exporter.exposition.info_labels import InfoLabels
 from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 from exporter.model.records import Esim
 

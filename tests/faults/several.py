@@ -16,7 +16,7 @@ from running import Serving, serving, until
 from spreading import EXPIRING, NO_ANSWER, Load
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.shards import Shard
 from exporter.storage.postgres.storage import PostgresStorage

@@ -10,7 +10,7 @@ from running_fleet import RunningFleet, series, shown
 from shared_memory import SharedMemory
 
 from exporter.exposition.exposition import Group
-from exporter.fleet.committed import NotFetched
+from exporter.fleet.overlay import NotFetched
 from exporter.ingest.replica import Replica, rows_of_other_shards
 from exporter.model.events import Status
 from exporter.model.merge import Result

@@ -20,7 +20,7 @@ import yaml
 from monitoring_stack import ALERTS, free_address, serving_program
 
 from alerts.generator import FILES
-from exporter.settings.durations import parse_duration
+from exporter.settings.field_types import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

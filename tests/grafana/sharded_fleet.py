@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sharded_events import END, HOUR, START, VENDORS, events
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.expiry import Retention
 from exporter.model.shards import Shard

@@ -22,7 +22,7 @@ from exporter.endpoints.status import overview
 from exporter.endpoints.status.event_rate import STEP
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
-from exporter.settings.addresses import ListenAddress
+from exporter.settings.field_types import ListenAddress
 from exporter.simulate import Faults, Simulation
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.http.whole_request import parse_whole_request
 from exporter.selfmetrics import SelfMetrics
-from exporter.settings.addresses import ListenAddress
+from exporter.settings.field_types import ListenAddress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,7 +13,7 @@ from exporter.http.application import application
 from exporter.http.listeners import Listener, allow_open_files, listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.selfmetrics import SelfMetrics
-from exporter.settings.addresses import ListenAddress
+from exporter.settings.field_types import ListenAddress
 
 
 def empty(max_connections: int = 10, port: int = 0) -> Listener:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.settings.addresses import ListenAddress
+from exporter.settings.field_types import ListenAddress
 
 
 @pytest.mark.parametrize(

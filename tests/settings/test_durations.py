@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.settings.durations import format_duration, parse_duration
+from exporter.settings.field_types import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

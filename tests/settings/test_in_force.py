@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.settings import loading
-from exporter.settings.in_force import settings_in_force
+from exporter.settings.loading import settings_in_force
 
 if TYPE_CHECKING:
     from exporter.settings.loading import Settings

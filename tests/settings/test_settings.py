@@ -8,7 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import SettingsError
-from exporter.settings.addresses import ListenAddress
+from exporter.settings.field_types import ListenAddress
 from exporter.settings.loading import (
     OPTIONS,
     Settings,

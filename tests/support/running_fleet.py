@@ -10,7 +10,7 @@ from generated_events import SECONDS, START, VENDORS
 from memory_storage import MemoryStorage
 
 from exporter.exposition.exposition import Exposition, Format, Group
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent

@@ -12,7 +12,7 @@ from running import WAIT
 from running_fleet import ARRIVAL, STALE_AFTER, STATE
 
 from exporter.exposition.exposition import Exposition, Format
-from exporter.exposition.info_labels import InfoLabels
+from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.ingest.batch import VerifiedDelivery

@@ -6,8 +6,7 @@ import pytest
 
 from exporter.errors import FieldError
 from exporter.model.events import MAX_IDENTIFIER
-from exporter.vendors.amounts import SMS_UNITS
-from exporter.vendors.fields import Fields, in_document_order
+from exporter.vendors.fields import SMS_UNITS, Fields, in_document_order
 
 
 def fields(**values: Any) -> Fields:
