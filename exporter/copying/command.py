@@ -115,7 +115,7 @@ async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
 async def _open_source(location: SqliteFile | PostgresDatabase) -> CopySource:
     if isinstance(location, SqliteFile):
         return SqliteSource(location.path)
-    from exporter.storage.postgres.copying import PostgresSource  # noqa: PLC0415  # it is an option
+    from exporter.storage.postgres.copying import PostgresSource  # noqa: PLC0415  # optional
 
     return await PostgresSource.open(location.url, Shard())
 
@@ -123,7 +123,7 @@ async def _open_source(location: SqliteFile | PostgresDatabase) -> CopySource:
 async def _open_target(location: SqliteFile | PostgresDatabase) -> CopyTarget:
     if isinstance(location, SqliteFile):
         return await SqliteTarget.open(location.path)
-    from exporter.storage.postgres.copying import PostgresTarget  # noqa: PLC0415  # it is an option
+    from exporter.storage.postgres.copying import PostgresTarget  # noqa: PLC0415  # optional
 
     return await PostgresTarget.open(location.url, Shard())
 

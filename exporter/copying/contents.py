@@ -40,7 +40,7 @@ class Contents:
     """What a storage holds."""
 
     counts: tuple[tuple[str, int], ...]
-    """What there is, in words, with its number."""
+    """Pairs of a name and the number of such rows or sums."""
     fingerprint: str
     """Hash of all rows and sums, in hex. Their order, versions and slots do not change it."""
     text: str

@@ -87,7 +87,7 @@ def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run the simulation until ``--duration`` is over, SIGINT or SIGTERM; return the exit code.
 
     2 if the secret or the URL cannot be used. 1 if a good event was refused, a bad event was
-    accepted, or no event was answered finally. Else 0.
+    accepted, or no event got a final answer. Else 0.
     """
     try:
         summary = asyncio.run(_run(_options(args, environ)))
