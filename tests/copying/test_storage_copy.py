@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import asyncpg  # type: ignore[import-untyped]  # there are none
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
 from postgres import running as postgres_running
 from running import USAGE, WAIT, until
@@ -63,7 +63,7 @@ def usage(esim_id: str, used: int) -> UsageEvent:
 
 
 async def fill(storage: Storage, shard: Shard | None = None) -> None:
-    """Store a fleet that has everything."""
+    """Store a fleet with rows of every kind."""
     fleet = Fleet(POLICY, (VENDOR,), shard)
 
     async def commit(draft: Draft, *more: Change) -> None:
@@ -346,7 +346,7 @@ def test_a_file_whose_pages_are_damaged_is_refused(
 ) -> None:
     source = made(file("a.db"))
     whole = path_of(source).read_bytes()
-    first = 16, 100, 8192  # the size of a page, the schema, and what is not on the first page
+    first = 16, 100, 8192  # damages the page size, the schema, and the pages after the first
     for kept in first:
         damaged = whole[:kept] + b"\xff" * (len(whole) - kept)
         path_of(source).write_bytes(damaged[:68] + whole[68:72] + damaged[72:])
@@ -443,7 +443,7 @@ async def copied(source: CopySource, target: CopyTarget) -> None:
 
 
 class Meddled(SqliteTarget):
-    """A new file, while something happens."""
+    """A new file. Something happens before each write."""
 
     happens: Callable[[], Awaitable[None]]
 
@@ -500,7 +500,7 @@ async def test_a_copy_that_is_not_the_same_is_not_kept(
 
 
 class Cut(PostgresTarget):
-    """A database that goes away when all is written."""
+    """A database that disconnects after everything is written."""
 
     server: Postgres
 
@@ -671,7 +671,7 @@ async def test_an_interrupted_copy_leaves_nothing(
 
 
 def interrupt(urls: Iterable[str], number: signal.Signals, folder: Path) -> None:
-    """Copy, and send a signal while the source is waited for."""
+    """Copy, and send a signal while the copy waits for the source."""
     process = subprocess.Popen(
         [sys.executable, "-m", "exporter", "storage", "copy", *urls],
         stderr=subprocess.PIPE,

@@ -80,7 +80,7 @@ def demo(
 
 
 def children(process: subprocess.Popen[str]) -> set[int]:
-    """Return the processes that a process has started, and those that they have."""
+    """Return the children of a process, and their children."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -108,7 +108,7 @@ def temporary(folder: Path) -> Path:
 
 
 def with_programs(folder: Path) -> Path:
-    """Return a folder of programs that a demonstration finds."""
+    """Return a folder with the programs that the demo looks for."""
     path = folder / "programs"
     path.mkdir()
     (path / "prometheus").symlink_to(programs.require("prometheus"))

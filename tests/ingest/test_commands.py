@@ -50,7 +50,7 @@ def usage(time: int = 0, used: int = 10, esim_id: str = "e", **values: Any) -> U
 
 
 def parse(body: bytes, _: float) -> Event:
-    """Read a body as a vendor's module after an upgrade would."""
+    """Parse a body, as a vendor's newer parser would."""
     if not body.startswith(b"{"):
         raise MalformedEvent("the body is not JSON")
     document = json.loads(body)
@@ -64,14 +64,14 @@ def administration(room: Room, folder: Path = Path("nowhere")) -> AdminCommands:
 
 
 async def reject(room: Room, body: bytes = BODY) -> str:
-    """Let a delivery be rejected; return its digest."""
+    """Submit a delivery that is rejected; return its digest."""
     wrong = InvalidEvent((FieldError(("used",), "is of an unknown kind"),))
     assert await room.outcomes(room.submit(wrong, body)) == [InvalidEvent]
     return digest_of(body)
 
 
 async def durable(room: Room) -> bool:
-    """Return whether what is shown is what would be loaded."""
+    """Return whether memory equals a new load from the storage."""
     stored = await load(room.storage)
     same_rejected = list(stored.rejected) == list(room.state.rejected)
     return same_rejected and text_of(stored, room.now) == room.text()

@@ -1,4 +1,4 @@
-"""A state that is replaced is freed at once: garbage is never looked for among what stays."""
+"""A replaced state is freed at once, because the garbage collector does not look for it."""
 
 from __future__ import annotations
 

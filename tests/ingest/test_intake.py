@@ -118,7 +118,7 @@ async def test_an_event_that_cannot_be_processed_is_kept_and_stops_no_other(
     storage: MemoryStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with at_work(storage) as room:
-        beyond = usage(time=2**32)  # no parser lets it through: samples cannot hold its time
+        beyond = usage(time=2**32)  # no parser returns it, because samples cannot hold its time
         answers = await room.outcomes(room.submit(beyond, b"beyond"), room.submit(usage()))
         assert answers == [InvalidEvent, Result.ACCEPTED]
         assert [each.body for each in room.state.rejected] == [b"beyond"]
@@ -135,7 +135,7 @@ async def test_what_changes_nothing_is_answered_without_a_commit(storage: Memory
         assert storage.calls.count("commit") == 2
 
 
-# Deliveries that cannot be taken
+# Rejected deliveries
 
 
 async def test_a_rejected_delivery_does_not_hurt_the_others(storage: MemoryStorage) -> None:
@@ -299,7 +299,7 @@ async def test_a_storage_that_cannot_be_read_at_the_start_ends_the_run(
         await room.submit(usage())
 
 
-# Too much, too slow, gone
+# Overload, timeouts, clients that go away
 
 
 async def test_too_many_that_wait_are_refused_at_once(storage: MemoryStorage) -> None:
@@ -421,7 +421,7 @@ async def test_what_is_due_expires_while_nothing_arrives(storage: MemoryStorage)
 
 @asynccontextmanager
 async def overdue(storage: MemoryStorage) -> AsyncIterator[Room]:
-    """Give an intake whose first commit, by itself, is an expiry; the next look is far off."""
+    """Yield an intake whose first commit is an expiry. The next check is far in the future."""
     await filled(storage)
     storage.gate.clear()
     room = Room(storage)
@@ -442,7 +442,7 @@ async def test_expiry_goes_on_at_once_after_a_step_that_changed_nothing(
     before = RunningFleet(storage=storage)
     before.take(*[usage(f"{number:04}") for number in range(1000)])
     before.take(StatusEvent("roamify", START + 1, "0999", Status.DELETED))
-    # The silent eSIMs would be due by now, but are held after the start.
+    # The silent eSIMs would be due, but expiry waits after the start.
     room = Room(storage, policy=Policy(grace=DAY), expiry_interval=3600)
     room.now += 31 * DAY
     run = asyncio.create_task(room.intake.run())

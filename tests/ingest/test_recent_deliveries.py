@@ -18,7 +18,7 @@ USAGE = UsageEvent("roamify", START, "e", "p", Snapshot(), iccid="8901", referen
 
 
 class Noted:
-    """Deliveries at one a second."""
+    """Recent deliveries, one per second."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -22,7 +22,7 @@ def rejection(body: bytes, received: int = 0) -> RejectedDelivery:
 
 
 class Kept:
-    """Rejected deliveries with the rows that are stored of them."""
+    """Rejected deliveries with their stored rows."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

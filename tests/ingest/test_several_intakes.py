@@ -52,7 +52,7 @@ async def several(count: int = 2, **options: Any) -> AsyncIterator[list[Room]]:
 
 @asynccontextmanager
 async def shards() -> AsyncIterator[tuple[Room, Room]]:
-    """Run the shard of two that keeps the eSIM ``e``, and the other."""
+    """Run two shards. The first keeps the eSIM ``e``."""
     keeper, visitor = Shard(0, 2), Shard(1, 2)
     if not keeper.keeps("roamify", "e"):
         keeper, visitor = visitor, keeper
@@ -102,7 +102,7 @@ async def test_the_same_delivery_at_the_same_time_counts_once() -> None:
             await until(shared(room).entered.is_set)
         for room in rooms:
             shared(room).gate.set()
-        answers = sorted(await rooms[0].outcomes(*tasks))  # type: ignore[type-var]  # all are texts
+        answers = sorted(await rooms[0].outcomes(*tasks))  # type: ignore[type-var]  # all are strings
         assert answers == [Result.ACCEPTED, Result.DUPLICATE, Result.DUPLICATE]
         await agree(*rooms)
 
@@ -267,7 +267,7 @@ async def test_what_expires_in_several_at_the_same_time_expires_once() -> None:
 
 @asynccontextmanager
 async def overdue(storage: SharedMemory) -> AsyncIterator[Room]:
-    """Run an intake whose first commit, which waits, is an expiry."""
+    """Run an intake whose first commit is an expiry, and waits."""
     room = Room(storage, shared=storage)
     room.now += DAY
     run = asyncio.create_task(room.intake.run())

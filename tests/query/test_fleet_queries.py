@@ -1,4 +1,4 @@
-"""Questions to a fleet, held against looking at all of it."""
+"""Queries give the same as looking at every eSIM of the fleet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ESIMS = 300
 
 TRACKED = 200
 BEYOND_FLOATS = urlsafe_b64encode(b'["esim_id", "asc", 1%s, "k"]' % (b"0" * 400)).decode()
-"""A cursor with a number that no float holds."""
+"""A cursor with a number too large for a float."""
 
 PACKAGES = ("p1", "p2", 'é"\\')
 STATUSES = (Status.ACTIVATED, Status.DELETED, Status.NEW)
@@ -47,7 +47,7 @@ def usage(esim_id: str = "e", time: int = 0, used: int = 10, **values: Any) -> U
 
 
 def filled() -> RunningFleet:
-    """Return a fleet over its cap, of two vendors, with what eSIMs may have and not have."""
+    """Return a fleet of two vendors, over its cap, whose eSIMs lack some fields at random."""
     running = RunningFleet(Policy(max_esims=TRACKED))
     chance = random.Random(7)
     for number in chance.sample(range(ESIMS), ESIMS):
@@ -74,7 +74,7 @@ QUERIES = FleetQueries(InfoLabels())
 
 
 def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimSummary]:
-    """Return a list by looking at all of the fleet."""
+    """Return a whole list, made by looking at every eSIM."""
     found = [
         summary
         for summary in map(summarise, [*fleet().esims, *fleet().over_cap])
@@ -106,7 +106,7 @@ def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimSummary]:
 
 
 async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimSummary]:
-    """Return a list by walking through its pages."""
+    """Return a whole list, page by page."""
     found: list[EsimSummary] = []
     after = None
     while True:
@@ -120,7 +120,7 @@ async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimS
 
 
 def some(*values: object, default: object = None) -> st.SearchStrategy[object]:
-    """Return a condition that mostly asks for nothing, so that most lists are not empty."""
+    """Return a condition that is mostly absent, so that most lists are not empty."""
     return st.sampled_from((*[default] * 4 * len(values), *values))
 
 

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from exporter.model.records import EsimKey
 
 TICK = 0.01
-"""Seconds between looks at what expires."""
+"""Seconds between two checks of expiry."""
 
 GIVEN = settings(max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 """Without shrinking: which replica is first differs from run to run."""
 
 MAX_OF_SHARDS = ("esim_package_info", "esim_partner_")
-"""Families that each shard shows as a whole."""
+"""Families with the same value on every shard."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +62,7 @@ def _timing() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def new_url(postgres: Postgres) -> Callable[[], str]:
-    """Return a URL where there is nothing yet."""
+    """Return a function that makes an empty schema and returns its URL."""
     database = postgres.new_database()
     numbers = count()
 
@@ -76,7 +76,10 @@ def new_url(postgres: Postgres) -> Callable[[], str]:
 
 @st.composite
 def large_sets(draw: st.DrawFn) -> list[Event]:
-    """Return events of several sets whose eSIMs differ, so that no window is too small."""
+    """Return events of several sets, each with eSIMs of its own.
+
+    So no allowance gets more samples than its window holds.
+    """
     events: list[Event] = []
     for number, of in enumerate(draw(st.lists(event_sets, min_size=2, max_size=5))):
         for event in of:
@@ -104,7 +107,7 @@ def spread(events: Sequence[Event], of: int, chance: random.Random) -> list[list
 
 
 async def send(room: Room, events: list[Event], chance: random.Random) -> None:
-    """Deliver events, a few at a time, until each is answered."""
+    """Deliver events, a few at a time, until each has a final answer."""
     waiting = list(events)
     while waiting:
         size = chance.randint(1, 6)
@@ -166,7 +169,7 @@ class History:
     def __init__(self, first: list[Event], second: list[Event], seed: int) -> None:
         self.first = first
         self.second = later(second, SECONDS + 2)
-        self.chance = random.Random(seed)  # to be had again
+        self.chance = random.Random(seed)  # repeatable
         esims = sorted({(e.vendor, e.esim_id) for e in first if isinstance(e, StatusEvent)})
         self.deleted = self.chance.sample(esims, min(2, len(esims)))
         self.passes = self.chance.choice((0.0, 2.0 * DAY, 31.0 * DAY))
@@ -244,7 +247,7 @@ async def test_four_shards_together_show_what_one_alone_shows(
 
 
 class Parts:
-    """An exposition: the lines of its eSIMs, the samples of its fleet without their shard."""
+    """An exposition: the lines of its eSIMs, and the fleet's samples without their shard label."""
 
     def __init__(self, text: str) -> None:
         lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -291,7 +294,7 @@ def documents(chance: random.Random) -> list[bytes]:
 
 @pytest.mark.slow
 def test_two_processes_show_what_one_shows(new_url: Callable[[], str], tmp_path: Path) -> None:
-    chance = random.Random(8)  # the same each time
+    chance = random.Random(8)  # repeatable
     bodies = documents(chance)
     shared = f"--storage.url={new_url()}"
     with (
@@ -314,4 +317,4 @@ def test_two_processes_show_what_one_shows(new_url: Callable[[], str], tmp_path:
 
 def post_all(process: Serving, bodies: list[bytes]) -> None:
     for body in bodies:
-        until(lambda body=body: process.post(body).status_code == 200)  # type: ignore[misc]  # mypy takes it for none
+        until(lambda body=body: process.post(body).status_code == 200)  # type: ignore[misc]  # mypy infers None

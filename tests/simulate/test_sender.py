@@ -51,7 +51,7 @@ def answer(code: int, *, extra: str = "", body: bytes = SUCCESS) -> bytes:
 
 @dataclass
 class Receiver:
-    """A webhook on a real socket: records what it gets and answers as it is told."""
+    """A webhook on a real socket. Records deliveries, and sends the given answers."""
 
     answers: Iterator[bytes] = field(default_factory=lambda: itertools.repeat(answer(200)))
     bodies: list[bytes] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Receiver:
     headers: list[dict[str, str]] = field(default_factory=list)
     connections: int = 0
     enough: int | None = None
-    """After so many bodies ``full`` is set."""
+    """Number of bodies after which ``full`` is set."""
     full: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
 
@@ -84,7 +84,7 @@ class Receiver:
             pass  # the client has gone
 
     def good(self) -> list[bytes]:
-        """Return the bodies whose signature is right."""
+        """Return the bodies with a right signature."""
         return [
             body
             for body, headers in zip(self.bodies, self.headers, strict=True)
@@ -97,7 +97,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def serving(handle: Handler) -> AsyncIterator[int]:
-    """Serve on a port of the loopback; hang up and wait for all handlers at the end."""
+    """Serve on a loopback port. At the end, close all connections and wait for the handlers."""
     handlers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def receiving(*answers: bytes, enough: int | None = None) -> AsyncIterator
 
 @dataclass
 class Time:
-    """Passes only while somebody sleeps."""
+    """A clock that advances only during sleeps."""
 
     elapsed: float = 0
     slept: list[float] = field(default_factory=list)
@@ -216,7 +216,7 @@ async def test_several_connections_share_the_events() -> None:
     assert receiver.connections == 3
     assert len(set(receiver.bodies)) == len(receiver.bodies)
     missing = set(expected(until=PRESENT - DAY + 10 * 3600)) ^ set(receiver.bodies)
-    assert len(missing) < 3  # what the others had taken when the first one stopped
+    assert len(missing) < 3  # the events that other connections had when the first stopped
 
 
 async def test_sends_a_delivery_again_after_503() -> None:
@@ -521,7 +521,7 @@ def parse(*arguments: str) -> argparse.Namespace:
 
 
 def receive_in_thread(*answers: bytes, enough: int, ready: threading.Event) -> Receiver:
-    """Receive beside a ``main`` that blocks; send SIGTERM once there is enough."""
+    """Receive in a thread, because ``main`` blocks; send SIGTERM after ``enough`` bodies."""
     box: list[Receiver] = []
 
     async def receive() -> None:

@@ -174,7 +174,7 @@ def test_an_esim_activated_later_joins_the_burst() -> None:
     by_esim = usage_by_esim(events)
     reports = 0
     for esim_id, at in activated.items():
-        # Only thresholds, of limited packages, are reported in between.
+        # Between two bursts, only limited packages report, when they cross a threshold.
         later = [s for s in by_esim[esim_id] if s.at != at]
         assert all(s.at % INTERVAL == 0 or limited(s) for s in later)
         reports += sum(s.at % INTERVAL == 0 for s in later)

@@ -12,10 +12,10 @@ FASTER = 60
 
 
 def pairs(count: int = 300) -> list[tuple[SimulatedDelivery, SimulatedDelivery]]:
-    """Return deliveries as they are, each with its compressed one."""
+    """Return pairs of a delivery and the same delivery with scaled times."""
     plain, other = (Simulation(start=START, esims=20, faults=NO_FAULTS) for _ in range(2))
-    compressed = ScaledDeliveries(other, origin=START, faster=FASTER)
-    return list(zip(islice(plain, count), islice(compressed, count), strict=True))
+    scaled = ScaledDeliveries(other, origin=START, faster=FASTER)
+    return list(zip(islice(plain, count), islice(scaled, count), strict=True))
 
 
 def data(delivery: SimulatedDelivery) -> dict[str, Any]:
@@ -24,25 +24,25 @@ def data(delivery: SimulatedDelivery) -> dict[str, Any]:
 
 
 def test_hours_pass_in_minutes() -> None:
-    for plain, compressed in pairs():
-        assert compressed.at == START + (plain.at - START) / FASTER
+    for plain, scaled in pairs():
+        assert scaled.at == START + (plain.at - START) / FASTER
 
 
 def test_times_in_events_move_with_them() -> None:
     moved = 0
-    for plain, compressed in pairs():
+    for plain, scaled in pairs():
         for name in ("timestamp", "start", "end"):
-            before, after = data(plain).get(name), data(compressed).get(name)
+            before, after = data(plain).get(name), data(scaled).get(name)
             assert after == (before and int(START + (before - START) / FASTER))
             moved += after is not None
     assert moved > 600
 
 
 def test_no_event_is_sent_before_its_time() -> None:
-    assert all(data(compressed)["timestamp"] <= compressed.at for _, compressed in pairs())
+    assert all(data(scaled)["timestamp"] <= scaled.at for _, scaled in pairs())
 
 
 def test_all_else_stays() -> None:
-    for plain, compressed in pairs():
+    for plain, scaled in pairs():
         moved = {"timestamp": 0, "start": 0, "end": 0}
-        assert data(plain) | moved == data(compressed) | moved
+        assert data(plain) | moved == data(scaled) | moved
