@@ -24,6 +24,9 @@ _PAUSE = 2.0
 """Seconds between two rounds of rendering. Each round also returns free memory to the system.
 Without free memory that takes 0.2 ms; the shorter the pause, the less there is to return."""
 
+_PAUSE_OF_WATCH = 5.0
+"""Seconds between two checks of the files."""
+
 _REST = 4
 _REST_BUSY = 20
 """After each step, rendering rests this many times as long as the step took. It makes scrapes
@@ -71,10 +74,6 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.critical("background task failed", extra=details)
 
 
-_PAUSE = 5.0
-"""Seconds between two checks."""
-
-
 async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]) -> None:
     """Call ``changed`` whenever any of the files was written, replaced or removed.
 
@@ -82,7 +81,7 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]
     """
     seen = {path: _signature(path) for path in files()}
     while True:
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_PAUSE_OF_WATCH)
         now = {path: _signature(path) for path in files()}
         if now != seen:
             changed()

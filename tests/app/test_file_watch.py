@@ -54,7 +54,7 @@ async def watching(*files: Path) -> AsyncIterator[Watched]:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_PAUSE", 0.001)
+    monkeypatch.setattr(background, "_PAUSE_OF_WATCH", 0.001)
 
 
 async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_path: Path) -> None:
