@@ -1,7 +1,7 @@
-"""A process that delivers as fast as it is answered, or at a rate: see :func:`flooding`.
+"""A process that sends deliveries over many connections, without pauses or at a rate.
 
-Run as a program it reads an :class:`Order` as JSON from its arguments and writes a
-:class:`Tally` as JSON when it is done.
+As a program it reads an :class:`Order` as JSON from its arguments. At the end it writes an
+:class:`Outcome` as JSON.
 """
 
 from __future__ import annotations
@@ -25,32 +25,33 @@ if TYPE_CHECKING:
 
 _CONNECTIONS = 32
 _END = b"}\n"
-"""What every answer of the webhook ends with."""
+"""The last bytes of every answer of the webhook."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to send, and how much of it."""
+    """What to send, and how many."""
 
     host: str
     port: int
     first: int
-    """Number of the first event; each is the first of an eSIM of its own."""
+    """Number of the first event. Each event is the first of its own eSIM."""
     count: int
-    """How many to send at most."""
+    """Most events to send."""
     rate: float = 0
-    """Events a second; 0 for as many as are answered."""
+    """Events a second; 0 sends without pauses."""
     seconds: float = 0
-    """After how long to stop; 0 for after the last."""
+    """Seconds after which to stop; 0 stops after the last event."""
     forged: bool = False
-    """Whether to sign with what is no secret."""
+    """Whether to sign with a wrong secret."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """What came of it."""
+class Outcome:
+    """The answers to a flood."""
 
     codes: dict[str, int] = field(default_factory=dict)
+    """Number of answers by status code."""
     seconds: float = 0.0
 
     @property
@@ -59,15 +60,15 @@ class Tally:
 
 
 def name(number: int) -> str:
-    """Return the eSIM of an event."""
+    """Return the eSIM of an event, by its number."""
     return f"0b8c5c1e-{number:012d}"
 
 
 @contextmanager
 def flooding(order: Order) -> Iterator[subprocess.Popen[str]]:
-    """Send in a process of its own meanwhile; :func:`tally` waits for it."""
+    """Send in another process meanwhile. :func:`outcome_of` waits for its end."""
     command = [sys.executable, __file__, json.dumps(asdict(order))]
-    path = {"PYTHONPATH": os.pathsep.join(sys.path)}  # where the modules that tests share are
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}  # for the modules that tests share
     environ = os.environ | path
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -76,20 +77,20 @@ def flooding(order: Order) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def tally(process: subprocess.Popen[str]) -> Tally:
-    """Wait for the end of a flood and return what came of it."""
+def outcome_of(process: subprocess.Popen[str]) -> Outcome:
+    """Wait for the end of a flood and return its outcome."""
     assert process.stdout
-    return Tally(**json.loads(process.stdout.readline()))
+    return Outcome(**json.loads(process.stdout.readline()))
 
 
-def delivered(order: Order) -> Tally:
-    """Send all of an order."""
+def delivered(order: Order) -> Outcome:
+    """Send everything and return the outcome."""
     with flooding(order) as process:
-        return tally(process)
+        return outcome_of(process)
 
 
 class _Sender(asyncio.Protocol):
-    """One connection with one delivery on its way at a time."""
+    """Sends one delivery at a time over one connection."""
 
     def __init__(self, flood: _Flood) -> None:
         self._flood = flood
@@ -128,16 +129,16 @@ class _Flood:
         self._over = asyncio.Event()
         self.codes: Counter[str] = Counter()
 
-    async def run(self) -> Tally:
+    async def run(self) -> Outcome:
         self._started = time.monotonic()
         loop = asyncio.get_running_loop()
         for _ in range(_CONNECTIONS):
             await loop.create_connection(lambda: _Sender(self), self._order.host, self._order.port)
         await self._over.wait()
-        return Tally(dict(self.codes), time.monotonic() - self._started)
+        return Outcome(dict(self.codes), time.monotonic() - self._started)
 
     def next_request(self) -> bytes | float | None:
-        """Return what to send, the seconds until there is something to send, or the end."""
+        """Return the next request, the seconds until one is due, or ``None`` at the end."""
         order, elapsed = self._order, time.monotonic() - self._started
         if self._sent >= order.count or (order.seconds and elapsed > order.seconds):
             return None

@@ -1,6 +1,6 @@
-"""Feeds the parser what coverage leads to, with atheris; takes the flags of libFuzzer.
+"""A program that fuzzes the parser by coverage, with atheris. Its flags are those of libFuzzer.
 
-Ends with an error as soon as the parser raises what it does not promise.
+It fails as soon as the parser raises an error that it does not document.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import import_module
 
 NOW = 1.8e9
 
-atheris = import_module("atheris")  # not everywhere, and without types
+atheris = import_module("atheris")  # optional, and without types
 
 with atheris.instrument_imports():
     from exporter.errors import EventError

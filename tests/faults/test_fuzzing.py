@@ -1,4 +1,4 @@
-"""Anything at all as a request: no 500, no hang, and no change from what was refused."""
+"""Random requests: none is answered with 500, none hangs, and a refused one changes nothing."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from measuring import Chance, Measured
 
 EXAMPLES = 50
-"""Requests between looks at the time."""
+"""Requests between two checks of the time."""
 
 PROMPT = 0.2
-"""Seconds after which a request that has no answer is taken for one without an end."""
+"""Seconds without an answer after which a request counts as incomplete."""
 
 NOW = 1.8e9
 
@@ -57,7 +57,7 @@ values = st.recursive(
 
 
 def places(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield everything in a document that can be replaced: what it is in, and where there."""
+    """Yield the container and the key of everything in a document that can be replaced."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node)
     for at, child in list(pairs):
         yield node, at
@@ -67,7 +67,7 @@ def places(node: Any) -> Iterator[tuple[Any, Any]]:
 
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
-    """Return what a vendor sends, with some of it replaced, removed, or cut off."""
+    """Return a vendor's document with parts replaced, removed, or cut off."""
     document = copy.deepcopy(draw(st.sampled_from(DOCUMENTS)))
     for _ in range(draw(st.integers(0, 3))):
         within, at = draw(st.sampled_from([*places(document)]))
@@ -110,7 +110,7 @@ methods = st.sampled_from(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "P
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> bytes:
-    """Return a delivery, signed or not, with headers that may contradict it."""
+    """Return a delivery, correctly signed or not, with headers that may contradict it."""
     body = draw(bodies)
     secret = b"wrong" if draw(st.integers(0, 3)) == 3 else SECRET
     length = draw(st.integers(0, 4)) < 4
@@ -120,7 +120,7 @@ def deliveries(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def others(draw: st.DrawFn) -> bytes:
-    """Return a request for something else."""
+    """Return a request that is not a delivery."""
     line = f"{draw(methods)} {draw(paths)}{draw(queries)} HTTP/1.1"
     lines = [line, "Host: exporter", *draw(headers), "", ""]
     return "\r\n".join(lines).encode("utf-8", "replace") + draw(
@@ -129,7 +129,7 @@ def others(draw: st.DrawFn) -> bytes:
 
 
 def codes(url: str, request: bytes) -> list[int]:
-    """Send a request and return the statuses of all that is answered until the connection ends."""
+    """Send a request and return the statuses of all answers until the connection ends."""
     received = b""
     with connect(url) as connection:
         connection.sendall(request)
@@ -142,7 +142,7 @@ def codes(url: str, request: bytes) -> list[int]:
             return []
         connection.settimeout(WAIT)
         try:
-            connection.shutdown(1)  # that was all
+            connection.shutdown(1)  # the request ends here
             while more := connection.recv(1 << 16):
                 received += more
         except ConnectionError:
@@ -153,7 +153,7 @@ def codes(url: str, request: bytes) -> list[int]:
 def fuzzed(
     server: Serving, seconds: float, url: str, requests: st.SearchStrategy[bytes]
 ) -> Counter[int]:
-    """Send requests for so long; count what was answered."""
+    """Send requests for so many seconds; count the status codes of the answers."""
     seen: Counter[int] = Counter()
     state = server.state()
 
@@ -174,7 +174,7 @@ def fuzzed(
     return seen
 
 
-def test_no_request_is_a_500_a_hang_or_a_change_that_was_refused(
+def test_no_request_gets_a_500_or_hangs_and_refused_ones_change_nothing(
     tmp_path: Path, measured: Measured
 ) -> None:
     seconds = times(1, 300)
@@ -191,15 +191,15 @@ def test_no_request_is_a_500_a_hang_or_a_change_that_was_refused(
 
 @given(bodies)
 @settings(max_examples=times(100, 5000))
-def test_the_parser_raises_nothing_but_what_it_promises(body: bytes) -> None:
+def test_the_parser_raises_only_the_errors_that_it_documents(body: bytes) -> None:
     with suppress(EventError):
         assert roamify.parse(body, NOW).vendor == roamify.VENDOR
 
 
-def test_what_coverage_leads_to_does_not_break_the_parser(
+def test_fuzzing_by_coverage_does_not_break_the_parser(
     tmp_path: Path, chance: Chance, measured: Measured
 ) -> None:
-    """Fuzz with atheris in the long form, where it installs."""
+    """Fuzz with atheris in the long form, if it is installed."""
     seconds = times(0, 120)
     if not seconds or not find_spec("atheris"):
         why = "not in the short form" if not SHARE else "atheris is not installed"

@@ -1,4 +1,4 @@
-"""Forged signatures in numbers and senders that take their time: good events go on."""
+"""Many forged signatures and slow senders: good events are still accepted in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from flood import Order, flooding, name, tally
+from flood import Order, flooding, name, outcome_of
 from measuring import SHARE, grouped, percentile, times
 from running import USAGE, Serving, connect, event, request_head, serving, until
 
@@ -20,14 +20,14 @@ RATE = 2000
 
 SLOW = 500
 LONGEST = 1.0
-"""Seconds that good events may take, 99 in 100 of them."""
+"""Limit in seconds for 99 of 100 good events."""
 
 READ_TIMEOUT = "--webhook.read-timeout=5m"
-"""Lets those who take their time do so for as long as the test takes."""
+"""Slow senders are not disconnected during the test."""
 
 
 def good_events(server: Serving, count: int) -> list[float]:
-    """Deliver good events, each when the one before is answered; return what they took."""
+    """Deliver good events one after the other; return the seconds that each took."""
     taken = []
     for _ in range(count):
         started = time.perf_counter()
@@ -37,7 +37,7 @@ def good_events(server: Serving, count: int) -> list[float]:
 
 
 def assert_fast(taken: list[float]) -> str:
-    """Check the time of good events where nothing else runs beside, and say what it was."""
+    """Return the measured time of good events as text. In the long form, check it too."""
     slowest = percentile(taken, 0.99)
     assert slowest < LONGEST or not SHARE
     return f"p99 of {grouped(len(taken))} good events {slowest * 1000:.0f} ms"
@@ -47,7 +47,7 @@ def files(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def test_forged_signatures_change_nothing_and_hold_up_nobody(
+def test_forged_signatures_change_nothing_and_delay_no_good_event(
     tmp_path: Path, measured: Measured
 ) -> None:
     seconds = times(1, 30)
@@ -57,14 +57,14 @@ def test_forged_signatures_change_nothing_and_hold_up_nobody(
         most = Order(host, int(port), 0, 10**9, rate=RATE, seconds=seconds, forged=True)
         state, size = server.state(), files(tmp_path)
         with flooding(most) as process:
-            outcome = tally(process)
+            outcome = outcome_of(process)
         assert (server.state(), files(tmp_path)) == (state, size)
         with flooding(most) as process:
             until(lambda: server.rejected("signature") > sum(outcome.codes.values()))
             taken: list[float] = []
             while process.poll() is None:
                 taken += good_events(server, 10)
-            beside = tally(process)
+            beside = outcome_of(process)
         assert outcome.codes.keys() == beside.codes.keys() == {"401"}
         assert name(0) not in server.state()
         assert server.own()["rejected_events"] == 0
@@ -75,7 +75,7 @@ def test_forged_signatures_change_nothing_and_hold_up_nobody(
         )
 
 
-def test_slow_senders_hold_up_nobody(tmp_path: Path, measured: Measured) -> None:
+def test_slow_senders_delay_no_good_event(tmp_path: Path, measured: Measured) -> None:
     head = request_head(USAGE)
     with serving(tmp_path, READ_TIMEOUT) as server, ExitStack() as stack:
         slow = [stack.enter_context(connect(server.public)) for _ in range(SLOW)]

@@ -1,4 +1,4 @@
-"""What the process needs of the system, against what the systemd unit lets it have."""
+"""The process needs no more than the systemd unit allows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "esim-exporter.service
 PROGRAM = "/opt/esim-exporter/bin/esim-exporter"
 
 MOST_EXPOSED = 1.5
-"""What systemd-analyze may say at most, of 10."""
+"""Highest exposure level that systemd-analyze may report, of 10."""
 
 REQUIRED = {
     "CapabilityBoundingSet": "",
@@ -35,13 +35,13 @@ REQUIRED = {
     "StateDirectory": "esim-exporter",
     "User": "esim-exporter",
 }
-"""What the README promises of the unit."""
+"""Directives that the documentation promises."""
 
 AS_ROOT = {"fchown"}
-"""What SQLite calls only where it runs as root, as a test may: a log gets its database's owner."""
+"""Calls that SQLite makes only as root, as in some tests: it gives a log the database's owner."""
 
 CONFINED = ("@system-service",), ("@privileged", "@resources")
-"""Groups of system calls that the unit allows, and those that it takes out of them."""
+"""The groups of system calls that the unit allows, and the groups that it excludes from them."""
 
 
 def directives() -> dict[str, str]:
@@ -54,12 +54,12 @@ def test_the_unit_gives_no_more_than_is_needed() -> None:
     assert found | REQUIRED == found
     assert "ReadWritePaths" not in found
     filters = re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE)
-    allowed, taken_out = CONFINED
-    assert filters == [" ".join(allowed), "~" + " ".join(taken_out)]
+    allowed, excluded = CONFINED
+    assert filters == [" ".join(allowed), "~" + " ".join(excluded)]
 
 
 def systemd(*arguments: str) -> str:
-    """Return what systemd-analyze says, nothing where there is none."""
+    """Return the output of systemd-analyze; empty where it is not installed."""
     if not shutil.which("systemd-analyze"):
         return ""
     done = subprocess.run(
@@ -73,16 +73,16 @@ def test_systemd_finds_the_unit_well_formed_and_hardened(
     tmp_path: Path, measured: Measured
 ) -> None:
     unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace(PROGRAM, "/bin/true"))  # which is there
+    unit.write_text(UNIT.read_text().replace(PROGRAM, "/bin/true"))  # which exists here
     systemd("verify", "--man=no", str(unit))
-    said = systemd("security", "--offline=true", "--no-pager", str(UNIT))
-    level = re.search(r"Overall exposure level .*: ([0-9.]+)", said)
+    report = systemd("security", "--offline=true", "--no-pager", str(UNIT))
+    level = re.search(r"Overall exposure level .*: ([0-9.]+)", report)
     measured("systemd unit", f"exposure level {level[1] if level else 'not known here'} of 10")
     assert level is None or float(level[1]) <= MOST_EXPOSED
 
 
 def calls_allowed() -> set[str]:
-    """Return the system calls that the unit allows, nothing where systemd cannot tell."""
+    """Return the system calls that the unit allows; none where systemd is not installed."""
     groups: dict[str, list[str]] = {}
     name = ""
     for line in systemd("syscall-filter", "--no-pager").splitlines():
@@ -99,13 +99,13 @@ def calls_allowed() -> set[str]:
             for call in (calls(entry) if entry.startswith("@") else {entry})
         }
 
-    allowed, taken_out = CONFINED
-    return set().union(*map(calls, allowed)) - set().union(*map(calls, taken_out))
+    allowed, excluded = CONFINED
+    return set().union(*map(calls, allowed)) - set().union(*map(calls, excluded))
 
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Return a folder, and the system calls of a process that lived and served in it."""
+    """The folder of a server, and the system calls of its whole life."""
     folder = tmp_path_factory.mktemp("life")
     record = tmp_path_factory.mktemp("record") / "calls"
     strace = str(programs.require("strace"))
@@ -130,7 +130,7 @@ def test_writes_nothing_but_its_storage(life: tuple[Path, list[str]]) -> None:
         if re.search(r"\bopen(at)?\(.*\bO_(WRONLY|RDWR)\b", line)
     ]
     written = {Path(found[1]) for found in opened if found}
-    assert {path.parent for path in written} <= {folder, Path("/dev")}
+    assert folder in {path.parent for path in written} <= {folder, Path("/dev")}
     changed = [line for line in calls if re.search(r"\b(mkdir|rename|chmod|chown|link)\w*\(", line)]
     assert all(str(folder) in line for line in changed)
 

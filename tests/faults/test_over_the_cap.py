@@ -1,4 +1,4 @@
-"""More distinct eSIMs than may have series: counted, stored, cheap, and none of them lost."""
+"""More eSIMs than the cap on series: all are counted and stored, none is lost, each is cheap."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from measuring import Measured
 
 DEAREST = 600
-"""Bytes of memory that an eSIM over the cap may cost."""
+"""Limit of memory for an eSIM over the cap, in bytes."""
 
 ENOUGH = 50_000
-"""eSIMs over the cap from which on the cost of one can be told from all else."""
+"""Number of eSIMs over the cap from which on the memory of one can be measured."""
 
 
 def memory(server: Serving) -> int:
-    """Return the bytes of memory the process has of its own."""
+    """Return the private memory of the process, in bytes."""
     rollup = f"/proc/{server.process.pid}/smaps_rollup"
-    with open(rollup) as file:  # noqa: PTH123  # a file of the kernel's
+    with open(rollup) as file:  # noqa: PTH123  # the kernel makes this file
         found = re.search(r"Private_Dirty: +(\d+) kB", file.read())
     assert found
     return int(found[1]) * 1024
@@ -51,7 +51,7 @@ def test_distinct_esims_beyond_the_cap_are_counted_stored_and_cheap(
         check(server, count, cap)
         assert server.state() == text
     enough = count - cap >= ENOUGH
-    cost = f"{each:.0f} bytes" if enough else "too few to tell the bytes"
+    cost = f"{each:.0f} bytes" if enough else "too few to measure the bytes"
     measured(
         "distinct eSIMs over the cap",
         f"{grouped(count)} eSIMs, {grouped(cap)} with series, {outcome.rate:,.0f} events/s, "
@@ -61,7 +61,7 @@ def test_distinct_esims_beyond_the_cap_are_counted_stored_and_cheap(
 
 
 def check(server: Serving, count: int, cap: int) -> None:
-    """Check that all eSIMs are there, and as many as may be have series."""
+    """Check that all eSIMs are counted, and that as many as the cap have series."""
     own, state = server.own(), server.state()
     assert (own["esims"], own["esims_over_limit"]) == (cap, count - cap)
     assert state.count("esim_status{") == cap

@@ -1,4 +1,4 @@
-"""Each event one to four times, in random order: the same exposition, byte for byte."""
+"""Each event is sent one to four times in random order: the exposition is the same."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from measuring import Chance, Measured
 
 WINDOW = 16
-"""Samples of an allowance within which order does not matter."""
+"""Number of samples of an allowance within which the order does not matter."""
 
 DAY = 86_400
 SENDERS = 4
 
 
 def events(esims: int, count: int, seed: int) -> list[bytes]:
-    """Return what a vendor sends of a fleet in half a day or more, the window's worth of each."""
-    told: Counter[str] = Counter()
+    """Return events of a fleet over half a day or more, for each eSIM fewer than the window."""
+    reported: Counter[str] = Counter()
     chosen = []
     fleet = SimulatedFleet(seed=seed, esims=esims, start=time.time() - 2 * DAY)
     for _, body in islice(fleet, count):
         document = json.loads(body)
         name = document.get("data", document).get("esim_id", "")
-        told[name] += 1
-        if told[name] < WINDOW:
+        reported[name] += 1
+        if reported[name] < WINDOW:
             chosen.append(body)
     return chosen
 

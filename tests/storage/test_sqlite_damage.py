@@ -11,6 +11,7 @@ import pytest
 
 from exporter.errors import StorageDamaged, StorageUnavailable
 from exporter.storage.contract import Change, Changes, Row, Table
+from exporter.storage.sqlite.copying import SqliteSource
 from exporter.storage.sqlite.schema import ALL_TABLES, checksum
 from exporter.storage.sqlite.storage import SqliteStorage
 
@@ -67,6 +68,15 @@ def behind_its_back(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         for statement in statements:
             other.execute(statement)
+
+
+async def copied(path: Path) -> None:
+    source = SqliteSource(path)
+    try:
+        async for _ in source.load():
+            pass
+    finally:
+        await source.close()
 
 
 def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
@@ -279,6 +289,25 @@ async def test_a_file_that_was_cut_off_is_damaged(path: Path, left: float, odd: 
 
     with pytest.raises(StorageDamaged, match=r"a\.db is damaged .*restore a backup.*\.recover"):
         await names(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b", crc INTEGER", b", crb INTEGER", "no such column: crc"),
+        (b"PRIMARY KEY (vendor", b"PRIMARY KEY (vend\xefr", "text that is not UTF-8"),
+    ],
+)
+async def test_a_flipped_bit_in_the_definition_of_a_table_is_damage(
+    path: Path, old: bytes, new: bytes, reason: str
+) -> None:
+    await make(path, Changes((esim("a"),)))
+    replace_bytes(path, old, new)
+
+    with pytest.raises(StorageDamaged, match=rf"a\.db is damaged \({reason}\): .*restore a backup"):
+        await names(path)
+    with pytest.raises(StorageDamaged, match=rf"a\.db is damaged \({reason}\): .*restore a backup"):
+        await copied(path)
 
 
 async def test_pages_of_garbage_are_damage(path: Path) -> None:

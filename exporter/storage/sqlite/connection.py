@@ -29,6 +29,14 @@ JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
 """Settings of the connection. Without any of them, a commit that returned could be lost."""
 
+SCHEMA_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of reading the tables' definitions. Python raises the second where SQLite's message quotes
+damaged text."""
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+"""SQLITE_ERROR means that a statement does not fit the tables. The statements never change, so the
+tables are not as this program created them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -56,21 +64,22 @@ def connect(path: Path) -> tuple[sqlite3.Connection, Findings]:
         except BaseException:
             connection.close()
             raise
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, *SCHEMA_ERRORS) as error:
         raise storage_error(error, path) from error
     return connection, findings
 
 
 def storage_error(error: Exception, path: Path) -> StorageError:
     """Return the error to raise for an error of SQLite or the system about the file ``path``."""
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return in_use(path)
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StorageDamaged(
-                f"{path} is damaged ({error}): keep a copy of it; then restore a backup, or "
-                f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
-            )
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return in_use(path)
+    if code in _DAMAGED or isinstance(error, UnicodeDecodeError):
+        reason = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        return StorageDamaged(
+            f"{path} is damaged ({reason}): keep a copy of it; then restore a backup, or "
+            f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
+        )
     reason = getattr(error, "strerror", None) or error
     return StorageUnavailable(
         f"{path} cannot be used ({reason}): check that its folder exists, that this user may "

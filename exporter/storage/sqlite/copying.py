@@ -15,6 +15,7 @@ from exporter.storage.sqlite.connection import (
     HEADER_SIZE,
     LOCK_LENGTH,
     LOCK_START,
+    SCHEMA_ERRORS,
     in_use,
     require_known_schema,
     require_own_file,
@@ -58,7 +59,7 @@ class SqliteSource:
         try:
             for chunk in read(self._connection, set_aside=False):
                 yield chunk
-        except sqlite3.Error as error:
+        except SCHEMA_ERRORS as error:
             raise storage_error(error, self._path) from error
 
     async def moved(self) -> bool:
