@@ -7,8 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from exporter.endpoints.api.endpoint_table import ROOT
-from exporter.endpoints.api.envelope import explained
-from exporter.endpoints.api.handlers import Api, ApiSources
+from exporter.endpoints.api.handlers import Api, ApiSources, explained
 from exporter.endpoints.lifecycle import Lifecycle
 from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
 from exporter.endpoints.status.admin_actions import AdminActions

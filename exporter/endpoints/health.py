@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from exporter.endpoints.plain_text import plain_text
-
 if TYPE_CHECKING:
     from exporter.ingest.intake import Intake
 
@@ -30,11 +28,11 @@ class Health:
         return blueprint
 
     async def _healthy(self) -> Response:
-        return plain_text("esim-exporter is healthy.\n")
+        return Response("esim-exporter is healthy.\n", mimetype="text/plain")
 
     async def _ready(self) -> Response:
         if self.stopping:
-            return plain_text("esim-exporter is stopping.\n", 503)
+            return Response("esim-exporter is stopping.\n", 503, mimetype="text/plain")
         if self._intake.state is None:
-            return plain_text(NOT_LOADED, 503)
-        return plain_text("esim-exporter is ready.\n")
+            return Response(NOT_LOADED, 503, mimetype="text/plain")
+        return Response("esim-exporter is ready.\n", mimetype="text/plain")

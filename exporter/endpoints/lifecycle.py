@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response
 
-from exporter.endpoints.plain_text import plain_text
 from exporter.errors import SettingsError
 from exporter.logs import fields
 
@@ -41,16 +40,18 @@ class Lifecycle:
         try:
             self._reload()
         except SettingsError as error:
-            return plain_text(f"The last good settings stay in force: {error}\n", 500)
-        return plain_text("Reloaded.\n")
+            return Response(
+                f"The last good settings stay in force: {error}\n", 500, mimetype="text/plain"
+            )
+        return Response("Reloaded.\n", mimetype="text/plain")
 
     async def _serve_quit(self) -> Response:
         if not self._enabled:
             return _disabled()
         log.warning("shutdown requested", extra=fields(by="/-/quit"))
         self._quit()
-        return plain_text("Stopping.\n")
+        return Response("Stopping.\n", mimetype="text/plain")
 
 
 def _disabled() -> Response:
-    return plain_text("Set --web.enable-lifecycle to allow this.\n", 403)
+    return Response("Set --web.enable-lifecycle to allow this.\n", 403, mimetype="text/plain")

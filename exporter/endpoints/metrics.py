@@ -1,4 +1,4 @@
-"""The endpoint that Prometheus scrapes."""
+"""The endpoint that Prometheus scrapes. Clients choose groups of metrics, format, compression."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from quart import Blueprint, Response, request
+from werkzeug.http import parse_options_header
 
 from exporter.endpoints.health import NOT_LOADED
-from exporter.endpoints.plain_text import plain_text
-from exporter.endpoints.scrape_negotiation import (
-    UnknownGroup,
-    accepts_gzip,
-    chosen_format,
-    chosen_groups,
-)
 from exporter.exposition.exposition import Format, Group, own_text
 from exporter.http.limits import RETRY_AFTER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from exporter.exposition.deflated_text import ScrapeBody
     from exporter.ingest.intake import Intake
@@ -71,14 +65,18 @@ class MetricsEndpoint:
                 request.args.getlist("collect[]"), request.args.getlist("exclude[]")
             )
         except UnknownGroup as error:
-            return plain_text(f"{error}\n", 400)
+            return Response(f"{error}\n", 400, mimetype="text/plain")
         most = self._limits.max_scrapes
         if most and self._running >= most:
-            response = plain_text(f"{most} scrapes are served at this moment, try again.\n", 503)
+            response = Response(
+                f"{most} scrapes are served at this moment, try again.\n",
+                503,
+                mimetype="text/plain",
+            )
             response.headers["Retry-After"] = str(RETRY_AFTER)
             return response
         if self._intake.state is None and groups != {Group.EXPORTER}:
-            return plain_text(NOT_LOADED, 503)
+            return Response(NOT_LOADED, 503, mimetype="text/plain")
         self._count_until_done()
         return await self._expose(groups)
 
@@ -134,3 +132,56 @@ class MetricsEndpoint:
 
         self._running += 1
         task.add_done_callback(release)
+
+
+_TEXT_RANGES = ("text/plain", "text/*", "*/*")
+"""Media ranges of ``Accept`` that include the text format."""
+
+
+class UnknownGroup(ValueError):
+    """The parameters name an unknown group, or contradict each other."""
+
+
+def chosen_groups(collect: Sequence[str], exclude: Sequence[str]) -> frozenset[Group]:
+    """Return the groups that the parameters choose; without parameters, all groups.
+
+    ``collect[]`` and ``exclude[]`` work as in node_exporter. Raises ``UnknownGroup`` if both are
+    given, or if a name is unknown.
+    """
+    if collect and exclude:
+        raise UnknownGroup("collect[] and exclude[] cannot be used together")
+    try:
+        named = frozenset(map(Group, collect or exclude))
+    except ValueError:
+        groups = ", ".join(Group)
+        raise UnknownGroup(f"no such group; collect[] and exclude[] know {groups}") from None
+    if collect:
+        return named
+    return frozenset(Group) - named
+
+
+def chosen_format(accept: Iterable[tuple[str, float]]) -> Format:
+    """Return OpenMetrics 1.0 if its quality is at least that of the text format, else text.
+
+    ``accept`` are media ranges with their qualities, from the header ``Accept`` (RFC 9110). A
+    client that accepts neither gets text, because an answer helps more than a refusal.
+    """
+    openmetrics = text = 0.0
+    for media_range, quality in accept:
+        media_type, parameters = parse_options_header(media_range.lower())
+        version = parameters.get("version")
+        if media_type == "application/openmetrics-text" and version in {None, "1.0.0"}:
+            openmetrics = max(openmetrics, quality)
+        elif media_type in _TEXT_RANGES and version in {None, "0.0.4"}:
+            text = max(text, quality)
+    return Format.OPENMETRICS if openmetrics and openmetrics >= text else Format.TEXT
+
+
+def accepts_gzip(encodings: Iterable[tuple[str, float]]) -> bool:
+    """Return whether gzip is accepted, with at least the quality of no compression.
+
+    ``encodings`` are names with their qualities, from ``Accept-Encoding`` (RFC 9110).
+    """
+    qualities = {name.lower(): quality for name, quality in encodings}
+    gzip = qualities.get("gzip", qualities.get("*", 0.0))
+    return gzip > 0 and gzip >= qualities.get("identity", 0.0)

@@ -17,8 +17,7 @@ from running import PAYLOADS, USAGE, Serving, encoded, event, samples, serving
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT, markdown_table
-from exporter.endpoints.api.envelope import ERROR_TYPES
+from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT, markdown_table
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.storage.contract import Changes
 from exporter.storage.sqlite.storage import SqliteStorage

@@ -13,8 +13,7 @@ from running import USAGE
 from working_intake import Room, at_work
 
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
-from exporter.endpoints.api.envelope import explained
-from exporter.endpoints.api.handlers import Api, ApiSources
+from exporter.endpoints.api.handlers import Api, ApiSources, explained
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.families import InfoLabels
 from exporter.http.application import application

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from exporter.endpoints.status.event_rate import MINUTES, STEP, EventRate
+from exporter.endpoints.status.overview import MINUTES, STEP, EventRate
 
 
 def sampled(counts: dict[int, float], until: int) -> EventRate:

@@ -13,7 +13,7 @@ from running import LOOPBACK, USAGE
 
 from exporter.app.build import build
 from exporter.app.sites import build_sites, build_status_pages
-from exporter.endpoints.status import request_input
+from exporter.endpoints.status import admin_actions
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.settings import loading
@@ -175,7 +175,7 @@ async def test_a_replay_that_succeeds_is_confirmed(tmp_path: Path) -> None:
 async def test_a_form_that_does_not_arrive_in_time_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_input, "_FORM_TIMEOUT", 0.01)
+    monkeypatch.setattr(admin_actions, "_FORM_TIMEOUT", 0.01)
     async with site(tmp_path) as made:
         task = await made.load()
         async with made.client.request("/search", method="POST", headers=PAGE) as connection:

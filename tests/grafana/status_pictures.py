@@ -19,7 +19,7 @@ from browsing import chromium
 from filled_prometheus import ROOT
 
 from exporter.endpoints.status import overview
-from exporter.endpoints.status.event_rate import STEP
+from exporter.endpoints.status.overview import STEP
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.settings.field_types import ListenAddress

@@ -38,6 +38,17 @@ MOST_EVENTS = MAX_VERIFIED + MAX_UNVERIFIED
 
 MOST_REJECTED = 1000
 
+ERROR_TYPES = {
+    400: "bad_data",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    422: "unprocessable",
+    503: "unavailable",
+}
+"""``errorType`` by HTTP status; ``bad_data``, ``not_found``, ``unavailable`` as in Prometheus."""
+
 _LONGEST_CURSOR = 4096
 
 _IDS = {

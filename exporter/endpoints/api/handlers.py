@@ -9,13 +9,13 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
 
-from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
-from exporter.endpoints.api.envelope import failure, success
+from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
 from exporter.endpoints.api.openapi import document_text
 from exporter.endpoints.api.query_parameters import read_all
 from exporter.endpoints.api.schemas.deliveries import (
@@ -46,6 +46,8 @@ from exporter.query.sorting import Sorting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from werkzeug.exceptions import HTTPException
 
     from exporter.endpoints.api.endpoint_table import Endpoint
     from exporter.ingest.commands import AdminCommands
@@ -114,11 +116,11 @@ class Api:
             self._admin()
         given = read_all(request.args, endpoint.parameters)
         try:
-            return success(await handle(**ids, **given))
+            return _success(await handle(**ids, **given))
         except Missing as error:
             raise NotFound(str(error)) from None
         except EventError as error:
-            return failure(422, str(error), data={"errors": _problems(error)})
+            return _failure(422, str(error), data={"errors": _problems(error)})
         except (StorageUnavailable, Overloaded) as error:
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from None
 
@@ -260,3 +262,31 @@ async def _openapi(prefix: str) -> Response:
 def _problems(error: EventError) -> list[Problem]:
     errors = error.errors if isinstance(error, InvalidEvent) else ()
     return [Problem(list(each.loc), each.msg) for each in errors]
+
+
+def _success(data: object) -> Response:
+    """Return an answer with status 200 and data."""
+    return _answer(200, {"status": "success", "data": data}, {})
+
+
+def _failure(
+    code: int, error: str, headers: Mapping[str, str] | None = None, data: object = None
+) -> Response:
+    """Return an error. ``data``, if there is any, tells programs more about it."""
+    document: dict[str, Any] = {"status": "error", "errorType": ERROR_TYPES.get(code, "internal")}
+    document["error"] = error
+    if data is not None:
+        document["data"] = data
+    return _answer(code, document, headers or {})
+
+
+def explained(error: HTTPException, headers: Mapping[str, str]) -> Response:
+    """Return the answer to an HTTP error that was raised below the API's path."""
+    specific = error.description if error.description != type(error).description else None
+    return _failure(error.code or 500, specific or error.name.lower(), headers)
+
+
+def _answer(code: int, document: object, headers: Mapping[str, str]) -> Response:
+    sent = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers}
+    body = msgspec.json.encode(document) + b"\n"
+    return Response(body, code, sent, content_type="application/json")

@@ -9,8 +9,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 import exporter
-from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
-from exporter.endpoints.api.envelope import ERROR_TYPES
+from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
 
 if TYPE_CHECKING:
     from exporter.endpoints.api.endpoint_table import Endpoint

@@ -6,18 +6,27 @@ page shows the sentence for that word. Forms of other sites are refused by ``exp
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import parse_qsl
 
-from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
+from quart import request
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    RequestEntityTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+)
 
 from exporter.endpoints.status.formatting import visible
-from exporter.endpoints.status.request_input import read_form
 from exporter.errors import EventError, Missing, Overloaded, StorageUnavailable
 from exporter.http.limits import RETRY_AFTER
 from exporter.model.merge import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from quart import Blueprint, Response
 
@@ -34,6 +43,12 @@ DONE: Final = {
     **{result.value: f"The delivery was replayed: {result.value}." for result in Result},
 }
 """The sentence that a page shows after a change, by the word in its address."""
+
+MAX_FORM = 4096
+"""Bytes of a form; no form of ours is longer."""
+
+_FORM_TIMEOUT = 5.0
+"""Seconds in which a form must arrive."""
 
 _OFF = "Set --web.enable-admin-api to allow this."
 
@@ -103,6 +118,27 @@ class AdminActions:
         if rejection is None:
             raise NotFound
         return rejection
+
+
+async def read_form() -> Mapping[str, str]:
+    """Return the fields of the form that was sent. Of equal names, the last one counts.
+
+    The body is read here with a limit of size and time, because the application sets none. Raises
+    the HTTP errors 400, 408 and 413.
+    """
+    body = b""
+    try:
+        async with asyncio.timeout(_FORM_TIMEOUT):
+            async for chunk in request.body:
+                body += chunk
+                if len(body) > MAX_FORM:
+                    raise RequestEntityTooLarge
+    except TimeoutError:
+        raise RequestTimeout from None
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict"))
+    except ValueError:
+        raise BadRequest from None
 
 
 async def _asked(*known: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exporter.endpoints.status.banners import SILENT, Condition
-from exporter.endpoints.status.formatting import count, size, span
-from exporter.endpoints.status.html_fragments import age, minutes_chart
+from exporter.endpoints.status.formatting import age, count, minutes_chart, size, span
 from exporter.model.events import Status
 from exporter.model.records import STATUSES, AccountBalance, Feed
 
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge
 
     from exporter.endpoints.health import Health
-    from exporter.endpoints.status.event_rate import EventRate
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.query.fleet_queries import FleetQueries
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage.contract import Storage
-
 
 _NEARLY_FULL = 0.9
 """Share of ``--limits.max-esims`` from which on the figure becomes a warning."""
@@ -176,3 +174,54 @@ def _esims(fleet: Fleet) -> Figure:
 def _rate(number: float) -> str:
     """Write a rate: whole from 10 on, below that with one decimal."""
     return count(round(number)) if number >= 10 or number == int(number) else f"{number:.1f}"  # noqa: PLR2004  # see above
+
+
+STEP = 10
+"""Seconds between two samples."""
+
+MINUTES = 60
+"""How many minutes back the samples reach."""
+
+_MINUTE = 60
+_WINDOW = 5 * _MINUTE
+
+
+class EventRate:
+    """The rate of one counter, from samples. Times are seconds of any clock that never steps."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=MINUTES * _MINUTE // STEP + 1)
+
+    def add_sample(self, at: float, total: float) -> None:
+        """Keep the counter's value at time ``at``. Call this every :data:`STEP` seconds."""
+        self._samples.append((at, total))
+
+    def per_minute(self, at: float, total: float) -> float:
+        """Return the increase per minute over the last five minutes, or since the first sample."""
+        if not self._samples:
+            return 0.0
+        begun, before = self._before(at - _WINDOW)
+        return (total - before) * _MINUTE / max(at - begun, STEP)
+
+    def minutes(self, at: float, total: float) -> tuple[int | None, ...]:
+        """Return the increase in each minute, oldest first; ``None`` before the first sample."""
+        if not self._samples:
+            return (None,) * MINUTES
+        begun = self._samples[0][0]
+        marks = [at - _MINUTE * back for back in range(MINUTES, 0, -1)]
+        values = [self._before(mark)[1] for mark in marks]
+        return tuple(
+            round(after - before) if end > begun else None
+            for before, after, end in zip(
+                values, [*values[1:], total], [*marks[1:], at], strict=True
+            )
+        )
+
+    def _before(self, at: float) -> tuple[float, float]:
+        """Return the last sample that is not after ``at``, or the first if there is none."""
+        chosen = self._samples[0]
+        for sample in self._samples:
+            if sample[0] > at:
+                break
+            chosen = sample
+        return chosen

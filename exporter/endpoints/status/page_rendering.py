@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
 
 import exporter
-from exporter.endpoints.status import formatting, html_fragments
+from exporter.endpoints.status import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,14 +85,14 @@ class PageRenderer:
             "visible": formatting.visible,
         }
         environment.globals |= {
-            "age": html_fragments.age,
+            "age": formatting.age,
             "band": formatting.band,
-            "bar": html_fragments.bar,
+            "bar": formatting.bar,
             "file": self._file,
             "links": links,
-            "marks": html_fragments.MARKS,
-            "minutes_chart": html_fragments.minutes_chart,
-            "part": html_fragments.part,
+            "marks": formatting.MARKS,
+            "minutes_chart": formatting.minutes_chart,
+            "part": formatting.part,
             "telemetry_path": telemetry_path,
             "version": exporter.__version__,
         }

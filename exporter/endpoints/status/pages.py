@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from http import HTTPStatus
 from itertools import islice
@@ -12,10 +13,9 @@ from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, NotFound, ServiceUnavailable
 
 from exporter.endpoints.status import overview
-from exporter.endpoints.status.admin_actions import DONE
+from exporter.endpoints.status.admin_actions import DONE, read_form
 from exporter.endpoints.status.banners import banners
-from exporter.endpoints.status.event_rate import STEP, EventRate
-from exporter.endpoints.status.request_input import chosen, page_number, read_form
+from exporter.endpoints.status.overview import STEP, EventRate
 from exporter.http.limits import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
@@ -26,7 +26,7 @@ from exporter.query.sorting import Sorting, SortKey, SortOrder
 from exporter.query.summaries import package_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from werkzeug.exceptions import HTTPException
 
@@ -68,6 +68,8 @@ _STATUSES = {"": None, **{status.value: status for status in STATUSES}}
 _USED = {"": None, "75": 0.75, "90": 0.9, "100": 1.0}
 _OVER = {"": None, "yes": True, "no": False}
 _SHOWN = {"": "All", "refused": "Refused (not answered with 200)"}
+
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 _LOADING = "The state is still being loaded. Try again in a moment."
 
@@ -156,7 +158,7 @@ class StatusPages:
 
     async def _packages(self) -> Response:
         state = self._state()
-        text, sort = request.args.get("text", ""), chosen("sort", RANKINGS, "esims")
+        text, sort = request.args.get("text", ""), _chosen("sort", RANKINGS, "esims")
         packages = await ranked(state.fleet, RANKINGS[sort], text)
         window = self._window(packages, "/packages", text=text, sort=sort)
         window["rows"] = [package_summary(totals) for totals in window["rows"]]
@@ -172,14 +174,14 @@ class StatusPages:
     async def _esims(self) -> Response:
         fleet = self._state().fleet
         asked = {name: request.args.get(name, "") for name in _ASKED}
-        asked["sort"] = chosen("sort", _SORTS, "esim_id")
+        asked["sort"] = _chosen("sort", _SORTS, "esim_id")
         wanted = EsimFilter(
             prefix=asked["prefix"],
-            status=_STATUSES[chosen("status", _STATUSES, "")],
+            status=_STATUSES[_chosen("status", _STATUSES, "")],
             package_id=asked["package_id"] or None,
             reference_id=asked["reference_id"] or None,
-            min_data_used_share=_USED[chosen("used", _USED, "")],
-            over_limit=_OVER[chosen("over_limit", _OVER, "")],
+            min_data_used_share=_USED[_chosen("used", _USED, "")],
+            over_limit=_OVER[_chosen("over_limit", _OVER, "")],
         )
         sorting = _SORTS[asked["sort"]][1]
         after = asked.pop("after")
@@ -242,7 +244,7 @@ class StatusPages:
         )
 
     async def _recent(self) -> Response:
-        show = chosen("show", _SHOWN, "")
+        show = _chosen("show", _SHOWN, "")
         deliveries = self._deliveries.newest(KEPT, lambda d: not show or d.code != HTTPStatus.OK)
         return self._renderer.answer(
             "deliveries.html",
@@ -274,7 +276,7 @@ class StatusPages:
 
     def _window(self, rows: Sequence[object], path: str, **query: str) -> dict[str, Any]:
         """Return the values for a template that shows one page of a list."""
-        page = page_number()
+        page = _page_number()
         start = (page - 1) * _PAGE_SIZE
         link = partial(self._renderer.links.page, path, **query)
         return {
@@ -304,3 +306,19 @@ def _known_total(fleet: Fleet, wanted: EsimFilter) -> int | None:
     if wanted.status and wanted == EsimFilter(status=wanted.status):
         return sum(vendor.statuses[wanted.status] for vendor in fleet.totals.vendors.values())
     return None
+
+
+def _chosen(name: str, among: Mapping[str, object], default: str) -> str:
+    """Return the value of a parameter that must be one of a few. Raises the HTTP error 400."""
+    value = request.args.get(name, default)
+    if value not in among:
+        raise BadRequest(f"{name} must be one of: {', '.join(filter(None, among))}")
+    return value
+
+
+def _page_number() -> int:
+    """Return the requested page of a list, counted from 1. Raises the HTTP error 400."""
+    text = request.args.get("page", "1")
+    if not _NUMBER.fullmatch(text):
+        raise BadRequest("page must be a number from 1 on")
+    return int(text)
