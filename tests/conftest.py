@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+pytest_plugins = ["postgres_places"]  # fixtures of the tests of the storage in PostgreSQL
+
 settings.register_profile(
     "shared-machine",
     deadline=None,  # an example takes long on a busy machine
