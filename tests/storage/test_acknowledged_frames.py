@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import struct
 from typing import TYPE_CHECKING
 
 import pytest
+from file_size_limit import file_size_limit
 
 from exporter.errors import StorageUnavailable
 from exporter.storage.contract import Change, Changes, Table
@@ -207,14 +207,10 @@ async def test_does_not_start_where_the_note_cannot_be_read(path: Path) -> None:
 
 async def test_commits_nothing_where_the_note_cannot_be_cleared(path: Path) -> None:
     await found(path)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
+    with file_size_limit(0):
         storage = await SqliteStorage.open(path)
         with pytest.raises(StorageUnavailable, match="File too large"):
             await storage.commit(esim(0, 1))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert await storage.probe() is True
     assert await storage.commit(esim(0, 1)) == ()
     await storage.close()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import programs
 import pytest
+from file_size_limit import file_size_limit
 from running import WAIT
 
 import exporter
@@ -21,7 +20,6 @@ from exporter.storage.contract import Change, Changes, Table
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from subprocess import CompletedProcess
 
 ROOT = Path(exporter.__file__).parents[1]
@@ -184,17 +182,6 @@ async def test_keeps_what_was_committed_when_killed(count: int, tmp_path: Path) 
         held |= acknowledged(killed(path, count))
         assert held
         assert not lost(held, await stored(path))
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let writes beyond ``size`` bytes fail with EFBIG (Python ignores the signal)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def esim(number: int, expected: int = 0) -> Changes:
@@ -407,91 +394,3 @@ async def test_a_failed_read_is_not_damage_and_a_probe_reopens_the_file(tmp_path
     assert len([row async for chunk in storage.load() for row in chunk.rows]) == 1000
     assert await storage.commit(esim(0, 1)) == ()
     await storage.close()
-
-
-async def test_a_failed_backup_leaves_no_file_and_commits_go_on(tmp_path: Path) -> None:
-    storage = await SqliteStorage.open(tmp_path / "a.db")
-    await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(100))))
-    backup = tmp_path / "b.db"
-    with (
-        file_size_limit(200_000),
-        pytest.raises(StorageUnavailable, match=r"the backup to .*b\.db failed: disk I/O error"),
-    ):
-        await storage.backup(backup)
-
-    assert {name for name in os.listdir(tmp_path) if name.startswith("b")} == set()  # noqa: PTH208  # pathlib is taken to block in async functions
-    assert await storage.commit(esim(0, 1)) == ()
-    await storage.backup(backup)
-    await storage.close()
-    assert len(await stored(backup)) == 100
-
-
-BACKUP = """
-import asyncio, sys
-from pathlib import Path
-from exporter.errors import StorageUnavailable
-from exporter.storage.sqlite.storage import SqliteStorage
-
-async def main(path):
-    storage = await SqliteStorage.open(path / "a.db")
-    try:
-        await storage.backup(path / "b.db")
-    except StorageUnavailable as error:
-        print(error)
-    await storage.close()
-
-asyncio.run(main(Path(sys.argv[1])))
-"""
-
-
-@pytest.mark.parametrize(
-    ("fault", "left"),
-    [
-        ("unlink:error=EIO:when=1", set()),  # SQLite leaves b.db.part-journal
-        ("ftruncate:error=EIO", set()),  # SQLite leaves b.db.part-wal and b.db.part-shm
-        ("unlink:error=EIO", {"b.db.part-journal"}),  # it cannot be removed
-    ],
-)
-def test_a_failed_backup_leaves_no_side_files(fault: str, left: set[str], tmp_path: Path) -> None:
-    strace = programs.require("strace")
-    paths = [f"-P{tmp_path / 'b.db.part'}{end}" for end in ("-journal", "-wal", "-shm")]
-    calls = ["-e", "trace=unlink,ftruncate", "-e", f"inject={fault}", *paths]
-
-    done = subprocess.run(
-        [strace, "-f", "-qq", "-o", os.devnull, *calls, sys.executable, "-c", BACKUP, tmp_path],
-        env=programs.environment(strace) | ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert done.stdout == f"the backup to {tmp_path / 'b.db'} failed: disk I/O error\n"
-    assert {file.name for file in tmp_path.iterdir()} == {"a.db", *left}
-
-
-CUT_OFF = """
-import asyncio, resource, signal, sys
-from pathlib import Path
-from exporter.storage.sqlite.storage import SqliteStorage
-
-async def main(path):
-    storage = await SqliteStorage.open(path / "a.db")
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which ends the process
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, -1))
-    await storage.backup(path / "b.db")
-
-asyncio.run(main(Path(sys.argv[1])))
-"""
-
-
-async def test_a_backup_that_was_cut_off_does_not_look_like_one(tmp_path: Path) -> None:
-    storage = await SqliteStorage.open(tmp_path / "a.db")
-    await storage.commit(Changes(tuple(esim(n).rows[0] for n in range(100))))
-    await storage.close()
-
-    ended = subprocess.run([sys.executable, "-c", CUT_OFF, str(tmp_path)], check=False)  # noqa: ASYNC221  # nothing else runs in this loop
-
-    assert ended.returncode == -signal.SIGXFSZ
-    assert not (tmp_path / "b.db").exists()
-    assert (tmp_path / "b.db.part").exists()
-    assert len(await stored(tmp_path / "a.db")) == 100

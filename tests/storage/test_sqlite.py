@@ -159,31 +159,6 @@ async def test_a_probe_of_a_sound_storage_needs_no_reload(
     assert await reopened(storage, path) == ([], {})
 
 
-async def test_a_backup_opens_by_itself(storage: SqliteStorage, tmp_path: Path) -> None:
-    await storage.commit(Changes((esim("e", 0, b"1"),), {("b",): 7}))
-    backup = tmp_path / "backup.db"
-    await storage.backup(backup)
-    await storage.commit(Changes((esim("e", 1, b"2"),)))
-
-    assert files(tmp_path, "backup*") == {"backup.db": 0o600}
-    with closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro&immutable=1", uri=True)) as reader:
-        assert reader.execute("SELECT data FROM esim").fetchall() == [("1",)]
-        assert reader.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    copy = await SqliteStorage.open(backup)
-    assert await content(copy) == ([Row(Table.ESIM, ("v", "e"), 1, b"1")], {("b",): 7})
-    await copy.close()
-
-
-async def test_a_backup_overwrites_nothing(storage: SqliteStorage, tmp_path: Path) -> None:
-    there = tmp_path / "there.db"
-    there.write_text("precious")
-    for place in (there, tmp_path / "a.db", tmp_path / "missing" / "b.db"):
-        with pytest.raises(StorageUnavailable, match=rf"no backup to .*{place.name}: "):
-            await storage.backup(place)
-    assert there.read_text() == "precious"
-    assert await storage.commit(Changes((esim("e", 0),))) == ()
-
-
 @pytest.mark.parametrize("gone", ["a.db", "a.db-wal"])
 async def test_a_removed_file_is_not_written_to(
     storage: SqliteStorage, path: Path, gone: str
