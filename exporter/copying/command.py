@@ -19,8 +19,7 @@ from exporter.storage.urls import PostgresDatabase, SqliteFile, parse_storage_ur
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.copying.contents import Contents
-    from exporter.copying.copy_fleet import CopySource, CopyTarget
+    from exporter.copying.copy_fleet import Contents, CopySource, CopyTarget
 
 _PROG: Final = "esim-exporter storage copy"
 

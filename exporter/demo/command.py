@@ -7,15 +7,18 @@ in the rules are divided by ``FASTER``.
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.demo import monitoring, processes, receiver, welcome
+from exporter.demo import monitoring, processes
+from exporter.demo.monitoring import FASTER, shortened
 from exporter.model.expiry import DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
 from exporter.vendors.registry import SIMULATED
@@ -23,12 +26,17 @@ from exporter.vendors.registry import SIMULATED
 if TYPE_CHECKING:
     import argparse
 
-_START = monitoring.shortened(4 * 3600)
+    from exporter.demo.monitoring import MonitoringUrls
+
+_START = shortened(4 * 3600)
 """How far in the past the simulation begins: one interval between reports. So every eSIM has
 reported once when the simulation reaches the present."""
 
 _SPEED = 240
 """Simulated seconds per second until the present is reached, which takes two seconds."""
+
+
+_MISSING = "not installed; to try alerts, install it, on Debian with: apt-get install"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="esim-exporter-demo-") as folder, ExitStack() as stack:
         try:
             return _run(args, Path(folder), stack)
@@ -75,16 +83,16 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
             f"--webhook.listen-address=127.0.0.1:{args.webhook_port}",
             f"--webhook.secret-file={folder / 'secret'}",
             f"--storage.url=sqlite:///{folder / 'demo.db'}",
-            f"--fleet.stale-after={monitoring.shortened(DEFAULT_STALE_HOURS * 3600)}",
-            f"--retention.terminal={monitoring.shortened(DEFAULT_TERMINAL_HOURS * 3600)}",
+            f"--fleet.stale-after={shortened(DEFAULT_STALE_HOURS * 3600)}",
+            f"--retention.terminal={shortened(DEFAULT_TERMINAL_HOURS * 3600)}",
             "--web.enable-admin-api",
         )
     )
     if not processes.wait_until_ready(exporter, f"{web}/-/ready"):
         return exporter.poll() or 1
-    pages = stack.enter_context(receiver.receiving(sys.stdout))
-    monitored = stack.enter_context(monitoring.running(folder, exporter=web, pages=pages))
-    print(welcome.text(web, webhook, monitored, folder, secret), flush=True)  # noqa: T201  # for the terminal
+    pages = stack.enter_context(monitoring.receiving(sys.stdout))
+    monitored = monitoring.start(stack, folder, exporter=web, pages=pages)
+    print(_welcome(web, webhook, monitored, folder, secret), flush=True)  # noqa: T201  # for the terminal
     stack.enter_context(
         processes.run_exporter(
             "simulate",
@@ -92,12 +100,64 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
             f"--secret-file={folder / 'secret'}",
             f"--esims={args.esims}",
             f"--start={_START}",
-            f"--faster={monitoring.FASTER}",
+            f"--faster={FASTER}",
             f"--speed={_SPEED}",
         )
     )
     return exporter.wait()
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret: str) -> str:
+    """Return addresses to open and commands to try. Write the sample event to ``folder``."""
+    event = folder / "event.json"
+    body = json.dumps(_sample_event(int(time.time()))).encode()
+    event.write_bytes(body)
+    signature = SIMULATED.sign(body, secret.encode())
+    alerts = f"{urls.prometheus}/alerts" if urls.prometheus else f"{_MISSING} prometheus"
+    pages = urls.alertmanager or f"{_MISSING} prometheus-alertmanager"
+    printed = " Pages and tickets are printed below." if urls.alertmanager else ""
+    return f"""
+  start page       {web}/
+  metrics          {web}/metrics
+  webhook          {webhook}
+  Prometheus       {alerts}
+  Alertmanager     {pages}
+
+Time passes {FASTER} times faster in this demo, for the fleet and for the alerting rules: an hour
+takes {60 / FASTER:g} minutes.{printed}
+
+Show the metrics of the fleet:
+
+  curl -s '{web}/metrics?collect[]=fleet' -g
+
+Send a signed event, and show its metrics:
+
+  curl -s {webhook} -H '{SIMULATED.signature_header}: {signature}' --data-binary @{event}
+  curl -s {web}/metrics | grep demo-esim
+
+Press Ctrl-C to end the demo. It then removes {folder}, where it stores everything.
+"""
+
+
+def _sample_event(now: int) -> dict[str, object]:
+    return {
+        "event_category": "esim",
+        "event_type": "usage",
+        "data": {
+            "timestamp": now,
+            "iccid": "8991234567890123456",
+            "esim_id": "demo-esim",
+            "reference_id": "booking-4711",
+            "start": now - 86400,
+            "end": now + 6 * 86400,
+            "status": "ACTIVATED",
+            "package_id": "esim-iceland-7days-1gb-all",
+            "package_name": "1 GB - 7 Days",
+            "data_units": "MB",
+            "usage_data": {
+                "isUnlimited": False,
+                "allowed_data": 1024,
+                "remaining_data": 128,
+            },
+        },
+    }

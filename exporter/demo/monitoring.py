@@ -1,22 +1,26 @@
 """Runs Prometheus and Alertmanager with the shipped rules and routes, if they are installed.
 
 The folder ``rules`` holds copies in which every duration is divided by ``FASTER``. ``make alerts``
-writes them.
+writes them. The notifications of Alertmanager are printed as pages and tickets.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from contextlib import ExitStack, contextmanager
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from exporter.demo import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
 FASTER: Final = 30
 """An hour of simulated time takes two minutes. With a much higher factor the few seconds until
@@ -30,7 +34,11 @@ _SCRAPE: Final = "1s"
 _ALERTMANAGER: Final = ("alertmanager", "prometheus-alertmanager")
 """Names of the program: upstream and Debian."""
 
-_NOT_RULES: Final = "alertmanager.yml"
+_WORDS: Final = {("/pager", "firing"): "PAGE", ("/tickets", "firing"): "ticket"}
+"""Word by path and status. Every other notification says that an alert is resolved."""
+
+_SHOWN: Final = 3
+"""Alerts of one notification that are printed; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +56,12 @@ def shortened(seconds: float) -> str:
     return f"{seconds / FASTER:.0f}s"
 
 
-@contextmanager
-def running(folder: Path, *, exporter: str, pages: str) -> Iterator[MonitoringUrls]:
-    """Run what is installed until the end of the block.
+def start(stack: ExitStack, folder: Path, *, exporter: str, pages: str) -> MonitoringUrls:
+    """Run what is installed until ``stack`` is closed.
 
     Prometheus scrapes the URL ``exporter``; Alertmanager sends notifications to the URL ``pages``.
     Raises ``NotReadyError``.
     """
-    with ExitStack() as stack:
-        yield _start(stack, folder, exporter, pages)
-
-
-def _start(stack: ExitStack, folder: Path, exporter: str, pages: str) -> MonitoringUrls:
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         return MonitoringUrls()
@@ -69,8 +71,9 @@ def _start(stack: ExitStack, folder: Path, exporter: str, pages: str) -> Monitor
 
 
 def _alertmanager(stack: ExitStack, program: str, folder: Path, pages: str) -> str:
+    routes = (RULES / "alertmanager.yml").read_text("utf-8")
     config = folder / "alertmanager.yml"
-    config.write_text((RULES / _NOT_RULES).read_text("utf-8").replace(RECEIVERS, pages), "utf-8")
+    config.write_text(routes.replace(RECEIVERS, pages), "utf-8")
     flags = (
         f"--config.file={config}",
         f"--storage.path={folder / 'alertmanager'}",
@@ -128,3 +131,39 @@ def _started(
         output = (folder / f"{name}.log").read_text("utf-8", "replace").strip()
         raise processes.NotReadyError(f"{program} did not become ready. Its output:\n{output}")
     return url
+
+
+@contextmanager
+def receiving(stream: TextIO) -> Iterator[str]:
+    """Print notifications to ``stream`` until the end of the block; yield the receiver's URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(HTTPStatus.OK)
+            self.end_headers()
+            stream.write("".join(f"{line}\n" for line in lines_about(self.path, body)))
+            stream.flush()
+
+        def log_message(self, *_: object) -> None:
+            """Log no request."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def lines_about(path: str, notification: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines to print for a notification (Alertmanager's webhook format, version 4)."""
+    alerts = notification["alerts"]
+    for alert in alerts[:_SHOWN]:
+        word = _WORDS.get((path, alert["status"]), "resolved")
+        yield f"{word:>8}  {alert['labels']['alertname']}: {alert['annotations']['description']}"
+    more = len(alerts[_SHOWN:]) + notification["truncatedAlerts"]
+    if more:
+        yield f"{'':8}  and {more} more of the same kind"

@@ -14,7 +14,7 @@ from exporter.errors import ExitStatus
 from exporter.settings.field_types import parse_duration
 from exporter.settings.sources import SECRET_VARIABLE, secrets_in_file, secrets_in_variable
 from exporter.simulate.fleet import Phase
-from exporter.simulate.sender import DEFAULT_URL, SenderOptions, run
+from exporter.simulate.sender import DEFAULT_URL, Sender, SenderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _run(options: SenderOptions) -> SenderSummary:
-    task = asyncio.ensure_future(run(options))
+    task = asyncio.ensure_future(Sender(options).run())
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task

@@ -62,11 +62,6 @@ ACTIVITY: Final = tuple(
 """Mean usage over the four hours from each hour on, relative to the mean of the day."""
 
 
-def no_rows() -> array[int]:
-    """Return an empty usage list. It holds triples: day since 1970, index of location, KiB."""
-    return array("I")
-
-
 @dataclass(slots=True, eq=False)
 class SimulatedEsim:
     """The state of one eSIM. It changes in place as simulated time passes."""
@@ -85,7 +80,8 @@ class SimulatedEsim:
     sms_used: int = 0
     voice_used: int = 0
     """Minutes."""
-    rows: array[int] = field(default_factory=no_rows)
+    rows: array[int] = field(default_factory=lambda: array("I"))
+    """The usage list, in triples: day since 1970, index of location, KiB."""
     since: float = 0
     """The time until which ``used`` is up to date."""
     rate: float = 0
@@ -151,7 +147,7 @@ class SimulatedEsim:
         """Start the package again, with full amounts and full duration."""
         self.ends += self.package.days * DAY
         self.used = self.sms_used = self.voice_used = 0
-        self.rows = no_rows()
+        self.rows = array("I")
         self.recount()
 
     def record(self, at: float, amount: float) -> None:

@@ -1,30 +1,35 @@
-"""A seeded fleet of synthetic eSIMs, with events as in the vendor's documentation.
+"""A seeded fleet of synthetic eSIMs and its partner's account, with the events about both.
 
 An activated eSIM sends a usage event every four hours, and one more when it crosses a threshold.
 Every change of status sends a status event, even when an eSIM loses its network for seconds. A
-top-up sends no event of its own; the next usage event shows a larger allowance.
+top-up sends no event of its own; the next usage event shows a larger allowance. The account pays
+for each eSIM; it sends the events about balance, orders and refunds.
 """
 
 from __future__ import annotations
 
+import heapq
 import random
-from collections.abc import Iterator
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, TypeVarTuple, Unpack
 
 from exporter.model.events import Status
-from exporter.simulate.account import Account
-from exporter.simulate.catalogue import CATALOGUE
+from exporter.simulate.catalogue import CATALOGUE, CataloguePackage
 from exporter.simulate.esim import DAY, REPORT_INTERVAL, THRESHOLDS, SimulatedEsim
 from exporter.simulate.payloads import (
     EsimNames,
+    balance_body,
+    body,
     flat_usage_body,
     names_of,
-    old_usage_body,
+    order_body,
+    refund_body,
     status_body,
     usage_body,
 )
-from exporter.simulate.timeline import Timeline
 
 HOUR: Final = 3600
 
@@ -62,6 +67,25 @@ PACES: Final = (0.02, 0.02, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.1, 3.0)
 """Share of the allowance that is used over the package's days, from idle to heavy users."""
 
 
+AFFILIATE_SHARE: Final = 0.2
+"""Share of eSIMs that are sold through an affiliate."""
+
+ORDER_STATUSES: Final = ("completed",) * 7 + ("pending", "failed", "refunded")
+
+REFUND_SHARE: Final = 0.1
+"""Share of ended eSIMs for which a refund is requested."""
+
+UNDOCUMENTED_SHARE: Final = 0.05
+"""Undocumented events per eSIM bought."""
+
+UNDOCUMENTED: Final = (("esim", "network_attached"), ("catalogue", "package_updated"))
+
+Args = TypeVarTuple("Args")
+
+# The arguments differ from entry to entry. The type of `at` checks them against the action.
+Entry = tuple[float, int, Callable[..., None], tuple[Any, ...]]
+
+
 class Phase(StrEnum):
     """When the four-hourly usage events of the fleet are due."""
 
@@ -69,6 +93,89 @@ class Phase(StrEnum):
     """Each eSIM reports four hours after its last report."""
     BURST = "burst"
     """All eSIMs report at once, at whole multiples of four hours."""
+
+
+class Timeline(Iterator[tuple[float, bytes]]):
+    """Run actions in the order of simulated time and yield the bodies they send.
+
+    Yields (time in unix seconds, body). Actions at the same time run in the order in which they
+    were added, so that a run can be repeated exactly. Ends when no action is left.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._added = 0
+        self._sent: deque[tuple[float, bytes]] = deque()
+
+    def at(self, when: float, action: Callable[[float, Unpack[Args]], None], *args: *Args) -> None:
+        """Run ``action(when, *args)`` at ``when``, unix seconds."""
+        heapq.heappush(self._entries, (when, self._added, action, args))
+        self._added += 1
+
+    def send(self, when: float, body: bytes) -> None:
+        """Send ``body``. ``when`` is the time of the calling action."""
+        self._sent.append((when, body))
+
+    def __next__(self) -> tuple[float, bytes]:
+        while not self._sent:
+            if not self._entries:
+                raise StopIteration
+            when, _, action, args = heapq.heappop(self._entries)
+            action(when, *args)
+        return self._sent.popleft()
+
+
+class Account:
+    """The partner's account. It pays for the eSIMs, and sends the events about itself."""
+
+    def __init__(self, timeline: Timeline, rng: random.Random, esims: int) -> None:
+        self._timeline = timeline
+        self._rng = rng
+        self._threshold = float(max(50, esims))
+        self._balance = 3 * self._threshold
+        self._warned = False
+
+    def buy(self, at: float, package: CataloguePackage) -> None:
+        """Pay for one eSIM. Tops up the balance first if it is too low."""
+        rng = self._rng
+        if self._balance < package.price:
+            self._report(at, "insufficient_balance")
+            self._top_up(at)
+        self._balance -= package.price
+        if self._balance < self._threshold and not self._warned:
+            self._warned = True
+            self._report(at, "low_balance")
+            self._timeline.at(at + rng.uniform(4 * HOUR, 48 * HOUR), self._top_up)
+        if rng.random() < AFFILIATE_SHARE:
+            order_id = uuid.UUID(int=rng.getrandbits(128), version=4)
+            status = rng.choice(ORDER_STATUSES)
+            self._timeline.send(at, order_body(package, at, status=status, order_id=order_id))
+        if rng.random() < UNDOCUMENTED_SHARE:
+            self._timeline.send(at, body(*rng.choice(UNDOCUMENTED), {"timestamp": int(at)}))
+
+    def ended(self, at: float, names: EsimNames) -> None:
+        """Request a refund for an eSIM that ended, sometimes."""
+        if self._rng.random() >= REFUND_SHARE:
+            return
+        event_type = self._rng.choice(("refunded", "rejected"))
+        refund_id = f"{self._rng.getrandbits(32):08x}"
+        decided = at + self._rng.uniform(HOUR, 12 * HOUR)
+        # The vendor may send a refund again later, with a new timestamp and the same event_id.
+        for when in (decided, decided + HOUR):
+            self._timeline.at(when, self._refund, event_type, refund_id, names)
+
+    def _refund(self, at: float, event_type: str, refund_id: str, names: EsimNames) -> None:
+        document = refund_body(names, at, event_type=event_type, refund_id=refund_id)
+        self._timeline.send(at, document)
+
+    def _top_up(self, at: float) -> None:
+        self._balance += 2 * self._threshold
+        self._warned = False
+        self._report(at, "top_up")
+
+    def _report(self, at: float, event_type: str) -> None:
+        amounts = {"balance": self._balance, "threshold": self._threshold}
+        self._timeline.send(at, balance_body(event_type, at, **amounts))
 
 
 class SimulatedFleet(Iterator[tuple[float, bytes]]):
@@ -218,12 +325,12 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
         self._timeline.send(at, status_body(esim, self._names(esim), at))
 
     def _send_usage(self, at: float, esim: SimulatedEsim) -> None:
-        chance = self._rng.random()
+        chance, names = self._rng.random(), self._names(esim)
         if chance < FLAT_SHARE:
-            make = flat_usage_body
+            usage = flat_usage_body(esim, names, at)
         elif chance < FLAT_SHARE + OLD_TYPE_SHARE:
-            make = old_usage_body
+            usage = usage_body(esim, names, at, "esim_usage")
         else:
-            make = usage_body
-        self._timeline.send(at, make(esim, self._names(esim), at))
+            usage = usage_body(esim, names, at)
+        self._timeline.send(at, usage)
         esim.reported = at

@@ -7,16 +7,22 @@ import json
 import uuid
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from exporter.model.events import UNLIMITED_AMOUNT, Status
 from exporter.simulate.esim import DAY, SimulatedEsim
+
+if TYPE_CHECKING:
+    from exporter.simulate.catalogue import CataloguePackage
 
 Document = dict[str, Any]
 """A JSON object in the vendor's format."""
 
 NOT_INCLUDED: Final = -1
 """The vendor's amount of SMS and voice for a package without them."""
+
+COMMISSION_RATE: Final = 10.0
+"""Per cent of an affiliate order's total."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -63,14 +69,11 @@ def status_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
     return body("esim", "status", _head(esim, names, at))
 
 
-def usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
-    """Return a usage event."""
-    return body("esim", "usage", _usage(esim, names, at))
-
-
-def old_usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
-    """Return a usage event with the type's name from the vendor's sample code."""
-    return body("esim", "esim_usage", _usage(esim, names, at))
+def usage_body(
+    esim: SimulatedEsim, names: EsimNames, at: float, event_type: str = "usage"
+) -> bytes:
+    """Return a usage event. The vendor's sample code has the type ``esim_usage``."""
+    return body("esim", event_type, _usage(esim, names, at))
 
 
 def flat_usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
@@ -79,6 +82,63 @@ def flat_usage_body(esim: SimulatedEsim, names: EsimNames, at: float) -> bytes:
     for name in ("data_units", "voice_units", "sms_units", "usage_list"):
         del data[name]
     return _encode({"event_category": "esim", "event_type": "usage"} | data).encode()
+
+
+def order_body(package: CataloguePackage, at: float, *, status: str, order_id: uuid.UUID) -> bytes:
+    """Return an event about an order of one package through an affiliate."""
+    return body(
+        "affiliate",
+        "order",
+        {
+            "timestamp": int(at),
+            "partner_name": "Example Affiliate",
+            "partner_id": "example-affiliate",
+            "commission_rate": COMMISSION_RATE,
+            "commission_amount": round(package.price * COMMISSION_RATE / 100, 2),
+            "order_data": {
+                "order_id": str(order_id),
+                "order_total": package.price,
+                "order_adjustment": 0.0,
+                "order_subtotal": package.price,
+                "order_discount": 0.0,
+                "order_currency": "USD",
+                "order_status": status,
+                "order_items": [
+                    {
+                        "item_id": package.package_id,
+                        "item_name": package.name,
+                        "item_quantity": 1,
+                        "item_price": package.price,
+                    }
+                ],
+            },
+        },
+    )
+
+
+def refund_body(names: EsimNames, at: float, *, event_type: str, refund_id: str) -> bytes:
+    """Return an event about a refund that was paid (``refunded``) or ``rejected``."""
+    data: Document = {
+        "timestamp": int(at),
+        "refund_id": refund_id,
+        "status": event_type.upper(),
+        "product_type": "esim",
+        "esim_id": names.esim_id,
+        "iccid": names.iccid,
+    }
+    if event_type == "rejected":
+        data |= {"iccid": "", "rejection_reason": "The package has been used."}
+    return body("refund", event_type, data, event_id=f"rfd_{refund_id}_{event_type}")
+
+
+def balance_body(event_type: str, at: float, *, balance: float, threshold: float) -> bytes:
+    """Return an event about the partner's balance, in US dollars."""
+    data: Document = {"timestamp": int(at), "balance": round(balance, 2)}
+    if event_type == "low_balance":
+        percentage = int(100 * balance / threshold)
+        data |= {"threshold": threshold, "threshold_percentage": percentage}
+    data["currency"] = "USD"
+    return body("partner", event_type, data)
 
 
 def _head(esim: SimulatedEsim, names: EsimNames, at: float) -> Document:

@@ -42,62 +42,56 @@ class Latencies:
                 return math.exp(bucket * _STEP)
         return math.nan
 
+    def __str__(self) -> str:
+        """Return the median and the 99th percentile as text for people."""
+        if not self._buckets:
+            return "no answer"
+        p50, p99 = self.quantile(0.5), self.quantile(0.99)
+        return f"p50 {p50 * 1000:.1f} ms  p99 {p99 * 1000:.1f} ms"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class SenderSummary:
-    """The result of a run."""
+    """What a run has sent, and the answers to it. It changes until the run ends."""
 
-    sent: int
-    """Deliveries with a final answer."""
-    answers: Mapping[str, int]
-    """Number of answers by status code, and of missing answers by the kind of failure. Includes
-    those after which a delivery was sent again."""
-    refused: int
-    """Good deliveries whose final answer was not 200."""
-    accepted: int
-    """Bad deliveries that were answered with 200."""
-    resent: int
-    """How often a delivery was sent again, after 503 or without an answer."""
-    seconds: float
-    """Real time."""
     simulated: float
     """Simulated time of the last delivery with an answer, unix seconds."""
-    p50: float
-    """Median seconds until an answer; NaN without answers."""
-    p99: float
-    """99th percentile of the seconds until an answer; NaN without answers."""
+    sent: int = 0
+    """Deliveries with a final answer."""
+    answers: Counter[str] = field(default_factory=Counter)
+    """Number of answers by status code, and of missing answers by the kind of failure. Includes
+    those after which a delivery was sent again."""
+    refused: int = 0
+    """Good deliveries whose final answer was not 200."""
+    accepted: int = 0
+    """Bad deliveries that were answered with 200."""
+    resent: int = 0
+    """How often a delivery was sent again, after 503 or without an answer."""
+    latencies: Latencies = field(default_factory=Latencies)
+    """Times until an answer."""
+    seconds: float = 0
+    """Real time of the whole run; 0 until it ends."""
 
     def __str__(self) -> str:
         """Return the result as a line for people."""
         return (
             f"{self.sent} events in {self.seconds:.1f} s, up to {_date(self.simulated)}; "
             f"{_answers(self.answers)}{self.refused} refused, {self.resent} resent, "
-            f"{_latency(self.p50, self.p99)}"
+            f"{self.latencies}"
         )
 
 
-@dataclass(slots=True)
 class Progress:
-    """Counts what happens, and writes a progress line to ``stream`` from time to time."""
+    """Keeps the summary of a run, and writes a progress line to ``stream`` from time to time."""
 
-    stream: TextIO
-    started: float
-    """Seconds of the monotonic clock."""
-    simulated: float
-    sent: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
-    accepted: int = 0
-    resent: int = 0
-    latencies: Latencies = field(default_factory=Latencies)
-    _terminal: bool = field(init=False)
-    _line_at: float = field(init=False)
-    _line_sent: int = field(init=False, default=0)
-    _line_latencies: Latencies = field(init=False, default_factory=Latencies)
-
-    def __post_init__(self) -> None:
-        self._terminal = self.stream.isatty()
-        self._line_at = self.started
+    def __init__(self, stream: TextIO, *, started: float, simulated: float) -> None:
+        """Begin at ``started``, monotonic seconds, and ``simulated``, unix seconds."""
+        self.summary = SenderSummary(simulated)
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._started = self._line_at = started
+        self._line_sent = 0
+        self._line_latencies = Latencies()
 
     def next_line(self, clock: float) -> float:
         """Return the seconds until the next line is due; 0 or less if it is due."""
@@ -106,49 +100,34 @@ class Progress:
 
     def answered(self, code: int, seconds: float) -> None:
         """Count an answer that took ``seconds``."""
-        self.answers[str(code)] += 1
-        self.latencies.add(seconds)
+        self.summary.answers[str(code)] += 1
+        self.summary.latencies.add(seconds)
         self._line_latencies.add(seconds)
-
-    def failed(self, reason: str) -> None:
-        """Count a missing answer."""
-        self.answers[reason] += 1
 
     def show(self, clock: float) -> None:
         """Write a line if one is due."""
         if self.next_line(clock) > 0:
             return
-        rate = (self.sent - self._line_sent) / (clock - self._line_at)
+        done = self.summary
+        rate = (done.sent - self._line_sent) / (clock - self._line_at)
         line = (
-            f"{_date(self.simulated)}  {self.sent} events  {rate:.0f}/s  "
-            f"{_answers(self.answers)}{_latency(*self._line_quantiles())}"
+            f"{_date(done.simulated)}  {done.sent} events  {rate:.0f}/s  "
+            f"{_answers(done.answers)}{self._line_latencies}"
         )
         self._write(f"{CLEAR}{line}" if self._terminal else f"{line}\n")
-        self._line_at, self._line_sent = clock, self.sent
+        self._line_at, self._line_sent = clock, done.sent
         self._line_latencies = Latencies()
 
     def finish(self, clock: float) -> SenderSummary:
         """End the progress line and return the result of the run."""
         if self._terminal:
             self._write("\n")
-        return SenderSummary(
-            sent=self.sent,
-            answers=dict(sorted(self.answers.items())),
-            refused=self.refused,
-            accepted=self.accepted,
-            resent=self.resent,
-            seconds=clock - self.started,
-            simulated=self.simulated,
-            p50=self.latencies.quantile(0.5),
-            p99=self.latencies.quantile(0.99),
-        )
-
-    def _line_quantiles(self) -> tuple[float, float]:
-        return self._line_latencies.quantile(0.5), self._line_latencies.quantile(0.99)
+        self.summary.seconds = clock - self._started
+        return self.summary
 
     def _write(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+        self._stream.write(text)
+        self._stream.flush()
 
 
 def _date(at: float) -> str:
@@ -157,9 +136,3 @@ def _date(at: float) -> str:
 
 def _answers(answers: Mapping[str, int]) -> str:
     return "".join(f"{code}: {count}  " for code, count in sorted(answers.items()))
-
-
-def _latency(p50: float, p99: float) -> str:
-    if math.isnan(p50):
-        return "no answer"
-    return f"p50 {p50 * 1000:.1f} ms  p99 {p99 * 1000:.1f} ms"

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 import sys
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TextIO
+from urllib.parse import urlsplit
 
 from exporter.settings.field_types import WEBHOOK_PORT
-from exporter.simulate.deliveries import UNACCEPTABLE, Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.deliveries import (
+    UNACCEPTABLE,
+    Fault,
+    Faults,
+    ScaledDeliveries,
+    SimulatedDelivery,
+    Simulation,
+)
 from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Progress, SenderSummary
-from exporter.simulate.time_scaling import ScaledDeliveries
-from exporter.simulate.webhook_client import WebhookClient, WebhookUrl
 from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 DEFAULT_URL: Final = f"http://127.0.0.1:{WEBHOOK_PORT}{SIMULATED.webhook_path}"
 
@@ -31,6 +38,8 @@ FIRST_BACKOFF: Final = 0.1
 
 LONGEST_BACKOFF: Final = 5.0
 """Seconds before a delivery is sent again, at most."""
+
+PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +70,23 @@ class _Stopped(Exception):
     """The duration of the run is over."""
 
 
-async def run(
-    options: SenderOptions,
-    *,
-    now: Callable[[], float] = time.time,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    stream: TextIO | None = None,
-) -> SenderSummary:
-    """Send until the duration is over or the task is cancelled, and return the result.
+class Sender:
+    """Sends the deliveries of one run."""
 
-    A cancelled run returns normally. ``now`` gives unix seconds, ``clock`` monotonic ones.
-    Progress is written to ``stream``, by default stderr. No event is sent before its timestamp.
-    Raises ``ValueError`` for an unusable URL and for fewer than one eSIM.
-    """
-    stream = sys.stderr if stream is None else stream
-    return await _Run(options, now=now, clock=clock, sleep=sleep, stream=stream).finish()
-
-
-class _Run:
     def __init__(
         self,
         options: SenderOptions,
         *,
-        now: Callable[[], float],
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-        stream: TextIO,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        stream: TextIO | None = None,
     ) -> None:
+        """``now`` gives unix seconds, ``clock`` monotonic ones.
+
+        Progress is written to ``stream``, by default stderr. Raises ``ValueError`` for an unusable
+        URL and for fewer than one eSIM.
+        """
         self._options, self._now, self._clock, self._sleep = options, now, clock, sleep
         self._webhook = WebhookUrl.parse(options.url)
         self._began = clock()
@@ -109,9 +107,15 @@ class _Run:
         self._speed = default_speed if options.speed is None else options.speed
         self._duration = math.inf if options.duration is None else options.duration
         self._slot = self._began
+        stream = sys.stderr if stream is None else stream
         self._progress = Progress(stream, started=self._began, simulated=self._start)
+        self._summary = self._progress.summary
 
-    async def finish(self) -> SenderSummary:
+    async def run(self) -> SenderSummary:
+        """Send until the duration is over or the task is cancelled, and return the result.
+
+        A cancelled run returns normally. No event is sent before its timestamp.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._options.connections):
@@ -173,23 +177,23 @@ class _Run:
 
     async def _deliver(self, connection: WebhookClient, delivery: SimulatedDelivery) -> None:
         """Send a delivery until it gets an answer other than 503."""
-        headers = {
-            "Content-Type": "application/json",
-            SIMULATED.signature_header: self._signature(delivery),
-        }
+        bad_signature = delivery.fault is Fault.BAD_SIGNATURE
+        secret = self._options.secret + b"?" * bad_signature
+        signature = SIMULATED.sign(delivery.body, secret)
+        headers = {"Content-Type": "application/json", SIMULATED.signature_header: signature}
         backoff = FIRST_BACKOFF
         while (code := await self._post(connection, delivery.body, headers)) in (
             None,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ):
             await self._back_off(backoff)
-            self._progress.resent += 1
+            self._summary.resent += 1
             backoff = min(2 * backoff, LONGEST_BACKOFF)
-        self._progress.sent += 1
-        self._progress.simulated = max(self._progress.simulated, delivery.at)
+        self._summary.sent += 1
+        self._summary.simulated = max(self._summary.simulated, delivery.at)
         bad = delivery.fault in UNACCEPTABLE
-        self._progress.refused += code != HTTPStatus.OK and not bad
-        self._progress.accepted += code == HTTPStatus.OK and bad
+        self._summary.refused += code != HTTPStatus.OK and not bad
+        self._summary.accepted += code == HTTPStatus.OK and bad
 
     async def _post(
         self, connection: WebhookClient, body: bytes, headers: dict[str, str]
@@ -199,11 +203,100 @@ class _Run:
         try:
             code = await connection.post(body, headers)
         except ConnectionError as error:
-            self._progress.failed(str(error))
+            self._summary.answers[str(error)] += 1
             return None
         self._progress.answered(code, self._clock() - before)
         return code
 
-    def _signature(self, delivery: SimulatedDelivery) -> str:
-        bad = delivery.fault is Fault.BAD_SIGNATURE
-        return SIMULATED.sign(delivery.body, self._options.secret + b"?" * bad)
+
+@dataclass(frozen=True, slots=True)
+class WebhookUrl:
+    """The URL of a webhook, taken apart."""
+
+    host: str
+    port: int
+    tls: bool
+    authority: str
+    """The Host header."""
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> WebhookUrl:
+        """Parse an ``http`` or ``https`` URL. Raises ``ValueError`` for any other text."""
+        parts = urlsplit(url)
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise ValueError(f"not an http or https URL: {url!r}")
+        return cls(
+            host=parts.hostname,
+            port=PORTS[parts.scheme] if parts.port is None else parts.port,
+            tls=parts.scheme == "https",
+            authority=parts.netloc.rpartition("@")[2],
+            path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        )
+
+
+class WebhookClient:
+    """Posts bodies to ``url``. It opens its one connection when it needs it.
+
+    ``timeout`` is the time for connecting and the answer, in seconds.
+    """
+
+    def __init__(self, url: WebhookUrl, *, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._tls = ssl.create_default_context() if url.tls else None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send ``body`` and return the status code of the answer.
+
+        Raises ``ConnectionError`` if no complete answer arrives in time; its message is the kind
+        of the failure. The body may have arrived all the same. After a cancelled call the caller
+        must call :meth:`close`; otherwise the next call would read the answer to this one.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._exchange(body, headers)
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            self.close()
+            raise ConnectionError(type(error).__name__) from error
+
+    async def _exchange(self, body: bytes, headers: Mapping[str, str]) -> int:
+        reader, writer = await self._open()
+        fields = {
+            "Host": self._url.authority,
+            **headers,
+            "Content-Length": str(len(body)),
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        writer.write(f"POST {self._url.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+        await writer.drain()
+        return await self._read_answer(reader)
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(
+                self._url.host, self._url.port, ssl=self._tls
+            )
+        return self._streams
+
+    async def _read_answer(self, reader: asyncio.StreamReader) -> int:
+        """Read one answer. An answer without a length ends the connection."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        start, *lines = head.split("\r\n")
+        code = int(start.partition(" ")[2][:3])
+        pairs = (line.partition(":") for line in lines)
+        headers = {name.lower(): value.strip().lower() for name, _, value in pairs}
+        if "content-length" in headers:
+            await reader.readexactly(int(headers["content-length"]))
+        if "content-length" not in headers or headers.get("connection") == "close":
+            self.close()
+        return code
+
+    def close(self) -> None:
+        """Close the connection. The next call opens another one."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None

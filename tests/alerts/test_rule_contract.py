@@ -22,7 +22,7 @@ from running import serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, sources
 
 from alerts.generator import README, Config
-from exporter.simulate import Fault, Faults, Simulation
+from exporter.simulate.deliveries import Fault, Faults, Simulation
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from monitoring_stack import placed_alertmanager
 from running import SUCCESS, WAIT, until
 
 from exporter.demo import processes
-from exporter.demo.receiver import lines_about
+from exporter.demo.monitoring import lines_about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ import programs
 import pytest
 from running import USAGE, WAIT, Serving, event, serving, until
 
-from exporter.simulate import NO_FAULTS, Simulation
+from exporter.simulate.deliveries import NO_FAULTS, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from exporter.app.build import Exporter, build
 from exporter.app.sites import build_sites, build_status_pages
 from exporter.errors import StorageUnavailable
 from exporter.settings import loading
-from exporter.simulate import Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.deliveries import Fault, Faults, SimulatedDelivery, Simulation
 from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.vendors import roamify
 

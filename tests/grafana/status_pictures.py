@@ -23,7 +23,7 @@ from exporter.endpoints.status.overview import STEP
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.settings.field_types import ListenAddress
-from exporter.simulate import Faults, Simulation
+from exporter.simulate.deliveries import Faults, Simulation
 
 if TYPE_CHECKING:
     from quart import Quart

@@ -7,15 +7,8 @@ from collections import Counter
 import pytest
 
 from exporter.errors import InvalidEvent, MalformedEvent
-from exporter.simulate import (
-    NO_FAULTS,
-    Fault,
-    Faults,
-    Phase,
-    SimulatedDelivery,
-    SimulatedFleet,
-    Simulation,
-)
+from exporter.simulate.deliveries import NO_FAULTS, Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.fleet import Phase, SimulatedFleet
 from exporter.vendors import roamify
 
 START = 1_700_000_000

@@ -18,19 +18,11 @@ from typing import TYPE_CHECKING
 import pytest
 from running import WAIT
 
-from exporter.simulate import (
-    NO_FAULTS,
-    Faults,
-    Phase,
-    SenderOptions,
-    SenderSummary,
-    Simulation,
-    add_arguments,
-    main,
-    run,
-)
-from exporter.simulate.progress import Latencies
-from exporter.simulate.webhook_client import WebhookClient, WebhookUrl
+from exporter.simulate.command import add_arguments, main
+from exporter.simulate.deliveries import NO_FAULTS, Faults, Simulation
+from exporter.simulate.fleet import Phase
+from exporter.simulate.progress import Latencies, SenderSummary
+from exporter.simulate.sender import Sender, SenderOptions, WebhookClient, WebhookUrl
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
@@ -158,9 +150,10 @@ async def simulate(
     options: SenderOptions, time: Time | None = None, stream: io.StringIO | None = None
 ) -> SenderSummary:
     time = time or Time()
-    return await run(
+    sender = Sender(
         options, now=time.now, clock=time.clock, sleep=time.sleep, stream=stream or io.StringIO()
     )
+    return await sender.run()
 
 
 def options(
@@ -412,7 +405,7 @@ async def test_cancelling_while_an_answer_is_awaited_closes_the_connection() -> 
 
     async with serving(never) as port:
         url = f"http://127.0.0.1:{port}/"
-        task = asyncio.ensure_future(run(SenderOptions(secret=SECRET, url=url, rate=100)))
+        task = asyncio.ensure_future(Sender(SenderOptions(secret=SECRET, url=url, rate=100)).run())
         await got.wait()
         task.cancel()
         assert (await task).sent == 0

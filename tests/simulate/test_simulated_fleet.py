@@ -15,9 +15,8 @@ from exporter.model.events import (
     StatusEvent,
     UsageEvent,
 )
-from exporter.simulate import Phase, SimulatedFleet
 from exporter.simulate.catalogue import CATALOGUE
-from exporter.simulate.timeline import Timeline
+from exporter.simulate.fleet import Phase, SimulatedFleet, Timeline
 from exporter.vendors import roamify
 
 START = 1_700_000_000

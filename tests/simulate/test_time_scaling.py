@@ -4,8 +4,7 @@ import json
 from itertools import islice
 from typing import Any
 
-from exporter.simulate import NO_FAULTS, SimulatedDelivery, Simulation
-from exporter.simulate.time_scaling import ScaledDeliveries
+from exporter.simulate.deliveries import NO_FAULTS, ScaledDeliveries, SimulatedDelivery, Simulation
 
 START = 1_700_000_000
 FASTER = 60
