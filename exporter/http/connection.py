@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter.http.connection_limit import NO_ROOM
@@ -98,25 +99,22 @@ class Connection:
         self._limit.mark_waiting(self)
         self._wait_for_request()
 
-    async def write(self, data: bytes) -> bool:
-        """Send a part of an answer, and return whether the client is still there.
+    async def write(self, data: bytes) -> None:
+        """Send a part of an answer. Nothing happens when the connection is closing.
 
-        It is sent at the end of this turn of the event loop, so that the head of an answer and
-        a short body leave together. Waits for a client that does not read.
+        The part is sent at the end of this turn of the event loop, so that the head of an answer
+        and a short body leave together. Waits for a client that does not read.
         """
         if self._transport.is_closing():
-            return False
+            return
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(data)
         if len(data) > _MAX_UNSENT:
             self._flush()
         if self._transport.get_write_buffer_size() > _MAX_UNSENT:
-            try:
+            with suppress(OSError):  # the client is gone
                 await self._writer.drain()
-            except OSError:
-                return False
-        return True
 
     async def _answer_requests(self) -> None:
         socket = self._writer.get_extra_info("socket")
@@ -135,9 +133,7 @@ class Connection:
                 data = await self._reader.read(_MAX_READ)
             except OSError:
                 break
-            request = None
-            if protocol.is_between_requests and not self._context.stopping:
-                request = parse_whole_request(data)
+            request = parse_whole_request(data) if protocol.is_between_requests else None
             if request:
                 await self._answer_directly(request, facts)
             else:

@@ -22,7 +22,6 @@ allows one minor version of Hypercorn only, and a test looks up every name of th
 - ``hypercorn.events.Updated.idle``: tells whether the connection waits for a request.
 - ``hypercorn.protocol.h11.H11Protocol``: reads requests and writes answers.
 - ``hypercorn.protocol.h11.H11Protocol.handle``: takes what was received.
-- ``hypercorn.protocol.h11.H11Protocol.stream``: the request that is being answered.
 - ``hypercorn.protocol.h11.H11Protocol.connection``: the parser of h11.
 - ``hypercorn.protocol.h11.H11Protocol._check_protocol``: replaced, to refuse HTTP/2.
 - ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to refuse websockets.
@@ -59,8 +58,8 @@ if TYPE_CHECKING:
 class ProtocolOutput(Protocol):
     """What the protocol asks its connection to do."""
 
-    async def write(self, data: bytes) -> bool:
-        """Send a part of an answer, and return whether the client is still there."""
+    async def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
 
     def request_begins(self) -> None:
         """Note that the head of a request is complete."""
@@ -147,11 +146,7 @@ class Http1Protocol(H11Protocol):
     @property
     def is_between_requests(self) -> bool:
         """Return whether no request is being answered and no part of one was received."""
-        return (
-            self.stream is None
-            and self.connection.our_state is h11.IDLE
-            and not self.connection.trailing_data[0]
-        )
+        return self.connection.our_state is h11.IDLE and not self.connection.trailing_data[0]
 
     async def receive(self, data: bytes) -> None:
         """Take what was received; nothing means that the client sends no more.
@@ -166,9 +161,8 @@ class Http1Protocol(H11Protocol):
 
     async def _perform(self, event: object) -> None:
         if isinstance(event, RawData):
-            # The end of a body with a known length has no data.
-            if event.data and not await self._output.write(event.data):
-                await self.lose()
+            if event.data:  # the end of a body with a known length has no data
+                await self._output.write(event.data)
         elif isinstance(event, Updated):
             if event.idle:
                 self._output.request_ends()

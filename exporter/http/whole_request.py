@@ -89,7 +89,7 @@ async def answer_whole_request(
     request: WholeRequest,
     connection: ConnectionFacts,
     added_headers: Callable[[], Headers],
-    write: Callable[[bytes], Awaitable[object]],
+    write: Callable[[bytes], Awaitable[None]],
 ) -> bool:
     """Let an ASGI application answer a request, and write the answer.
 

@@ -18,6 +18,7 @@ from running import (
     until,
 )
 
+from exporter.http.connection_limit import ConnectionLimit
 from exporter.http.limits import MAX_REQUEST_HEAD
 
 if TYPE_CHECKING:
@@ -42,6 +43,58 @@ def begun(url: str) -> socket.socket:
 
 def connections(server: Serving, kind: str = "", listener: str = "public") -> float:
     return server.own()[f'http_connections{kind}{{listener="{listener}"}}']
+
+
+class Client:
+    """A connection that notes how it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = ""
+
+    def abort(self) -> None:
+        self.closed = "aborted"
+
+    def close(self) -> None:
+        self.closed = "closed"
+
+
+def test_the_connection_that_has_waited_longest_is_aborted_for_a_new_one() -> None:
+    limit = ConnectionLimit(2)
+    used, silent, new, another = (Client() for _ in range(4))
+    assert limit.admit(used)
+    assert limit.admit(silent)
+    limit.mark_busy(used)
+    limit.mark_waiting(used)
+
+    assert limit.admit(new)
+    assert (used.closed, silent.closed) == ("", "aborted")
+    assert limit.admit(another)
+    assert (used.closed, new.closed) == ("aborted", "")
+    assert (limit.open, limit.busy, limit.displaced, limit.refused) == (2, 0, 2, 0)
+
+
+def test_busy_connections_are_never_closed_for_a_new_one() -> None:
+    limit = ConnectionLimit(1)
+    busy = Client()
+    assert limit.admit(busy)
+    limit.mark_busy(busy)
+
+    assert not limit.admit(Client())
+    assert (limit.open, limit.busy, limit.displaced, limit.refused) == (1, 1, 0, 1)
+    limit.remove(busy)
+    assert limit.admit(Client())
+    assert busy.closed == ""
+
+
+def test_a_removed_connection_never_waits_again() -> None:
+    limit = ConnectionLimit(1)
+    displaced, new = Client(), Client()
+    limit.admit(displaced)
+    limit.admit(new)
+    limit.mark_waiting(displaced)
+
+    limit.close_waiting()
+    assert (displaced.closed, new.closed) == ("aborted", "closed")
 
 
 @pytest.mark.parametrize("listener", ["public", "internal"])

@@ -29,9 +29,8 @@ class Output:
         self.written = b""
         self.asked: list[str] = []
 
-    async def write(self, data: bytes) -> bool:
+    async def write(self, data: bytes) -> None:
         self.written += data
-        return True
 
     def request_begins(self) -> None:
         self.asked.append("request begins")
