@@ -24,7 +24,8 @@ from exporter.exposition.families import (
     esim_families,
 )
 from exporter.selfmetrics import Description, descriptions
-from exporter.settings.loading import settings_table
+from exporter.settings import options
+from exporter.settings.loading import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,7 +42,7 @@ def pages() -> dict[str, dict[str, str]]:
     """Return by page what is written into it, under the names that its markers carry."""
     results = report.read(PERFORMANCE)
     return {
-        "configuration.md": {"settings": settings_table()},
+        "configuration.md": {"settings": options.markdown_table(OPTIONS)},
         "metrics.md": {
             "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
             "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),

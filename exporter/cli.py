@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -13,9 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
-from exporter.app.opening import open_storage, shard_of
 from exporter.errors import ExitStatus, ExporterError, SettingsError, StorageHangs
-from exporter.fleet import process_memory
 from exporter.logs import fields, raised_at
 from exporter.settings import loading
 from exporter.storage.shutdown import close_or_abandon, end_process
@@ -23,7 +20,7 @@ from exporter.storage.shutdown import close_or_abandon, end_process
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exporter.settings.loading import Settings
+    from exporter.settings.model import Settings
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +72,7 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         settings = load()
         if settings.config.check:
             return _check(argv, environ)
-        shard_of(settings)  # raises where the host name holds no number
+        loading.shard_of(settings)  # raises where the host name holds no number
     except SettingsError as error:
         return _unusable("serve", error)
     logs.configure(settings.log.level, settings.log.format)
@@ -106,12 +103,12 @@ async def _run(settings: Settings, load: Callable[[], Settings]) -> None:
     if this := asyncio.current_task():
         # By default SIGTERM does not end the first process of a container.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    # These import most of the program, which the other commands do not need.
+    from exporter.app.build import build, open_storage  # noqa: PLC0415
+    from exporter.app.run import run  # noqa: PLC0415
+
     storage, shared = await open_storage(settings)
     try:
-        with process_memory.collector_paused():
-            # These import most of the program.
-            from exporter.app.build import build  # noqa: PLC0415
-            from exporter.app.run import run  # noqa: PLC0415
         await run(build(settings, storage, time.time, load, shared))
     except StorageHangs:
         raise  # closing would hang too
@@ -134,7 +131,7 @@ def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
     try:
         settings = loading.load(argv, environ, "esim-exporter check")
-        shard_of(settings)  # raises where the host name holds no number
+        loading.shard_of(settings)  # raises where the host name holds no number
         loading.read_secrets(settings)
         loading.read_iccid_hash_key(settings)
         read_protections(settings.web.config_file, settings.webhook.config_file)
@@ -153,23 +150,13 @@ def _unusable(command: str, error: SettingsError) -> int:
 def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     from exporter.simulate import command  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(
-        "esim-exporter simulate",
-        description="Send the signed events of a synthetic fleet, as the vendor would.",
-    )
-    command.add_arguments(parser)
-    return command.main(parser.parse_args(argv), environ)
+    return command.main(argv, environ)
 
 
 def _demo(argv: Sequence[str], _: Mapping[str, str]) -> int:
     from exporter.demo import command  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(
-        "esim-exporter demo",
-        description="Serve on this machine and send simulated events to it, until Ctrl-C.",
-    )
-    command.add_arguments(parser)
-    return command.main(parser.parse_args(argv))
+    return command.main(argv)
 
 
 def _storage(argv: Sequence[str], _: Mapping[str, str]) -> int:

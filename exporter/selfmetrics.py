@@ -1,7 +1,7 @@
 """Metrics about the exporter itself: the group ``exporter``.
 
-Other modules count into the attributes of :class:`SelfMetrics`. Gauges that are read at each
-scrape come as plain values, which the package ``app`` collects from the parts.
+Other modules count into the attributes of :class:`SelfMetrics`. The package ``app`` gives it the
+values that are read from the parts of the program at each scrape.
 
 Counters start at 0 for every label combination that is known beforehand, so that Prometheus
 sees the first increase.
@@ -10,8 +10,8 @@ sees the first increase.
 from __future__ import annotations
 
 import platform
-from dataclasses import Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import prometheus_client
 from prometheus_client import (
@@ -32,7 +32,7 @@ from exporter import __version__
 from exporter.model.merge import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -56,97 +56,57 @@ class Description(NamedTuple):
     help: str
 
 
-def _gauge_field(help_: str) -> Any:
-    """Mark a field whose name, after the prefix, is that of a gauge."""
-    return field(metadata={"help": help_})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StateValues:
-    """What the loaded state holds, at one moment."""
-
-    esims: int = _gauge_field("eSIMs with series of their own.")
-    esims_over_limit: int = _gauge_field("eSIMs over the limit, without series.")
-    expiry_held: bool = _gauge_field(
-        "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not."
-    )
-    rejected_events: int = _gauge_field("Rejected deliveries that are kept.")
-    storage_damaged_rows: int = _gauge_field(
-        "Damage found in the storage when it was last loaded; see the log."
-    )
-    tombstones: int = _gauge_field("Expired allowances and eSIMs that are remembered.")
-    last_received: Mapping[str, float]
-    """Unix seconds of the last verified delivery, by vendor."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReplicaValues:
-    """Which part of the fleet one of several replicas shows, and how old it is."""
-
-    storage_lag_seconds: float = _gauge_field(
-        "Time since all that other replicas had committed was known here; of PostgreSQL only."
-    )
-    shard: int = _gauge_field("Shard of the fleet that is shown, from 0 on; of PostgreSQL only.")
-    total_shards: int = _gauge_field("How many shards the fleet has; of PostgreSQL only.")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExporterValues:
-    """All values that are read at each scrape, except those of the listeners."""
-
-    esims_limit: int = _gauge_field("eSIMs that may have series of their own; 0: no limit.")
-    storage_size_bytes: int = _gauge_field("Size of the storage.")
-    storage_wal_size_bytes: int = _gauge_field("Size of the storage's write-ahead log.")
-    storage_up: bool = _gauge_field("Whether the storage can be written (1) or not (0).")
-    replica: ReplicaValues | None
-    """``None`` where no other replicas share the storage, or the state is not loaded."""
-    state: StateValues | None
-    """``None`` until the state is loaded."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListenerValues:
-    """The connections of one listener, at one moment."""
-
-    name: str
-    connections: int
-    refused: int
-    displaced: int
-    certificate_expiry: float | None
-    """Unix seconds; ``None`` without TLS."""
-
-
-_LAST_RECEIVED = Description(
-    f"{PREFIX}last_received_timestamp_seconds",
-    "gauge",
-    ("vendor",),
-    "When a verified delivery last arrived.",
-)
+Values = float | Mapping[str, float]
+"""The value of a family without a label, or the values by the value of its only label."""
 
 _LISTENER = ("listener",)
+_GAUGE = "gauge"
+_COUNTER = "counter"
 
-_CONNECTIONS = Description(f"{PREFIX}http_connections", "gauge", _LISTENER, "Open connections.")
-
-_REFUSED = Description(
-    f"{PREFIX}http_connections_refused_total",
-    "counter",
-    _LISTENER,
-    "Connections that found no place, all others being answered.",
+_READ_AT_SCRAPE = (
+    Description("esims_limit", _GAUGE, (), "eSIMs that may have series of their own; 0: no limit."),
+    Description("storage_size_bytes", _GAUGE, (), "Size of the storage."),
+    Description("storage_wal_size_bytes", _GAUGE, (), "Size of the storage's write-ahead log."),
+    Description("storage_up", _GAUGE, (), "Whether the storage can be written (1) or not (0)."),
+    Description(
+        *("storage_lag_seconds", _GAUGE, ()),
+        "Time since all that other replicas had committed was known here; of PostgreSQL only.",
+    ),
+    Description(
+        "shard", _GAUGE, (), "Shard of the fleet that is shown, from 0 on; of PostgreSQL only."
+    ),
+    Description("total_shards", _GAUGE, (), "How many shards the fleet has; of PostgreSQL only."),
+    Description("esims", _GAUGE, (), "eSIMs with series of their own."),
+    Description("esims_over_limit", _GAUGE, (), "eSIMs over the limit, without series."),
+    Description(
+        *("expiry_held", _GAUGE, ()),
+        "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
+    ),
+    Description("rejected_events", _GAUGE, (), "Rejected deliveries that are kept."),
+    Description(
+        *("storage_damaged_rows", _GAUGE, ()),
+        "Damage found in the storage when it was last loaded; see the log.",
+    ),
+    Description("tombstones", _GAUGE, (), "Expired allowances and eSIMs that are remembered."),
+    Description(
+        *("last_received_timestamp_seconds", _GAUGE, ("vendor",)),
+        "When a verified delivery last arrived.",
+    ),
+    Description("http_connections", _GAUGE, _LISTENER, "Open connections."),
+    Description(
+        *("http_connections_refused_total", _COUNTER, _LISTENER),
+        "Connections that found no place, all others being answered.",
+    ),
+    Description(
+        *("http_connections_displaced_total", _COUNTER, _LISTENER),
+        "Connections that waited for a request and gave way to new ones.",
+    ),
+    Description(
+        *("tls_certificate_expiry_timestamp_seconds", _GAUGE, _LISTENER),
+        "When the first certificate of a listener's chain expires.",
+    ),
 )
-
-_DISPLACED = Description(
-    f"{PREFIX}http_connections_displaced_total",
-    "counter",
-    _LISTENER,
-    "Connections that waited for a request and gave way to new ones.",
-)
-
-_CERTIFICATE_EXPIRY = Description(
-    f"{PREFIX}tls_certificate_expiry_timestamp_seconds",
-    "gauge",
-    _LISTENER,
-    "When the first certificate of a listener's chain expires.",
-)
+"""Families whose values are read from the parts of the program, named without the prefix."""
 
 
 class SelfMetrics:
@@ -213,13 +173,9 @@ class SelfMetrics:
         )
         self._start_at_zero(vendors)
 
-    def show_exporter(self, read: Callable[[], ExporterValues]) -> None:
-        """Add gauges of what ``read`` returns at each scrape."""
-        self.registry.register(_ReadWhenScraped(lambda: _exporter_families(read())))
-
-    def show_listeners(self, read: Callable[[], Iterable[ListenerValues]]) -> None:
-        """Add connections and certificates of what ``read`` returns at each scrape."""
-        self.registry.register(_ReadWhenScraped(lambda: _listener_families(read())))
+    def show(self, read: Callable[[], Mapping[str, Values]]) -> None:
+        """Add families whose values ``read`` returns at each scrape, by names without prefix."""
+        self.registry.register(_ReadAtScrape(read))
 
     def text(self, *, openmetrics_format: bool) -> str:
         """Return the group in one of the two formats, without OpenMetrics' last line."""
@@ -254,60 +210,28 @@ class SelfMetrics:
         return names
 
 
-class _ReadWhenScraped(Collector):
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
-        self._families = families
+class _ReadAtScrape(Collector):
+    def __init__(self, read: Callable[[], Mapping[str, Values]]) -> None:
+        self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        return self._families()
+        values = self._read()
+        return [_family(each, values[each.name]) for each in _READ_AT_SCRAPE if each.name in values]
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
 
+def _family(described: Description, values: Values) -> Metric:
+    name, type_, labels, help_ = described
+    made = GaugeMetricFamily if type_ == _GAUGE else CounterMetricFamily
+    family = made(PREFIX + name, help_, labels=labels)
+    for label, value in values.items() if isinstance(values, Mapping) else [("", values)]:
+        family.add_metric([label] if labels else [], value)
+    return family
+
+
 def descriptions() -> tuple[Description, ...]:
     """Return the families of the group in order, except those of the process and of Python."""
-    return (
-        *SelfMetrics({}).descriptions,
-        *(
-            Description(PREFIX + each.name, "gauge", (), each.metadata["help"])
-            for values in (ExporterValues, ReplicaValues, StateValues)
-            for each in _gauges(values)
-        ),
-        *(_LAST_RECEIVED, _CONNECTIONS, _REFUSED, _DISPLACED, _CERTIFICATE_EXPIRY),
-    )
-
-
-def _gauges(values: Any) -> Iterable[Field[Any]]:
-    """Return the fields of a dataclass that are gauges."""
-    return (each for each in fields(values) if each.metadata)
-
-
-def _exporter_families(values: ExporterValues) -> Iterable[Metric]:
-    for holder in (values, values.replica, values.state):
-        for each in _gauges(holder) if holder else ():
-            value = getattr(holder, each.name)
-            yield GaugeMetricFamily(PREFIX + each.name, each.metadata["help"], value=value)
-    if values.state:
-        received = _family(_LAST_RECEIVED)
-        for vendor, moment in values.state.last_received.items():
-            received.add_metric([vendor], moment)
-        yield received
-
-
-def _listener_families(listeners: Iterable[ListenerValues]) -> Iterable[Metric]:
-    connections, refused, displaced, expiry = map(
-        _family, (_CONNECTIONS, _REFUSED, _DISPLACED, _CERTIFICATE_EXPIRY)
-    )
-    for listener in listeners:
-        connections.add_metric([listener.name], listener.connections)
-        refused.add_metric([listener.name], listener.refused)
-        displaced.add_metric([listener.name], listener.displaced)
-        if listener.certificate_expiry is not None:
-            expiry.add_metric([listener.name], listener.certificate_expiry)
-    return connections, refused, displaced, expiry
-
-
-def _family(described: Description) -> GaugeMetricFamily | CounterMetricFamily:
-    made = GaugeMetricFamily if described.type == "gauge" else CounterMetricFamily
-    return made(described.name, described.help, labels=described.labels)
+    read = (each._replace(name=PREFIX + each.name) for each in _READ_AT_SCRAPE)
+    return (*SelfMetrics({}).descriptions, *read)

@@ -3,47 +3,99 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.app.metric_values import exporter_values
-from exporter.app.opening import backup_folder, shard_of
-from exporter.app.reload import LiveSettings, Reloader
 from exporter.app.revision import revision
-from exporter.app.state_loader import StateLoader
 from exporter.endpoints.health import Health
-from exporter.endpoints.webhook import Webhook
+from exporter.endpoints.webhook import Access, Webhook
+from exporter.errors import SettingsError
+from exporter.exposition.exposition import Exposition
 from exporter.exposition.families import InfoLabels
+from exporter.fleet import process_memory
+from exporter.fleet.fleet import Policy
+from exporter.fleet.loading import FleetLoader
 from exporter.http.protection import read_protections
 from exporter.ingest.commands import AdminCommands
+from exporter.ingest.committed_state import CommittedState
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
+from exporter.ingest.rejected_deliveries import RejectedDeliveries
+from exporter.logs import fields
+from exporter.model.expiry import Retention
+from exporter.model.records import Feed
+from exporter.model.shards import Shard
 from exporter.query.fleet_queries import FleetQueries
 from exporter.selfmetrics import SelfMetrics
-from exporter.settings.loading import read_iccid_hash_key
+from exporter.settings.loading import read_iccid_hash_key, read_secrets, shard_of
+from exporter.storage.contract import Table
+from exporter.storage.sqlite.storage import SqliteStorage
+from exporter.storage.urls import SqliteFile, parse_storage_url
 from exporter.vendors.registry import with_unit_bases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from exporter.http.protection import ReloadableProtection
-    from exporter.settings.loading import Settings
-    from exporter.storage.contract import SharedStorage, Storage
+    from exporter.selfmetrics import Values
+    from exporter.settings.model import Settings
+    from exporter.storage.contract import Row, SharedStorage, Storage
     from exporter.vendors.vendor import Vendor
+
+log = logging.getLogger(__name__)
 
 _LONGEST_INTERVAL = 30.0
 """Seconds between two checks for what expires, at most."""
+
+
+class LiveSettings:
+    """Settings, some of which a reload replaces while the exporter runs."""
+
+    def __init__(self, started: Settings) -> None:
+        self.started = started
+        """Most settings keep the value they had at the start."""
+        self.current = started
+        """The settings of the last reload. Use them only where a reload applies a setting."""
+
+    def policy(self) -> Policy:
+        """Return how long eSIMs are kept, and how many have series of their own."""
+        retention = self.current.retention
+        return Policy(
+            Retention(retention.terminal, retention.silent),
+            self.started.limits.max_esims,
+            # By then every live eSIM has had time to report.
+            grace=min(self.current.fleet.stale_after, retention.silent),
+        )
+
+    def access(self, settings: Settings) -> Access:
+        """Return what a delivery must satisfy under ``settings``.
+
+        A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
+        where a secret cannot be read, or none is left.
+        """
+        webhook = settings.webhook
+        signed = not self.started.webhook.allow_unsigned
+        secrets = read_secrets(settings) if signed else ()
+        if signed and not secrets:
+            raise SettingsError(
+                "no webhook secret is left; deliveries are still verified with the last ones"
+            )
+        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
 
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
     """The parts of one exporter process, without its applications.
 
-    :mod:`exporter.app.sites` makes the applications, and :mod:`exporter.app.run` runs them all.
+    :mod:`exporter.app.applications` makes these, and :mod:`exporter.app.run` runs everything.
     """
 
     settings: LiveSettings
+    load_settings: Callable[[], Settings]
+    """Reads the settings from all their sources."""
     clock: Callable[[], float]
     """Unix seconds."""
     vendors: tuple[Vendor, ...]
@@ -60,12 +112,7 @@ class Exporter:
     health: Health
     protections: Mapping[str, ReloadableProtection]
     """By the name of the listener, ``internal`` or ``public``."""
-    reloader: Reloader
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def reload(self) -> None:
-        """Read the settings again and apply what can change. Raises ``SettingsError``."""
-        self.reloader.reload()
 
     def stop(self) -> None:
         """Ask a running exporter to stop. It still serves for the shutdown delay, not ready."""
@@ -76,6 +123,32 @@ class Exporter:
         """Return the listeners with TLS and when (unix seconds) their certificates expire."""
         tls = ((name, each.current.tls) for name, each in self.protections.items())
         return [(name, each.expiry) for name, each in tls if each]
+
+    def show_settings_applied(self) -> None:
+        """Set the metrics that tell when settings were last applied, at the start or by a reload.
+
+        Every secret gets its counter at 0, before a delivery is signed with it.
+        """
+        for webhook in self.webhooks:
+            for index in range(len(webhook.access.secrets)):
+                self.metrics.signatures.labels(webhook.vendor.name, str(index))
+        self.metrics.reload_successful.set(1)
+        self.metrics.reload_success_time.set(self.clock())
+
+
+async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | None]:
+    """Open the storage. Return it a second time if other processes may share it, else ``None``.
+
+    Raises ``SettingsError`` and ``StorageError``.
+    """
+    location = parse_storage_url(settings.storage.url)
+    if isinstance(location, SqliteFile):
+        return await SqliteStorage.open(location.path), None
+    # asyncpg is optional, so it may not be installed.
+    from exporter.storage.postgres.storage import PostgresStorage  # noqa: PLC0415
+
+    storage = await PostgresStorage.open(location.url, shard_of(settings))
+    return storage, storage
 
 
 def build(
@@ -96,29 +169,26 @@ def build(
     info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
     names = tuple(vendor.name for vendor in vendors)
     shard = shard_of(settings) if shared else None
-    loader = StateLoader(storage, live, names, info_labels, shard)
     intake = Intake(
         storage,
-        loader.load,
+        partial(_load_state, storage, live, names, info_labels, shard),
         metrics,
         clock,
         max_pending=settings.webhook.max_pending,
         expiry_interval=_expiry_interval(settings),
         shared=shared,
     )
-    metrics.show_exporter(partial(exporter_values, intake, storage, settings.limits.max_esims))
+    metrics.show(partial(_values, intake, storage, settings.limits.max_esims))
     deliveries = RecentDeliveries(clock)
     access = live.access(settings)
     webhooks = tuple(
         Webhook(vendor, access, intake, metrics, clock, deliveries=deliveries) for vendor in vendors
     )
     parsers = {vendor.name: vendor.parse for vendor in vendors}
-    admin_commands = AdminCommands(intake, parsers, backup_folder(settings), clock)
-    protections = read_protections(settings.web.config_file, settings.webhook.config_file)
-    reloader = Reloader(live, load_settings, webhooks, protections, intake, metrics, clock)
-    reloader.show_success()
-    return Exporter(
+    admin_commands = AdminCommands(intake, parsers, _backup_folder(settings), clock)
+    exporter = Exporter(
         settings=live,
+        load_settings=load_settings,
         clock=clock,
         vendors=vendors,
         storage=storage,
@@ -129,12 +199,78 @@ def build(
         queries=FleetQueries(info_labels),
         admin_commands=admin_commands if settings.web.enable_admin_api else None,
         health=Health(intake),
-        protections=protections,
-        reloader=reloader,
+        protections=read_protections(settings.web.config_file, settings.webhook.config_file),
     )
+    exporter.show_settings_applied()
+    return exporter
 
 
 def _expiry_interval(settings: Settings) -> float:
     """Return the seconds between two checks for what expires: a small part of the retention."""
     shortest = min(settings.retention.terminal, settings.retention.silent)
     return max(0.1, min(_LONGEST_INTERVAL, shortest / 100))
+
+
+def _backup_folder(settings: Settings) -> Path:
+    if settings.storage.backup_folder:
+        return settings.storage.backup_folder
+    location = parse_storage_url(settings.storage.url)
+    return location.path.parent if isinstance(location, SqliteFile) else Path()
+
+
+async def _load_state(
+    storage: Storage,
+    settings: LiveSettings,
+    vendors: tuple[str, ...],
+    info_labels: InfoLabels,
+    shard: Shard | None,
+) -> CommittedState:
+    """Return the state. Raises ``StorageError``; logs damaged rows and leaves them out."""
+    loader = FleetLoader(settings.policy(), vendors, shard)
+    rejected: list[Row] = []
+    damage = 0
+    with process_memory.collector_paused():
+        async for chunk in storage.load():
+            for line in chunk.notes:
+                log.warning("storage noted", extra=fields(note=line))
+            for line in chunk.damaged:
+                log.error("storage damaged", extra=fields(damage=line))
+                damage += 1
+            rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
+            loader.take(chunk)
+        fleet = loader.finish()
+    if settings.policy() != fleet.policy:  # settings were reloaded while the state was read
+        fleet.set_policy(settings.policy())
+    kept = RejectedDeliveries(settings.started.limits.max_rejected)
+    kept.restore(rejected)
+    exposition = Exposition(fleet, info_labels, settings.current.fleet.stale_after)
+    counts = fields(esims=len(fleet.esims), over_limit=len(fleet.over_cap), rejected=len(kept))
+    log.info("state loaded", extra=counts)
+    return CommittedState(fleet, exposition, kept, damage)
+
+
+def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Values]:
+    """Return what the group ``exporter`` shows of storage and state at this moment."""
+    sizes, state, replica = storage.sizes(), intake.state, intake.replica
+    values: dict[str, Values] = {
+        "esims_limit": esims_limit,
+        "storage_size_bytes": sizes.storage,
+        "storage_wal_size_bytes": sizes.wal,
+        "storage_up": not intake.failed,
+    }
+    if state and replica:
+        shard = state.fleet.shard or Shard()
+        values["storage_lag_seconds"] = replica.lag
+        values |= {"shard": shard.number, "total_shards": shard.total}
+    if state:
+        feeds = (each for each in state.fleet.registers.values() if isinstance(each, Feed))
+        values |= {
+            "esims": len(state.fleet.esims),
+            "esims_over_limit": len(state.fleet.over_cap),
+            "expiry_held": state.fleet.held,
+            "rejected_events": len(state.rejected),
+            "storage_damaged_rows": state.damage,
+            "tombstones": len(state.fleet.tombstones),
+            "last_received_timestamp_seconds": {feed.vendor: feed.received for feed in feeds},
+        }
+    return values

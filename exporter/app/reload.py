@@ -1,129 +1,92 @@
-"""The settings of a running exporter, and a reload of those that can change while it runs."""
+"""A reload: settings that can change while the exporter runs are read again and applied."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter import logs
-from exporter.endpoints.webhook import Access
 from exporter.errors import SettingsError
-from exporter.fleet.fleet import Policy
 from exporter.logs import fields
-from exporter.model.expiry import Retention
-from exporter.settings.loading import changed_but_fixed, read_secrets
+from exporter.settings.loading import changed_but_fixed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from exporter.endpoints.webhook import Webhook
-    from exporter.http.protection import ReloadableProtection
-    from exporter.ingest.intake import Intake
-    from exporter.selfmetrics import SelfMetrics
-    from exporter.settings.loading import Settings
+    from exporter.app.build import Exporter
 
 log = logging.getLogger(__name__)
 
-
-class LiveSettings:
-    """Settings, some of which a reload replaces while the exporter runs."""
-
-    def __init__(self, started: Settings) -> None:
-        self.started = started
-        """Most settings keep the value they had at the start."""
-        self.current = started
-        """The settings of the last reload. Use them only where a reload applies a setting."""
-
-    def policy(self) -> Policy:
-        """Return how long eSIMs are kept, and how many have series of their own."""
-        retention = self.current.retention
-        return Policy(
-            Retention(retention.terminal, retention.silent),
-            self.started.limits.max_esims,
-            # By then every live eSIM has had time to report.
-            grace=min(self.current.fleet.stale_after, retention.silent),
-        )
-
-    def access(self, settings: Settings) -> Access:
-        """Return what a delivery must satisfy under ``settings``.
-
-        A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
-        where a secret cannot be read, or none is left.
-        """
-        webhook = settings.webhook
-        signed = not self.started.webhook.allow_unsigned
-        secrets = read_secrets(settings) if signed else ()
-        if signed and not secrets:
-            raise SettingsError(
-                "no webhook secret is left; deliveries are still verified with the last ones"
-            )
-        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
+_PAUSE = 5.0
+"""Seconds between two checks of the files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reloader:
-    """Reads the settings again and applies those that can change while running."""
+def reload(exporter: Exporter) -> None:
+    """Apply changed settings, secrets, certificates and users.
 
-    settings: LiveSettings
-    load_settings: Callable[[], Settings]
-    """Reads the settings from all their sources."""
-    webhooks: Sequence[Webhook]
-    protections: Mapping[str, ReloadableProtection]
-    """By the name of the listener."""
-    intake: Intake
-    metrics: SelfMetrics
-    clock: Callable[[], float]
-    """Unix seconds."""
+    Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
+    """
+    live = exporter.settings
+    try:
+        settings = exporter.load_settings()
+        access = live.access(settings)
+        read = {name: each.read() for name, each in exporter.protections.items()}
+    except SettingsError as error:
+        exporter.metrics.reload_successful.set(0)
+        log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # no traceback
+        raise
+    for flag in changed_but_fixed(live.started, settings):
+        log.warning("change needs a restart", extra=fields(setting=flag))
+    logs.configure(settings.log.level, live.started.log.format)
+    live.current = settings
+    for webhook in exporter.webhooks:
+        webhook.access = access
+    for name, protection in read.items():
+        exporter.protections[name].apply(protection)
+    if state := exporter.intake.state:
+        state.fleet.set_policy(live.policy())
+        state.exposition.stale_after = settings.fleet.stale_after
+    exporter.show_settings_applied()
+    log.info("reloaded", extra=fields(secrets=len(access.secrets)))
 
-    def reload(self) -> None:
-        """Apply changed settings, secrets, certificates and users.
 
-        Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
-        """
-        try:
-            settings = self.load_settings()
-            access = self.settings.access(settings)
-            read = {name: each.read() for name, each in self.protections.items()}
-        except SettingsError as error:
-            self.metrics.reload_successful.set(0)
-            log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # no traceback
-            raise
-        for flag in changed_but_fixed(self.settings.started, settings):
-            log.warning("change needs a restart", extra=fields(setting=flag))
-        logs.configure(settings.log.level, self.settings.started.log.format)
-        self.settings.current = settings
-        for webhook in self.webhooks:
-            webhook.access = access
-        for name, protection in read.items():
-            self.protections[name].apply(protection)
-        if state := self.intake.state:
-            state.fleet.set_policy(self.settings.policy())
-            state.exposition.stale_after = settings.fleet.stale_after
-        self.show_success()
-        log.info("reloaded", extra=fields(secrets=len(access.secrets)))
+def reload_unasked(exporter: Exporter) -> None:
+    """Reload for a signal or a changed file: a failure is logged and shown in a metric."""
+    try:
+        reload(exporter)
+    except SettingsError:
+        return
 
-    def reload_unasked(self) -> None:
-        """Reload for a signal or a changed file: a failure is logged and shown in a metric."""
-        try:
-            self.reload()
-        except SettingsError:
-            return
 
-    def files(self) -> list[Path]:
-        """Return the files that a reload would read."""
-        files = [path for each in self.protections.values() for path in each.files]
-        secrets = self.settings.current.webhook.secret_file
-        return [*files, secrets] if secrets else files
+def files_to_reload(exporter: Exporter) -> list[Path]:
+    """Return the files that a reload would read."""
+    files = [path for each in exporter.protections.values() for path in each.files]
+    secrets = exporter.settings.current.webhook.secret_file
+    return [*files, secrets] if secrets else files
 
-    def show_success(self) -> None:
-        """Set the metrics of a reload, which also hold for the start.
 
-        Every secret gets its counter at 0, before a delivery is signed with it.
-        """
-        for webhook in self.webhooks:
-            for index in range(len(webhook.access.secrets)):
-                self.metrics.signatures.labels(webhook.vendor.name, str(index))
-        self.metrics.reload_successful.set(1)
-        self.metrics.reload_success_time.set(self.clock())
+async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]) -> None:
+    """Call ``changed`` whenever any of the files was written, replaced or removed.
+
+    ``changed`` may change which files ``files`` returns.
+    """
+    seen = {path: _signature(path) for path in files()}
+    while True:
+        await asyncio.sleep(_PAUSE)
+        now = {path: _signature(path) for path in files()}
+        if now != seen:
+            changed()
+            # Keep the signatures from before the call: a change during the call is another one.
+            now = {path: now.get(path) or _signature(path) for path in files()}
+        seen = now
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """Return values that change when a file is replaced or written."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size)

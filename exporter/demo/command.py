@@ -7,6 +7,7 @@ in the rules are divided by ``FASTER``.
 
 from __future__ import annotations
 
+import argparse
 import json
 import secrets
 import signal
@@ -24,7 +25,7 @@ from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
 from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
 
     from exporter.demo.monitoring import MonitoringUrls
 
@@ -39,8 +40,11 @@ _SPEED = 240
 _MISSING = "not installed; to try alerts, install it, on Debian with: apt-get install"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the subcommand to its parser."""
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "esim-exporter demo",
+        description="Serve on this machine and send simulated events to it, until Ctrl-C.",
+    )
     add = parser.add_argument
     add(
         "--web-port",
@@ -55,10 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="port of the webhook (default: %(default)s)",
     )
     add("--esims", type=int, default=200, help="size of the fleet (default: %(default)s)")
+    return parser
 
 
-def main(args: argparse.Namespace) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run until Ctrl-C or SIGTERM; return the exit status."""
+    args = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="esim-exporter-demo-") as folder, ExitStack() as stack:
         try:

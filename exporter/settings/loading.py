@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import codecs
 import platform
+import re
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,10 @@ from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import SettingsError
-from exporter.settings.field_types import format_duration
+from exporter.model.shards import Shard
+from exporter.settings.field_types import AUTO, format_duration
 from exporter.settings.model import Settings
-from exporter.settings.options import Option, help_text, markdown_table, options_of
+from exporter.settings.options import help_text, options_of
 from exporter.settings.sources import (
     Given,
     Values,
@@ -31,16 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.settings.options import Option
-
-__all__ = [
-    "OPTIONS",
-    "Settings",
-    "changed_but_fixed",
-    "load",
-    "read_iccid_hash_key",
-    "read_secrets",
-    "settings_table",
-]
 
 OPTIONS = options_of(Settings)
 """Every setting, in the order of the help page."""
@@ -104,6 +97,22 @@ def read_iccid_hash_key(settings: Settings) -> bytes | None:
     return key
 
 
+def shard_of(settings: Settings, host: str = "") -> Shard:
+    """Return the shard of this process. ``host`` is the host name, by default of this machine.
+
+    Raises ``SettingsError`` where the number must come from the host name and is not in it.
+    """
+    number, total = settings.shards.number, settings.shards.total
+    if number != AUTO:
+        return Shard(int(number), total)
+    ordinal = re.search(r"-([0-9]+)(\.|$)", host or socket.gethostname())
+    if ordinal is None:
+        raise SettingsError(
+            f"--shard: {AUTO} needs a host name that ends in a number, such as esim-exporter-0"
+        )
+    return Shard(int(ordinal[1]) % total, total)
+
+
 def changed_but_fixed(old: Settings, new: Settings) -> list[str]:
     """Return the flags of settings that differ but need a restart to be applied."""
     return [
@@ -111,11 +120,6 @@ def changed_but_fixed(old: Settings, new: Settings) -> list[str]:
         for option in OPTIONS
         if not option.reloadable and option.value(old) != option.value(new)
     ]
-
-
-def settings_table() -> str:
-    """Return all settings as a Markdown table, for docs/configuration.md."""
-    return markdown_table(OPTIONS)
 
 
 def _version() -> str:

@@ -17,14 +17,18 @@ from exporter.simulate.fleet import Phase
 from exporter.simulate.sender import DEFAULT_URL, Sender, SenderOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from exporter.simulate.progress import SenderSummary
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the subcommand's options to ``parser``."""
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the subcommand's options."""
+    made = argparse.ArgumentParser(
+        "esim-exporter simulate",
+        description="Send the signed events of a synthetic fleet, as the vendor would.",
+    )
+    add = made.add_argument
     add("--url", default=DEFAULT_URL, help="URL of the webhook (default: %(default)s)")
     add(
         "--secret-file",
@@ -81,14 +85,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=4,
         help="number of connections to the webhook (default: %(default)s)",
     )
+    return made
 
 
-def main(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the simulation until ``--duration`` is over, SIGINT or SIGTERM; return the exit code.
 
     2 if the secret or the URL cannot be used. 1 if a good event was refused, a bad event was
     accepted, or no event got a final answer. Else 0.
     """
+    args = parser().parse_args(argv)
     try:
         summary = asyncio.run(_run(_options(args, environ)))
     except (OSError, ValueError) as error:

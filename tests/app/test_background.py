@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from exporter.app.background import start_in_background
+from exporter.app.run import start_in_background
 
 if TYPE_CHECKING:
     import pytest

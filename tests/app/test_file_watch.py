@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import WAIT
 
-from exporter.app import background
+from exporter.app import reload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ class Watched:
 @asynccontextmanager
 async def watching(*files: Path) -> AsyncIterator[Watched]:
     watched = Watched(*files)
-    task = asyncio.create_task(background.watch(watched.check, watched.changed))
+    task = asyncio.create_task(reload.watch(watched.check, watched.changed))
     async with asyncio.timeout(WAIT):
         await watched.checks.get()
         yield watched
@@ -54,7 +54,7 @@ async def watching(*files: Path) -> AsyncIterator[Watched]:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_PAUSE_OF_WATCH", 0.001)
+    monkeypatch.setattr(reload, "_PAUSE", 0.001)
 
 
 async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_path: Path) -> None:

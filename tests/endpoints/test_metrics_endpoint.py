@@ -28,6 +28,7 @@ from running import (
 )
 
 from exporter.app.build import build
+from exporter.app.reload import reload
 from exporter.app.run import run
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import Status, StatusEvent
@@ -572,7 +573,7 @@ async def test_a_reload_during_the_load_applies_to_the_loaded_state(
     await asyncio.to_thread(until, lambda: len(listening(caplog)) == 2)
     metrics = f"{listening(caplog)['internal']}/metrics"
 
-    exporter.reload()
+    reload(exporter)
     gated.gate.set()
 
     def left() -> bool:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import asyncio
 import io
 import itertools
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from running import WAIT
 
-from exporter.simulate.command import add_arguments, main
+from exporter.simulate.command import main, parser
 from exporter.simulate.deliveries import NO_FAULTS, Faults, Simulation
 from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Latencies, SenderSummary
@@ -26,6 +25,7 @@ from exporter.simulate.sender import Sender, SenderOptions, WebhookClient, Webho
 from exporter.vendors import roamify
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 SECRET = b"correct horse"
@@ -508,9 +508,7 @@ def test_the_secret_is_not_shown() -> None:
 
 
 def parse(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser().parse_args(arguments)
 
 
 def receive_in_thread(*answers: bytes, enough: int, ready: threading.Event) -> Receiver:
@@ -531,7 +529,7 @@ def receive_in_thread(*answers: bytes, enough: int, ready: threading.Event) -> R
 
 def test_main_sends_until_it_is_told_to_stop(capsys: pytest.CaptureFixture[str]) -> None:
     receiver = receive_in_thread(enough=10, ready=threading.Event())
-    args = parse("--url", receiver.url, "--rate", "1000", "--connections", "1")
+    args = ["--url", receiver.url, "--rate", "1000", "--connections", "1"]
     environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": f"\n {SECRET.decode()} \nsecond"}
     assert main(args, environ) == 0
     assert len(receiver.good()) == len(receiver.bodies) >= 10
@@ -540,14 +538,14 @@ def test_main_sends_until_it_is_told_to_stop(capsys: pytest.CaptureFixture[str])
 
 def test_main_tells_by_its_code_that_an_event_was_refused() -> None:
     receiver = receive_in_thread(answer(401), enough=10, ready=threading.Event())
-    args = parse("--url", receiver.url, "--rate", "1000", "--connections", "1")
+    args = ["--url", receiver.url, "--rate", "1000", "--connections", "1"]
     assert main(args, {"ESIM_EXPORTER_WEBHOOK_SECRET": "wrong"}) == 1
 
 
 def test_main_tells_by_its_code_that_nothing_arrived() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    args = parse("--url", f"http://127.0.0.1:{port}/webhooks/roamify", "--duration", "1ms")
+    args = ["--url", f"http://127.0.0.1:{port}/webhooks/roamify", "--duration", "1ms"]
     assert main(args, {"ESIM_EXPORTER_WEBHOOK_SECRET": "x"}) == 1
 
 
@@ -555,25 +553,25 @@ def test_main_signs_with_the_first_secret_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.write_bytes(b" # new one first\n\n " + SECRET + b"\nold\n")
     receiver = receive_in_thread(enough=3, ready=threading.Event())
-    args = parse("--url", receiver.url, "--secret-file", str(path), "--rate", "1000")
+    args = ["--url", receiver.url, "--secret-file", str(path), "--rate", "1000"]
     assert main(args, {}) == 0
     assert len(receiver.good()) == len(receiver.bodies)
 
 
 def test_main_needs_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(parse(), {}) == 2
+    assert main([], {}) == 2
     assert "ESIM_EXPORTER_WEBHOOK_SECRET" in capsys.readouterr().err
 
 
 def test_main_says_which_secret_file_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(parse("--secret-file", str(tmp_path / "none")), {}) == 2
+    assert main(["--secret-file", str(tmp_path / "none")], {}) == 2
     assert "none" in capsys.readouterr().err
 
 
 def test_main_rejects_an_unusable_url(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(parse("--url", "ftp://a.example"), {"ESIM_EXPORTER_WEBHOOK_SECRET": "x"}) == 2
+    assert main(["--url", "ftp://a.example"], {"ESIM_EXPORTER_WEBHOOK_SECRET": "x"}) == 2
     assert "ftp://a.example" in capsys.readouterr().err
 
 

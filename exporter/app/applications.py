@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from exporter.app.reload import reload
 from exporter.endpoints.api.endpoint_table import ROOT
 from exporter.endpoints.api.handlers import Api, ApiSources, explained
 from exporter.endpoints.lifecycle import Lifecycle
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from exporter.settings.field_types import ListenAddress
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """One application, and where and for whom it is served."""
 
     name: str
@@ -93,7 +93,7 @@ def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprin
     prefix = web.route_prefix.rstrip("/")
     limits = ScrapeLimits(web.max_requests, web.scrape_timeout)
     metrics = MetricsEndpoint(limits, exporter.intake, exporter.metrics, clock)
-    lifecycle = Lifecycle(exporter.reload, exporter.stop, enabled=web.enable_lifecycle)
+    lifecycle = Lifecycle(partial(reload, exporter), exporter.stop, enabled=web.enable_lifecycle)
     sources = ApiSources(
         intake=exporter.intake,
         storage=exporter.storage,
