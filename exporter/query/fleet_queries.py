@@ -15,36 +15,29 @@ from itertools import islice, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.fleet.compact_store import pack_key, unpack
-from exporter.query.cursors import ListPosition
-from exporter.query.filters import EsimFilter
+from exporter.query.list_options import EsimFilter, ListPosition, Sorting, SortOrder, sort_value
 from exporter.query.scan import NEXT_KEY, ScanTurn, batches
-from exporter.query.sorting import Sorting, SortOrder, sort_value
 from exporter.query.summaries import (
-    EsimDetail,
-    EsimSummary,
-    PackageSummary,
-    describe,
-    package_summary,
-    summarise,
+    EsimData,
+    EsimItem,
+    EsimList,
+    PackageItem,
+    used_share,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from exporter.exposition.families import InfoLabels
+    from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.fleet import Fleet
-    from exporter.model.records import Esim, EsimKey
+    from exporter.model.records import Esim, EsimKey, PackageKey
 
 MAX_PAGE_SIZE = 500
 """eSIMs on a page of the API."""
 
-
-class Page(NamedTuple):
-    """A part of a list."""
-
-    esims: tuple[EsimSummary, ...]
-    next: str | None
-    """Cursor of the next page; ``None`` on the last page."""
+_RANKED_AT_ONCE = 500
+"""Packages ranked between two pauses."""
 
 
 class FleetQueries:
@@ -66,7 +59,7 @@ class FleetQueries:
         *,
         after: str | None = None,
         limit: int = 50,
-    ) -> Page:
+    ) -> EsimList:
         """Return up to ``limit`` eSIMs that follow the cursor ``after``, sorted by id by default.
 
         The fleet may change between pages. An eSIM that keeps its position in the list is then
@@ -83,21 +76,21 @@ class FleetQueries:
             last = page[-1]
             position = ListPosition(sort_value(last, sorting), pack_key(last.key))
             following = position.to_cursor(sorting)
-        return Page(tuple(map(summarise, page)), following)
+        return EsimList([*map(EsimItem.of, page)], following)
 
-    def esim(self, fleet: Fleet, key: EsimKey) -> EsimDetail | None:
+    def esim(self, fleet: Fleet, key: EsimKey) -> EsimData | None:
         """Return one eSIM in full, or ``None``."""
         esim = fleet.esim(key)
-        return esim and describe(esim, fleet, self._info_labels)
+        return esim and EsimData.of(esim, fleet, self._info_labels)
 
     def vendors_of(self, fleet: Fleet, esim_id: str) -> list[str]:
         """Return the vendors that have an eSIM with this id, sorted."""
         return [v for v in sorted(fleet.totals.vendors) if fleet.esim((v, esim_id))]
 
-    async def search(self, fleet: Fleet, text: str, most: int = 20) -> tuple[EsimSummary, ...]:
+    async def search(self, fleet: Fleet, text: str, most: int = 20) -> list[EsimItem]:
         """Return up to ``most`` eSIMs whose id, reference or ICCID is exactly ``text``."""
         if not text:
-            return ()
+            return []
         exact = [fleet.esim((vendor, text)) for vendor in self.vendors_of(fleet, text)]
         found = {esim.key: esim for esim in exact if esim}
         async with ScanTurn(self._turn) as turn:
@@ -107,13 +100,13 @@ class FleetQueries:
                 if len(found) >= most:
                     break
                 await turn.rest()
-        return tuple(map(summarise, list(found.values())[:most]))
+        return [EsimItem.of(esim) for esim in islice(found.values(), most)]
 
-    async def packages(self, fleet: Fleet) -> AsyncIterator[PackageSummary]:
+    async def packages(self, fleet: Fleet) -> AsyncIterator[PackageItem]:
         """Yield all packages, sorted by vendor and id. There may be thousands."""
         async with ScanTurn(self._turn) as turn:
             for totals in list(fleet.totals.packages):
-                yield package_summary(totals)
+                yield PackageItem.of(totals)
                 await turn.rest()
 
 
@@ -156,3 +149,45 @@ async def _first_by_value(fleet: Fleet, request: _ListRequest, turn: ScanTurn) -
         await turn.rest()
     best = sorted(best, reverse=descending)[:most]
     return [unpack(position.key, record) for position, record in best]
+
+
+class Ranking(NamedTuple):
+    """One way to order packages."""
+
+    label: str
+    """Its name in the list of choices."""
+    key: Callable[[PackageTotals], float | str]
+    """Packages are sorted by this, the least first."""
+
+
+def _share(totals: PackageTotals) -> float:
+    return used_share(totals.allowed, totals.remaining) or 0.0
+
+
+RANKINGS = {
+    "esims": Ranking("eSIMs, most first", lambda t: -sum(t.statuses.values())),
+    "share": Ranking("data used, most first", lambda t: -_share(t)),
+    "exhausted": Ranking(
+        "eSIMs without data, most first", lambda t: -t.over_threshold["data", 100]
+    ),
+    "name": Ranking("name", lambda t: t.name.casefold()),
+}
+
+
+async def ranked(fleet: Fleet, ranking: Ranking, text: str = "") -> list[PackageTotals]:
+    """Return the packages with ``text`` in name or id, ignoring case, in the order asked for.
+
+    There may be thousands of packages. They are ranked by their running sums, with pauses in which
+    webhooks are served. The caller then summarises only the packages that it shows.
+    """
+    packages, wanted = list(fleet.totals.packages), text.casefold()
+    found: list[tuple[float | str, PackageKey, PackageTotals]] = []
+    for at in range(0, len(packages), _RANKED_AT_ONCE):
+        found += [
+            (ranking.key(totals), totals.key, totals)
+            for totals in packages[at : at + _RANKED_AT_ONCE]
+            if not wanted or wanted in f"{totals.key[1]}\0{totals.name}".casefold()
+        ]
+        await asyncio.sleep(0)
+    found.sort()
+    return [totals for *_, totals in found]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exporter.fleet.fleet import Fleet
-    from exporter.query.filters import EsimFilter
+    from exporter.query.list_options import EsimFilter
 
 WORK_BEFORE_REST = 0.002
 """Seconds that a scan works before it rests."""

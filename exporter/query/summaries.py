@@ -1,122 +1,225 @@
-"""eSIMs and packages as people see them: values made from records when somebody asks.
+"""What people see of eSIMs and packages: values made from records when somebody asks.
 
-Amounts are integers in base units (bytes, messages, seconds). Times are whole unix seconds in
-UTC. Only ``EsimDetail.names`` may hold an ICCID, if ``--metrics.esim-labels`` asks for it.
+The status pages show these types, and the API sends them as JSON. With their docstrings they also
+give the JSON Schema in the OpenAPI document. Amounts are integers in base units (bytes, messages,
+seconds). Times are whole unix seconds in UTC. Only ``EsimData.info`` may hold an ICCID, if
+``--metrics.esim-labels`` asks for it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from exporter.model.events import Status  # noqa: TC001  # pydantic reads the types
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.fleet import Fleet
     from exporter.model.consumption import Consumption
-    from exporter.model.events import Status
-    from exporter.model.records import Allowance, Esim, Locations
+    from exporter.model.records import Allowance, Esim
 
 
-class EsimSummary(NamedTuple):
+class Documented:
+    """A type of the API's answers: its docstrings become descriptions in the JSON Schema."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "use_attribute_docstrings": True,
+        "extra": "forbid",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class EsimItem(Documented):
     """An eSIM in a list."""
 
     vendor: str
     esim_id: str
-    reference_id: str
-    """Empty if no event gave one."""
+    reference_id: str | None
     status: Status
-    tracked: bool
-    """Whether it has its own series; ``False`` over the cap ``--limits.max-esims``."""
-    packages: tuple[str, ...]
-    """Its package ids, sorted."""
+    over_limit: bool
+    """Whether it has no series of its own, for --limits.max-esims."""
+    packages: list[str]
+    """Package ids."""
     data_used_share: float | None
-    """The greatest used share among its allowances, 0 to 1; ``None`` without a data limit."""
+    """Of the allowance of which the greatest share of data is used; null without a limit."""
     last_event: int
     """Event time of the newest event."""
     received: int
     """When an event that changed it was last received."""
 
+    @classmethod
+    def of(cls, esim: Esim) -> EsimItem:
+        """Return the short form of an eSIM."""
+        return cls(
+            vendor=esim.vendor,
+            esim_id=esim.esim_id,
+            reference_id=esim.reference_id or None,
+            status=esim.status,
+            over_limit=not esim.tracked,
+            packages=[allowance.package_id for allowance in esim.allowances],
+            data_used_share=data_used_share(esim),
+            last_event=last_event(esim),
+            received=esim.received,
+        )
 
-class Sample(NamedTuple):
-    """The amount used according to one event."""
+
+@dataclass(frozen=True, slots=True)
+class EsimList(Documented):
+    """A page of eSIMs."""
+
+    esims: list[EsimItem]
+    next: str | None
+    """The parameter `after` of the next page; null on the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedAt(Documented):
+    """What one event said was used."""
 
     time: int
     used: int
 
 
-class Resource(NamedTuple):
-    """Data, SMS or voice of an allowance."""
+@dataclass(frozen=True, slots=True)
+class ResourceData(Documented):
+    """One resource of an allowance: data in bytes, SMS, or voice in seconds."""
 
     allowed: int | None
-    """``None`` if unlimited, or if no event gave an amount."""
+    """null where it is unlimited or not said."""
     remaining: int | None
-    """``None`` if unlimited, or if no event gave an amount."""
+    """null where it is unlimited or not said."""
     consumed: int
-    """Consumed since the first event: the value of the counter in the metrics."""
-    history: tuple[Sample, ...]
-    """The newest events, oldest first."""
+    """Since the first event; never falls."""
+    used_share: float | None
+    """0 to 1; null without a limit."""
+    history: list[UsedAt]
+    """The newest events that are kept, at most 17, oldest first."""
 
-    @property
-    def used_share(self) -> float | None:
-        """Return the used share, 0 to 1; ``None`` without a limit."""
-        return used_share(self.allowed, self.remaining)
+    @classmethod
+    def of(
+        cls, allowed: int | None, remaining: int | None, counter: Consumption | None
+    ) -> ResourceData | None:
+        """Return a resource; ``None`` if no event gave an amount."""
+        if allowed is None and remaining is None and counter is None:
+            return None
+        return cls(
+            allowed=allowed,
+            remaining=remaining,
+            consumed=counter.total if counter else 0,
+            used_share=used_share(allowed, remaining),
+            history=[UsedAt(*sample) for sample in counter.history] if counter else [],
+        )
 
 
-class AllowanceDetail(NamedTuple):
-    """An eSIM's use of one package, in full."""
+@dataclass(frozen=True, slots=True)
+class AllowanceData(Documented):
+    """An eSIM's use of one package."""
 
     package_id: str
-    package_name: str
+    package_name: str | None
     data_unlimited: bool
-    data: Resource | None
-    """Bytes; ``None`` if no event gave an amount."""
-    sms: Resource | None
-    """Messages; ``None`` if no event gave an amount."""
-    voice: Resource | None
-    """Seconds; ``None`` if no event gave an amount."""
+    data: ResourceData | None
+    """null where events had no amount."""
+    sms: ResourceData | None
+    """null where SMS are not included."""
+    voice: ResourceData | None
+    """null where voice is not included."""
     start: int | None
-    """As the vendor gives it: the start of the package or of the reporting window."""
+    """As the vendor gives it; may be the reporting window."""
     end: int | None
-    """As the vendor gives it: the end of the package or of the reporting window."""
-    locations: Locations
-    """Bytes used per location, from the newest usage event."""
+    """As the vendor gives it; may be the reporting window."""
+    locations: dict[str, int]
+    """Bytes used per location, by the newest usage event."""
     last_event: int
+    """Event time of the newest usage event."""
     received: int
+    """When an event that changed it was last received."""
     expires: int
-    """When it leaves the metrics if no further event arrives."""
+    """When it leaves the metrics if nothing more is received."""
+
+    @classmethod
+    def of(cls, allowance: Allowance, esim: Esim, fleet: Fleet) -> AllowanceData:
+        """Return an allowance in full."""
+        s = allowance.snapshot
+        return cls(
+            package_id=allowance.package_id,
+            package_name=fleet.package_name(esim.vendor, allowance.package_id) or None,
+            data_unlimited=s.data_unlimited,
+            data=ResourceData.of(s.data_allowed, s.data_remaining, allowance.data),
+            sms=ResourceData.of(s.sms_allowed, s.sms_remaining, allowance.sms),
+            voice=ResourceData.of(s.voice_allowed, s.voice_remaining, allowance.voice),
+            start=s.start,
+            end=s.end,
+            locations=dict(s.locations or ()),
+            last_event=allowance.time,
+            received=allowance.received,
+            expires=int(fleet.policy.retention.allowance_deadline(allowance, esim)),
+        )
 
 
-class EsimDetail(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EsimData(Documented):
     """An eSIM in full."""
 
-    summary: EsimSummary
+    esim: EsimItem
     status_time: int | None
-    """Event time of the status; ``None`` if no event gave a status."""
-    names: Mapping[str, str]
-    """The labels of ``esim_info`` with their values."""
+    """Event time of the status; null where none was ever said."""
+    info: dict[str, str]
+    """The labels of esim_info: an ICCID, or its hash, only where --metrics.esim-labels says so."""
     expires: int
-    """When it, or its first allowance, leaves the metrics if no further event arrives."""
-    allowances: tuple[AllowanceDetail, ...]
+    """When something of it next leaves the metrics if nothing more is received."""
+    allowances: list[AllowanceData]
+
+    @classmethod
+    def of(cls, esim: Esim, fleet: Fleet, info_labels: InfoLabels) -> EsimData:
+        """Return an eSIM in full. ``info_labels`` decides whether and how its ICCID is shown."""
+        return cls(
+            esim=EsimItem.of(esim),
+            status_time=esim.status_time or None,
+            info=info_labels.names(esim),
+            expires=int(fleet.policy.retention.deadline(esim)),
+            allowances=[AllowanceData.of(a, esim, fleet) for a in esim.allowances],
+        )
 
 
-class PackageSummary(NamedTuple):
-    """A package with the sums over its allowances, equal to those in the metrics."""
+@dataclass(frozen=True, slots=True)
+class PackageItem(Documented):
+    """A package with sums over its allowances, as in the metrics of the group fleet."""
 
     vendor: str
     package_id: str
-    package_name: str
-    statuses: Mapping[Status, int]
-    """Number of allowances by the status of their eSIM."""
+    package_name: str | None
+    esims: dict[Status, int]
+    """eSIMs that have it, by status."""
     data_allowed: int | None
-    """Bytes, over limited allowances of eSIMs that are not terminal; ``None`` without any."""
+    """Bytes, over limited allowances of eSIMs that are not terminal; null without any."""
     data_remaining: int | None
-    """Bytes, over the same allowances; ``None`` without any."""
+    """Bytes, over limited allowances of eSIMs that are not terminal; null without any."""
     data_consumed: int
-    """Bytes, over all allowances, expired ones too. Never falls."""
-    over: Mapping[tuple[str, int], int]
-    """Number of allowances whose used share reached a threshold, by resource and percent."""
+    """Bytes; never falls."""
+    over_percent: dict[str, dict[int, int]]
+    """Allowances that used at least so many percent, by resource and percent."""
+
+    @classmethod
+    def of(cls, totals: PackageTotals) -> PackageItem:
+        """Return a package with its present sums."""
+        vendor, package_id = totals.key
+        over: dict[str, dict[int, int]] = {}
+        for (resource, percent), count in totals.over_threshold.items():
+            over.setdefault(resource, {})[percent] = count
+        return cls(
+            vendor=vendor,
+            package_id=package_id,
+            package_name=totals.name or None,
+            esims=dict(totals.statuses),
+            data_allowed=totals.allowed if totals.limited else None,
+            data_remaining=totals.remaining if totals.limited else None,
+            data_consumed=totals.consumed,
+            over_percent=over,
+        )
 
     @property
     def data_used_share(self) -> float | None:
@@ -143,71 +246,3 @@ def last_event(esim: Esim) -> int:
     """Return the event time of an eSIM's newest event."""
     times = [a.time for a in esim.allowances]
     return max(esim.status_time, esim.reference_time, esim.iccid_time, *times)
-
-
-def summarise(esim: Esim) -> EsimSummary:
-    """Return the short form of an eSIM, for lists."""
-    return EsimSummary(
-        vendor=esim.vendor,
-        esim_id=esim.esim_id,
-        reference_id=esim.reference_id,
-        status=esim.status,
-        tracked=esim.tracked,
-        packages=tuple(a.package_id for a in esim.allowances),
-        data_used_share=data_used_share(esim),
-        last_event=last_event(esim),
-        received=esim.received,
-    )
-
-
-def describe(esim: Esim, fleet: Fleet, info_labels: InfoLabels) -> EsimDetail:
-    """Return an eSIM in full. ``info_labels`` decides whether and how its ICCID is shown."""
-    return EsimDetail(
-        summary=summarise(esim),
-        status_time=esim.status_time or None,
-        names=info_labels.names(esim),
-        expires=int(fleet.policy.retention.deadline(esim)),
-        allowances=tuple(_allowance(a, esim, fleet) for a in esim.allowances),
-    )
-
-
-def package_summary(totals: PackageTotals) -> PackageSummary:
-    """Return a package with its present sums."""
-    vendor, package_id = totals.key
-    return PackageSummary(
-        vendor=vendor,
-        package_id=package_id,
-        package_name=totals.name,
-        statuses=dict(totals.statuses),
-        data_allowed=totals.allowed if totals.limited else None,
-        data_remaining=totals.remaining if totals.limited else None,
-        data_consumed=totals.consumed,
-        over=dict(totals.over_threshold),
-    )
-
-
-def _allowance(allowance: Allowance, esim: Esim, fleet: Fleet) -> AllowanceDetail:
-    s = allowance.snapshot
-    return AllowanceDetail(
-        package_id=allowance.package_id,
-        package_name=fleet.package_name(esim.vendor, allowance.package_id),
-        data_unlimited=s.data_unlimited,
-        data=_resource(s.data_allowed, s.data_remaining, allowance.data),
-        sms=_resource(s.sms_allowed, s.sms_remaining, allowance.sms),
-        voice=_resource(s.voice_allowed, s.voice_remaining, allowance.voice),
-        start=s.start,
-        end=s.end,
-        locations=s.locations or (),
-        last_event=allowance.time,
-        received=allowance.received,
-        expires=int(fleet.policy.retention.allowance_deadline(allowance, esim)),
-    )
-
-
-def _resource(
-    allowed: int | None, remaining: int | None, counter: Consumption | None
-) -> Resource | None:
-    if allowed is None and remaining is None and counter is None:
-        return None
-    history = tuple(Sample(*pair) for pair in counter.history) if counter else ()
-    return Resource(allowed, remaining, counter.total if counter else 0, history)

@@ -19,11 +19,9 @@ from exporter.fleet.blocks import Blocks
 from exporter.fleet.fleet import Policy
 from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.query import scan
-from exporter.query.cursors import UnknownCursor
-from exporter.query.filters import EsimFilter
 from exporter.query.fleet_queries import FleetQueries
-from exporter.query.sorting import Sorting, SortKey, SortOrder
-from exporter.query.summaries import EsimSummary, summarise
+from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder, UnknownCursor
+from exporter.query.summaries import EsimItem, ResourceData, UsedAt
 
 if TYPE_CHECKING:
     from exporter.fleet.fleet import Fleet
@@ -73,17 +71,17 @@ def fleet() -> Fleet:
 QUERIES = FleetQueries(InfoLabels())
 
 
-def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimSummary]:
+def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimItem]:
     """Return a whole list, made by looking at every eSIM."""
     found = [
         summary
-        for summary in map(summarise, [*fleet().esims, *fleet().over_cap])
+        for summary in map(EsimItem.of, [*fleet().esims, *fleet().over_cap])
         if wanted.vendor in {None, summary.vendor}
         and summary.esim_id.startswith(wanted.prefix)
         and wanted.status in {None, summary.status}
         and wanted.reference_id in {None, summary.reference_id}
         and (wanted.package_id is None or wanted.package_id in summary.packages)
-        and wanted.over_limit in {None, not summary.tracked}
+        and wanted.over_limit in {None, summary.over_limit}
         and (
             wanted.min_data_used_share is None
             or (
@@ -92,22 +90,26 @@ def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimSummary]:
             )
         )
     ]
+
+    def key(summary: EsimItem) -> tuple[str, str]:
+        return summary.vendor, summary.esim_id
+
     ascending = sorting.order is SortOrder.ASCENDING
     if sorting.by is SortKey.ESIM_ID:
-        return sorted(found, key=lambda s: s[:2], reverse=not ascending)
+        return sorted(found, key=key, reverse=not ascending)
     if sorting.by is SortKey.LAST_EVENT:
-        return sorted(found, key=lambda s: (s.last_event, s[:2]), reverse=not ascending)
+        return sorted(found, key=lambda s: (s.last_event, key(s)), reverse=not ascending)
     limited = [s for s in found if s.data_used_share is not None]
     unlimited = [s for s in found if s.data_used_share is None]
     return [
-        *sorted(limited, key=lambda s: (s.data_used_share, s[:2]), reverse=not ascending),
-        *sorted(unlimited, key=lambda s: s[:2], reverse=not ascending),
+        *sorted(limited, key=lambda s: (s.data_used_share, key(s)), reverse=not ascending),
+        *sorted(unlimited, key=key, reverse=not ascending),
     ]
 
 
-async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimSummary]:
+async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimItem]:
     """Return a whole list, page by page."""
-    found: list[EsimSummary] = []
+    found: list[EsimItem] = []
     after = None
     while True:
         page = await QUERIES.esims(fleet(), wanted, sorting, after=after, limit=limit)
@@ -329,29 +331,27 @@ def test_one_esim_in_full() -> None:
     detail = QUERIES.esim(running.fleet, ("roamify", "e"))
 
     assert detail
-    assert detail.summary == EsimSummary(
+    assert detail.esim == EsimItem(
         vendor="roamify",
         esim_id="e",
         reference_id="ref",
         status=Status.ACTIVATED,
-        tracked=True,
-        packages=("p1",),
+        over_limit=False,
+        packages=["p1"],
         data_used_share=0.75,
         last_event=START + 9,
         received=ARRIVAL + 7,
     )
     assert detail.status_time == START
-    assert detail.names == {"reference_id": "ref"}
+    assert detail.info == {"reference_id": "ref"}
     assert detail.expires == ARRIVAL + 7 + 30 * 86400
     (allowance,) = detail.allowances
     assert (allowance.package_id, allowance.package_name) == ("p1", "Package")
     assert (allowance.start, allowance.end) == (START, START + 60)
-    assert allowance.locations == (("France", 75),)
+    assert allowance.locations == {"France": 75}
     assert allowance.expires == detail.expires
-    assert allowance.data
-    assert allowance.data[:3] == (100, 25, 75)
-    assert allowance.data.used_share == 0.75
-    assert allowance.data.history == ((START, 10), (START + 5, 40), (START + 9, 75))
+    history = [UsedAt(START, 10), UsedAt(START + 5, 40), UsedAt(START + 9, 75)]
+    assert allowance.data == ResourceData(100, 25, 75, 0.75, history)
     assert allowance.sms
     assert allowance.sms.used_share == 0
     assert allowance.voice is None
@@ -365,7 +365,7 @@ def test_the_history_begins_with_the_anchor_once_there_is_one() -> None:
 
     assert detail
     assert detail.allowances[0].data
-    assert [used for _, used in detail.allowances[0].data.history] == list(range(3, 20))
+    assert [sample.used for sample in detail.allowances[0].data.history] == list(range(3, 20))
 
 
 def test_an_esim_without_status_limit_or_name_says_so() -> None:
@@ -375,10 +375,10 @@ def test_an_esim_without_status_limit_or_name_says_so() -> None:
 
     assert detail
     assert detail.status_time is None
-    assert detail.summary.data_used_share is None
+    assert detail.esim.data_used_share is None
     (allowance,) = detail.allowances
     assert allowance.data_unlimited
-    assert allowance.package_name == ""
+    assert allowance.package_name is None
     assert allowance.data
     assert (allowance.data.allowed, allowance.data.consumed) == (None, 5)
     assert allowance.data.used_share is None
@@ -390,7 +390,7 @@ def test_an_amount_without_a_counter_is_told() -> None:
     detail = QUERIES.esim(running.fleet, ("roamify", "e"))
 
     assert detail
-    assert detail.allowances[0].data == (5, None, 0, ())
+    assert detail.allowances[0].data == ResourceData(5, None, 0, None, [])
 
 
 def test_there_is_no_esim_of_another_vendor() -> None:
@@ -411,9 +411,9 @@ async def test_an_iccid_is_nowhere_unless_a_label_shows_it() -> None:
     assert "8901" not in repr(QUERIES.esim(running.fleet, key))
     assert "8901" not in repr(hashed)
     assert hashed
-    assert len(hashed.names["iccid_hash"]) == 32
+    assert len(hashed.info["iccid_hash"]) == 32
     assert shown
-    assert shown.names == {"iccid": "8901"}
+    assert shown.info == {"iccid": "8901"}
     assert "8902" not in repr(await QUERIES.search(running.fleet, "8902"))
     assert "8902" not in repr(await QUERIES.esims(running.fleet))
 
@@ -434,8 +434,8 @@ async def test_packages_are_summed_as_in_the_metrics() -> None:
     assert (p1.package_id, p1.package_name) == ("p1", "First")
     assert (p1.data_allowed, p1.data_remaining, p1.data_consumed) == (200, 20, 180)
     assert p1.data_used_share == 0.9
-    assert p1.statuses[Status.ACTIVATED] == 1
-    assert (p1.over["data", 75], p1.over["data", 90]) == (2, 1)
+    assert p1.esims[Status.ACTIVATED] == 1
+    assert (p1.over_percent["data"][75], p1.over_percent["data"][90]) == (2, 1)
 
 
 async def test_a_summary_is_of_its_moment() -> None:
@@ -444,5 +444,5 @@ async def test_a_summary_is_of_its_moment() -> None:
     before = [package async for package in QUERIES.packages(running.fleet)]
     running.take(usage(time=1, used=50, status=Status.ACTIVATED))
 
-    assert before[0].statuses[Status.NEW] == 1
-    assert before[0].over["data", 50] == 0
+    assert before[0].esims[Status.NEW] == 1
+    assert before[0].over_percent["data"][50] == 0

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.endpoints.api.query_parameters import Parameter, choice, number, share, switch, text
-from exporter.endpoints.api.schemas.deliveries import (
+from exporter.endpoints.api.answers import (
+    BackupData,
+    Deleted,
     Dropped,
     EventList,
+    ExporterStatus,
+    PackageList,
     RejectedData,
     RejectedList,
     Replayed,
 )
-from exporter.endpoints.api.schemas.esims_and_packages import (
-    Deleted,
-    EsimData,
-    EsimList,
-    PackageList,
-)
-from exporter.endpoints.api.schemas.exporter_status import (
-    BackupData,
-    ExporterStatus,
-)
+from exporter.endpoints.api.query_parameters import Parameter, choice, number, share, switch, text
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.events import Status
 from exporter.query.fleet_queries import MAX_PAGE_SIZE
-from exporter.query.sorting import SortKey, SortOrder
+from exporter.query.list_options import SortKey, SortOrder
+from exporter.query.summaries import EsimData, EsimList
 
 ROOT = "/api/v1"
 

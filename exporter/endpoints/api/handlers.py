@@ -15,34 +15,28 @@ import msgspec
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, Forbidden, NotFound, ServiceUnavailable
 
-from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
-from exporter.endpoints.api.openapi import document_text
-from exporter.endpoints.api.query_parameters import read_all
-from exporter.endpoints.api.schemas.deliveries import (
+from exporter.endpoints.api.answers import (
+    BackupData,
+    Deleted,
     Dropped,
     EventItem,
     EventList,
+    ExporterStatus,
+    PackageList,
     Problem,
     RejectedData,
     RejectedItem,
     RejectedList,
     Replayed,
+    StorageStatus,
 )
-from exporter.endpoints.api.schemas.esims_and_packages import (
-    Deleted,
-    EsimData,
-    EsimItem,
-    EsimList,
-    PackageItem,
-    PackageList,
-)
-from exporter.endpoints.api.schemas.exporter_status import BackupData, ExporterStatus, StorageStatus
+from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
+from exporter.endpoints.api.openapi import document_text
+from exporter.endpoints.api.query_parameters import read_all
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
 from exporter.http.limits import RETRY_AFTER
 from exporter.ingest.commands import NO_ESIM, NO_REJECTED_DELIVERY
-from exporter.query.cursors import UnknownCursor
-from exporter.query.filters import EsimFilter
-from exporter.query.sorting import Sorting
+from exporter.query.list_options import EsimFilter, Sorting, UnknownCursor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -57,7 +51,8 @@ if TYPE_CHECKING:
     from exporter.model.events import Status
     from exporter.model.records import EsimKey
     from exporter.query.fleet_queries import FleetQueries
-    from exporter.query.sorting import SortKey, SortOrder
+    from exporter.query.list_options import SortKey, SortOrder
+    from exporter.query.summaries import EsimData, EsimList
     from exporter.storage.contract import Storage
 
 _DISABLED = "administration is off: set --web.enable-admin-api to allow this"
@@ -161,19 +156,18 @@ class Api:
             over_limit=over_limit,
         )
         try:
-            page = await self._sources.queries.esims(
+            return await self._sources.queries.esims(
                 self._state().fleet, wanted, Sorting(sort, order), after=after, limit=limit
             )
         except UnknownCursor as error:
             raise BadRequest(f"after: {error}") from None
-        return EsimList([EsimItem.of(esim) for esim in page.esims], page.next)
 
     async def _esim(self, esim_id: str, *, vendor: str | None) -> EsimData:
         key = self._key(esim_id, vendor)
         esim = self._sources.queries.esim(self._state().fleet, key)
         if esim is None:
             raise NotFound(self._no_esim(*key))
-        return EsimData.of(esim)
+        return esim
 
     async def _delete_esim(self, esim_id: str, *, vendor: str | None) -> Deleted:
         esim = await self._admin().delete_esim(self._key(esim_id, vendor))
@@ -181,7 +175,7 @@ class Api:
 
     async def _packages(self) -> PackageList:
         packages = self._sources.queries.packages(self._state().fleet)
-        return PackageList([PackageItem.of(package) async for package in packages])
+        return PackageList([package async for package in packages])
 
     async def _events(
         self, *, vendor: str | None, esim_id: str | None, outcome: str | None, limit: int

@@ -19,11 +19,9 @@ from exporter.endpoints.status.overview import STEP, EventRate
 from exporter.http.limits import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
-from exporter.query.cursors import UnknownCursor
-from exporter.query.filters import EsimFilter
-from exporter.query.package_ranking import RANKINGS, ranked
-from exporter.query.sorting import Sorting, SortKey, SortOrder
-from exporter.query.summaries import package_summary
+from exporter.query.fleet_queries import RANKINGS, ranked
+from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder, UnknownCursor
+from exporter.query.summaries import PackageItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.page_rendering import PageRenderer
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.committed_state import CommittedState
-    from exporter.query.summaries import EsimSummary
+    from exporter.query.summaries import EsimItem
 
 KEPT = MAX_VERIFIED + MAX_UNVERIFIED
 """Most deliveries that are kept in memory."""
@@ -150,7 +148,7 @@ class StatusPages:
             banners=banners(condition),
             figures=list(overview.figures(self._sources, condition, self._events, self._up)),
             statuses=overview.statuses(state.fleet) if state else (),
-            packages=[package_summary(totals) for totals in packages[:_PACKAGES_ON_OVERVIEW]],
+            packages=[PackageItem.of(totals) for totals in packages[:_PACKAGES_ON_OVERVIEW]],
             more_packages=len(packages) if len(packages) > _PACKAGES_ON_OVERVIEW else 0,
             balances=condition.balances,
             settings=self._sources.settings(),
@@ -161,7 +159,7 @@ class StatusPages:
         text, sort = request.args.get("text", ""), _chosen("sort", RANKINGS, "esims")
         packages = await ranked(state.fleet, RANKINGS[sort], text)
         window = self._window(packages, "/packages", text=text, sort=sort)
-        window["rows"] = [package_summary(totals) for totals in window["rows"]]
+        window["rows"] = [PackageItem.of(totals) for totals in window["rows"]]
         return self._renderer.answer(
             "packages.html",
             section="/packages",
@@ -215,7 +213,8 @@ class StatusPages:
         return self._renderer.answer(
             "esim.html",
             section="/esims",
-            esim=esim,
+            esim=esim.esim,
+            detail=esim,
             deliveries=self._deliveries.newest(
                 _PAGE_SIZE, lambda d: (d.vendor, d.esim_id) == (vendor, esim_id)
             ),
@@ -227,7 +226,7 @@ class StatusPages:
         """Search for a text from a form. It may be an ICCID, so it must not be in an address."""
         state = self._state()
         text = ""
-        found: Sequence[EsimSummary] = ()
+        found: Sequence[EsimItem] = ()
         if request.method == "POST":
             text = (await read_form()).get("text", "").strip()
             found = await self._queries.search(state.fleet, text, _PAGE_SIZE)
