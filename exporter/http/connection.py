@@ -30,7 +30,7 @@ _MAX_READ = 16 * 1024
 class Connection:
     """Reads the requests of one client and writes the answers, until either side closes.
 
-    A connection waits for a request or is busy with one; its ``limit`` is told which. It may
+    A connection waits for a request or is busy with one, and tells its ``limit`` which. It may
     wait for ``REQUEST_HEAD_TIMEOUT`` seconds.
     """
 

@@ -228,10 +228,10 @@ def test_a_value_that_is_not_supported_is_an_error(text: str, problem: str, tmp_
 def test_every_problem_is_reported_without_hashes_and_keys(tmp_path: Path) -> None:
     text = f"basic_auth_users: {{a: '{HASH}x', 'b:': '{HASH}'}}\n{NO_FILES}key: hidden}}\n"
 
-    said = problems(tmp_path, text)
+    found = problems(tmp_path, text)
 
-    assert len(said) == 3
-    assert not any(word in line for line in said for word in (HASH[7:29], "hidden"))
+    assert len(found) == 3
+    assert not any(word in line for line in found for word in (HASH[7:29], "hidden"))
 
 
 def test_an_error_of_yaml_is_reported_with_line_and_column(tmp_path: Path) -> None:
@@ -278,23 +278,25 @@ def test_files_with_the_wrong_content_are_named(pair: Pair, tmp_path: Path) -> N
     empty.write_text("-----BEGIN NOTHING-----")
     authority = {"client_auth_type": "VerifyClientCertIfGiven", "client_ca_file": "empty"}
 
-    def said(certificate: Path, key: Path, **more: str) -> str:
+    def refused(certificate: Path, key: Path, **more: str) -> str:
         return refusal(tmp_path, tls_section(Pair(certificate, key), **more))
 
     missing = tmp_path / "missing"
-    assert said(missing, pair.key) == f"cert_file: {missing}: No such file or directory"
-    assert said(pair.certificate, missing) == f"key_file: {missing}: No such file or directory"
-    assert said(empty, pair.key) == f"cert_file: {empty}: holds no certificate in PEM"
+    assert refused(missing, pair.key) == f"cert_file: {missing}: No such file or directory"
+    assert refused(pair.certificate, missing) == f"key_file: {missing}: No such file or directory"
+    assert refused(empty, pair.key) == f"cert_file: {empty}: holds no certificate in PEM"
     for key in (other.key, rsa.key):
         mismatch = f"key_file: {key}: not the key of the certificate in {pair.certificate}"
-        assert said(pair.certificate, key) == mismatch
+        assert refused(pair.certificate, key) == mismatch
     for key in (empty, locked):
-        assert said(pair.certificate, key).startswith(f"key_file: {key}: not a key in")
-    assert said(pair.certificate, pair.key, **authority) == (
+        assert refused(pair.certificate, key).startswith(f"key_file: {key}: not a key in")
+    assert refused(pair.certificate, pair.key, **authority) == (
         f"client_ca_file: {empty}: not certificates in PEM"
     )
     empty.write_text(pair.certificate.read_text().replace("MII", "MIJ"))
-    assert said(empty, pair.key) == f"cert_file: {empty}: holds a certificate that cannot be read"
+    assert (
+        refused(empty, pair.key) == f"cert_file: {empty}: holds a certificate that cannot be read"
+    )
 
 
 def test_the_file_is_checked_without_serving(
@@ -309,16 +311,16 @@ def test_the_file_is_checked_without_serving(
 
     for flag in ("--web.config.file", "--webhook.config.file"):
         assert check(tls_section(pair), f"{flag}={path}") == (0, "")
-        status, said = check("nothing: x", f"{flag}={path}")
+        status, errors = check("nothing: x", f"{flag}={path}")
         assert status == 2
-        assert said.startswith(f"esim-exporter check: {flag}: {path}: nothing: no such key")
+        assert errors.startswith(f"esim-exporter check: {flag}: {path}: nothing: no such key")
     users = f"basic_auth_users: {{alice: '{HASH}'}}"
     assert check(users, f"--web.config.file={path}") == (0, "")
-    status, said = check(users, f"--webhook.config.file={path}")
-    assert (status, "basic_auth_users: not possible here" in said) == (2, True)
+    status, errors = check(users, f"--webhook.config.file={path}")
+    assert (status, "basic_auth_users: not possible here" in errors) == (2, True)
     one = ("--web.listen-address=:1", "--webhook.listen-address=:1")
-    status, said = check("", f"--webhook.config.file={path}", *one)
-    assert (status, "both listeners have the same address" in said) == (2, True)
+    status, errors = check("", f"--webhook.config.file={path}", *one)
+    assert (status, "both listeners have the same address" in errors) == (2, True)
 
 
 def test_a_chain_expires_with_its_first_certificate(tmp_path: Path) -> None:
