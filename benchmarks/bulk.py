@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import payloads
+from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.model.events import Snapshot, Status, UsageEvent
@@ -44,7 +45,7 @@ async def fill(path: Path, esims: int, events: int, base: int) -> None:
         bounds = sorted({first, min(max(first, earlier), last), last})
         for start, end in pairwise(bounds):
             received = now - _EARLIER if end <= earlier else now
-            draft = fleet.draft(received)
+            draft = Draft(fleet, received)
             for number in range(start, end):
                 for step in range(events):
                     draft.merge(event(number, step, base))
@@ -98,13 +99,13 @@ async def expire(path: Path) -> dict[str, float]:
     fleet = loader.finish()
     await storage.close()
     now = max(esim.received for esim in fleet.esims)
-    fleet.expire(now)  # the first look looks at everything
+    expire_due(fleet, now)  # the first look looks at everything
     started = time.perf_counter()
-    fleet.expire(now)
+    expire_due(fleet, now)
     look = time.perf_counter() - started
     started = time.perf_counter()
     while True:
-        draft = fleet.expire(now - _EARLIER / 2 + fleet.policy.retention.silent)
+        draft = expire_due(fleet, now - _EARLIER / 2 + fleet.policy.retention.silent)
         if not draft.changes():
             break
         fleet.publish(draft)

@@ -25,6 +25,7 @@ import httpx
 from benchmarks.process import free_port
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 
@@ -85,12 +86,12 @@ def _write(path: Path, esims: int, now: int, hours: int) -> None:
     """Write some hours of the fleet, and the last minutes of what is recorded of each eSIM."""
     fleet = Fleet(Policy(), (VENDOR,))
     for first in range(0, esims, _CHUNK):
-        draft = fleet.draft(now)
+        draft = Draft(fleet, now)
         for number in range(first, min(first + _CHUNK, esims)):
             draft.merge(_event(number, now))
         draft.changes()
         fleet.publish(draft)
-    draft = fleet.draft(now)
+    draft = Draft(fleet, now)
     draft.merge(PartnerEvent(VENDOR, "low_balance", now, "USD", 80.0, 100.0))
     draft.changes()
     fleet.publish(draft)

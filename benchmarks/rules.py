@@ -26,6 +26,7 @@ import yaml
 
 from alerts.generator import FILES, Config, documents
 from benchmarks.process import free_port, without_settings
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import Snapshot, Status, UsageEvent
 from exporter.settings.field_types import parse_duration
@@ -111,7 +112,7 @@ async def _fill(path: Path, esims: int, now: int) -> None:
     storage = await SqliteStorage.open(path)
     fleet = Fleet(Policy(), (VENDOR,))
     for first in range(0, esims, _CHUNK):
-        draft = fleet.draft(now)
+        draft = Draft(fleet, now)
         for number in range(first, min(first + _CHUNK, esims)):
             draft.merge(_event(number, now))
         await storage.commit(draft.changes())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError, InvalidEvent
 from exporter.fleet.aggregates import consumed_base, location_base
-from exporter.fleet.overlay import AllShards, Overlay
+from exporter.fleet.overlay import ChangedRecords
 from exporter.model.events import OtherEvent, PartnerEvent, StatusEvent, UsageEvent
 from exporter.model.merge import (
     Result,
@@ -17,12 +18,14 @@ from exporter.model.merge import (
     merge_usage,
     tombstone_of,
 )
-from exporter.model.records import Allowance, Esim, Feed, Package, PartnerNotice, Tombstone
+from exporter.model.records import Allowance, Esim, Feed, Package, PartnerNotice, Record, Tombstone
 from exporter.model.shards import slot_of
-from exporter.storage.contract import Changes, Key
+from exporter.storage.contract import Key, Table
 
 if TYPE_CHECKING:
-    from exporter.fleet.overlay import Committed, Fetched
+    from collections.abc import Callable
+
+    from exporter.fleet.fleet import Fleet
     from exporter.model.events import Event
     from exporter.model.records import EsimKey
 
@@ -36,26 +39,33 @@ MAX_LOCATIONS = 1024
 """Locations an allowance may ever have been used in, for the same reason."""
 
 
-class Draft:
+_BLOCKS_AT_ONCE = 4
+"""Blocks that one call of :func:`expire_due` searches, so that the event loop is soon free."""
+
+Fetched = Mapping[tuple[Table, Key], Record | None]
+"""Records of other shards, ``None`` where the storage has none."""
+
+
+class NotFetched(Exception):
+    """A draft needs a row of another shard, which is not in memory. ``wanted`` names it."""
+
+    def __init__(self, table: Table, key: Key) -> None:
+        super().__init__(table)
+        self.wanted = (table, key)
+
+
+class Draft(ChangedRecords):
     """What a batch changes at ``now`` (unix seconds): published, or dropped without a trace.
 
     Where the fleet is one shard of several, records of other shards must be among the
     ``fetched``. Otherwise a method raises :class:`NotFetched`, and the draft must be dropped.
     """
 
-    def __init__(self, fleet: Committed, now: float, fetched: Fetched | None = None) -> None:
+    def __init__(self, fleet: Fleet, now: float, fetched: Fetched | None = None) -> None:
+        esim, tombstone = _readers(fleet, fetched or {})
+        super().__init__(esim, tombstone, fleet.registers.get, fleet.admission.last)
         self.now = now
         self.received = int(now)
-        known: Committed | AllShards = fleet
-        if fleet.shard and not fleet.shard.whole:
-            known = AllShards(fleet, fetched or {})
-        self.esims: Overlay[Esim] = Overlay(known.esim)
-        self.tombstones: Overlay[Tombstone] = Overlay(known.tombstone)
-        self.registers: Overlay[Any] = Overlay(fleet.registers.get)
-        self.bases: dict[Key, int] = {}
-        self.expired = 0
-        """Allowances that expire."""
-        self.last_admitted = fleet.admission.last
         self._fleet = fleet
         self._room = fleet.room()
 
@@ -88,16 +98,6 @@ class Draft:
         # replicas the known time may come from another host's clock, so it stays.
         if self.received > before or (self.received < before and self._fleet.shard is None):
             self.registers.put(key, (known or Feed(vendor, 0))._replace(received=self.received))
-
-    def changes(self) -> Changes:
-        """Return what one commit must write before the draft may be published."""
-        rows = [
-            *self.esims.seal(),
-            *self.tombstones.seal(),
-            *self.registers.seal(),
-        ]
-        # Bases of 0 are stored too: they keep the series of a location.
-        return Changes(tuple(rows), dict(self.bases))
 
     def expire(self, esim: Esim) -> None:
         """Expire the allowances of an eSIM that are due, and the eSIM itself after the last one."""
@@ -244,6 +244,45 @@ class Draft:
             amounts[consumed_base(vendor, tombstone.package_id, *slot)] = tombstone.data.total
         for key, amount in amounts.items():
             self.bases[key] = self.bases.get(key, 0) + sign * amount
+
+
+def expire_due(fleet: Fleet, now: float, most: int = 500) -> Draft:
+    """Return a draft in which some of what is due at ``now`` has expired.
+
+    Room that frees up goes to eSIMs over the cap, in the order of their admission. ``most``
+    bounds how many of them get series, and how many tombstones are dropped. Call this again
+    while :meth:`Fleet.any_due` is true.
+    """
+    draft = Draft(fleet, now)
+    for esims in (fleet.esims, fleet.over_cap):
+        for esim in esims.due(now, _BLOCKS_AT_ONCE):
+            draft.expire(esim)
+    draft.promote(most)
+    draft.drop_tombstones(most)
+    return draft
+
+
+def _readers(
+    fleet: Fleet, fetched: Fetched
+) -> tuple[Callable[[EsimKey], Esim | None], Callable[[Key], Tombstone | None]]:
+    """Return readers of eSIMs and tombstones: of the own shard from memory, others as fetched."""
+    known = fleet.tombstones.get
+    if fleet.shard is None or fleet.shard.whole:
+        return fleet.esim, known
+
+    def find(table: Table, key: Key) -> Any:
+        try:
+            return fetched[table, key]
+        except KeyError:
+            raise NotFetched(table, key) from None
+
+    def esim(key: EsimKey) -> Esim | None:
+        return fleet.esim(key) if fleet.keeps(*key) else find(Table.ESIM, key)
+
+    def tombstone(key: Key) -> Tombstone | None:
+        return known(key) if fleet.keeps(*key[:2]) else find(Table.TOMBSTONE, key)
+
+    return esim, tombstone
 
 
 def check_bounds(esim: Esim, package_id: str) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from exporter.fleet.admission import AdmissionOrder
 from exporter.fleet.aggregates import Aggregates
 from exporter.fleet.compact_store import CompactEsims
-from exporter.fleet.drafts import Draft
 from exporter.model.expiry import ExpiryHold, Retention
 from exporter.model.records import Esim, Feed, Package, Tombstone
 from exporter.storage.contract import Table
@@ -22,15 +21,12 @@ from exporter.storage.contract import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.fleet.overlay import Fetched
+    from exporter.fleet.overlay import ChangedRecords
     from exporter.model.records import AccountBalance, EsimKey, PartnerNotice, Record
     from exporter.model.shards import Shard
     from exporter.storage.contract import Key, Row
 
     Bases = Mapping[Key, int]
-
-_BLOCKS_AT_ONCE = 4
-"""Blocks that one call of :meth:`Fleet.expire` searches, so that the event loop is soon free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +68,6 @@ class Fleet:
     def esim(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
         return self.esims.get(key) or self.over_cap.get(key)
-
-    def tombstone(self, key: Key) -> Tombstone | None:
-        """Return a tombstone, or ``None``."""
-        return self.tombstones.get(key)
 
     def package_name(self, vendor: str, package_id: str) -> str:
         """Return the name of a package, empty where none is known."""
@@ -123,30 +115,11 @@ class Fleet:
         """Return whether an eSIM is kept here, and not by another shard."""
         return self.shard is None or self.shard.keeps(vendor, esim_id)
 
-    def draft(self, now: float, fetched: Fetched | None = None) -> Draft:
-        """Return an empty draft at ``now`` (unix seconds)."""
-        return Draft(self, now, fetched)
-
-    def expire(self, now: float, most: int = 500) -> Draft:
-        """Return a draft in which some of what is due at ``now`` has expired.
-
-        Room that frees up goes to eSIMs over the cap, in the order of their admission. ``most``
-        bounds how many of them get series, and how many tombstones are dropped. Call this again
-        while :meth:`any_due` is true.
-        """
-        draft = self.draft(now)
-        for esims in (self.esims, self.over_cap):
-            for esim in esims.due(now, _BLOCKS_AT_ONCE):
-                draft.expire(esim)
-        draft.promote(most)
-        draft.drop_tombstones(most)
-        return draft
-
     def any_due(self, now: float) -> bool:
         """Return whether there may be more to expire."""
         return self.esims.any_due(now) or self.over_cap.any_due(now)
 
-    def publish(self, draft: Draft) -> None:
+    def publish(self, draft: ChangedRecords) -> None:
         """Replace what the draft changed; its commit has succeeded."""
         for esim_key, before, after in draft.esims.items():
             if self.keeps(*esim_key):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent, Missing
-from exporter.fleet.overlay import NotFetched
+from exporter.fleet.drafts import NotFetched
 from exporter.ingest.rejected_deliveries import RejectedDelivery
 from exporter.logs import fields, raised_at
 

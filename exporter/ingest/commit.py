@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError, StorageUnavailable
-from exporter.fleet.overlay import NotFetched
+from exporter.fleet.drafts import Draft, NotFetched, expire_due
 from exporter.ingest.batch import events_of, merge
 from exporter.ingest.replica import catch_up, rows_of_other_shards
 from exporter.logs import fields
@@ -20,8 +20,7 @@ from exporter.storage.contract import Changes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from exporter.fleet.drafts import Draft
-    from exporter.fleet.overlay import Fetched
+    from exporter.fleet.drafts import Fetched
     from exporter.ingest.batch import BatchItem
     from exporter.ingest.committed_state import CommittedState, StateHolder
     from exporter.ingest.recovery import Recovery
@@ -97,7 +96,7 @@ class Committer:
         if interruption := state.fleet.note_time(now):
             seconds = fields(seconds=interruption, expiry_held_for=state.fleet.policy.grace)
             log.warning("deliveries were interrupted, expiry waits", extra=seconds)
-        draft = state.fleet.expire(now)
+        draft = expire_due(state.fleet, now)
         changes = draft.changes()
         try:
             if not await self._commit(changes):
@@ -122,7 +121,7 @@ class Committer:
         while True:
             if missing := wanted - fetched.keys():
                 fetched |= await self._fetch(missing)
-            draft = state.fleet.draft(self._clock(), fetched)
+            draft = Draft(state.fleet, self._clock(), fetched)
             rejected = state.rejected.draft()
             try:
                 return draft, rejected, [merge(item, draft, rejected) for item in batch]

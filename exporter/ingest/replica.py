@@ -19,8 +19,8 @@ from exporter.storage.stored_records import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from exporter.fleet.drafts import Fetched
     from exporter.fleet.fleet import Fleet
-    from exporter.fleet.overlay import Fetched
     from exporter.ingest.committed_state import StateHolder
     from exporter.ingest.rejected_deliveries import RejectedDeliveries
     from exporter.model.events import Event

@@ -7,6 +7,7 @@ from benchmarks.generator import percentile, requests
 from benchmarks.load import Load
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.vendors import roamify
 
@@ -22,7 +23,7 @@ def _line(name: str, labels: dict[str, str], value: int) -> str:
 @pytest.mark.parametrize(("number", "step"), [(0, 0), (1, 3), (2, 40_000), (98_765, 999_999)])
 def test_peers_hold_the_series_that_the_exporter_makes_of_the_event(number: int, step: int) -> None:
     fleet = Fleet(Policy(), (payloads.VENDOR,))
-    draft = fleet.draft(NOW)
+    draft = Draft(fleet, NOW)
     draft.merge(roamify.parse(payloads.usage_body(number, step, BASE), NOW))
     draft.changes()
     fleet.publish(draft)

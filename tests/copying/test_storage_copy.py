@@ -25,6 +25,7 @@ from exporter.copying.copy_fleet import copy_fleet
 from exporter.errors import FieldError, StorageError, StorageUnavailable
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from postgres import Postgres
 
     from exporter.copying.copy_fleet import CopySource, CopyTarget
-    from exporter.fleet.drafts import Draft
     from exporter.storage.contract import Key, Storage
 
 NOW = 1_700_000_000
@@ -71,7 +71,7 @@ async def fill(storage: Storage, shard: Shard | None = None) -> None:
         assert await storage.commit(replace(changes, rows=(*changes.rows, *more))) == ()
         fleet.publish(draft)
 
-    draft = fleet.draft(NOW)
+    draft = Draft(fleet, NOW)
     draft.note_delivery(VENDOR)
     for used, esim_id in enumerate((*EXPIRED, "e1", "e2", "über", "over the cap"), 10):
         draft.merge(usage(esim_id, used))
@@ -83,7 +83,7 @@ async def fill(storage: Storage, shard: Shard | None = None) -> None:
         RejectedDelivery(VENDOR, "invalid", (FieldError(("a",), "bad"),), b"{}", NOW, NOW)
     )
     await commit(draft, *rejections.changes())
-    await commit(fleet.expire(NOW + 100))
+    await commit(expire_due(fleet, NOW + 100))
 
 
 class Held(NamedTuple):
@@ -231,7 +231,7 @@ async def test_an_expired_esim_of_a_file_comes_back_in_a_database(
         if shard.keeps(VENDOR, EXPIRED[0]):
             storage = await PostgresStorage.open(url, shard)
             fleet = await restored(storage, shard)
-            draft = fleet.draft(NOW + 200)
+            draft = Draft(fleet, NOW + 200)
             draft.merge(event)
             assert await storage.commit(draft.changes()) == ()
             await storage.close()

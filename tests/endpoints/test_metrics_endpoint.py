@@ -30,6 +30,7 @@ from running import (
 from exporter.app.build import build
 from exporter.app.reload import reload
 from exporter.app.run import run
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import Status, StatusEvent
 from exporter.settings import loading
@@ -560,7 +561,7 @@ async def test_a_reload_during_the_load_applies_to_the_loaded_state(
 ) -> None:
     caplog.set_level("INFO")
     storage = await SqliteStorage.open(tmp_path / "a.db")
-    draft = Fleet(Policy(), (roamify.VENDOR,)).draft(1.8e9)
+    draft = Draft(Fleet(Policy(), (roamify.VENDOR,)), 1.8e9)
     draft.merge(StatusEvent(roamify.VENDOR, 1_800_000_000, "e", Status.DELETED))
     await storage.commit(draft.changes())
     argv = ["--web.listen-address=127.0.0.1:0", "--webhook.listen-address=127.0.0.1:0"]

@@ -17,6 +17,7 @@ from spreading import EXPIRING, NO_ANSWER, Load
 
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.shards import Shard
 from exporter.storage.postgres.storage import PostgresStorage
@@ -163,7 +164,7 @@ def merged(reports: Iterable[Report]) -> str:
     now = time.time()
     fleet = Fleet(Policy(), (roamify.VENDOR,))
     for report in reports:
-        draft = fleet.draft(now)
+        draft = Draft(fleet, now)
         draft.merge(roamify.parse(report.body, now))
         draft.changes()
         fleet.publish(draft)

@@ -11,6 +11,7 @@ from running_fleet import RunningFleet, series, shown
 
 from exporter.exposition.exposition import Group
 from exporter.fleet import admission
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.events import PartnerEvent, Status
 from exporter.model.merge import Result
@@ -145,7 +146,7 @@ async def test_a_second_life_over_the_cap_still_gets_room_in_the_end() -> None:
 async def test_replicas_that_admit_with_the_same_number_keep_the_cap_after_a_restart() -> None:
     one, other = members(Policy(max_esims=2))
     one.take(usage("x"), usage("b"))
-    conflicting = other.fleet.draft(other.now)
+    conflicting = Draft(other.fleet, other.now)
     for esim_id in ("c", "a"):
         conflicting.merge(usage(esim_id))
     rows = tuple(c for c in conflicting.changes().rows if c.table is Table.ESIM)
@@ -195,12 +196,12 @@ async def test_places_are_given_up_from_the_last_on_however_many(
 
 def test_a_clock_behind_that_of_another_replica_changes_nothing() -> None:
     fleet = Fleet(Policy(), ("roamify",), Shard())
-    ahead = fleet.draft(START + 5)
+    ahead = Draft(fleet, START + 5)
     ahead.note_delivery("roamify")
     ahead.changes()
     fleet.publish(ahead)
 
-    behind = fleet.draft(START + 4)
+    behind = Draft(fleet, START + 4)
     behind.note_delivery("roamify")
 
     assert not behind.changes()

@@ -14,6 +14,7 @@ from running_fleet import (
 
 from exporter.fleet.admission import AdmissionOrder
 from exporter.fleet.compact_store import CompactEsims
+from exporter.fleet.drafts import expire_due
 from exporter.fleet.fleet import Policy
 from exporter.model.events import Status
 from exporter.model.merge import Result
@@ -63,7 +64,7 @@ def test_those_that_wait_still_wait_after_the_commit_that_gave_them_series_faile
     running = capped(1, "a", "b", "c")
     running.take(status(Status.DELETED, "a", 1))
     running.now += DAY
-    failed = running.fleet.expire(running.now)
+    failed = expire_due(running.fleet, running.now)
     assert failed.esims.get(("roamify", "b")) != running.fleet.esim(("roamify", "b"))
     running.expire()
     assert shown(running) == ["b"]
@@ -134,7 +135,7 @@ def test_one_over_the_cap_that_comes_back_queues_again() -> None:
 def test_a_cap_that_is_raised_while_running_fills_in_steps() -> None:
     running = capped(1, "a", "b", "c", "d")
     running.fleet.set_policy(Policy(max_esims=3))
-    assert running.publish(running.fleet.expire(running.now, most=1))
+    assert running.publish(expire_due(running.fleet, running.now, most=1))
     assert shown(running) == ["a", "b"]
     running.expire()
     assert shown(running) == ["a", "b", "c"]

@@ -16,7 +16,7 @@ from running_fleet import (
 
 from exporter.errors import InvalidEvent, StorageDamaged
 from exporter.fleet import drafts
-from exporter.fleet.drafts import check_bounds
+from exporter.fleet.drafts import Draft, check_bounds
 from exporter.model.events import OtherEvent, PartnerEvent, Snapshot, Status
 from exporter.model.merge import Result
 from exporter.model.records import Feed
@@ -30,7 +30,7 @@ def test_an_esim_has_a_greatest_number_of_packages(monkeypatch: pytest.MonkeyPat
     running = RunningFleet()
     running.take(usage(package_id="a"), usage(package_id="b"))
     before = running.text()
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     with pytest.raises(InvalidEvent, match="package_id: the eSIM has 2 packages already"):
         draft.merge(usage(package_id="c", package_name="x", status=Status.NEW))
     assert draft.merge(usage(package_id="b")) is Result.DUPLICATE
@@ -42,7 +42,7 @@ def test_an_allowance_has_a_greatest_number_of_locations(monkeypatch: pytest.Mon
     monkeypatch.setattr(drafts, "MAX_LOCATIONS", 2)
     running = RunningFleet()
     running.take(usage(snapshot=Snapshot(locations=(("A", 1), ("B", 1)))))
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     with pytest.raises(InvalidEvent, match="usage_list: the package was used in 2 locations"):
         draft.merge(usage(time=1, snapshot=Snapshot(locations=(("C", 1),))))
     assert not draft.changes()
@@ -81,7 +81,7 @@ def test_partner_events_feed_balance_and_time_by_type() -> None:
 
 def test_an_event_without_metrics_is_ignored() -> None:
     running = RunningFleet()
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     assert draft.merge(OtherEvent("roamify", "order")) is Result.IGNORED
     assert not draft.changes()
 
@@ -90,11 +90,11 @@ def test_a_delivery_of_a_vendor_is_noted_once_a_second() -> None:
     running = RunningFleet()
     running.now += 0.75
     for _ in range(2):
-        draft = running.fleet.draft(running.now)
+        draft = Draft(running.fleet, running.now)
         draft.note_delivery("roamify")
         running.publish(draft)
     assert running.fleet.registers["feed", "roamify"] == Feed("roamify", ARRIVAL, 1)
-    draft = running.fleet.draft(running.now + 1)
+    draft = Draft(running.fleet, running.now + 1)
     draft.note_delivery("roamify")
     running.publish(draft)
     restarted = running.restarted().fleet.registers["feed", "roamify"]
@@ -104,7 +104,7 @@ def test_a_delivery_of_a_vendor_is_noted_once_a_second() -> None:
 def test_a_delivery_is_noted_after_the_clock_was_set_back() -> None:
     running = RunningFleet()
     for now in (ARRIVAL + MONTH, ARRIVAL):
-        draft = running.fleet.draft(now)
+        draft = Draft(running.fleet, now)
         draft.note_delivery("roamify")
         running.publish(draft)
     assert running.fleet.registers["feed", "roamify"] == Feed("roamify", ARRIVAL, 2)
@@ -119,14 +119,14 @@ def test_versions_of_rows_rise_by_one_a_batch() -> None:
 
 def test_a_draft_that_changed_nothing_writes_nothing() -> None:
     running = capped(0, "e")
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     draft.merge(usage())
     assert not draft.changes()
 
 
 def test_what_came_and_went_in_one_draft_is_not_written() -> None:
     running = RunningFleet()
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     draft.merge(usage())
     draft.esims.put(("roamify", "e"), None)
     assert {change.table for change in draft.changes().rows} == {Table.PACKAGE}

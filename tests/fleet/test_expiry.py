@@ -20,6 +20,7 @@ from running_fleet import (
 )
 
 from exporter.fleet import drafts
+from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Policy
 from exporter.model.events import Snapshot, Status
 from exporter.model.expiry import Retention
@@ -214,7 +215,7 @@ def test_tombstones_are_dropped_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
     running.now += DAY
     running.expire()
     monkeypatch.setattr(drafts, "MAX_TOMBSTONES", 1)
-    assert running.publish(running.fleet.expire(running.now, most=2))
+    assert running.publish(expire_due(running.fleet, running.now, most=2))
     assert len(running.fleet.tombstones) == 5
     running.expire(most=2)
     assert len(running.fleet.tombstones) == 1
@@ -223,7 +224,7 @@ def test_tombstones_are_dropped_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
 def test_a_tombstone_that_is_revived_in_the_same_draft_is_not_forgotten_twice() -> None:
     running = expired()
     running.now += 90 * DAY
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     draft.merge(usage(time=6, used=60))
     draft.drop_tombstones(500)
     running.publish(draft)
@@ -235,7 +236,7 @@ def test_what_expires_may_come_back_in_the_same_draft() -> None:
     running = RunningFleet()
     running.take(usage(used=40))
     running.now += MONTH
-    draft = running.fleet.expire(running.now)
+    draft = expire_due(running.fleet, running.now)
     assert draft.merge(usage(time=6, used=60)) is Result.ACCEPTED
     running.publish(draft)
     assert (consumed(running), fleet_consumed(running)) == (60, 60)
@@ -247,23 +248,23 @@ def test_expiry_takes_a_bounded_step() -> None:
     running = RunningFleet()
     running.take(*[usage(f"{number:04}") for number in range(1000)])
     running.now += MONTH
-    assert running.publish(running.fleet.expire(running.now))
+    assert running.publish(expire_due(running.fleet, running.now))
     assert 0 < len(running.fleet.esims) < 1000
     assert running.fleet.any_due(running.now)
     running.expire()
     assert len(running.fleet.esims) == 0
     assert not running.fleet.any_due(running.now)
-    assert not running.fleet.expire(running.now).changes()
+    assert not expire_due(running.fleet, running.now).changes()
 
 
 def test_a_step_of_expiry_in_which_nothing_is_due_says_whether_there_is_more() -> None:
     running = RunningFleet()
     running.take(*[usage(f"{number:04}") for number in range(1000)])
     running.fleet.set_policy(Policy(Retention(silent=MONTH)))
-    assert not running.fleet.expire(running.now).changes()
+    assert not expire_due(running.fleet, running.now).changes()
     assert running.fleet.any_due(running.now)
     while running.fleet.any_due(running.now):
-        assert not running.fleet.expire(running.now).changes()
+        assert not expire_due(running.fleet, running.now).changes()
     assert len(running.fleet.esims) == 1000
 
 

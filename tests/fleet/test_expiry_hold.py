@@ -6,6 +6,7 @@ import pytest
 from generated_events import START
 from running_fleet import ARRIVAL, RunningFleet
 
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.expiry import LONGEST_PAUSE, ExpiryHold, Retention
@@ -70,7 +71,7 @@ def held(*esims: str, grace: float = GRACE) -> RunningFleet:
     """Return a fleet that was started again a month after these eSIMs reported."""
     running = RunningFleet(Policy(Retention(), grace=grace))
     running.take(*map(usage, esims))
-    draft = running.fleet.draft(running.now)
+    draft = Draft(running.fleet, running.now)
     draft.note_delivery("roamify")
     running.publish(draft)
     running.load()

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from running_fleet import ARRIVAL, RunningFleet, Series, counters_of, samples_of
 
+from exporter.fleet.drafts import expire_due
 from exporter.fleet.fleet import Policy
 from exporter.model.events import OtherEvent, Snapshot, UsageEvent
 from exporter.model.expiry import Retention
@@ -164,7 +165,7 @@ class FleetBesideModel(RuleBasedStateMachine):
 
     @rule()
     def fail_to_expire(self) -> None:
-        self.running.fleet.expire(self.running.now + 40 * DAY).changes()
+        expire_due(self.running.fleet, self.running.now + 40 * DAY).changes()
 
     @rule(cap=CAPS)
     def restart(self, cap: int) -> None:

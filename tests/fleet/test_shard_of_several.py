@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from replica_members import WHOLE, Member, status, usage
 from running_fleet import RunningFleet, series, shown
 from shared_memory import SharedMemory
 
 from exporter.exposition.exposition import Group
-from exporter.fleet.overlay import NotFetched
+from exporter.fleet.drafts import Draft, NotFetched
 from exporter.ingest.replica import Replica, rows_of_other_shards
 from exporter.model.events import Status
 from exporter.model.merge import Result
 from exporter.model.shards import Shard, slot_of
 from exporter.storage.contract import Table
-
-if TYPE_CHECKING:
-    from exporter.fleet.drafts import Draft
 
 
 def shards_of(esim_id: str) -> tuple[Member, Member]:
@@ -32,7 +27,7 @@ def shards_of(esim_id: str) -> tuple[Member, Member]:
 
 async def fetched(member: Member, *wanted: tuple[Table, tuple[str, ...]]) -> Draft:
     replica = Replica(member.shared, lambda: None)
-    return member.fleet.draft(member.now, await replica.fetch(wanted))
+    return Draft(member.fleet, member.now, await replica.fetch(wanted))
 
 
 async def test_what_is_of_another_shard_must_be_fetched_first() -> None:
@@ -41,7 +36,7 @@ async def test_what_is_of_another_shard_must_be_fetched_first() -> None:
     event = usage("e", 1, 50)
     await visitor.follow()
     with pytest.raises(NotFetched) as missing:
-        visitor.fleet.draft(visitor.now).merge(event)
+        Draft(visitor.fleet, visitor.now).merge(event)
     wanted = rows_of_other_shards(visitor.fleet, [event])
     assert missing.value.wanted in wanted
     assert rows_of_other_shards(keeper.fleet, [event]) == []

@@ -15,6 +15,7 @@ from sharded_events import END, HOUR, START, VENDORS, events
 
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.expiry import Retention
 from exporter.model.shards import Shard
@@ -75,7 +76,7 @@ class Shown:
 
     def commit(self, batch: list[Event], now: float) -> Iterator[Changes]:
         """Merge events, then expire what is due; yield the changes for the storage."""
-        draft = self.fleet.draft(now)
+        draft = Draft(self.fleet, now)
         for event in batch:
             draft.merge(event)
         while True:
@@ -83,7 +84,7 @@ class Shown:
             self.fleet.publish(draft)
             if not self.fleet.any_due(now):
                 return
-            draft = self.fleet.expire(now)
+            draft = expire_due(self.fleet, now)
 
     def follow(self, changes: Changes) -> None:
         """Take over the changes to its own shard that another process has committed."""

@@ -17,6 +17,7 @@ from working_intake import Room, at_work, load, text_of
 
 from exporter.errors import FieldError, InvalidEvent, MalformedEvent, Missing, StorageUnavailable
 from exporter.fleet import drafts
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.ingest import intake
 from exporter.ingest.commands import AdminCommands
@@ -118,7 +119,7 @@ def test_deleting_is_expiring_now() -> None:
         running.take(usage(used=40), usage(used=20, esim_id="other"))
         running.take(StatusEvent("roamify", START + 1, "e", Status.REVOKED))
         if deletes:
-            draft = running.fleet.draft(running.now)
+            draft = Draft(running.fleet, running.now)
             draft.remove(KEY)
             running.publish(draft)
         else:

@@ -16,6 +16,7 @@ from running_fleet import ARRIVAL, RunningFleet
 
 from exporter.exposition.families import InfoLabels
 from exporter.fleet.blocks import Blocks
+from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.query import scan
@@ -219,7 +220,7 @@ async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
         running.take(usage(f"{chance.randrange(30):03}-new-{chance.random()}"))
         leaving = chance.choice(sorted(staying))
         staying.discard(leaving)
-        draft = running.fleet.draft(running.now)
+        draft = Draft(running.fleet, running.now)
         draft.remove(leaving)
         running.publish(draft)
     keys: list[EsimKey] = [(esim.vendor, esim.esim_id) for esim in (await query).esims]

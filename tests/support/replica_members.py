@@ -8,6 +8,7 @@ from generated_events import START
 from running_fleet import RunningFleet
 from shared_memory import SharedMemory
 
+from exporter.fleet.drafts import Draft
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.ingest.replica import Replica
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
@@ -48,7 +49,7 @@ def members(policy: Policy | None = None) -> tuple[Member, Member]:
 
 
 def remove(member: Member, esim_id: str = "e") -> None:
-    draft = member.fleet.draft(member.now)
+    draft = Draft(member.fleet, member.now)
     assert draft.remove(("roamify", esim_id))
     member.publish(draft)
 

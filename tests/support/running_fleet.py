@@ -11,6 +11,7 @@ from memory_storage import MemoryStorage
 
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from exporter.exposition.deflated_text import ScrapeBody
-    from exporter.fleet.drafts import Draft
     from exporter.model.events import Event
     from exporter.model.merge import Result
     from exporter.model.shards import Shard
@@ -78,21 +78,21 @@ class RunningFleet:
 
     def take(self, *events: Event) -> list[Result]:
         """Take the events as one batch."""
-        draft = self.fleet.draft(self.now)
+        draft = Draft(self.fleet, self.now)
         results = [draft.merge(event) for event in events]
         self.publish(draft)
         return results
 
     def lose(self, *events: Event) -> None:
         """Merge a batch whose commit fails."""
-        draft = self.fleet.draft(self.now)
+        draft = Draft(self.fleet, self.now)
         for event in events:
             draft.merge(event)
         draft.changes()
 
     def expire(self, most: int = 500) -> None:
         """Expire everything that is due."""
-        while self.publish(self.fleet.expire(self.now, most)):
+        while self.publish(expire_due(self.fleet, self.now, most)):
             pass
 
     def publish(self, draft: Draft) -> bool:
