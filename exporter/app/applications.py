@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.app.reload import reload
 from exporter.endpoints.api.endpoint_table import ROOT
-from exporter.endpoints.api.handlers import Api, ApiSources, explained
+from exporter.endpoints.api.handlers import Api, explained
 from exporter.endpoints.lifecycle import Lifecycle
-from exporter.endpoints.metrics import MetricsEndpoint, ScrapeLimits
+from exporter.endpoints.metrics import MetricsEndpoint
 from exporter.endpoints.status.admin_actions import AdminActions
 from exporter.endpoints.status.overview import StatusSources
 from exporter.endpoints.status.page_rendering import Links, PageRenderer
@@ -91,22 +91,27 @@ def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprin
     """Return the endpoints for Prometheus and people."""
     web, clock = exporter.settings.started.web, exporter.clock
     prefix = web.route_prefix.rstrip("/")
-    limits = ScrapeLimits(web.max_requests, web.scrape_timeout)
-    metrics = MetricsEndpoint(limits, exporter.intake, exporter.metrics, clock)
+    metrics = MetricsEndpoint(
+        exporter.intake,
+        exporter.metrics,
+        clock,
+        max_scrapes=web.max_requests,
+        timeout=web.scrape_timeout,
+    )
     lifecycle = Lifecycle(partial(reload, exporter), exporter.stop, enabled=web.enable_lifecycle)
-    sources = ApiSources(
-        intake=exporter.intake,
-        storage=exporter.storage,
-        queries=exporter.queries,
-        deliveries=exporter.deliveries,
+    api = Api(
+        exporter.intake,
+        exporter.storage,
+        exporter.queries,
+        exporter.deliveries,
+        administration=exporter.admin_commands,
         clock=clock,
-        started=clock(),
     )
     return [
         metrics.blueprint(prefix, web.telemetry_path),
         exporter.health.blueprint(prefix),
         lifecycle.blueprint(prefix),
-        Api(sources, exporter.admin_commands).blueprint(prefix),
+        api.blueprint(prefix),
         pages.blueprint(prefix),
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -26,27 +25,24 @@ _MAX_TURN = 4_000_000
 them takes a millisecond or two."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScrapeLimits:
-    """How many scrapes are served at a time, and for how long."""
-
-    max_scrapes: int
-    """Scrapes at a time; 0 for no limit."""
-    timeout: float
-    """Seconds in which a client must have read its scrape."""
-
-
 class MetricsEndpoint:
-    """Serves the metrics. ``clock`` returns unix seconds."""
+    """Serves the metrics.
+
+    ``clock`` returns unix seconds. ``max_scrapes`` scrapes are served at a time, without limit if
+    it is 0. A client must have read its scrape in ``timeout`` seconds.
+    """
 
     def __init__(
         self,
-        limits: ScrapeLimits,
         intake: Intake,
         metrics: SelfMetrics,
         clock: Callable[[], float],
+        *,
+        max_scrapes: int,
+        timeout: float,
     ) -> None:
-        self._limits = limits
+        self._max_scrapes = max_scrapes
+        self._timeout = timeout
         self._intake = intake
         self._metrics = metrics
         self._clock = clock
@@ -66,7 +62,7 @@ class MetricsEndpoint:
             )
         except UnknownGroup as error:
             return Response(f"{error}\n", 400, mimetype="text/plain")
-        most = self._limits.max_scrapes
+        most = self._max_scrapes
         if most and self._running >= most:
             response = Response(
                 f"{most} scrapes are served at this moment, try again.\n",
@@ -92,7 +88,7 @@ class MetricsEndpoint:
         headers["Content-Length"] = str(size)
         self._metrics.scrape_size.labels(encoding).set(size)
         response = Response(self._stream(chunks()), 200, headers)
-        response.timeout = self._limits.timeout
+        response.timeout = self._timeout
         return response
 
     async def _scrape(self, groups: frozenset[Group], format_: Format) -> ScrapeBody:

@@ -26,7 +26,7 @@ from exporter.query.summaries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
@@ -67,10 +67,14 @@ class FleetQueries:
         """
         sorting = sorting or Sorting()
         position = ListPosition.from_cursor(after, sorting) if after else None
-        request = _ListRequest(conditions or EsimFilter(), sorting, position, limit + 1)
-        find = _first_by_key if sorting == Sorting() else _first_by_value
+        conditions = conditions or EsimFilter()
         async with ScanTurn(self._turn) as turn:
-            found = await find(fleet, request, turn)
+            if sorting == Sorting():
+                found = await _first_by_key(turn, fleet, conditions, position, most=limit + 1)
+            else:
+                found = await _first_by_value(
+                    turn, fleet, conditions, sorting, position, most=limit + 1
+                )
         page, following = found[:limit], None
         if len(found) > limit:
             last = page[-1]
@@ -102,26 +106,20 @@ class FleetQueries:
                 await turn.rest()
         return [EsimItem.of(esim) for esim in islice(found.values(), most)]
 
-    async def packages(self, fleet: Fleet) -> AsyncIterator[PackageItem]:
-        """Yield all packages, sorted by vendor and id. There may be thousands."""
+    async def packages(self, fleet: Fleet) -> list[PackageItem]:
+        """Return all packages, sorted by vendor and id. There may be thousands."""
+        found = []
         async with ScanTurn(self._turn) as turn:
             for totals in list(fleet.totals.packages):
-                yield PackageItem.of(totals)
+                found.append(PackageItem.of(totals))
                 await turn.rest()
+        return found
 
 
-class _ListRequest(NamedTuple):
-    """One page of one list."""
-
-    conditions: EsimFilter
-    sorting: Sorting
-    after: ListPosition | None
-    most: int
-
-
-async def _first_by_key(fleet: Fleet, request: _ListRequest, turn: ScanTurn) -> list[Esim]:
+async def _first_by_key(
+    turn: ScanTurn, fleet: Fleet, conditions: EsimFilter, after: ListPosition | None, *, most: int
+) -> list[Esim]:
     """Return the first eSIMs by key. Stops as soon as the page is full."""
-    conditions, _, after, most = request
     found: list[Esim] = []
     start = after.key + NEXT_KEY if after else b""
     for batch in batches(fleet, conditions, conditions.record_parts, start):
@@ -132,9 +130,16 @@ async def _first_by_key(fleet: Fleet, request: _ListRequest, turn: ScanTurn) -> 
     return found
 
 
-async def _first_by_value(fleet: Fleet, request: _ListRequest, turn: ScanTurn) -> list[Esim]:
+async def _first_by_value(
+    turn: ScanTurn,
+    fleet: Fleet,
+    conditions: EsimFilter,
+    sorting: Sorting,
+    after: ListPosition | None,
+    *,
+    most: int,
+) -> list[Esim]:
     """Return the first eSIMs by another value. Looks at every eSIM, but holds few at a time."""
-    conditions, sorting, after, most = request
     descending = sorting.order is SortOrder.DESCENDING
     best: list[tuple[ListPosition, bytes]] = []
     for batch in batches(fleet, conditions, conditions.record_parts):

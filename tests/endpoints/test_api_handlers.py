@@ -13,7 +13,7 @@ from running import USAGE
 from working_intake import Room, at_work
 
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
-from exporter.endpoints.api.handlers import Api, ApiSources, explained
+from exporter.endpoints.api.handlers import Api, explained
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.families import InfoLabels
 from exporter.http.application import application
@@ -36,15 +36,14 @@ def client_of(room: Room) -> TestClientProtocol:
     def clock() -> float:
         return room.now
 
-    parts = ApiSources(
-        intake=room.intake,
-        storage=room.storage,
-        queries=FleetQueries(InfoLabels()),
-        deliveries=RecentDeliveries(clock),
+    api = Api(
+        room.intake,
+        room.storage,
+        FleetQueries(InfoLabels()),
+        RecentDeliveries(clock),
+        administration=AdminCommands(room.intake, {}, Path("nowhere"), clock),
         clock=clock,
-        started=room.now,
     )
-    api = Api(parts, AdminCommands(room.intake, {}, Path("nowhere"), clock))
     app = application(
         "test", [api.blueprint("")], room.metrics, json_errors=False, errors_below={ROOT: explained}
     )

@@ -429,7 +429,7 @@ async def test_packages_are_summed_as_in_the_metrics() -> None:
         usage("b", used=100),
         usage("c", package_id="p0", snapshot=Snapshot(data_unlimited=True)),
     )
-    p0, p1 = [package async for package in QUERIES.packages(running.fleet)]
+    p0, p1 = await QUERIES.packages(running.fleet)
 
     assert (p0.package_id, p0.data_allowed, p0.data_used_share) == ("p0", None, None)
     assert (p1.package_id, p1.package_name) == ("p1", "First")
@@ -442,7 +442,7 @@ async def test_packages_are_summed_as_in_the_metrics() -> None:
 async def test_a_summary_is_of_its_moment() -> None:
     running = RunningFleet()
     running.take(usage(status=Status.NEW))
-    before = [package async for package in QUERIES.packages(running.fleet)]
+    before = await QUERIES.packages(running.fleet)
     running.take(usage(time=1, used=50, status=Status.ACTIVATED))
 
     assert before[0].esims[Status.NEW] == 1

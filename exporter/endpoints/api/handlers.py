@@ -6,7 +6,6 @@ Every refusal has the form that the API promises for errors.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from exporter.ingest.committed_state import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import AnsweredDelivery, RecentDeliveries
-    from exporter.model.events import Status
     from exporter.model.records import EsimKey
     from exporter.query.fleet_queries import FleetQueries
     from exporter.query.list_options import SortKey, SortOrder
@@ -59,27 +57,30 @@ _DISABLED = "administration is off: set --web.enable-admin-api to allow this"
 _LOADING = "the state is still being loaded"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiSources:
-    """The parts of the exporter that the API reads from."""
-
-    intake: Intake
-    storage: Storage
-    queries: FleetQueries
-    deliveries: RecentDeliveries
-    clock: Callable[[], float]
-    """Returns unix seconds."""
-    started: float
-    """Unix seconds."""
-
-
 class Api:
     """The JSON API."""
 
-    def __init__(self, sources: ApiSources, administration: AdminCommands | None) -> None:
-        """If ``administration`` is ``None``, its endpoints answer 403 and name the flag to set."""
-        self._sources = sources
+    def __init__(
+        self,
+        intake: Intake,
+        storage: Storage,
+        queries: FleetQueries,
+        deliveries: RecentDeliveries,
+        *,
+        administration: AdminCommands | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """``clock`` returns unix seconds.
+
+        If ``administration`` is ``None``, its endpoints answer 403 and name the flag to set.
+        """
+        self._intake = intake
+        self._storage = storage
+        self._queries = queries
+        self._deliveries = deliveries
         self._administration = administration
+        self._clock = clock
+        self._started = clock()
 
     def blueprint(self, prefix: str) -> Blueprint:
         """Return the routes of all endpoints and of the OpenAPI document, below ``prefix``."""
@@ -120,43 +121,31 @@ class Api:
             raise ServiceUnavailable(str(error), retry_after=RETRY_AFTER) from None
 
     async def _status(self) -> ExporterStatus:
-        state, sources = self._state(), self._sources
-        sizes, replica = sources.storage.sizes(), sources.intake.replica
+        state = self._state()
+        sizes, replica = self._storage.sizes(), self._intake.replica
         storage = StorageStatus(
-            working=not sources.intake.failed,
+            working=not self._intake.failed,
             size_bytes=sizes.storage,
             wal_size_bytes=sizes.wal,
             damaged_rows=state.damage,
             lag_seconds=replica.lag if replica else None,
         )
-        return ExporterStatus.of(state, storage, started=sources.started, now=sources.clock())
+        return ExporterStatus.of(state, storage, started=self._started, now=self._clock())
 
     async def _esims(
         self,
         *,
-        vendor: str | None,
         prefix: str | None,
-        reference_id: str | None,
-        status: Status | None,
-        package_id: str | None,
-        min_data_used_share: float | None,
-        over_limit: bool | None,
         sort: SortKey,
         order: SortOrder,
         after: str | None,
         limit: int,
+        **conditions: Any,
     ) -> EsimList:
-        wanted = EsimFilter(
-            vendor=vendor,
-            prefix=prefix or "",
-            status=status,
-            package_id=package_id,
-            reference_id=reference_id,
-            min_data_used_share=min_data_used_share,
-            over_limit=over_limit,
-        )
+        # The other parameters have the names of the filter's fields.
+        wanted = EsimFilter(prefix=prefix or "", **conditions)
         try:
-            return await self._sources.queries.esims(
+            return await self._queries.esims(
                 self._state().fleet, wanted, Sorting(sort, order), after=after, limit=limit
             )
         except UnknownCursor as error:
@@ -164,7 +153,7 @@ class Api:
 
     async def _esim(self, esim_id: str, *, vendor: str | None) -> EsimData:
         key = self._key(esim_id, vendor)
-        esim = self._sources.queries.esim(self._state().fleet, key)
+        esim = self._queries.esim(self._state().fleet, key)
         if esim is None:
             raise NotFound(self._no_esim(*key))
         return esim
@@ -174,8 +163,7 @@ class Api:
         return Deleted(esim.vendor, esim.esim_id, len(esim.allowances))
 
     async def _packages(self) -> PackageList:
-        packages = self._sources.queries.packages(self._state().fleet)
-        return PackageList([package async for package in packages])
+        return PackageList(await self._queries.packages(self._state().fleet))
 
     async def _events(
         self, *, vendor: str | None, esim_id: str | None, outcome: str | None, limit: int
@@ -187,7 +175,7 @@ class Api:
                 and outcome in {None, delivery.outcome}
             )
 
-        deliveries = self._sources.deliveries.newest(limit, wanted)
+        deliveries = self._deliveries.newest(limit, wanted)
         return EventList([EventItem.of(delivery) for delivery in deliveries])
 
     async def _rejected(self, *, offset: int, limit: int) -> RejectedList:
@@ -220,7 +208,7 @@ class Api:
         return self._administration
 
     def _state(self) -> CommittedState:
-        state = self._sources.intake.state
+        state = self._intake.state
         if state is None:
             raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)
         return state
@@ -239,7 +227,7 @@ class Api:
     def _key(self, esim_id: str, vendor: str | None) -> EsimKey:
         if vendor:
             return vendor, esim_id
-        vendors = self._sources.queries.vendors_of(self._state().fleet, esim_id)
+        vendors = self._queries.vendors_of(self._state().fleet, esim_id)
         if not vendors:
             raise NotFound(self._no_esim(*self._state().fleet.totals.vendors, esim_id))
         if len(vendors) > 1:
