@@ -24,7 +24,6 @@ from exporter.exposition.families import (
     esim_families,
 )
 from exporter.selfmetrics import Description, descriptions
-from exporter.settings import options
 from exporter.settings.loading import OPTIONS
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def pages() -> dict[str, dict[str, str]]:
     """Return by page what is written into it, under the names that its markers carry."""
     results = report.read(PERFORMANCE)
     return {
-        "configuration.md": {"settings": options.markdown_table(OPTIONS)},
+        "configuration.md": {"settings": _settings_table()},
         "metrics.md": {
             "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
             "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
@@ -109,6 +108,16 @@ def _metrics_table(families: Iterable[Description]) -> str:
         f"| `{f.name}` | {f.type} | {', '.join(f.labels)} | {f.help} |"
         for f in sorted(families, key=lambda f: f.name)
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _settings_table() -> str:
+    lines = ["| Flag | Environment variable | Default | Description |", "| --- | --- | --- | --- |"]
+    for option in OPTIONS:
+        flag = f"`{option.flag}`" if option.as_flag else ""
+        default = f"`{option.default}`" if option.default else ""
+        text = option.description.replace("|", "\\|")
+        lines.append(f"| {flag} | `{option.variable}` | {default} | {text} |")
     return "\n".join(lines) + "\n"
 
 

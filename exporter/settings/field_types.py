@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from exporter.exposition.families import INFO_LABELS, InfoLabel
-from exporter.settings.options import Confidential, Kind
+from exporter.settings.options import Kind, Mark
 from exporter.storage.urls import parse_storage_url
 
 WEB_PORT = 10877
@@ -152,11 +152,7 @@ def _address(value: object) -> ListenAddress:
     return value if isinstance(value, ListenAddress) else ListenAddress.parse(str(value))
 
 
-def _address_or_none(value: object) -> ListenAddress | None:
-    return None if value in {None, ""} else _address(value)
-
-
-def _path_or_none(value: object) -> object:
+def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
@@ -230,20 +226,14 @@ Duration = Annotated[float, BeforeValidator(_duration), Kind("duration")]
 """Seconds."""
 
 Address = Annotated[ListenAddress, BeforeValidator(_address), Kind("address")]
-OptionalAddress = Annotated[
-    ListenAddress | None, BeforeValidator(_address_or_none), Kind("address")
-]
-OptionalPath = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("file")]
-OptionalFolder = Annotated[Path | None, BeforeValidator(_path_or_none), Kind("folder")]
+OptionalAddress = Annotated[Address | None, BeforeValidator(_none_if_empty), Kind("address")]
+OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty), Kind("file")]
+OptionalFolder = Annotated[Path | None, BeforeValidator(_none_if_empty), Kind("folder")]
 
 TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
-ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Confidential.VALUE]
+ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Mark.CONFIDENTIAL]
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
-StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Confidential.VALUE]
-EsimLabels = Annotated[
-    tuple[InfoLabel, ...],
-    BeforeValidator(_esim_labels),
-    Kind("list"),
-]
+StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Mark.CONFIDENTIAL]
+EsimLabels = Annotated[tuple[InfoLabel, ...], BeforeValidator(_esim_labels), Kind("list")]
 UnitBase = Annotated[Literal[1024, 1000], BeforeValidator(_number)]

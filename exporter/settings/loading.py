@@ -19,7 +19,7 @@ from exporter.errors import SettingsError
 from exporter.model.shards import Shard
 from exporter.settings.field_types import AUTO, format_duration
 from exporter.settings.model import Settings
-from exporter.settings.options import help_text, options_of
+from exporter.settings.options import as_users_write, help_text, options_of
 from exporter.settings.sources import (
     Given,
     Values,
@@ -49,8 +49,9 @@ def load(
     Raises ``SettingsError`` with one line for each problem. The line names the flag, variable or
     key and never shows a secret.
     """
+    version = f"esim-exporter, version {__version__} (Python {platform.python_version()})\n"
     flags, problems = read_flags(
-        OPTIONS, argv, help_text=help_text(Settings, prog), version=_version()
+        OPTIONS, argv, help_text=help_text(Settings, prog), version=version
     )
     variables, unknown = read_environment(OPTIONS, environ)
     problems += unknown
@@ -122,10 +123,6 @@ def changed_but_fixed(old: Settings, new: Settings) -> list[str]:
     ]
 
 
-def _version() -> str:
-    return f"esim-exporter, version {__version__} (Python {platform.python_version()})\n"
-
-
 def _nested(given: Values) -> dict[str, dict[str, object]]:
     nested: dict[str, dict[str, object]] = {}
     for option, value in given.items():
@@ -180,8 +177,4 @@ def _written(option: Option, value: Any) -> str:
         return "set, not shown" if given else ""
     if option.kind == "duration":
         return format_duration(value)
-    if option.switch:
-        return str(value).lower()
-    if option.many:
-        return ", ".join(value)
-    return "" if value is None else str(value)
+    return as_users_write(value)

@@ -32,7 +32,7 @@ from exporter.settings.field_types import (
     prefix_of_external_url,
     written,
 )
-from exporter.settings.options import ENVIRONMENT_ONLY, NOT_IN_FILE, CustomKey, Kind, Reload
+from exporter.settings.options import CustomKey, Kind, Mark
 from exporter.settings.sources import SECRET_VARIABLE
 from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
 from exporter.vendors.vendor import DEFAULT_UNIT_BASE
@@ -48,11 +48,11 @@ class _Group(BaseModel):
 class ConfigSettings(_Group):
     """Configuration."""
 
-    file: Annotated[OptionalPath, NOT_IN_FILE] = Field(
+    file: Annotated[OptionalPath, Mark.NOT_IN_FILE] = Field(
         default=None,
         description="YAML file with settings. Flags and environment variables override it.",
     )
-    check: Annotated[bool, NOT_IN_FILE] = Field(
+    check: Annotated[bool, Mark.NOT_IN_FILE] = Field(
         default=False, description="Check the settings and the files that they name, then exit."
     )
 
@@ -60,7 +60,7 @@ class ConfigSettings(_Group):
 class LogSettings(_Group):
     """Logging, to standard error."""
 
-    level: Annotated[Literal["debug", "info", "warn", "error"], Reload.APPLIED] = Field(
+    level: Annotated[Literal["debug", "info", "warn", "error"], Mark.RELOADABLE] = Field(
         default="info", description="Write messages of this level and above."
     )
     format: Literal["logfmt", "json"] = Field(
@@ -143,13 +143,13 @@ class WebhookSettings(_Group):
         description="Maximum number of connections to the public listener; see "
         "--web.max-connections. If one listener serves everything, the larger limit counts.",
     )
-    secret_file: Annotated[OptionalPath, Reload.APPLIED] = Field(
+    secret_file: Annotated[OptionalPath, Mark.RELOADABLE] = Field(
         default=None,
         description="File with the secrets that deliveries are signed with, one a line. Blank "
         "lines and lines that start with # are ignored. The exporter reads it again when it "
         "changes.",
     )
-    secret: Annotated[SecretStr, Kind("text"), Reload.APPLIED, ENVIRONMENT_ONLY] = Field(
+    secret: Annotated[SecretStr, Kind("text"), Mark.RELOADABLE, Mark.ENVIRONMENT_ONLY] = Field(
         default=SecretStr(""),
         description="Secrets that deliveries are signed with, one a line, in addition to those "
         "of --webhook.secret-file.",
@@ -158,10 +158,10 @@ class WebhookSettings(_Group):
         default=False,
         description="Accept deliveries from anyone, without signatures. For tests only.",
     )
-    max_body_bytes: Annotated[Bytes, Positive, Reload.APPLIED] = Field(
+    max_body_bytes: Annotated[Bytes, Positive, Mark.RELOADABLE] = Field(
         default=65536, description="Maximum size of a delivery; a larger one gets 413."
     )
-    read_timeout: Annotated[Duration, Positive, Reload.APPLIED] = Field(
+    read_timeout: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
         default=written("5s"),
         description="Maximum time for a delivery to arrive; a slower one gets 408.",
     )
@@ -207,12 +207,12 @@ class ShardSettings(_Group):
 class RetentionSettings(_Group):
     """Retention."""
 
-    terminal: Annotated[Duration, Positive, Reload.APPLIED] = Field(
+    terminal: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
         default=written(f"{DEFAULT_TERMINAL_HOURS}h"),
         description="Time for which an eSIM stays in the metrics after it became DELETED, REVOKED "
         "or EXPIRED.",
     )
-    silent: Annotated[Duration, Positive, Reload.APPLIED] = Field(
+    silent: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
         default=written(f"{DEFAULT_SILENT_DAYS}d"),
         description="Time for which an eSIM stays in the metrics after its last event.",
     )
@@ -254,7 +254,7 @@ class MetricsSettings(_Group):
 class FleetSettings(_Group):
     """Fleet."""
 
-    stale_after: Annotated[Duration, Positive, Reload.APPLIED] = Field(
+    stale_after: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
         default=written(f"{DEFAULT_STALE_HOURS}h"),
         description="An ACTIVATED eSIM without an event for this long counts as stale.",
     )
@@ -269,15 +269,13 @@ class RoamifySettings(_Group):
     )
 
 
-class Settings(BaseModel):
+class Settings(_Group):
     """Receive signed webhook events about travel eSIMs and serve them as Prometheus metrics.
 
     Every flag is also an environment variable, whose name follows the description, and a key of
     the YAML file: --web.listen-address is listen-address under web. Flags win over environment
     variables, and these over the file. Durations are written as in Prometheus: 500ms, 1h30m, 30d.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     config: ConfigSettings = Field(default_factory=ConfigSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -17,31 +17,21 @@ from pydantic import BaseModel, SecretStr
 from exporter.settings import ENVIRONMENT_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from pydantic.fields import FieldInfo
 
 _HELP_WIDTH = 100
 _HELP_INDENT = 34
 
 
-class Source(Enum):
-    """A place where the value of an option can be given."""
+class Mark(Enum):
+    """Says of a field what its type does not."""
 
-    FILE = auto()
-    ENVIRONMENT = auto()
-    FLAG = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class From:
-    """Marks a field that can only be given in some places."""
-
-    sources: frozenset[Source]
-
-
-NOT_IN_FILE = From(frozenset({Source.ENVIRONMENT, Source.FLAG}))
-ENVIRONMENT_ONLY = From(frozenset({Source.ENVIRONMENT}))
+    RELOADABLE = auto()
+    """A reload applies it. All other fields need a restart."""
+    CONFIDENTIAL = auto()
+    """No message repeats its value. Fields of ``SecretStr`` need no mark."""
+    NOT_IN_FILE = auto()
+    ENVIRONMENT_ONLY = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +48,6 @@ class CustomKey:
     name: str
     alone: bool = False
     """Whether the key stands alone, without the name of the group."""
-
-
-class Reload(Enum):
-    """Marks a field that a reload applies. All others need a restart."""
-
-    APPLIED = auto()
-
-
-class Confidential(Enum):
-    """Marks a field whose value no message repeats. Fields of ``SecretStr`` need no mark."""
-
-    VALUE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +69,10 @@ class Option:
     confidential: bool
     """Its value may hold a password and is never shown."""
     reloadable: bool
-    sources: frozenset[Source]
+    in_file: bool
+    """The YAML file may hold it."""
+    as_flag: bool
+    """The command line may hold it. The environment may hold every option."""
 
     @property
     def flag(self) -> str:
@@ -141,30 +122,24 @@ def help_text(model: type[BaseModel], prog: str) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def markdown_table(options: Iterable[Option]) -> str:
-    """Return the options as a Markdown table, one line each."""
-    rows: list[Sequence[str]] = [("Flag", "Environment variable", "Default", "Description")]
-    rows.append(("---",) * len(rows[0]))
-    rows += [
-        (
-            f"`{o.flag}`" if Source.FLAG in o.sources else "",
-            f"`{o.variable}`",
-            f"`{o.default}`" if o.default else "",
-            o.description.replace("|", "\\|"),
-        )
-        for o in options
-    ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def as_users_write(value: Any) -> str:
+    """Return a value that is neither secret nor a duration as a user would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
 
 
 def _group(holder: FieldInfo) -> type[BaseModel]:
     group = holder.annotation
-    assert isinstance(group, type), "the fields of a settings model are groups"
+    assert isinstance(group, type)
     assert issubclass(group, BaseModel), "the fields of a settings model are groups"
     return group
 
 
 def _option(path: tuple[str, str], field: FieldInfo) -> Option:
+    marks = {each for each in field.metadata if isinstance(each, Mark)}
     return Option(
         path=path,
         key=_key(path, field),
@@ -173,9 +148,10 @@ def _option(path: tuple[str, str], field: FieldInfo) -> Option:
         help=field.description or "",
         switch=field.annotation is bool,
         many=get_origin(field.annotation) is tuple,
-        confidential=field.annotation is SecretStr or Confidential.VALUE in field.metadata,
-        reloadable=Reload.APPLIED in field.metadata,
-        sources=next((m.sources for m in field.metadata if isinstance(m, From)), frozenset(Source)),
+        confidential=field.annotation is SecretStr or Mark.CONFIDENTIAL in marks,
+        reloadable=Mark.RELOADABLE in marks,
+        in_file=not marks & {Mark.NOT_IN_FILE, Mark.ENVIRONMENT_ONLY},
+        as_flag=Mark.ENVIRONMENT_ONLY not in marks,
     )
 
 
@@ -196,20 +172,12 @@ def _kind(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     """Return the default as a user would write it. Secrets and computed defaults show none."""
-    value: Any = "" if field.default_factory else field.default
-    match value:
-        case None | SecretStr():
-            return ""
-        case bool():
-            return str(value).lower()
-        case tuple():
-            return ",".join(value)
-        case _:
-            return str(value)
+    value = "" if field.default_factory else field.default
+    return "" if isinstance(value, SecretStr) else as_users_write(value)
 
 
 def _heading(option: Option) -> str:
-    if Source.FLAG not in option.sources:
+    if not option.as_flag:
         return f"${option.variable}"
     if option.switch:
         return f"--[no-]{option.key}"
@@ -218,7 +186,7 @@ def _heading(option: Option) -> str:
 
 def _explained(option: Option) -> str:
     notes = [] if option.switch else [option.kind]
-    if Source.FLAG in option.sources:
+    if option.as_flag:
         notes.append(f"${option.variable}")
     return f"{option.description} ({'; '.join(notes)})"
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from exporter.errors import SettingsError
 from exporter.settings import ENVIRONMENT_PREFIX
-from exporter.settings.options import Option, Source
+from exporter.settings.options import Option
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -61,9 +61,16 @@ def read_flags(
     options: Iterable[Option], argv: Sequence[str], *, help_text: str, version: str
 ) -> tuple[Values, list[str]]:
     """Read the command line. ``--help`` and ``--version`` print their text and exit with 0."""
-    offered = {option.flag: option for option in options if Source.FLAG in option.sources}
-    withheld = {option.flag: option for option in options if Source.FLAG not in option.sources}
-    parser = _parser(offered, help_text=help_text, version=version)
+    offered = {option.flag: option for option in options if option.as_flag}
+    withheld = {option.flag: option for option in options if not option.as_flag}
+    parser = _Parser(help_text, version)
+    for flag, option in offered.items():
+        if option.switch:
+            negated = f"--no-{option.key}"
+            parser.add_argument(flag, dest=flag, action="store_const", const="true")
+            parser.add_argument(negated, dest=flag, action="store_const", const="false")
+        else:
+            parser.add_argument(flag, dest=flag)
     try:
         namespace, rest = parser.parse_known_args(argv)
     except SettingsError as error:
@@ -76,7 +83,7 @@ def read_environment(
     options: Iterable[Option], environ: Mapping[str, str]
 ) -> tuple[Values, list[str]]:
     """Read the variables of ``options``. An empty variable counts as not set."""
-    known = {option.variable: option for option in options if Source.ENVIRONMENT in option.sources}
+    known = {option.variable: option for option in options}
     values: Values = {}
     problems: list[str] = []
     for name, value in environ.items():
@@ -105,7 +112,7 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
         option = known.get(key)
         if option is None:
             problems.append(f"{where}: no such key{hint(key, known)}")
-        elif Source.FILE not in option.sources:
+        elif not option.in_file:
             problems.append(f"{where}: cannot be set in a file, use {_elsewhere(option)}")
         elif isinstance(value, str) or (option.many and isinstance(value, list)):
             values[option] = Given(value, where)
@@ -117,9 +124,11 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
 class _Parser(argparse.ArgumentParser):
     """Raises errors, where argparse would print and exit, and shows our own help page."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: str, version: str) -> None:
         super().__init__(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
         self._page = page
+        self.add_argument("-h", "--help", action="help")
+        self.add_argument("--version", action="version", version=version)
 
     def format_help(self) -> str:
         return self._page
@@ -127,21 +136,6 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flag, value_given, _ = message.removeprefix("argument ").partition(": ignored explicit")
         raise SettingsError(f"{flag}: takes no value" if value_given else flag)
-
-
-def _parser(offered: Mapping[str, Option], *, help_text: str, version: str) -> _Parser:
-    parser = _Parser(help_text)
-    parser.add_argument("-h", "--help", action="help")
-    parser.add_argument("--version", action="version", version=version)
-    for flag, option in offered.items():
-        if option.switch:
-            parser.add_argument(flag, dest=flag, action="store_const", const="true")
-            parser.add_argument(
-                f"--no-{option.key}", dest=flag, action="store_const", const="false"
-            )
-        else:
-            parser.add_argument(flag, dest=flag)
-    return parser
 
 
 def _not_understood(
@@ -161,7 +155,7 @@ def _not_understood(
 
 def _elsewhere(option: Option) -> str:
     """Return where an option can be given: its flag, or else its variable."""
-    return option.flag if Source.FLAG in option.sources else option.variable
+    return option.flag if option.as_flag else option.variable
 
 
 def hint(name: str, known: Collection[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.report import Results, Row, Size
+from exporter.settings.loading import OPTIONS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -98,3 +99,16 @@ def test_a_figure_that_was_measured_twice_is_taken_from_the_later_run(
     merged = generate.documentation.merged([first, second])
     assert [(row.figure, row.values) for row in merged.rows] == [("S7", (3.0,)), ("S8", (2.0,))]
     assert merged.sizes == (Size(10, series=160, memory=5),)
+
+
+def test_table_has_a_line_for_every_setting(generate: ModuleType) -> None:
+    lines = generate._settings_table().splitlines()
+
+    assert len(lines) == len(OPTIONS) + 2
+    assert lines[0] == "| Flag | Environment variable | Default | Description |"
+    assert (
+        "| `--retention.terminal` | `ESIM_EXPORTER_RETENTION_TERMINAL` | `24h` | Time for which "
+        "an eSIM stays in the metrics after it became DELETED, REVOKED or EXPIRED. Applied on "
+        "reload. |"
+    ) in lines
+    assert any(line.startswith("|  | `ESIM_EXPORTER_WEBHOOK_SECRET` |  |") for line in lines)

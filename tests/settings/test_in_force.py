@@ -24,7 +24,7 @@ def test_values_are_written_as_a_user_writes_them() -> None:
 
     assert table["--retention.silent"] == "30d"
     assert table["--web.enable-lifecycle"] == "true"
-    assert table["--metrics.esim-labels"] == "reference_id, iccid"
+    assert table["--metrics.esim-labels"] == "reference_id,iccid"
     assert table["--webhook.secret-file"] == ""
     assert [*table] == [option.flag for option in loading.OPTIONS]
 

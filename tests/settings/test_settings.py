@@ -17,7 +17,6 @@ from exporter.settings.loading import (
     read_secrets,
 )
 from exporter.settings.model import LogSettings, MetricsSettings, Settings, WebhookSettings
-from exporter.settings.options import Source, markdown_table
 
 SIGNED = {"ESIM_EXPORTER_WEBHOOK_SECRET": "s3cret"}
 
@@ -551,7 +550,7 @@ def test_help_explains_every_flag_and_variable(
         assert option.help
         assert f"${option.variable}" in page
         assert (f"]{option.key} " if option.switch else f"{option.flag}=") in page or (
-            Source.FLAG not in option.sources
+            not option.as_flag
         )
     assert "--webhook.secret=" not in page
     assert max(map(len, page.splitlines())) <= 100
@@ -563,16 +562,3 @@ def test_version_names_the_program_and_its_version(capsys: pytest.CaptureFixture
 
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith(f"esim-exporter, version {__version__} (Python 3.")
-
-
-def test_table_has_a_line_for_every_setting() -> None:
-    lines = markdown_table(OPTIONS).splitlines()
-
-    assert len(lines) == len(OPTIONS) + 2
-    assert lines[0] == "| Flag | Environment variable | Default | Description |"
-    assert (
-        "| `--retention.terminal` | `ESIM_EXPORTER_RETENTION_TERMINAL` | `24h` | Time for which "
-        "an eSIM stays in the metrics after it became DELETED, REVOKED or EXPIRED. Applied on "
-        "reload. |"
-    ) in lines
-    assert any(line.startswith("|  | `ESIM_EXPORTER_WEBHOOK_SECRET` |  |") for line in lines)
