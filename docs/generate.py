@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import documentation, report
-from exporter.endpoints.api.endpoint_table import markdown_table
+from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
 from exporter.endpoints.api.openapi import document_text
 from exporter.exposition.families import (
     PACKAGE_FAMILIES,
@@ -47,7 +47,7 @@ def pages() -> dict[str, dict[str, str]]:
             "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
             "exporter": _metrics_table(descriptions()),
         },
-        "api.md": {"api": markdown_table()},
+        "api.md": {"api": _endpoints_table()},
         "performance.md": {
             "claims": documentation.claims(results),
             "performance": documentation.figures(results),
@@ -100,6 +100,16 @@ def _written() -> dict[Path, bytes]:
 
 def _described(family: Family) -> Description:
     return Description(family.name, family.type.value, family.labels, family.help)
+
+
+def _endpoints_table() -> str:
+    lines = ["| Endpoint | | Parameters |", "| --- | --- | --- |"]
+    for endpoint in ENDPOINTS:
+        names = ", ".join(f"`{parameter.name}`" for parameter in endpoint.parameters)
+        mark = " (admin)" if endpoint.admin else ""
+        request = f"`{endpoint.method} {ROOT}{endpoint.path}`"
+        lines.append(f"| {request} | {endpoint.summary}{mark} | {names} |")
+    return "\n".join(lines) + "\n"
 
 
 def _metrics_table(families: Iterable[Description]) -> str:

@@ -17,7 +17,7 @@ from running import PAYLOADS, USAGE, Serving, encoded, event, samples, serving
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT, markdown_table
+from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.storage.contract import Changes
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -234,7 +234,10 @@ def test_the_document_that_is_served_is_the_one_committed(server: Serving) -> No
 
 
 def test_the_documentation_has_every_endpoint() -> None:
-    assert markdown_table() in (DOCS / "api.md").read_text(encoding="utf-8")
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    missing = [e.name for e in ENDPOINTS if f"`{e.method} {ROOT}{e.path}`" not in text]
+
+    assert not missing
 
 
 # Wrong requests

@@ -1,7 +1,7 @@
 """The table of all endpoints of the API.
 
-The routes, the reading of parameters, the OpenAPI document and the table in the documentation
-come from it.
+The routes, the reading of parameters, the OpenAPI document and the table in ``docs/api.md`` come
+from it.
 """
 
 from __future__ import annotations
@@ -174,14 +174,3 @@ ENDPOINTS = (
         changes=True,
     ),
 )
-
-
-def markdown_table() -> str:
-    """Return the endpoints as a Markdown table, for the documentation."""
-    lines = ["| Endpoint | | Parameters |", "| --- | --- | --- |"]
-    for endpoint in ENDPOINTS:
-        names = ", ".join(f"`{parameter.name}`" for parameter in endpoint.parameters)
-        mark = " (admin)" if endpoint.admin else ""
-        request = f"`{endpoint.method} {ROOT}{endpoint.path}`"
-        lines.append(f"| {request} | {endpoint.summary}{mark} | {names} |")
-    return "\n".join(lines) + "\n"

@@ -38,7 +38,7 @@ from exporter.ingest.commands import NO_ESIM, NO_REJECTED_DELIVERY
 from exporter.query.list_options import EsimFilter, Sorting, UnknownCursor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from werkzeug.exceptions import HTTPException
 
@@ -112,7 +112,7 @@ class Api:
             self._admin()
         given = read_all(request.args, endpoint.parameters)
         try:
-            return _success(await handle(**ids, **given))
+            return _answer(200, {"status": "success", "data": await handle(**ids, **given)}, {})
         except Missing as error:
             raise NotFound(str(error)) from None
         except EventError as error:
@@ -155,7 +155,7 @@ class Api:
         key = self._key(esim_id, vendor)
         esim = self._queries.esim(self._state().fleet, key)
         if esim is None:
-            raise NotFound(self._no_esim(*key))
+            raise NotFound(self._no_esim(esim_id, key[:1]))
         return esim
 
     async def _delete_esim(self, esim_id: str, *, vendor: str | None) -> Deleted:
@@ -213,12 +213,9 @@ class Api:
             raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)
         return state
 
-    def _no_esim(self, *key: str) -> str:
-        """Return the error text for an eSIM that is not in memory.
-
-        ``key`` is the vendors it may belong to, and then its id.
-        """
-        shard, (*vendors, esim_id) = self._state().fleet.shard, key
+    def _no_esim(self, esim_id: str, vendors: Collection[str]) -> str:
+        """Return the error text for an eSIM of one of these vendors that is not in memory."""
+        shard = self._state().fleet.shard
         if shard is None or any(shard.keeps(vendor, esim_id) for vendor in vendors):
             return NO_ESIM
         owners = sorted({shard.owner_of(vendor, esim_id) for vendor in vendors})
@@ -229,10 +226,16 @@ class Api:
             return vendor, esim_id
         vendors = self._queries.vendors_of(self._state().fleet, esim_id)
         if not vendors:
-            raise NotFound(self._no_esim(*self._state().fleet.totals.vendors, esim_id))
+            raise NotFound(self._no_esim(esim_id, self._state().fleet.totals.vendors))
         if len(vendors) > 1:
             raise BadRequest(f"vendor: needed, there is such an eSIM of {' and of '.join(vendors)}")
         return vendors[0], esim_id
+
+
+def explained(error: HTTPException, headers: Mapping[str, str]) -> Response:
+    """Return the answer to an HTTP error that was raised below the API's path."""
+    specific = error.description if error.description != type(error).description else None
+    return _failure(error.code or 500, specific or error.name.lower(), headers)
 
 
 async def _openapi(prefix: str) -> Response:
@@ -246,11 +249,6 @@ def _problems(error: EventError) -> list[Problem]:
     return [Problem(list(each.loc), each.msg) for each in errors]
 
 
-def _success(data: object) -> Response:
-    """Return an answer with status 200 and data."""
-    return _answer(200, {"status": "success", "data": data}, {})
-
-
 def _failure(
     code: int, error: str, headers: Mapping[str, str] | None = None, data: object = None
 ) -> Response:
@@ -260,12 +258,6 @@ def _failure(
     if data is not None:
         document["data"] = data
     return _answer(code, document, headers or {})
-
-
-def explained(error: HTTPException, headers: Mapping[str, str]) -> Response:
-    """Return the answer to an HTTP error that was raised below the API's path."""
-    specific = error.description if error.description != type(error).description else None
-    return _failure(error.code or 500, specific or error.name.lower(), headers)
 
 
 def _answer(code: int, document: object, headers: Mapping[str, str]) -> Response:

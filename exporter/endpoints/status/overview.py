@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from exporter.endpoints.status.banners import SILENT, Condition
 from exporter.endpoints.status.formatting import age, count, minutes_chart, size, span
@@ -67,17 +67,6 @@ def total(counter: Counter | Gauge) -> float:
     )
 
 
-def received(fleet: Fleet) -> float | None:
-    """Return when a verified delivery last arrived (unix seconds), ``None`` if none ever did."""
-    feeds = [r.received for r in fleet.registers.values() if isinstance(r, Feed)]
-    return max(feeds, default=None)
-
-
-def balances(fleet: Fleet) -> list[AccountBalance]:
-    """Return the balances of the accounts at vendors."""
-    return [r for r in fleet.registers.values() if isinstance(r, AccountBalance)]
-
-
 def statuses(fleet: Fleet) -> list[tuple[Status, int]]:
     """Return the number of eSIMs by status, without statuses that no eSIM has."""
     numbers = {s: sum(v.statuses[s] for v in fleet.totals.vendors.values()) for s in STATUSES}
@@ -87,29 +76,30 @@ def statuses(fleet: Fleet) -> list[tuple[Status, int]]:
 def condition(sources: StatusSources, now: float) -> Condition:
     """Return the facts for the banners at ``now`` (unix seconds)."""
     state = sources.intake.state
-    process: dict[str, Any] = {
-        "now": now,
-        "loaded": state is not None,
-        "stopping": sources.health.stopping,
-        "storage_failed": sources.intake.failed,
-        "reload_failed": not total(sources.metrics.reload_successful),
-        "unsigned": sources.allow_unsigned,
-        "certificates": sources.certificates(),
-    }
+    process = Condition(
+        now=now,
+        loaded=state is not None,
+        stopping=sources.health.stopping,
+        storage_failed=sources.intake.failed,
+        reload_failed=not total(sources.metrics.reload_successful),
+        unsigned=sources.allow_unsigned,
+        certificates=sources.certificates(),
+    )
     if state is None:
-        return Condition(**process)
+        return process
     vendors, after = state.fleet.totals.vendors.values(), state.exposition.stale_after
-    return Condition(
-        **process,
+    registers = state.fleet.registers.values()
+    return replace(
+        process,
         damage=state.damage,
-        received=received(state.fleet),
+        received=max((r.received for r in registers if isinstance(r, Feed)), default=None),
         activated=sum(vendor.statuses[Status.ACTIVATED] for vendor in vendors),
         stale=sum(vendor.stale(now, after) for vendor in vendors),
         stale_after=after,
         expiry_hold=state.fleet.policy.grace if state.fleet.held else 0.0,
         over_limit=len(state.fleet.over_cap),
         rejected=len(state.rejected),
-        balances=balances(state.fleet),
+        balances=[r for r in registers if isinstance(r, AccountBalance)],
     )
 
 
