@@ -20,7 +20,7 @@ from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.protection import read_protections
 from exporter.ingest.commands import AdminCommands
-from exporter.ingest.committed_state import CommittedState
+from exporter.ingest.commit import CommittedState
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.ingest.rejected_deliveries import RejectedDeliveries

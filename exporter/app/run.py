@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from exporter.app.applications import Site
     from exporter.app.build import Exporter
-    from exporter.ingest.committed_state import CommittedState
+    from exporter.ingest.commit import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.selfmetrics import Values
 

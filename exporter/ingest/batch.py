@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent, Missing
 from exporter.fleet.drafts import NotFetched
@@ -12,7 +12,7 @@ from exporter.ingest.rejected_deliveries import RejectedDelivery
 from exporter.logs import fields, raised_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable
 
     from exporter.fleet.drafts import Draft
     from exporter.ingest.rejected_deliveries import RejectedDeliveriesDraft
@@ -35,36 +35,17 @@ class VerifiedDelivery:
     """Unix seconds."""
     content: Event | EventError
 
-    @property
-    def event(self) -> Event:
-        """Return the event. Raises the ``EventError`` if there is none."""
-        if isinstance(self.content, EventError):
-            raise self.content
-        return self.content
 
+T = TypeVar("T")
 
-T_co = TypeVar("T_co", covariant=True)
+Command: TypeAlias = "Callable[[Draft, RejectedDeliveriesDraft], T]"
+"""A change that a person asks for. It is merged in its turn among the deliveries.
 
+It makes the change in the drafts, and returns the answer to give after the commit. It raises
+``EventError`` or ``Missing``, having changed nothing.
+"""
 
-class Command(Protocol[T_co]):
-    """A change that a person asks for. It is merged in its turn among the deliveries."""
-
-    def apply(self, draft: Draft, rejected: RejectedDeliveriesDraft) -> T_co:
-        """Make the change in the drafts, and return the answer to give after the commit.
-
-        Raises ``EventError`` or ``Missing``, having changed nothing.
-        """
-        ...
-
-
-BatchItem = VerifiedDelivery | Command[Any]
-
-
-def events_of(batch: Iterable[BatchItem]) -> Iterator[Event]:
-    """Yield the events of all deliveries that hold one."""
-    for item in batch:
-        if isinstance(item, VerifiedDelivery) and not isinstance(item.content, EventError):
-            yield item.content
+BatchItem: TypeAlias = "VerifiedDelivery | Command[Any]"
 
 
 def merge(item: BatchItem, draft: Draft, rejected: RejectedDeliveriesDraft) -> object:
@@ -74,25 +55,25 @@ def merge(item: BatchItem, draft: Draft, rejected: RejectedDeliveriesDraft) -> o
     """
     try:
         if not isinstance(item, VerifiedDelivery):
-            return item.apply(draft, rejected)
+            return item(draft, rejected)
         draft.note_delivery(item.vendor)
-        return draft.merge(item.event)
+        if not isinstance(item.content, EventError):
+            return draft.merge(item.content)
+        refusal = item.content
     except NotFetched:
         raise
-    except EventError as error:
-        if isinstance(item, VerifiedDelivery):
-            rejected.add(_rejected(item, error))
-        return error
     except Missing as error:
         return error
+    except EventError as error:
+        refusal = error
     except Exception as error:  # noqa: BLE001  # one bad item must not stop all others
         # The text of the exception might quote the event, so only its type is logged.
         where = fields(error=type(error).__name__, at=raised_at(error))
         log.error("event could not be merged", extra=where)  # noqa: TRY400
-        invalid = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
-        if isinstance(item, VerifiedDelivery):
-            rejected.add(_rejected(item, invalid))
-        return invalid
+        refusal = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
+    if isinstance(item, VerifiedDelivery):
+        rejected.add(_rejected(item, refusal))
+    return refusal
 
 
 def _rejected(delivery: VerifiedDelivery, error: EventError) -> RejectedDelivery:

@@ -65,7 +65,14 @@ class AdminCommands:
         Its consumption stays in the counters of the fleet. An event newer than its newest one
         brings it back, together with its own counters. Raises ``Missing``.
         """
-        esim = await self._intake.submit(_DeleteEsim(key))
+
+        def delete(draft: Draft, _: RejectedDeliveriesDraft) -> Esim:
+            esim = draft.remove(key)
+            if esim is None:
+                raise Missing(NO_ESIM)
+            return esim
+
+        esim = await self._intake.submit(delete)
         log.warning("eSIM deleted", extra=fields(vendor=key[0], esim_id=key[1]))
         return esim
 
@@ -74,13 +81,31 @@ class AdminCommands:
 
         Raises ``EventError`` if it still cannot be merged; it is then kept. Raises ``Missing``.
         """
-        result = await self._intake.submit(_Replay(digest, self._parsers))
+
+        def replay(draft: Draft, rejected: RejectedDeliveriesDraft) -> Result:
+            delivery = rejected.get(digest)
+            if delivery is None:
+                raise Missing(NO_REJECTED_DELIVERY)
+            received = delivery.first_received
+            event = self._parsers[delivery.vendor](delivery.body, received)
+            result = draft.merge_as_of(event, received)
+            rejected.remove(digest)
+            return result
+
+        result = await self._intake.submit(replay)
         log.warning("rejected delivery replayed", extra=fields(id=digest, result=result))
         return result
 
     async def drop(self, digest: str) -> RejectedDelivery:
         """Stop keeping a rejected delivery, and return it. Raises ``Missing``."""
-        delivery = await self._intake.submit(_Drop(digest))
+
+        def drop(_: Draft, rejected: RejectedDeliveriesDraft) -> RejectedDelivery:
+            delivery = rejected.remove(digest)
+            if delivery is None:
+                raise Missing(NO_REJECTED_DELIVERY)
+            return delivery
+
+        delivery = await self._intake.submit(drop)
         log.warning("rejected delivery dropped", extra=fields(id=digest))
         return delivery
 
@@ -92,41 +117,3 @@ class AdminCommands:
         backup = Backup(path, path.stat().st_size)
         log.warning("backup written", extra=fields(path=path, bytes=backup.size))
         return backup
-
-
-@dataclass(frozen=True, slots=True)
-class _DeleteEsim:
-    key: EsimKey
-
-    def apply(self, draft: Draft, _: RejectedDeliveriesDraft) -> Esim:
-        esim = draft.remove(self.key)
-        if esim is None:
-            raise Missing(NO_ESIM)
-        return esim
-
-
-@dataclass(frozen=True, slots=True)
-class _Replay:
-    digest: str
-    parsers: Mapping[str, Callable[[bytes, float], Event]]
-
-    def apply(self, draft: Draft, rejected: RejectedDeliveriesDraft) -> Result:
-        delivery = rejected.get(self.digest)
-        if delivery is None:
-            raise Missing(NO_REJECTED_DELIVERY)
-        received = delivery.first_received
-        event = self.parsers[delivery.vendor](delivery.body, received)
-        result = draft.merge_as_of(event, received)
-        rejected.remove(self.digest)
-        return result
-
-
-@dataclass(frozen=True, slots=True)
-class _Drop:
-    digest: str
-
-    def apply(self, _: Draft, rejected: RejectedDeliveriesDraft) -> RejectedDelivery:
-        delivery = rejected.remove(self.digest)
-        if delivery is None:
-            raise Missing(NO_REJECTED_DELIVERY)
-        return delivery

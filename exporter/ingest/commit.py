@@ -1,36 +1,47 @@
-"""Merges a batch into drafts, commits them, and publishes them after the commit.
+"""Loads the committed state, merges and commits batches, and recovers after a failure.
 
 Drafts hold copies of the records that a batch touches. The commit writes the copies; only then
 do they replace the originals in memory. A failed commit drops them, so memory never runs ahead of
 the storage.
+
+After a failure nothing is merged or committed until a probe of the storage succeeds. If the
+outcome of the failed commit is unknown, the state is then loaded from the storage again.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter.errors import StorageError, StorageUnavailable
+from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
 from exporter.fleet.drafts import Draft, NotFetched, expire_due
-from exporter.ingest.batch import events_of, merge
-from exporter.ingest.replica import catch_up, rows_of_other_shards
+from exporter.ingest.batch import VerifiedDelivery, merge
+from exporter.ingest.replica import rows_of_other_shards
 from exporter.logs import fields
 from exporter.storage.contract import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from exporter.exposition.exposition import Exposition
     from exporter.fleet.drafts import Fetched
+    from exporter.fleet.fleet import Fleet
     from exporter.ingest.batch import BatchItem
-    from exporter.ingest.committed_state import CommittedState, StateHolder
-    from exporter.ingest.recovery import Recovery
-    from exporter.ingest.rejected_deliveries import RejectedDeliveriesDraft
+    from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDeliveriesDraft
     from exporter.ingest.replica import Replica
     from exporter.model.records import Record
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage.contract import Key, Row, Storage, Table
 
 log = logging.getLogger(__name__)
+
+BACKOFF = (0.1, 5.0)
+"""Seconds between two probes, at first and at most. The pause doubles with each failed probe."""
+
+BACKOFF_SHARED = (0.1, 1.0)
+"""The same for a shared database. Probes do not disturb it, and its standby may take over soon."""
 
 _MAX_ATTEMPTS = 100
 """Times that a batch is merged again because other replicas changed the same rows first."""
@@ -39,29 +50,61 @@ _MAX_UNEXPLAINED_CONFLICTS = 3
 """Times that the same row is in conflict although no other replica reports a change of it."""
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class CommittedState:
+    """The committed fleet, its text, and the rejected deliveries: what people and scrapes see.
+
+    Commits change it in place. A new load from the storage replaces it as a whole.
+    """
+
+    fleet: Fleet
+    exposition: Exposition
+    rejected: RejectedDeliveries
+    damage: int = 0
+    """Rows that were found damaged and left out by the load."""
+
+
 class Committer:
-    """Commits batches and what expires, one after the other."""
+    """Holds the committed state, and commits batches and what expires, one after the other."""
 
     def __init__(
         self,
         storage: Storage,
-        holder: StateHolder,
-        recovery: Recovery,
-        replica: Replica | None,
-        *,
+        load: Callable[[], Awaitable[CommittedState]],
         metrics: SelfMetrics,
         clock: Callable[[], float],
+        replica: Replica | None,
     ) -> None:
-        """``clock`` gives unix seconds."""
+        """``load`` reads the state from the storage. ``clock`` gives unix seconds."""
         self._storage = storage
-        self._holder = holder
-        self._recovery = recovery
-        self._replica = replica
+        self._load = load
         self._metrics = metrics
         self._clock = clock
+        self._replica = replica
         self._conflicts = _Conflicts()
+        self._outdated = True
+        """Whether memory may differ from the storage. The next recovery then loads the state."""
+        self._shortest, self._longest = BACKOFF_SHARED if replica else BACKOFF
+        self.pause = self._shortest
+        """Seconds to wait before the next recovery."""
+        self.state: CommittedState | None = None
+        """``None`` until the first load."""
+        self.failure: StorageError | None = None
+        """Why deliveries are refused; ``None`` while the storage works."""
         self.committing = False
         """Whether a commit is under way."""
+
+    async def load_at_start(self) -> None:
+        """Load the state for the first time. A shared database may not answer yet.
+
+        Raises ``StorageError`` for every other failure, because a person must then act.
+        """
+        try:
+            await self._load_state()
+        except StorageUnavailable as error:
+            if self._replica is None:
+                raise
+            self._fail("storage does not work yet", error)
 
     async def commit_batch(self, batch: Sequence[BatchItem]) -> list[object]:
         """Merge and commit a batch; return the answer of each item.
@@ -72,7 +115,7 @@ class Committer:
         """
         wanted: set[tuple[Table, Key]] = set()
         for _ in range(_MAX_ATTEMPTS):
-            state = self._holder.loaded
+            state = self._loaded
             draft, rejected, answers = await self._merge(state, batch, wanted)
             changes = draft.changes()
             changes = Changes((*changes.rows, *rejected.changes()), changes.bases)
@@ -89,9 +132,9 @@ class Committer:
     async def expire(self) -> bool:
         """Commit some of what is due to expire; return whether more may be due.
 
-        A failure is logged and noted in the recovery, not raised.
+        A failure is logged and kept in ``failure``, not raised.
         """
-        state = self._holder.loaded
+        state = self._loaded
         now = self._clock()
         if interruption := state.fleet.note_time(now):
             seconds = fields(seconds=interruption, expiry_held_for=state.fleet.policy.grace)
@@ -107,6 +150,54 @@ class Committer:
         self._metrics.expired.inc(draft.expired)
         return bool(changes) or state.fleet.any_due(now)
 
+    async def follow(self) -> None:
+        """Take over what other replicas committed, if a poll is due.
+
+        A failure is logged and kept in ``failure``, not raised.
+        """
+        if self._replica and monotonic() >= self._replica.next_poll:
+            try:
+                await self._catch_up(self._replica)
+            except StorageError as error:
+                self._fail("cannot follow other replicas", error)
+
+    async def recover(self) -> None:
+        """Probe the storage, and load the state if it is outdated. On success ``failure`` is gone.
+
+        Raises ``StorageError`` before the first load where :meth:`load_at_start` does.
+        """
+        self.pause = min(2 * self.pause, self._longest)
+        try:
+            # The probe reports only once that the state is outdated, so remember it until a
+            # load succeeds.
+            self._outdated = await self._storage.probe() or self._outdated
+            if self._outdated:
+                await self._load_state()
+        except StorageError as error:
+            if self.state is None and not isinstance(error, StorageUnavailable):
+                raise
+            log.warning("storage does not work yet", extra=fields(error=error))
+            return
+        self.failure = None
+        self.pause = self._shortest
+        log.info("storage works again")
+        if self._replica:
+            self._replica.poll_soon()
+
+    @property
+    def _loaded(self) -> CommittedState:
+        assert self.state, "the state is not loaded"
+        return self.state
+
+    async def _load_state(self) -> None:
+        self.state = await self._load()
+        self._outdated = False
+
+    def _fail(self, what: str, error: StorageError) -> None:
+        """Log a failure. Deliveries are refused until :meth:`recover` succeeds."""
+        self.failure = error
+        log.error(what, extra=fields(error=error))
+
     async def _merge(
         self, state: CommittedState, batch: Sequence[BatchItem], wanted: set[tuple[Table, Key]]
     ) -> tuple[Draft, RejectedDeliveriesDraft, list[object]]:
@@ -116,7 +207,8 @@ class Committer:
         row for each package of an eSIM, and finds out one by one; the next attempt fetches all of
         them at once.
         """
-        wanted.update(rows_of_other_shards(state.fleet, events_of(batch)))
+        contents = (item.content for item in batch if isinstance(item, VerifiedDelivery))
+        wanted.update(rows_of_other_shards(state.fleet, contents))
         fetched: dict[tuple[Table, Key], Record | None] = {}
         while True:
             if missing := wanted - fetched.keys():
@@ -133,13 +225,13 @@ class Committer:
         try:
             return await self._replica.fetch(wanted)
         except StorageError as error:
-            self._recovery.fail("cannot read rows of other shards", error)
+            self._fail("cannot read rows of other shards", error)
             raise
 
     async def _commit(self, changes: Changes) -> bool:
         """Commit; return ``False`` after following other replicas that were first.
 
-        Raises ``StorageError`` after noting the failure in the recovery.
+        Raises ``StorageError`` after keeping it in ``failure``.
         """
         if not changes:
             return True
@@ -148,12 +240,12 @@ class Committer:
             with self._metrics.commit_duration.time():
                 conflicts = await self._storage.commit(changes)
             if not conflicts:
-                self._conflicts.clear()
+                self._conflicts = _Conflicts()
                 return True
             await self._resolve(changes, conflicts)
         except StorageError as error:
             self._metrics.commit_errors.inc()
-            self._recovery.fail("commit failed", error)
+            self._fail("commit failed", error)
             raise
         finally:
             self.committing = False
@@ -166,23 +258,35 @@ class Committer:
         somebody removed rows by hand: the state must then be loaded again.
         """
         if self._replica is None or self._conflicts.unexplained(changes, conflicts):
-            self._holder.outdated = True
+            self._conflicts = _Conflicts()
+            self._outdated = True
             raise StorageUnavailable("the stored state is not the one in memory")
         self._metrics.conflicts.inc()
-        await catch_up(self._replica, self._holder)
+        await self._catch_up(self._replica)
+
+    async def _catch_up(self, replica: Replica) -> None:
+        """Take over what others committed, or load the whole state if they changed too much."""
+        state = self._loaded
+        try:
+            followed = await replica.follow(state.fleet, state.rejected)
+        except StorageDamaged:
+            self._outdated = True  # the storage does not return the unreadable row a second time
+            raise
+        if not followed:
+            log.warning("other replicas changed too much to follow, loading the whole state")
+            await self._load_state()
 
 
 class _Conflicts:
-    """Tells rows that another replica changed from rows that differ without any reason."""
+    """Tells rows that another replica changed from rows that differ without any reason.
+
+    Counting begins again after a commit that succeeds, and after an unexplained conflict.
+    """
 
     def __init__(self) -> None:
         self._last: set[tuple[Table, Key, int]] = set()
         """The rows of the last conflict, each with the version that was expected."""
         self._repeated = 0
-
-    def clear(self) -> None:
-        """Begin again: a commit had no conflict."""
-        self._last, self._repeated = set(), 0
 
     def unexplained(self, changes: Changes, conflicts: tuple[Row, ...]) -> bool:
         """Return whether the same row is in conflict again and again.
@@ -194,7 +298,4 @@ class _Conflicts:
         found = {(row.table, row.key, expected[row.table, row.key]) for row in conflicts}
         self._repeated = self._repeated + 1 if found & self._last else 0
         self._last = found
-        if self._repeated < _MAX_UNEXPLAINED_CONFLICTS:
-            return False
-        self._repeated = 0
-        return True
+        return self._repeated >= _MAX_UNEXPLAINED_CONFLICTS

@@ -87,18 +87,14 @@ class RecentDeliveries:
             )
         )
 
-    def __len__(self) -> int:
-        return len(self._verified) + len(self._unverified)
-
     def newest(
         self, most: int, wanted: Callable[[AnsweredDelivery], bool] = lambda _: True
     ) -> list[AnsweredDelivery]:
         """Return up to ``most`` deliveries that are ``wanted``, the newest answer first."""
         answered = merge(
-            reversed(self._verified), reversed(self._unverified), key=_answered_at, reverse=True
+            reversed(self._verified),
+            reversed(self._unverified),
+            key=lambda delivery: delivery.received + delivery.duration,
+            reverse=True,
         )
         return list(islice(filter(wanted, answered), most))
-
-
-def _answered_at(delivery: AnsweredDelivery) -> float:
-    return delivery.received + delivery.duration

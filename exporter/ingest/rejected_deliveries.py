@@ -62,8 +62,6 @@ class RejectedDeliveries:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: dict[str, RejectedDelivery] = {}
-        self.dropped = 0
-        """Deliveries dropped because there were too many, since the process started."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -86,7 +84,6 @@ class RejectedDeliveries:
         for digest, delivery in draft.added.items():
             self._kept.pop(digest, None)  # it moves to the end
             self._kept[digest] = delivery
-        self.dropped += draft.dropped
 
     def absorb(self, rows: Sequence[Row]) -> None:
         """Take over rows that other replicas committed; version 0 means removed.
@@ -108,8 +105,8 @@ class RejectedDeliveries:
 
     def sort(self) -> None:
         """Sort by receipt, so that the order is the same in all replicas and after a restart."""
-        kept = sorted(self._kept.values(), key=lambda r: (r.last_received, r.digest))
-        self._kept = {delivery.digest: delivery for delivery in kept}
+        by_receipt = sorted(self._kept.items(), key=lambda item: (item[1].last_received, item[0]))
+        self._kept = dict(by_receipt)
 
 
 class RejectedDeliveriesDraft:

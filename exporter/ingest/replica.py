@@ -7,11 +7,9 @@ what this process has committed since.
 from __future__ import annotations
 
 import asyncio
-import logging
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from exporter.errors import StorageDamaged
 from exporter.model.events import StatusEvent, UsageEvent
 from exporter.storage.contract import Table
 from exporter.storage.stored_records import decode
@@ -19,15 +17,13 @@ from exporter.storage.stored_records import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from exporter.errors import EventError
     from exporter.fleet.drafts import Fetched
     from exporter.fleet.fleet import Fleet
-    from exporter.ingest.committed_state import StateHolder
     from exporter.ingest.rejected_deliveries import RejectedDeliveries
     from exporter.model.events import Event
     from exporter.model.records import Record
     from exporter.storage.contract import Key, Row, SharedStorage
-
-log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 0.5
 """Seconds between two polls of the storage for commits of other replicas."""
@@ -101,28 +97,14 @@ class Replica:
         return {key: found.get(key) for key in keys}
 
 
-async def catch_up(replica: Replica, holder: StateHolder) -> None:
-    """Take over what others committed, or load the whole state if they changed too much.
-
-    Raises ``StorageError``.
-    """
-    state = holder.loaded
-    try:
-        followed = await replica.follow(state.fleet, state.rejected)
-    except StorageDamaged:
-        holder.outdated = True  # the storage does not return the unreadable row a second time
-        raise
-    if not followed:
-        log.warning("other replicas changed too much to follow, loading the whole state")
-        await holder.load()
-
-
-def rows_of_other_shards(fleet: Fleet, events: Iterable[Event]) -> list[tuple[Table, Key]]:
-    """Return the rows that these events may change and that are not in memory."""
+def rows_of_other_shards(
+    fleet: Fleet, contents: Iterable[Event | EventError]
+) -> list[tuple[Table, Key]]:
+    """Return the rows that these deliveries may change and that are not in memory."""
     if fleet.shard is None or fleet.shard.whole:
         return []
     wanted: list[tuple[Table, Key]] = []
-    for event in events:
+    for event in contents:
         if isinstance(event, (UsageEvent, StatusEvent)):
             key = (event.vendor, event.esim_id)
             if not fleet.keeps(*key):

@@ -21,7 +21,7 @@ from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.application import application
 from exporter.http.whole_request import BODY_EXTENSION
-from exporter.ingest.committed_state import CommittedState
+from exporter.ingest.commit import CommittedState
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.ingest.rejected_deliveries import RejectedDeliveries

@@ -14,7 +14,7 @@ from running import WAIT
 from working_intake import Room, at_work, until
 
 from exporter.errors import StorageUnavailable
-from exporter.ingest import intake, recovery
+from exporter.ingest import commit, intake
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.model.merge import Result
 
@@ -32,7 +32,7 @@ def storage() -> MemoryStorage:
 @pytest.fixture(autouse=True)
 def _timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probe soon, and let a busy machine take its time for a commit."""
-    monkeypatch.setattr(recovery, "BACKOFF", (0.001, 0.004))
+    monkeypatch.setattr(commit, "BACKOFF", (0.001, 0.004))
     monkeypatch.setattr(intake, "MAX_WAIT", WAIT)
 
 

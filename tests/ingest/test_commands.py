@@ -321,7 +321,7 @@ def test_what_is_dropped_makes_room() -> None:
     rejections.publish(draft)
 
     assert [kept.body for kept in rejections] == [b"x", b"z"]
-    assert rejections.dropped == 0
+    assert draft.dropped == 0
 
 
 # Backups

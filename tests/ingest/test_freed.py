@@ -11,7 +11,7 @@ from generated_events import START
 from running_fleet import RunningFleet
 
 from exporter.exposition.exposition import Format, Group
-from exporter.ingest.committed_state import CommittedState
+from exporter.ingest.commit import CommittedState
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.model.shards import Shard

@@ -25,8 +25,8 @@ from exporter.errors import (
 )
 from exporter.fleet import drafts
 from exporter.fleet.fleet import Policy
+from exporter.ingest import commit
 from exporter.ingest import intake as module
-from exporter.ingest import recovery
 from exporter.model.events import OtherEvent, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -46,7 +46,7 @@ def storage() -> MemoryStorage:
 @pytest.fixture(autouse=True)
 def _timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probe soon, and let a busy machine take its time for a commit."""
-    monkeypatch.setattr(recovery, "BACKOFF", (0.001, 0.004))
+    monkeypatch.setattr(commit, "BACKOFF", (0.001, 0.004))
     monkeypatch.setattr(module, "MAX_WAIT", WAIT)
 
 

@@ -15,7 +15,7 @@ from shared_memory import SharedMemory
 from working_intake import Room, at_work, until
 
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
-from exporter.ingest import intake, recovery
+from exporter.ingest import commit, intake
 from exporter.ingest.commands import AdminCommands
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
@@ -31,7 +31,7 @@ NOWHERE = Path("nowhere")
 @pytest.fixture(autouse=True)
 def _timing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probe soon, and let a busy machine take its time for a commit."""
-    monkeypatch.setattr(recovery, "BACKOFF_SHARED", (0.001, 0.004))
+    monkeypatch.setattr(commit, "BACKOFF_SHARED", (0.001, 0.004))
     monkeypatch.setattr(intake, "MAX_WAIT", WAIT)
 
 

@@ -16,7 +16,7 @@ from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.ingest.batch import VerifiedDelivery
-from exporter.ingest.committed_state import CommittedState
+from exporter.ingest.commit import CommittedState
 from exporter.ingest.intake import Intake
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.model.merge import Result

@@ -17,7 +17,7 @@ from exporter.model.shards import Shard
 from exporter.query.summaries import Documented, PackageItem
 
 if TYPE_CHECKING:
-    from exporter.ingest.committed_state import CommittedState
+    from exporter.ingest.commit import CommittedState
     from exporter.ingest.recent_deliveries import AnsweredDelivery
     from exporter.ingest.rejected_deliveries import RejectedDelivery
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from exporter.endpoints.api.endpoint_table import Endpoint
     from exporter.ingest.commands import AdminCommands
-    from exporter.ingest.committed_state import CommittedState
+    from exporter.ingest.commit import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import AnsweredDelivery, RecentDeliveries
     from exporter.model.records import EsimKey

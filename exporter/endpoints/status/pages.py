@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.overview import StatusSources
     from exporter.endpoints.status.page_rendering import PageRenderer
     from exporter.fleet.fleet import Fleet
-    from exporter.ingest.committed_state import CommittedState
+    from exporter.ingest.commit import CommittedState
     from exporter.query.summaries import EsimItem
 
 KEPT = MAX_VERIFIED + MAX_UNVERIFIED
