@@ -166,8 +166,6 @@ class Webhook:
         """``clock`` returns unix seconds, ``stopwatch`` seconds of a clock that never steps."""
         self.access = access
         self.vendor = vendor
-        self.path = vendor.webhook_path
-        """The path that the vendor sends to."""
         self._intake = intake
         self._metrics = metrics
         self._deliveries = deliveries
@@ -181,8 +179,8 @@ class Webhook:
     def blueprint(self) -> Blueprint:
         """Return the routes of Quart's own way: one takes deliveries, one answers a GET."""
         blueprint = Blueprint(f"webhook_{self.vendor.name}", __name__)
-        blueprint.add_url_rule(self.path, "probe", _probe, methods=["GET", "HEAD"])
-        blueprint.add_url_rule(self.path, "receive", self._receive, methods=["POST"])
+        blueprint.add_url_rule(self.vendor.webhook_path, "probe", _probe, methods=["GET", "HEAD"])
+        blueprint.add_url_rule(self.vendor.webhook_path, "receive", self._receive, methods=["POST"])
         return blueprint
 
     async def answer(
@@ -330,7 +328,7 @@ async def _content(answer: Answer, unread: AsyncIterator[bytes]) -> AsyncIterato
 
 def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetrics) -> None:
     """Make an application that has the webhooks' routes answer deliveries in the direct way."""
-    by_path = {webhook.path: webhook for webhook in webhooks}
+    by_path = {webhook.vendor.webhook_path: webhook for webhook in webhooks}
     counter = cache(metrics.requests.labels)
 
     class WebhookConnection(ASGIHTTPConnection):
@@ -343,7 +341,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
                 return
             with suppress(ClientGone):
                 code = await _exchange(webhook, self.scope, receive, send)
-                counter(webhook.path, "POST", str(code)).inc()
+                counter(self.scope["path"], "POST", str(code)).inc()
 
     app.asgi_http_class = WebhookConnection
 

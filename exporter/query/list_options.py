@@ -90,10 +90,14 @@ class UnknownCursor(ValueError):
 
 
 class ListPosition(NamedTuple):
-    """The position of an eSIM in a sorted list. Positions compare as the list is sorted."""
+    """The position of an eSIM in a sorted list. Positions compare as the list is sorted.
+
+    A client gets the position of the last eSIM on a page as a cursor, and sends it back for the
+    next page. So the server keeps nothing between two pages.
+    """
 
     value: float
-    """See :func:`exporter.query.list_options.sort_value`."""
+    """The number by which the list is sorted; 0 in a list by id."""
     key: bytes
     """Vendor and id, packed."""
 

@@ -91,8 +91,6 @@ class StatusPages:
     ) -> None:
         self._renderer = renderer
         self._sources = sources
-        self._queries = sources.queries
-        self._deliveries = sources.deliveries
         self._clock = clock
         self._monotonic = monotonic
         self._actions = actions
@@ -184,7 +182,7 @@ class StatusPages:
         sorting = _SORTS[asked["sort"]][1]
         after = asked.pop("after")
         try:
-            found = await self._queries.esims(
+            found = await self._sources.queries.esims(
                 fleet, wanted, sorting, after=after or None, limit=_PAGE_SIZE
             )
         except UnknownCursor as error:
@@ -207,7 +205,7 @@ class StatusPages:
 
     async def _esim(self, vendor: str, esim_id: str) -> Response:
         state = self._state()
-        esim = self._queries.esim(state.fleet, (vendor, esim_id))
+        esim = self._sources.queries.esim(state.fleet, (vendor, esim_id))
         if esim is None:
             raise NotFound
         return self._renderer.answer(
@@ -215,7 +213,7 @@ class StatusPages:
             section="/esims",
             esim=esim.esim,
             detail=esim,
-            deliveries=self._deliveries.newest(
+            deliveries=self._sources.deliveries.newest(
                 _PAGE_SIZE, lambda d: (d.vendor, d.esim_id) == (vendor, esim_id)
             ),
             kept=KEPT,
@@ -229,7 +227,7 @@ class StatusPages:
         found: Sequence[EsimItem] = ()
         if request.method == "POST":
             text = (await read_form()).get("text", "").strip()
-            found = await self._queries.search(state.fleet, text, _PAGE_SIZE)
+            found = await self._sources.queries.search(state.fleet, text, _PAGE_SIZE)
         if len(found) == 1:
             return self._renderer.redirect(
                 self._renderer.links.esim(found[0].vendor, found[0].esim_id)
@@ -244,7 +242,9 @@ class StatusPages:
 
     async def _recent(self) -> Response:
         show = _chosen("show", _SHOWN, "")
-        deliveries = self._deliveries.newest(KEPT, lambda d: not show or d.code != HTTPStatus.OK)
+        deliveries = self._sources.deliveries.newest(
+            KEPT, lambda d: not show or d.code != HTTPStatus.OK
+        )
         return self._renderer.answer(
             "deliveries.html",
             section="/deliveries",
