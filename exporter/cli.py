@@ -39,31 +39,38 @@ commands:
 esim-exporter COMMAND --help explains a command; --version prints the version.
 """
 
-# Subcommands import their packages when they run: serve starts sooner without the others.
-
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run a subcommand and return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments else "--help"
-    if name in {"--version", "version"}:
-        sys.stdout.write(f"esim-exporter, version {__version__}\n")
-        return ExitStatus.DONE
-    if name in {"--help", "-h", "help"}:
-        sys.stdout.write(_USAGE)
-        return ExitStatus.DONE
-    commands: dict[str, Callable[[Sequence[str], Mapping[str, str]], int]]
-    commands = {
-        "serve": _serve,
-        "check": _check,
-        "simulate": _simulate,
-        "demo": _demo,
-        "storage": _storage,
-    }
-    if name not in commands:
-        sys.stderr.write(f"esim-exporter: no such command: {name}\n\n{_USAGE}")
-        return ExitStatus.UNUSABLE
-    return commands[name](arguments, environ)
+    status: int = ExitStatus.DONE
+    match name:
+        case "--help" | "-h" | "help":
+            sys.stdout.write(_USAGE)
+        case "--version" | "version":
+            sys.stdout.write(f"esim-exporter, version {__version__}\n")
+        case "serve":
+            status = _serve(arguments, environ)
+        case "check":
+            status = _check(arguments, environ)
+        # Commands import their packages when they run: serve starts sooner without the others.
+        case "simulate":
+            from exporter.simulate import command as simulate  # noqa: PLC0415
+
+            status = simulate.main(arguments, environ)
+        case "demo":
+            from exporter.demo import command as demo  # noqa: PLC0415
+
+            status = demo.main(arguments)
+        case "storage":
+            from exporter.copying import command as copying  # noqa: PLC0415
+
+            status = copying.main(arguments)
+        case _:
+            sys.stderr.write(f"esim-exporter: no such command: {name}\n\n{_USAGE}")
+            status = ExitStatus.UNUSABLE
+    return status
 
 
 def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -145,21 +152,3 @@ def _unusable(command: str, error: SettingsError) -> int:
     for line in str(error).splitlines():
         sys.stderr.write(f"esim-exporter {command}: {line}\n")
     return error.exit_status
-
-
-def _simulate(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.simulate import command  # noqa: PLC0415
-
-    return command.main(argv, environ)
-
-
-def _demo(argv: Sequence[str], _: Mapping[str, str]) -> int:
-    from exporter.demo import command  # noqa: PLC0415
-
-    return command.main(argv)
-
-
-def _storage(argv: Sequence[str], _: Mapping[str, str]) -> int:
-    from exporter.copying import command  # noqa: PLC0415
-
-    return command.main(argv)

@@ -37,19 +37,14 @@ class ExitStatus(IntEnum):
 class ExporterError(Exception):
     """Base of all errors of this package."""
 
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Return the status of a command that this error ends."""
-        return ExitStatus.FAILED
+    exit_status = ExitStatus.FAILED
+    """The status of a command that this error ends."""
 
 
 class SettingsError(ExporterError):
     """A setting, a file that a setting names, or a secret cannot be used."""
 
-    @property
-    def exit_status(self) -> ExitStatus:
-        """Return the status of a command that this error ends."""
-        return ExitStatus.UNUSABLE
+    exit_status = ExitStatus.UNUSABLE
 
 
 class EventError(ExporterError):

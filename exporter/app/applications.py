@@ -67,12 +67,12 @@ def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:
     settings = exporter.settings.started
     web, webhook = settings.web, settings.webhook
     most, most_public = web.max_connections, webhook.max_connections
-    internal, public = _internal_endpoints(exporter, pages), _public_endpoints(exporter)
+    internal = _internal_endpoints(exporter, pages)
+    public = [each.blueprint() for each in exporter.webhooks]
     protection = exporter.protections["internal"]
     if settings.merged:
-        app = _application(
-            exporter, "merged", [*internal, *public], protection, pages, receives=True
-        )
+        both = [*internal, *public]
+        app = _application(exporter, "merged", both, protection, pages, receives=True)
         sites = [Site("merged", app, webhook.listen_address, protection, max(most, most_public))]
     else:
         app = _application(exporter, "internal", internal, protection, pages)
@@ -88,7 +88,6 @@ def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:
 
 
 def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprint]:
-    """Return the endpoints for Prometheus and people."""
     web, clock = exporter.settings.started.web, exporter.clock
     prefix = web.route_prefix.rstrip("/")
     metrics = MetricsEndpoint(
@@ -114,11 +113,6 @@ def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprin
         api.blueprint(prefix),
         pages.blueprint(prefix),
     ]
-
-
-def _public_endpoints(exporter: Exporter) -> list[Blueprint]:
-    """Return the endpoints for vendors."""
-    return [webhook.blueprint() for webhook in exporter.webhooks]
 
 
 def _application(

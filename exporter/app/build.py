@@ -43,12 +43,11 @@ if TYPE_CHECKING:
     from exporter.selfmetrics import Values
     from exporter.settings.model import Settings
     from exporter.storage.contract import Row, SharedStorage, Storage
-    from exporter.vendors.vendor import Vendor
 
 log = logging.getLogger(__name__)
 
 _LONGEST_INTERVAL = 30.0
-"""Seconds between two checks for what expires, at most."""
+"""Seconds between two checks for what expires, at most. A short retention has shorter ones."""
 
 
 class LiveSettings:
@@ -98,7 +97,6 @@ class Exporter:
     """Reads the settings from all their sources."""
     clock: Callable[[], float]
     """Unix seconds."""
-    vendors: tuple[Vendor, ...]
     storage: Storage
     metrics: SelfMetrics
     intake: Intake
@@ -168,6 +166,7 @@ def build(
     metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors}, revision())
     info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
     names = tuple(vendor.name for vendor in vendors)
+    shortest_retention = min(settings.retention.terminal, settings.retention.silent)
     shard = shard_of(settings) if shared else None
     intake = Intake(
         storage,
@@ -175,7 +174,7 @@ def build(
         metrics,
         clock,
         max_pending=settings.webhook.max_pending,
-        expiry_interval=_expiry_interval(settings),
+        expiry_interval=max(0.1, min(_LONGEST_INTERVAL, shortest_retention / 100)),
         shared=shared,
     )
     metrics.show(partial(_values, intake, storage, settings.limits.max_esims))
@@ -190,7 +189,6 @@ def build(
         settings=live,
         load_settings=load_settings,
         clock=clock,
-        vendors=vendors,
         storage=storage,
         metrics=metrics,
         intake=intake,
@@ -203,12 +201,6 @@ def build(
     )
     exporter.show_settings_applied()
     return exporter
-
-
-def _expiry_interval(settings: Settings) -> float:
-    """Return the seconds between two checks for what expires: a small part of the retention."""
-    shortest = min(settings.retention.terminal, settings.retention.silent)
-    return max(0.1, min(_LONGEST_INTERVAL, shortest / 100))
 
 
 def _backup_folder(settings: Settings) -> Path:

@@ -23,36 +23,29 @@ def revision(package: Path | None = None) -> str:
     that are not committed do not show. Return ``UNKNOWN`` where neither is there.
     """
     package = package or Path(exporter.__file__).resolve().parent
+    stamp = package / STAMP
     try:
-        found = _stamped(package) or _checked_out(package.parent / ".git")
+        found = _text(stamp) if stamp.exists() else _checked_out(package.parent / ".git")
     except (OSError, UnicodeDecodeError):
         return UNKNOWN
     return found if len(found) in _HASH_LENGTHS else UNKNOWN
-
-
-def _stamped(package: Path) -> str:
-    stamp = package / STAMP
-    return _line(stamp) if stamp.exists() else ""
 
 
 def _checked_out(git: Path) -> str:
     """Return the commit that HEAD points at. See gitrepository-layout(5)."""
     common = git
     if git.is_file():  # a linked work tree
-        git = git.parent / _line(git).removeprefix("gitdir: ")
-        common = git / _line(git / "commondir")
-    head = _line(git / "HEAD")
+        git = git.parent / _text(git).removeprefix("gitdir: ")
+        common = git / _text(git / "commondir")
+    head = _text(git / "HEAD")
     name = head.removeprefix("ref: ")
     if name == head:
         return head
-    loose = common / name
-    return _line(loose) if loose.exists() else _packed(common / "packed-refs", name)
+    if (common / name).exists():
+        return _text(common / name)
+    packed = _text(common / "packed-refs").splitlines()
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), "")
 
 
-def _packed(refs: Path, name: str) -> str:
-    lines = refs.read_text("utf-8").splitlines()
-    return next((line.split()[0] for line in lines if line.endswith(f" {name}")), "")
-
-
-def _line(path: Path) -> str:
+def _text(path: Path) -> str:
     return path.read_text("utf-8").strip()

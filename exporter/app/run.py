@@ -101,12 +101,12 @@ def _bind(sites: Iterable[Site]) -> list[Listener]:
 
 def _connection_values(listeners: Iterable[Listener]) -> dict[str, Values]:
     """Return what the group ``exporter`` shows of the listeners at this moment."""
-    limits = {each.name: each.connections for each in listeners}
+    of = {each.name: each.connections for each in listeners}
     tls = {each.name: each.protection.current.tls for each in listeners}
     return {
-        "http_connections": {name: limit.open for name, limit in limits.items()},
-        "http_connections_refused_total": {name: each.refused for name, each in limits.items()},
-        "http_connections_displaced_total": {name: each.displaced for name, each in limits.items()},
+        "http_connections": {name: each.open for name, each in of.items()},
+        "http_connections_refused_total": {name: each.refused for name, each in of.items()},
+        "http_connections_displaced_total": {name: each.displaced for name, each in of.items()},
         "tls_certificate_expiry_timestamp_seconds": {
             name: each.expiry for name, each in tls.items() if each
         },

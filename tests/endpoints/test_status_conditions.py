@@ -18,6 +18,7 @@ from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.settings import loading
 from exporter.storage.sqlite.storage import SqliteStorage
+from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -123,7 +124,7 @@ async def test_an_iccid_is_shown_where_the_metrics_have_it(tmp_path: Path) -> No
     for labels, shown in (("reference_id", False), ("iccid", True)):
         async with site(tmp_path, f"--metrics.esim-labels={labels}") as made:
             task = await made.load()
-            event = made.exporter.vendors[0].parse(USAGE, time.time())
+            event = VENDORS[0].parse(USAGE, time.time())
             await made.exporter.intake.submit(
                 VerifiedDelivery("roamify", USAGE, time.time(), event)
             )
