@@ -21,11 +21,7 @@ from exporter.vendors import registry
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from exporter.storage.contract import Chunk, Key
-
-
-_MODULUS = 2**256
-"""Sums of SHA-256 digests are taken modulo this."""
+    from exporter.storage.contract import Key
 
 _STALE_AFTER = 9 * 3600.0
 """Seconds. Any value would do, because both texts are made with the same."""
@@ -193,7 +189,7 @@ class ContentsReader:
     def _add(self, *parts: str, data: bytes) -> None:
         framed = "".join([f"{len(part)}:{part}" for part in parts])
         digest = hashlib.sha256(f"{framed}\n".encode() + data).digest()
-        self._sum = (self._sum + int.from_bytes(digest, "big")) % _MODULUS
+        self._sum = (self._sum + int.from_bytes(digest, "big")) % 2**256
 
     async def _text(self) -> str:
         exposition = Exposition(self._loader.finish(), InfoLabels(), _STALE_AFTER)

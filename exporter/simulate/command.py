@@ -94,9 +94,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     2 if the secret or the URL cannot be used. 1 if a good event was refused, a bad event was
     accepted, or no event got a final answer. Else 0.
     """
-    args = parser().parse_args(argv)
+    args = vars(parser().parse_args(argv))
     try:
-        summary = asyncio.run(_run(_options(args, environ)))
+        secret = _secret(args.pop("secret_file"), environ)
+        # Every other flag has the name of a field of the options.
+        summary = asyncio.run(_run(SenderOptions(secret=secret, **args)))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"esim-exporter simulate: {error}\n")
         return ExitStatus.UNUSABLE
@@ -109,22 +111,6 @@ async def _run(options: SenderOptions) -> SenderSummary:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task
-
-
-def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> SenderOptions:
-    return SenderOptions(
-        secret=_secret(args.secret_file, environ),
-        url=args.url,
-        esims=args.esims,
-        seed=args.seed,
-        phase=args.phase,
-        speed=args.speed,
-        rate=args.rate,
-        start=args.start,
-        faster=args.faster,
-        duration=args.duration,
-        connections=args.connections,
-    )
 
 
 def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:

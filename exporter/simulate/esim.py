@@ -29,30 +29,10 @@ REPORT_INTERVAL: Final = 4 * 3600
 DAY: Final = 86400
 
 HOURLY: Final = (
-    2,
-    1,
-    1,
-    1,
-    1,
-    2,
-    4,
-    8,
-    11,
-    12,
-    12,
-    13,
-    14,
-    13,
-    12,
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    15,
-    10,
-    5,
+    *(2, 1, 1, 1, 1, 2),  # from midnight
+    *(4, 8, 11, 12, 12, 13),
+    *(14, 13, 12, 12, 13, 14),  # from noon
+    *(15, 16, 17, 15, 10, 5),
 )
 """Data that people use in each hour of their day, relative to the other hours."""
 

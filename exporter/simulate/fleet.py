@@ -219,9 +219,6 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
             allowed=package.data or 0,
         )
 
-    def _names(self, esim: SimulatedEsim) -> EsimNames:
-        return names_of(self._seed, esim.number)
-
     def _put_in_use(self, start: float) -> None:
         """Make an eSIM that was activated some time before ``start``."""
         esim = self._make()
@@ -317,15 +314,15 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
             self._continue(at, esim)
             return
         self._enter(at, esim, esim.fate)
-        self._account.ended(at, self._names(esim))
+        self._account.ended(at, names_of(self._seed, esim.number))
         self._timeline.at(at + self._rng.uniform(60, HOUR), self._buy)
 
     def _enter(self, at: float, esim: SimulatedEsim, status: Status) -> None:
         esim.status = status
-        self._timeline.send(at, status_body(esim, self._names(esim), at))
+        self._timeline.send(at, status_body(esim, names_of(self._seed, esim.number), at))
 
     def _send_usage(self, at: float, esim: SimulatedEsim) -> None:
-        chance, names = self._rng.random(), self._names(esim)
+        chance, names = self._rng.random(), names_of(self._seed, esim.number)
         if chance < FLAT_SHARE:
             usage = flat_usage_body(esim, names, at)
         elif chance < FLAT_SHARE + OLD_TYPE_SHARE:
