@@ -16,7 +16,7 @@ from exporter.exposition.families import (
     VendorView,
     esim_families,
 )
-from exporter.exposition.rendering import metadata, render_esims, render_packages, render_vendors
+from exporter.exposition.rendering import metadata, render_esims, render_totals
 from exporter.fleet.compact_store import unpack_block
 from exporter.model.records import AccountBalance, PartnerNotice
 
@@ -65,7 +65,9 @@ class Exposition:
             fleet.totals.packages,
             PACKAGE_FAMILIES,
             # Not self._shard_label: an exposition that refers to itself is not freed at once.
-            lambda block, families: render_packages(block.records, families, shard_label),
+            lambda block, families: render_totals(
+                zip(block.keys, block.records, strict=True), families, shard_label
+            ),
             self._deflater,
         )
         self._metadata: dict[tuple[str, Format], DeflatedText] = {}
@@ -100,7 +102,8 @@ class Exposition:
 
     def _vendor_families(self, now: float) -> Iterator[tuple[Family, list[DeflatedText]]]:
         views = vendor_views(self._fleet, now, self.stale_after)
-        texts = render_vendors(views, VENDOR_FAMILIES, self._shard_label)
+        by_key = [((vendor,), view) for vendor, view in views]
+        texts = render_totals(by_key, VENDOR_FAMILIES, self._shard_label)
         for family, text in zip(VENDOR_FAMILIES, texts, strict=True):
             yield family, [self._deflater.deflate(text)]
 

@@ -59,29 +59,20 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
     return [_lines(family, subjects[family.level]) for family in families]
 
 
-def render_packages(
-    packages: Iterable[PackageTotals], families: tuple[Family, ...], common: str = ""
+def render_totals(
+    totals: Iterable[tuple[tuple[str, ...], PackageTotals | VendorView]],
+    families: tuple[Family, ...],
+    common: str = "",
 ) -> list[str]:
-    """Return the lines of each family for packages, which come in the order of their keys.
+    """Return the lines of each family for packages or vendors, which come with their keys, sorted.
 
     ``common`` holds further labels of every series, with a comma in front.
     """
     subjects: Subjects = []
-    for package in packages:
-        vendor, package_id = package.key
-        labels = f'vendor="{escape(vendor)}",package_id="{escape(package_id)}"{common}'
-        subjects.append((labels, package))
-    return [_lines(family, subjects) for family in families]
-
-
-def render_vendors(
-    views: Iterable[tuple[str, VendorView]], families: tuple[Family, ...], common: str = ""
-) -> list[str]:
-    """Return the lines of each family for vendors, which come sorted.
-
-    ``common`` holds further labels of every series, with a comma in front.
-    """
-    subjects = [(f'vendor="{escape(vendor)}"{common}', view) for vendor, view in views]
+    names = families[0].level.value
+    for key, total in totals:
+        labels = [f'{name}="{escape(part)}"' for name, part in zip(names, key, strict=True)]
+        subjects.append((",".join(labels) + common, total))
     return [_lines(family, subjects) for family in families]
 
 

@@ -19,7 +19,7 @@ from exporter.model.records import RESOURCES, STATUSES, Package, PackageKey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from exporter.model.records import Allowance, Esim
+    from exporter.model.records import Allowance, Esim, Tombstone
 
     Use = tuple[Allowance, Esim]
 
@@ -28,13 +28,12 @@ THRESHOLDS = (25, 50, 75, 90, 100)
 
 _HOUR = 3600
 
+_CONSUMED = "consumed"
+_LOCATION = "location"
+
 
 class PackageTotals:
     """Sums over all eSIMs that use one package."""
-
-    __slots__ = (
-        *("_reached", "allowed", "consumed", "key", "limited", "name", "remaining", "statuses"),
-    )
 
     def __init__(self, key: PackageKey) -> None:
         self.key = key
@@ -236,22 +235,16 @@ def _without_slot(key: tuple[str, ...]) -> tuple[str, str, str]:
     return (kind, vendor, name)
 
 
-_CONSUMED = "consumed"
-_LOCATION = "location"
+def expired_amounts(tombstone: Tombstone, *slot: str) -> dict[tuple[str, ...], int]:
+    """Return the bytes that an expired allowance used, by the keys of the bases that sum them.
 
-
-def consumed_base(vendor: str, package_id: str, *slot: str) -> tuple[str, ...]:
-    """Return the key of the base that sums the bytes which a package's expired allowances used.
-
-    Where the storage is shared, there is one base for each slot of the eSIMs: each shard counts
-    its own slots only.
+    One base has what a package's allowances consumed, others what was used in each location. Where
+    the storage is shared, the key ends in the slot of the eSIM: each shard counts its own slots.
     """
-    return (_CONSUMED, vendor, package_id, *slot)
-
-
-def location_base(vendor: str, location: str, *slot: str) -> tuple[str, ...]:
-    """Return the key of the base that sums the bytes which expired allowances used in a location.
-
-    Where the storage is shared, there is one base for each slot of the eSIMs.
-    """
-    return (_LOCATION, vendor, location, *slot)
+    vendor = tombstone.vendor
+    amounts: dict[tuple[str, ...], int] = {
+        (_LOCATION, vendor, location, *slot): amount for location, amount in tombstone.peaks
+    }
+    if tombstone.data:
+        amounts[_CONSUMED, vendor, tombstone.package_id, *slot] = tombstone.data.total
+    return amounts

@@ -49,7 +49,8 @@ class Blocks(Generic[K, R]):
     def __init__(self, make_records: Callable[[Iterable[R]], MutableSequence[R]] = list) -> None:
         """``make_records`` makes the sequence that holds the records of a block."""
         self._make_records = make_records
-        self._blocks: list[Block[K, R]] = []
+        self.blocks: list[Block[K, R]] = []
+        """All blocks in order. Only this class changes the list."""
         self._firsts: list[K] = []
         self._count = 0
         self.layout = 0
@@ -62,7 +63,7 @@ class Blocks(Generic[K, R]):
     def extend(self, blocks: Iterable[Block[K, R]]) -> None:
         """Add blocks behind the present ones. None of them is empty."""
         for block in blocks:
-            self._blocks.append(block)
+            self.blocks.append(block)
             self._firsts.append(block.keys[0])
             self._count += len(block.keys)
             self.dirty[block] = None
@@ -72,19 +73,14 @@ class Blocks(Generic[K, R]):
         return self._count
 
     def __iter__(self) -> Iterator[R]:
-        for block in self._blocks:
+        for block in self.blocks:
             yield from block.records
-
-    @property
-    def blocks(self) -> list[Block[K, R]]:
-        """Return all blocks in order. Do not change this list."""
-        return self._blocks
 
     def get(self, key: K) -> R | None:
         """Return the record with this key, or ``None``."""
-        if not self._blocks:
+        if not self.blocks:
             return None
-        block = self._blocks[self._index(key)]
+        block = self.blocks[self._index(key)]
         at = bisect_left(block.keys, key)
         if at < len(block.keys) and block.keys[at] == key:
             return block.records[at]
@@ -95,25 +91,25 @@ class Blocks(Generic[K, R]):
 
         The list is empty where no record has such a key or a greater one.
         """
-        if not self._blocks:
+        if not self.blocks:
             return []
         index = self._index(start)
-        at = bisect_left(self._blocks[index].keys, start)
-        if at == len(self._blocks[index].keys):
+        at = bisect_left(self.blocks[index].keys, start)
+        if at == len(self.blocks[index].keys):
             index, at = index + 1, 0
-        if index == len(self._blocks):
+        if index == len(self.blocks):
             return []
-        block = self._blocks[index]
+        block = self.blocks[index]
         return list(zip(block.keys[at:], block.records[at:], strict=True))
 
     def put(self, key: K, record: R, due: float = inf) -> None:
         """Insert a record, due at ``due`` (unix seconds), or replace the one with its key."""
-        if not self._blocks:
-            self._blocks.append(Block([], self._make_records(()), inf))
+        if not self.blocks:
+            self.blocks.append(Block([], self._make_records(()), inf))
             self._firsts.append(key)
             self.layout += 1
         index = self._index(key)
-        block = self._blocks[index]
+        block = self.blocks[index]
         at = bisect_left(block.keys, key)
         if at < len(block.keys) and block.keys[at] == key:
             block.records[at] = record
@@ -132,7 +128,7 @@ class Blocks(Generic[K, R]):
         if self.get(key) is None:
             raise KeyError(key)
         index = self._index(key)
-        block = self._blocks[index]
+        block = self.blocks[index]
         at = bisect_left(block.keys, key)
         del block.keys[at], block.records[at]
         self._count -= 1
@@ -150,7 +146,7 @@ class Blocks(Generic[K, R]):
         The next call goes on where the caller of this one stopped. So a caller that takes a few
         blocks at a time does not pass all the others each time.
         """
-        blocks = self._blocks
+        blocks = self.blocks
         start = min(self._last_due, len(blocks))
         for at in chain(range(start, len(blocks)), range(start)):
             if blocks[at].due <= now:
@@ -160,27 +156,27 @@ class Blocks(Generic[K, R]):
 
     def touch(self, key: K) -> None:
         """Note that the record with this key changed in place."""
-        self.dirty[self._blocks[self._index(key)]] = None
+        self.dirty[self.blocks[self._index(key)]] = None
 
     def _index(self, key: K) -> int:
         return max(0, bisect_right(self._firsts, key) - 1)
 
     def _split(self, index: int) -> None:
         self.layout += 1
-        block = self._blocks[index]
+        block = self.blocks[index]
         half = len(block.keys) // 2
         upper = Block(block.keys[half:], block.records[half:], block.due)
         del block.keys[half:], block.records[half:]
         block.rendered = None
-        self._blocks.insert(index + 1, upper)
+        self.blocks.insert(index + 1, upper)
         self._firsts.insert(index + 1, upper.keys[0])
         self.dirty[upper] = None
 
     def _merge(self, index: int) -> None:
-        if len(self._blocks) == 1:
+        if len(self.blocks) == 1:
             return
         lower = max(0, index - 1)
-        block, upper = self._blocks[lower], self._blocks[lower + 1]
+        block, upper = self.blocks[lower], self.blocks[lower + 1]
         if len(block.keys) + len(upper.keys) > MOST:
             return
         block.keys += upper.keys
@@ -192,6 +188,6 @@ class Blocks(Generic[K, R]):
 
     def _drop(self, index: int) -> None:
         self.layout += 1
-        self.dirty.pop(self._blocks[index], None)
-        del self._blocks[index]
+        self.dirty.pop(self.blocks[index], None)
+        del self.blocks[index]
         del self._firsts[index]

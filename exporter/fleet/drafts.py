@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError, InvalidEvent
-from exporter.fleet.aggregates import consumed_base, location_base
+from exporter.fleet.aggregates import expired_amounts
 from exporter.fleet.overlay import ChangedRecords
 from exporter.model.events import OtherEvent, PartnerEvent, StatusEvent, UsageEvent
 from exporter.model.merge import (
@@ -235,14 +235,8 @@ class Draft(ChangedRecords):
 
     def _move_to_base(self, tombstone: Tombstone, sign: int) -> None:
         """Add what an expired allowance consumed to the fleet's bases, or take it out (-1)."""
-        vendor = tombstone.vendor
-        slot: tuple[str, ...] = ()
-        if self._fleet.shard:
-            slot = (str(slot_of(vendor, tombstone.esim_id)),)
-        amounts = {location_base(vendor, location, *slot): n for location, n in tombstone.peaks}
-        if tombstone.data:
-            amounts[consumed_base(vendor, tombstone.package_id, *slot)] = tombstone.data.total
-        for key, amount in amounts.items():
+        slot = [str(slot_of(tombstone.vendor, tombstone.esim_id))] if self._fleet.shard else []
+        for key, amount in expired_amounts(tombstone, *slot).items():
             self.bases[key] = self.bases.get(key, 0) + sign * amount
 
 

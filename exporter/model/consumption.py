@@ -52,11 +52,6 @@ class Consumption(NamedTuple):
     """The counter: ``base`` plus the rises along the path."""
 
     @property
-    def samples(self) -> int:
-        """Return how many samples lie above the anchor."""
-        return len(self.path) // _PAIR.size - 1
-
-    @property
     def history(self) -> tuple[tuple[int, int], ...]:
         """Return (time, used) of the anchor and of the samples. The first anchor is left out."""
         path = self.path.removeprefix(_ORIGIN)

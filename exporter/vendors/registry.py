@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter.vendors.roamify import ROAMIFY
@@ -21,4 +23,7 @@ SIMULATED: Vendor = ROAMIFY
 
 def with_unit_bases(unit_bases: Mapping[str, int]) -> tuple[Vendor, ...]:
     """Return all vendors, each with the bytes of its kB (1024 or 1000) given by its name."""
-    return tuple(vendor.with_unit_base(unit_bases[vendor.name]) for vendor in VENDORS)
+    return tuple(
+        replace(vendor, parse=partial(vendor.parse, unit_base=unit_bases[vendor.name]))
+        for vendor in VENDORS
+    )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -45,7 +44,3 @@ class Vendor:
     def webhook_path(self) -> str:
         """Return the path to which the vendor sends its deliveries."""
         return f"/webhooks/{self.name}"
-
-    def with_unit_base(self, unit_base: int) -> Vendor:
-        """Return this vendor with its kB counted as 1024 or as 1000 bytes."""
-        return replace(self, parse=partial(self.parse, unit_base=unit_base))
