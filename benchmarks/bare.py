@@ -18,19 +18,19 @@ app = Quart("bare")
 
 @app.get("/")
 async def ready() -> str:
-    """Say that it is up."""
+    """Answer the question whether the endpoint is ready."""
     return ""
 
 
 @app.post("/webhooks/roamify")
 async def receive() -> dict[str, Any]:
-    """Parse a delivery; neither verify nor keep it."""
+    """Parse a delivery. It is not verified and not kept."""
     await request.get_json()
     return {"code": 200, "status": "success"}
 
 
 def main() -> None:
-    """Serve on loopback until ended."""
+    """Serve on the loopback address until the process is ended."""
     import uvloop  # noqa: PLC0415  # for this process only
 
     config = Config()

@@ -1,4 +1,4 @@
-"""What all figures share: how much is measured, of which exporter, and on what fleets."""
+"""What all figures share: the amount of work, the exporter under test, and its fleets."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 ESIMS_PATH: Final = "/metrics?collect[]=esims"
 
 _PAST: Final = 100 * payloads.DAY
-"""How far before now the first step lies; as many steps, of a second, are there at most."""
+"""Seconds from step 0 to now. A step takes one second, so a run has at most that many steps."""
 
 _BULK: Final = 3600.0
-"""The longest that filling a storage may take, seconds."""
+"""Seconds that filling a storage may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,20 @@ class Profile:
     esims: int = 100_000
     """The fleet of most figures."""
     history: int = 16
-    """Events each eSIM of it has seen: with 16 its sample windows are full, as in practice."""
+    """Events of each eSIM in the fleet. With 16, its window of samples is full, as in practice."""
     rounds: int = 5
-    """How often a scrape is compared."""
+    """How often scrapes are compared with those of a peer."""
     quiet: float = 3.0
-    """Seconds without work after which a server is quiet."""
+    """A server without work for so many seconds counts as quiet."""
     patience: float = 120.0
-    """Seconds to wait for rendering in the background to begin, at most."""
+    """Seconds to wait, at most, until the exporter renders changes in the background."""
     client_scrapes: int = 2
     groups: int = 20_000
-    """Of the pushgateway."""
+    """Groups in the pushgateway, one for each eSIM."""
     push_rounds: int = 3
-    """How often events per second are compared, seconds each."""
+    """How often events per second are compared."""
     push_seconds: float = 8.0
+    """Seconds of each comparison."""
     latency_rounds: int = 3
     latency_seconds: float = 20.0
     event_rate: float = 500.0
@@ -63,7 +64,7 @@ class Profile:
     growth_sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     growth_events: int = 10_000
     left_out: tuple[str, ...] = ()
-    """Figures that are measured only where they are named."""
+    """Figures that are measured only if the command names them."""
 
 
 FULL: Final = Profile("full")
@@ -88,7 +89,7 @@ SHORT: Final = Profile(
     growth_events=2_000,
     left_out=("R1", "R2"),
 )
-"""Of all figures of one process, in less than two minutes."""
+"""Measures all figures of one process in less than two minutes."""
 
 TINY: Final = Profile(
     "tiny",
@@ -111,7 +112,7 @@ TINY: Final = Profile(
     growth_sizes=(100, 200),
     growth_events=50,
 )
-"""To see that everything works; its figures mean nothing."""
+"""Shows that everything works. Its figures mean nothing."""
 
 
 class Bench:
@@ -120,9 +121,9 @@ class Bench:
     def __init__(
         self, profile: Profile, tree: Path, folder: Path, kept: Path | None = None
     ) -> None:
-        """Measure the exporter of the checkout ``tree``, writing to ``folder``, on a real disk.
+        """Measure the exporter in the checkout ``tree``. Files go to ``folder``, on a real disk.
 
-        ``kept`` is a folder for filled storages, which the next run then has not to fill.
+        ``kept`` is a folder for filled storages. The next run takes them from there.
         """
         self.profile = profile
         self.folder = folder
@@ -130,24 +131,24 @@ class Bench:
         self.base = int(time.time()) - _PAST
         """Unix seconds of step 0."""
         self.sizes: dict[int, Size] = {}
-        """What was found out about fleets of a size, for the sizing guide."""
+        """What fleets take, by their size, for the table of sizes."""
         self.expiry: dict[int, dict[str, float]] = {}
-        """What :func:`benchmarks.bulk.expire` measured in fleets of a size."""
+        """What :func:`benchmarks.bulk.expire` measured, by the size of the fleet."""
         self.place = Place(folder, _environ(tree, folder))
         self._filled: dict[int, Path] = {}
         self._step = profile.history
 
     def size(self, esims: int) -> Size:
-        """Return what is known of fleets of this size, to be added to."""
+        """Return what is known about fleets of this size. The caller adds its figures to it."""
         return self.sizes.setdefault(esims, Size(esims))
 
     def storage(self, esims: int) -> Path:
-        """Return a storage with that many eSIMs; it is filled once a run and used by turns."""
+        """Return a storage with that many eSIMs. All figures of a run share it."""
         if esims not in self._filled:
             path = self.folder / f"{esims}.db"
             self._fill(path, esims)
             if esims in self.profile.growth_sizes:
-                # Now, because who expires is told by when each was last heard of.
+                # Before other events arrive: expiry depends on when each eSIM last received one.
                 self.expiry[esims] = self._bulk("expire", path, esims)
             self._filled[esims] = path
         return self._filled[esims]
@@ -177,7 +178,7 @@ class Bench:
         return json.loads(done.stdout) if done.stdout else None
 
     def send(self, options: load.Load) -> load.Outcome:
-        """Run a load whose events are newer than all before."""
+        """Send a load. Its events are newer than all events that were sent before."""
         numbered = replace(options, step=self._step, base=self.base)
         if options.kind != "get":
             self._step += numbered.steps
@@ -191,10 +192,10 @@ class Bench:
         stalls: Path | None = None,
         flags: Sequence[str] = (),
     ) -> Iterator[tuple[Server, int]]:
-        """Serve a storage; gives the server, whose port is the internal one, and the public port.
+        """Run an exporter; yield its server, which has the internal port, and its public port.
 
-        ``storage`` is a file or a URL; ``stalls`` the file that stalls of the event loop are
-        noted in.
+        ``storage`` is a file or a URL. Stalls of the event loop are written to the file
+        ``stalls``.
         """
         port, public = free_port(), free_port()
         url = storage if isinstance(storage, str) else f"sqlite:///{storage}"
@@ -218,9 +219,9 @@ class Bench:
 
 
 def _environ(tree: Path, folder: Path) -> dict[str, str]:
-    """Return the environment in which the exporter is that of ``tree``, without settings.
+    """Return an environment without settings, in which Python imports the exporter of ``tree``.
 
-    The benchmark's own modules are those of this checkout, whether the tree has some or not.
+    The modules of the benchmark come from this checkout, even if ``tree`` has its own.
     """
     modules = folder / "modules"
     modules.mkdir()

@@ -1,6 +1,6 @@
-"""Work on a storage without a server, with the exporter's own parts: fill it, let eSIMs expire.
+"""Fill a storage, or let its eSIMs expire, with the exporter's own modules and without a server.
 
-Run in a process of its own, so that the exporter is that of the tree to be measured:
+It runs in its own process, which imports the exporter of the measured checkout:
 ``python -m benchmarks.bulk fill|expire FILE ESIMS EVENTS BASE``.
 """
 
@@ -24,17 +24,17 @@ from exporter.storage.contract import Changes, Table
 from exporter.storage.sqlite.storage import SqliteStorage
 
 _SPARSE: Final = 200
-"""One eSIM of so many was last heard of an hour before the others: few enough to be alone in
-what the exporter keeps together, in a fleet of any size."""
+"""One of so many eSIMs received its last event an hour before the others. These are so few that
+each is usually alone in its block of the exposition."""
 
 _CHUNK: Final = 5000
 _EARLIER: Final = 3600
 
 
 async def fill(path: Path, esims: int, events: int, base: int) -> None:
-    """Store a fleet after so many events each, the last at step ``events - 1``.
+    """Store a fleet in which each eSIM had ``events`` events, the last at step ``events - 1``.
 
-    Nothing is published to a fleet in memory: all eSIMs are new, so none is looked up.
+    The fleet in memory stays empty. All eSIMs are new, so no draft has to find an earlier one.
     """
     now = int(time.time())
     storage = await SqliteStorage.open(path)
@@ -50,7 +50,7 @@ async def fill(path: Path, esims: int, events: int, base: int) -> None:
                 for step in range(events):
                     draft.merge(event(number, step, base))
             changes = draft.changes()
-            packages = start == 0  # later ones would be the same again
+            packages = start == 0  # the first draft has all packages
             rows = tuple(row for row in changes.rows if packages or row.table is Table.ESIM)
             if await storage.commit(Changes(rows, changes.bases)):
                 raise SystemExit("the storage was not empty")
@@ -58,7 +58,7 @@ async def fill(path: Path, esims: int, events: int, base: int) -> None:
 
 
 def event(number: int, step: int, base: int) -> UsageEvent:
-    """Return the event that ``payloads.usage_body`` is the delivery of."""
+    """Return the event that the delivery ``payloads.usage_body`` contains."""
     esim_id, iccid, reference_id = payloads.names(number)
     bought, used = payloads.package(number), payloads.use(number, step)
     allowed, data = used.data_allowed * payloads.MIB, int(used.data_used * payloads.MIB)
@@ -87,10 +87,11 @@ def event(number: int, step: int, base: int) -> UsageEvent:
 
 
 async def expire(path: Path) -> dict[str, float]:
-    """Let the eSIMs expire that were heard of an hour before the others; say what it took.
+    """Let the eSIMs expire that received their last event an hour before the others.
 
-    ``look`` is the time of one look when nothing is due, ``expired`` how many expired then and
-    ``seconds`` how long that took, merging and encoding included, committing not.
+    The answer has ``check``, the seconds of a check when nothing is due, ``expired``, the number
+    of eSIMs that expired, and ``seconds``, the time that this took. The time includes merging and
+    encoding, but no commit.
     """
     storage = await SqliteStorage.open(path)
     loader = FleetLoader(Policy(), (payloads.VENDOR,))
@@ -99,10 +100,10 @@ async def expire(path: Path) -> dict[str, float]:
     fleet = loader.finish()
     await storage.close()
     now = max(esim.received for esim in fleet.esims)
-    expire_due(fleet, now)  # the first look looks at everything
+    expire_due(fleet, now)  # the first check reads every eSIM
     started = time.perf_counter()
     expire_due(fleet, now)
-    look = time.perf_counter() - started
+    check = time.perf_counter() - started
     started = time.perf_counter()
     while True:
         draft = expire_due(fleet, now - _EARLIER / 2 + fleet.policy.retention.silent)
@@ -110,14 +111,14 @@ async def expire(path: Path) -> dict[str, float]:
             break
         fleet.publish(draft)
     return {
-        "look": look,
+        "check": check,
         "seconds": time.perf_counter() - started,
         "expired": float(fleet.expired),
     }
 
 
 def main() -> int:
-    """Do one thing; what it measured goes to standard output as JSON."""
+    """Run one action, and write what it measured to standard output as JSON."""
     parser = argparse.ArgumentParser("benchmarks.bulk")
     parser.add_argument("action", choices=["fill", "expire"])
     parser.add_argument("path", type=Path)

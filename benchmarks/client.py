@@ -28,17 +28,17 @@ class Answer:
 
     status: int
     seconds: float
-    """From before the request was sent, on an open connection, to the last byte."""
+    """From just before the request, on an open connection, to the last byte of the answer."""
     size: int
-    """Bytes of the body; as sent, framing included, where its length is not said before."""
+    """Bytes of the body. Without a Content-Length, the framing of chunks is included."""
     body: bytes = b""
-    """Empty unless asked for."""
+    """Empty unless the caller asked to keep it."""
 
 
 def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Answer:
-    """Get ``path`` and return the answer, the body with it if ``keep``.
+    """Get ``path`` and return the answer, with its body if ``keep``.
 
-    Raises ``OSError`` when the connection breaks before the body is whole.
+    Raises ``OSError`` when the connection breaks before the body is complete.
     """
     request = (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: {encoding}\r\n"
@@ -87,18 +87,18 @@ def _content_length(head: bytes) -> int | None:
 
 @contextmanager
 def scraping(server: Server, path: str, encoding: str) -> Iterator[list[Answer]]:
-    """Scrape back to back during the block; the list holds the finished scrapes."""
+    """Scrape without a pause during the block. The list holds the finished scrapes."""
     answers: list[Answer] = []
     stop = threading.Event()
 
     def scrape() -> None:
-        # The load beside it is what is measured.
+        # Lower priority, because the load that runs beside the scrapes is measured.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         while not stop.is_set():
             try:
                 answers.append(fetch(server.port, path, encoding))
             except OSError:
-                return  # the server has ended, which others report
+                return  # the server has ended; its owner reports that
 
     thread = threading.Thread(target=scrape)
     thread.start()

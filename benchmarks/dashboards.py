@@ -1,8 +1,8 @@
-"""How long the fleet's dashboard waits for Prometheus: ``python -m benchmarks.dashboards``.
+"""How long the fleet dashboard waits for Prometheus: ``python -m benchmarks.dashboards``.
 
-A real Prometheus holds days of the fleet's series as the exporter renders them, and what the
-rules record of its eSIMs. Each panel's queries are asked as Grafana does; a figure is the median
-of several runs, all queries of the panel one after the other.
+A real Prometheus holds several days of fleet series, as the exporter renders them, and the series
+that the rules record for eSIMs. The benchmark sends each panel's queries as Grafana does, one
+after the other. A figure is the median of several runs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# For programs.py.
+# The module programs is there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 import programs
@@ -45,9 +45,9 @@ GIB: Final = 1024**3
 INTERVAL: Final = 120
 """Seconds between two samples."""
 STEP: Final = 240
-"""Seconds between two points: of two days a panel half a screen wide shows about so many."""
+"""Seconds between two points of a graph, for a panel of half a screen that shows two days."""
 _BEFORE: Final = 4 * 3600
-"""Seconds that are looked back at from the first point."""
+"""Seconds of samples before the first point, for queries that look back."""
 _CHUNK: Final = 5000
 
 _CHOSEN: Final = {
@@ -58,7 +58,7 @@ _CHOSEN: Final = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table; the exit status is 0 whatever the figures are."""
+    """Measure and print a table. The exit status is 0, whatever the figures are."""
     parser = argparse.ArgumentParser("benchmarks.dashboards", description=__doc__)
     parser.add_argument("--esims", type=int, default=100_000)
     parser.add_argument("--hours", type=int, default=48, help="time range of the dashboard")
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write(path: Path, esims: int, now: int, hours: int) -> None:
-    """Write some hours of the fleet, and the last minutes of what is recorded of each eSIM."""
+    """Write hours of fleet series, and the last minutes of the series of each eSIM."""
     fleet = Fleet(Policy(), (VENDOR,))
     for first in range(0, esims, _CHUNK):
         draft = Draft(fleet, now)
@@ -158,7 +158,7 @@ def _of_exporter(now: int) -> list[tuple[str, float]]:
 
 
 def _of_packages() -> list[tuple[str, float]]:
-    """Return what the rules record of packages."""
+    """Return the series that the rules record for packages."""
     recorded = [
         f"package:esim_fleet_data_consumed_bytes:{window}" for window in ("delta4h", "delta1d")
     ]
@@ -171,7 +171,7 @@ def _of_packages() -> list[tuple[str, float]]:
 
 
 def _recorded(number: int) -> Iterator[tuple[str, float]]:
-    """Yield what the rules record of an eSIM, and the alert of one that has used 75 %."""
+    """Yield the series that the rules record for an eSIM, and its alert if it used 75 %."""
     used = _used(number)
     labels = (
         f'job="esim-exporter-esims",vendor="{VENDOR}",'
@@ -180,7 +180,7 @@ def _recorded(number: int) -> Iterator[tuple[str, float]]:
     if number % 10:
         left = (1 - used) * 20 * 86_400
         yield f"esim_package:esim_data_left_seconds:forecast1d{{{labels}}}", left
-    if number % 10 and used >= 0.75:  # noqa: PLR2004  # where the rules begin to look
+    if number % 10 and used >= 0.75:  # noqa: PLR2004  # the lowest threshold of the rules
         yield f"esim_package:esim_data_used:ratio_high{{{labels}}}", used
         alert = 'alertname="EsimDataUsageHigh",alertstate="firing",severity="info",scope="esim"'
         yield f"ALERTS{{{labels},{alert}}}", 1
@@ -222,7 +222,7 @@ def _prometheus(folder: Path) -> Iterator[httpx.Client]:
     (folder / "prometheus.yml").write_text("scrape_configs: []\n", encoding="utf-8")
     flags = ("--config.file=prometheus.yml", "--storage.tsdb.path=tsdb", "--log.level=warn")
     command = [_program("prometheus"), *flags, f"--web.listen-address={address}"]
-    process = subprocess.Popen(command, cwd=folder)  # noqa: S603  # found above
+    process = subprocess.Popen(command, cwd=folder)  # noqa: S603  # our own command
     try:
         with httpx.Client(base_url=f"http://{address}", timeout=120, trust_env=False) as client:
             while not _ready(client):
@@ -245,13 +245,13 @@ def _ready(client: httpx.Client) -> bool:
 def _program(name: str) -> str:
     path = programs.find(name)
     if path is None:
-        raise SystemExit(f"{name} is neither installed nor could it be fetched")
+        raise SystemExit(f"{name} is not installed and could not be downloaded")
     return str(path)
 
 
 def _run(name: str, folder: Path, *arguments: str | Path) -> None:
     command = [_program(name), *arguments]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # as above
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
 
 
 if __name__ == "__main__":

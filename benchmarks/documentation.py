@@ -1,4 +1,4 @@
-"""What docs/performance.md and docs/replicas.md show of a run: sentences and tables.
+"""The sentences and tables that docs/performance.md and docs/replicas.md take from a run.
 
 Every figure in the sentences comes from the results. A sentence whose figure was not measured is
 left out.
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 class Claim:
     """A sentence about one row of the results.
 
-    The sentence may name ``{ours}`` and ``{peer}``, the medians with their unit, and ``{ratio}``.
+    In it, ``{ours}`` and ``{peer}`` stand for the medians with their unit, and ``{ratio}`` for
+    the ratio.
     """
 
     figure: str
     words: tuple[str, ...]
-    """All of them are in the row's text."""
+    """Words that the text of the row must contain."""
     sentence: str
 
 
@@ -43,7 +44,7 @@ CLAIMS: Final = (
     ),
     Claim(
         "S1",
-        ("at once after",),
+        ("right after the changes",),
         "A gzip scrape right after 1 % of the eSIMs changed takes {ours}, because it first renders "
         "the blocks with a change.",
     ),
@@ -156,7 +157,7 @@ def claims(results: Results) -> str:
 
 
 def figures(results: Results) -> str:
-    """Return when and where it was measured, and the table of all figures."""
+    """Return when and where the figures were measured, and the table of all figures."""
     return (
         f"Measured on {results.date} with `{results.command}` at commit {results.revision}, on "
         f"{results.machine}.\n\n{table(results.rows)}"
@@ -171,8 +172,8 @@ _SHARDS: Final = 20
 def ten_million(results: Results) -> str:
     """Return what ten million eSIMs would need, as a Markdown table.
 
-    It multiplies the figures of a million. Memory and start of a shard lie on the line through
-    those of the whole million and of a quarter of it.
+    Most values are those of one million eSIMs, times ten. Memory and start of a shard of 500,000
+    are interpolated between the values for 250,000 and for 1,000,000.
     """
     lines = [("", "for ten million eSIMs"), ("---", "---")]
     average = _TEN_MILLION / _REPORT_SECONDS
@@ -209,7 +210,7 @@ def ten_million(results: Results) -> str:
 
 
 def _for_half_a_million(rows: Iterable[Row], words: str) -> float | None:
-    """Return the value for 500,000 eSIMs, between those for 250,000 and 1,000,000."""
+    """Return the value for 500,000 eSIMs, interpolated from 250,000 and 1,000,000."""
     whole, quarter = _row(rows, "R2", words, "all of it"), _row(rows, "R2", words, "one shard of 4")
     if not whole or not quarter:
         return None
@@ -218,7 +219,7 @@ def _for_half_a_million(rows: Iterable[Row], words: str) -> float | None:
 
 
 def _row(rows: Iterable[Row], figure: str, *words: str) -> Row | None:
-    """Return the first row of a figure whose text has all of the words and that was measured."""
+    """Return the first measured row of a figure whose text contains all of the words."""
     for row in rows:
         if row.figure == figure and row.values and all(word in row.what for word in words):
             return row
@@ -226,9 +227,9 @@ def _row(rows: Iterable[Row], figure: str, *words: str) -> Row | None:
 
 
 def merged(runs: Sequence[Results]) -> Results:
-    """Return one run out of several, each of other figures.
+    """Return one run that has the figures of several runs.
 
-    Where two runs have the same figure, the later one counts. Raises ``ValueError`` for runs of
+    If two runs have the same figure, the later one counts. Raises ``ValueError`` for runs of
     different commits or machines.
     """
     first = runs[0]
@@ -258,7 +259,7 @@ def merged(runs: Sequence[Results]) -> Results:
 
 
 def _joined(known: Size | None, size: Size) -> Size:
-    """Return what both say of fleets of one size; the later one counts."""
+    """Return the values of both for fleets of one size. If both have a value, the later counts."""
     if known is None:
         return size
     names = [name for name in Size.__slots__ if getattr(size, name) is not None]

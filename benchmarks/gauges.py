@@ -1,7 +1,7 @@
 """The fleet as prometheus-client gauges: the peer of S3 and S10.
 
-``python -m benchmarks.gauges ESIMS STEP BASE`` fills a registry, says what that took in
-memory, then answers each line of its standard input with the seconds ``generate_latest`` took.
+``python -m benchmarks.gauges ESIMS STEP BASE`` fills a registry and prints how much memory that
+took. Then it answers each line of its standard input with the seconds of ``generate_latest``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks import payloads
 
 
 def main() -> None:
-    """Fill, then measure as often as asked to."""
+    """Fill a registry, then measure once for each line of standard input."""
     esims, step, base = map(int, sys.argv[1:])
     before = _rss()
     registry = CollectorRegistry()

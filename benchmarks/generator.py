@@ -1,7 +1,7 @@
-"""The load generator's own process: ``python -m benchmarks.generator``.
+"""The process of the load generator: ``python -m benchmarks.generator``.
 
-Reads a :class:`benchmarks.load.Load` as JSON from standard input, builds and signs all
-requests, sends them, and writes what came of it to standard output.
+It reads a :class:`benchmarks.load.Load` as JSON from standard input, builds and signs all
+requests, sends them, and writes a :class:`benchmarks.load.Outcome` to standard output.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LATE: Final = 5.0
-"""Seconds after the end of the time in which answers still count."""
+"""Seconds after the end of a run in which answers still count."""
 
 
 def requests(load: Load) -> list[bytes]:
-    """Return the requests of a load, whole."""
+    """Return the complete requests of a load."""
     if load.kind == "get":
         return [f"GET {load.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()] * load.count
     build = _usage if load.kind == "usage" else _push
@@ -34,7 +34,7 @@ def requests(load: Load) -> list[bytes]:
 
 
 def _events(load: Load) -> Iterator[tuple[int, int]]:
-    chance = random.Random(load.step)  # noqa: S311  # which eSIM is next is no secret
+    chance = random.Random(load.step)  # noqa: S311  # the order of eSIMs is no secret
     for place in range(load.count):
         if load.each:
             yield place % load.esims, load.step
@@ -62,7 +62,7 @@ def _push(load: Load, number: int, step: int) -> bytes:
 
 @dataclass(slots=True)
 class _Tally:
-    """What is noted while a load runs. Times are those of the event loop."""
+    """What a run measures while it sends. Times are those of the event loop."""
 
     latencies: list[float] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
@@ -85,12 +85,12 @@ class _Tally:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """Return the least value that at least this share of the sorted values does not exceed."""
+    """Return a percentile of sorted values: ``share`` of them are not greater. 0 without any."""
     return ordered[max(0, -int(-len(ordered) * share // 1) - 1)] if ordered else 0.0
 
 
 class _Connection(asyncio.Protocol):
-    """One connection with one request on its way at most."""
+    """One connection. It has at most one request without an answer."""
 
     def __init__(self, run: _Run) -> None:
         self._run = run
@@ -99,7 +99,9 @@ class _Connection(asyncio.Protocol):
         self._due: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by type
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's class is not derived from it
 
     def send(self, request: bytes, due: float) -> None:
         assert self._transport
@@ -174,14 +176,14 @@ class _Run:
             self._idle.append(connection)
 
     def lost(self, *, pending: bool) -> None:
-        """Note a connection that the server closed; it is not opened again."""
+        """Count a connection that the server closed. It is not opened again."""
         if self._done.done():
             return
         self._tally.codes["none"] += pending
         self._retire()
 
     def _go_on(self, connection: _Connection, now: float) -> None:
-        """Send a connection's next request, now or after the pause, unless time is over."""
+        """Send the next request, now or after the pause, unless the time is over."""
         pause = self._load.pause
         if now + pause >= self._over:
             self._retire()
@@ -191,7 +193,7 @@ class _Run:
             self._send(connection, now)
 
     def _retire(self) -> None:
-        """Go on with one connection less; after the last there is nothing to wait for."""
+        """Continue without a connection. The run ends when no connection is left."""
         self._open -= 1
         if not self._open:
             self._end()
@@ -202,7 +204,7 @@ class _Run:
             connection.send(request, due)
 
     def _pace(self, started: float, place: int) -> None:
-        """Send what is due by now, and come again when the next is."""
+        """Send the requests that are due, and call this again when the next one is due."""
         assert self._load.rate
         now = self._loop.time()
         while place < self._load.count and (due := started + place / self._load.rate) <= now:

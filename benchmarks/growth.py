@@ -1,4 +1,4 @@
-"""S12: what grows with the fleet, and what does not."""
+"""S12: which costs grow with the fleet, and which do not."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ _SCRAPES: Final = 3
 _SETTLE: Final = 0.05
 
 _FLAT: Final = Goal(Measure.RATIO, 1.5)
-"""What is to be constant may be this many times as much in a fleet of another size."""
+"""A cost that should not depend on the fleet may differ by this factor between two sizes."""
 
 
 @dataclass(slots=True)
 class _Costs:
-    """Processor seconds, in rounds, but for the expiry's, which are seconds."""
+    """Costs of each round. They are processor seconds if nothing else is written."""
 
     scrape: dict[str, list[float]] = field(default_factory=lambda: {GZIP: [], IDENTITY: []})
-    """Per byte sent."""
+    """For each byte sent, by encoding."""
     event: list[float] = field(default_factory=list)
+    """For each event."""
     expiry: list[float] = field(default_factory=list)
-    """Per eSIM that expires."""
-    look: float = 0.0
-    """Seconds of a look at what expires when nothing does."""
+    """Elapsed seconds for each eSIM that expires."""
+    check: float = 0.0
+    """Elapsed seconds of a check for expired eSIMs when there are none."""
 
 
 def measure(bench: Bench) -> Iterator[Row]:
@@ -56,7 +57,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         what = f"processor time of an event, {fleet}"
         yield Row("S12", what, "s", tuple(costs.event), peer, tuple(least.event), _FLAT)
         what = f"expiry, time per eSIM that expires, {fleet}"
-        note = f"a look when nothing is due: {1000 * costs.look:.2f} ms"
+        note = f"a check when nothing is due: {1000 * costs.check:.2f} ms"
         mine, theirs = tuple(costs.expiry), tuple(least.expiry)
         yield Row("S12", what, "s", mine, peer, theirs, _FLAT, note)
 
@@ -66,7 +67,7 @@ def _costs(bench: Bench, esims: int) -> _Costs:
     storage = bench.storage(esims)
     expired = bench.expiry[esims]
     costs.expiry.append(expired["seconds"] / expired["expired"])
-    costs.look = expired["look"]
+    costs.check = expired["check"]
     size = bench.size(esims)
     with bench.exporter(storage) as (server, public):
         for encoding in (GZIP, IDENTITY):
@@ -97,7 +98,7 @@ def _scrape(bench: Bench, server: Server, esims: int, costs: _Costs) -> None:
 
 
 def _event(bench: Bench, server: Server, public: int, esims: int) -> float:
-    """Return the processor seconds of an event."""
+    """Return the processor seconds of one event."""
     count = bench.profile.growth_events
     before = _settled_cpu(server)
     outcome = bench.send(Load(public, count=count, esims=esims, connections=64, seconds=300))
@@ -107,6 +108,6 @@ def _event(bench: Bench, server: Server, public: int, esims: int) -> float:
 
 
 def _settled_cpu(server: Server) -> float:
-    """Return the processor seconds used; the kernel counts a thread's when it goes to sleep."""
+    """Return the processor seconds used. The kernel adds those of a thread when it sleeps."""
     time.sleep(_SETTLE)
     return server.cpu

@@ -1,9 +1,9 @@
-"""A load generator in a process of its own: signed requests over connections that stay open.
+"""A load generator in its own process: signed requests over connections that stay open.
 
-*Closed loop* (no rate): each connection sends its next request when it has the answer to the
-last, or after a pause. *Open loop* (a rate): requests have a time at which they are due, and
-latency counts from that time, so that a server that stalls is not spared the requests it held
-up. Requests are built and signed beforehand.
+*Closed loop* (no rate): each connection sends its next request when it has an answer to the one
+before, or after a pause. *Open loop* (a rate): each request is due at a certain time, and latency
+counts from that time. So requests that a stalled server delays count as slow. All requests are
+built and signed before the first one is sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WEBHOOK: Final = f"/webhooks/{payloads.VENDOR}"
 
 _SETUP: Final = 300.0
-"""Seconds for building requests, on top of the time of the run."""
+"""Seconds for building requests, in addition to the time of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,46 +35,45 @@ class Load:
     """``usage`` (webhook), ``push`` (pushgateway) or ``get``."""
     path: str = WEBHOOK
     count: int = 0
-    """Requests; the number sent is smaller where ``seconds`` are over before."""
+    """Requests. Fewer are sent if ``seconds`` are over before."""
     esims: int = 1
-    """The fleet: eSIMs 0 to this number."""
+    """The number of eSIMs in the fleet."""
     each: bool = False
-    """One event each, in order of number, rather than of eSIMs at random."""
+    """Whether eSIMs take turns in the order of their numbers. If not, they are chosen at random."""
     step: int = 0
-    """Step of the first event. Those of random eSIMs rise by one from event to event."""
+    """Step of the first event. With random eSIMs, each event is one step after the one before."""
     base: int = 0
     """Unix seconds of step 0."""
     connections: int = 1
     rate: float | None = None
     """Requests per second."""
     pause: float = 0.0
-    """Seconds from an answer to the connection's next request, if there is no rate."""
+    """Seconds from an answer to the next request on the same connection, without a rate."""
     seconds: float = 60.0
-    """The longest the run may take."""
+    """Time limit of the run."""
 
     @property
     def steps(self) -> int:
-        """Return how many steps its events take up."""
+        """Return how many steps the events cover."""
         return 1 if self.each else self.count
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a load."""
+    """The result of a load. Latencies are seconds."""
 
     seconds: float
     """From the first request to the last answer."""
     answered: int
     codes: dict[str, int]
-    """Answers by status; requests without an answer under ``none``."""
+    """Answers by status. Requests without an answer count as ``none``."""
     p50: float
     p99: float
     longest: float
-    """Latency, seconds."""
     lag: float
-    """99th percentile of how much later than due the generator itself was, seconds."""
+    """99th percentile of the seconds by which the generator itself was late."""
     busy: float
-    """Share of a core the generator used: near 1, it was the generator that was measured."""
+    """Share of a core that the generator used. Near 1, the generator was the bottleneck."""
 
     @property
     def rate(self) -> float:
@@ -83,12 +82,12 @@ class Outcome:
 
     @property
     def errors(self) -> int:
-        """Return how many requests were answered with no success, or not at all."""
+        """Return how many requests got an error or no answer."""
         return sum(count for code, count in self.codes.items() if not code.startswith("2"))
 
 
 def run(load: Load, place: Place) -> Outcome:
-    """Run a load in a process of its own. Raises ``Unavailable`` where that fails."""
+    """Run a load in its own process. Raises ``Unavailable`` if that fails."""
     command = [sys.executable, "-m", "benchmarks.generator"]
     process = subprocess.Popen(  # noqa: S603  # our own command
         command,
@@ -100,7 +99,7 @@ def run(load: Load, place: Place) -> Outcome:
         start_new_session=True,
     )
     try:
-        written, said = process.communicate(
+        result, errors = process.communicate(
             json.dumps(asdict(load)).encode(), load.seconds + _SETUP
         )
     except subprocess.TimeoutExpired:
@@ -108,6 +107,6 @@ def run(load: Load, place: Place) -> Outcome:
     finally:
         end(process)
     if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        last = errors.decode(errors="replace").strip().splitlines()[-1:]
         raise Unavailable(f"the load generator ended: {' '.join(last)}")
-    return Outcome(**json.loads(written))
+    return Outcome(**json.loads(result))

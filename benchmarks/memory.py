@@ -22,7 +22,7 @@ _AFTER_MORE: Final = Goal(Measure.VALUE, 2200)
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Fill an empty exporter through the webhook, and look at the growth of its process."""
+    """Fill an empty exporter through the webhook, and measure how its process grows."""
     esims, events = bench.profile.memory_esims, bench.profile.memory_events
     with bench.exporter(bench.folder / "memory.db") as (server, public):
         empty = _settled(bench, server)
@@ -32,7 +32,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             _one_event_each(bench, public)
         after_more = (_settled(bench, server) - empty) / esims
     what = f"resident memory per eSIM, {payloads.SERIES} series, {esims:,} eSIMs, after"
-    note = "growth of the process over the empty one, working memory for events included"
+    note = "growth of an empty process, which includes working memory for events"
     yield Row("S10", f"{what} one event", "B", (after_one,), goal=_AFTER_ONE, note=note)
     yield Row("S10", f"{what} {events} events", "B", (after_more,), goal=_AFTER_MORE)
     yield from _against_peers(bench, after_one)
@@ -68,7 +68,7 @@ def _one_event_each(bench: Bench, public: int) -> None:
 
 
 def _settled(bench: Bench, server: Server) -> int:
-    """Return the resident memory after a scrape in both encodings, when all is done."""
+    """Return the resident memory after a scrape in both encodings, when the server is quiet."""
     for encoding in (GZIP, IDENTITY):
         fetch(server.port, ESIMS_PATH, encoding)
     server.wait_until_quiet(bench.profile.quiet)

@@ -1,9 +1,9 @@
-"""The synthetic fleet of the benchmark: its webhook bodies, and the series they amount to.
+"""The synthetic fleet of the benchmark: its webhook bodies, and the series that result.
 
-Every eSIM has one limited package with data, SMS and voice, used in one location, which makes
-the most series an eSIM with one package has. Amounts depend on the eSIM's number and the
-step of the event only, and rise from step to step, so that every event changes something;
-they are exact in the vendor's units and in base units.
+Every eSIM has one limited package with data, SMS and voice, and one location: the most series
+that an eSIM with one package and one location can have. Amounts depend only on the number of the
+eSIM and the step of the event. They rise with each step, so every event changes something. They
+are exact in the vendor's units and in base units.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MIB: Final = 1_048_576
 
 
 class Package(NamedTuple):
-    """What the eSIMs have bought; larger than what is used between two top-ups."""
+    """A package that eSIMs have. Its amounts are allowed again with each top-up."""
 
     package_id: str
     name: str
@@ -50,7 +50,7 @@ SERIES: Final = 16
 
 
 class Names(NamedTuple):
-    """What an eSIM is called."""
+    """The identifiers of an eSIM."""
 
     esim_id: str
     iccid: str
@@ -58,7 +58,7 @@ class Names(NamedTuple):
 
 
 class Use(NamedTuple):
-    """The amounts of one event, in the vendor's units; a top-up follows when all is used."""
+    """The amounts of one event, in the vendor's units. When all is used, a top-up follows."""
 
     data_allowed: int
     data_used: float
@@ -69,7 +69,7 @@ class Use(NamedTuple):
 
 
 def names(number: int) -> Names:
-    """Return the names of an eSIM; neighbours in number are strangers in the order of names."""
+    """Return the identifiers of an eSIM. Their order does not follow the numbers."""
     digest = blake2b(number.to_bytes(8), digest_size=16).digest()
     digits = int.from_bytes(digest)
     esim_id = str(uuid.UUID(bytes=digest, version=4))
@@ -127,7 +127,7 @@ def _date(day: int) -> str:
 
 
 def series(number: int, step: int, base: int) -> list[tuple[str, dict[str, str], int]]:
-    """Return name, labels and value of every series after that event and no other."""
+    """Return name, labels and value of every series after this one event."""
     esim = {"vendor": VENDOR, "esim_id": names(number).esim_id}
     bought, used = package(number), use(number, step)
     allowance = {**esim, "package_id": bought.package_id}
@@ -156,7 +156,7 @@ def series(number: int, step: int, base: int) -> list[tuple[str, dict[str, str],
 
 
 def push_body(number: int, step: int, base: int) -> bytes:
-    """Return the same series as a push, without the label that is in the push's path."""
+    """Return the same series as the body of a push. The label in its path is left out."""
     lines = []
     for name, labels, value in series(number, step, base):
         pairs = ",".join(f'{key}="{text}"' for key, text in labels.items() if key != "esim_id")

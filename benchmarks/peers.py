@@ -1,4 +1,4 @@
-"""What a user could pick instead, or could not do better than, started for comparison."""
+"""Peers: other programs that are started for comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BARE: Final = "bare Quart"
 CLIENT: Final = "prometheus_client"
 
 _NAMES: Final = {NGINX: ("nginx",), PUSHGATEWAY: ("prometheus-pushgateway", "pushgateway")}
-"""Programs by Debian's name, then by the project's own."""
+"""Names of the programs: Debian's first, then the project's own."""
 
 _UNPACKED: Final = Path(__file__).resolve().parent.parent / ".cache" / "programs"
 """Where ``tests/support/programs.py`` unpacks Debian packages."""
@@ -43,7 +43,7 @@ http {{
 
 
 def find(peer: str) -> str:
-    """Return the path of a peer's program. Raises ``Unavailable`` where it is not."""
+    """Return the path of a peer's program. Raises ``Unavailable`` if it is not installed."""
     folders = [f"{each}" for each in _UNPACKED.glob("*/usr/*bin")]
     for name in _NAMES[peer]:
         for path in (None, "/usr/sbin:/usr/local/sbin", ":".join(folders)):
@@ -54,7 +54,7 @@ def find(peer: str) -> str:
 
 @contextmanager
 def nginx(bench: Bench) -> Iterator[tuple[Server, Path]]:
-    """Run nginx; gives the server and the folder whose files it serves."""
+    """Run nginx; yield the server and the folder whose files it serves."""
     program, port = find(NGINX), free_port()
     root = bench.folder / f"nginx-{port}"
     root.mkdir()
@@ -67,13 +67,13 @@ def nginx(bench: Bench) -> Iterator[tuple[Server, Path]]:
 
 @contextmanager
 def pushgateway(bench: Bench) -> Iterator[Server]:
-    """Run a pushgateway at its fastest: nothing checked, nothing kept on disk."""
+    """Run a pushgateway in its fastest mode. It checks nothing and keeps nothing on disk."""
     port = free_port()
     command = [
         find(PUSHGATEWAY),
         f"--web.listen-address=127.0.0.1:{port}",
         "--push.disable-consistency-check",
-        "--persistence.file=",  # Debian's keeps, and begins with, what it held before
+        "--persistence.file=",  # Debian's default keeps groups on disk and loads them at the start
         "--log.level=error",
     ]
     with serving(PUSHGATEWAY, command, port=port, place=bench.place, ready="/-/ready") as server:
@@ -115,7 +115,7 @@ class ClientGauges:
 
 @contextmanager
 def client_gauges(bench: Bench, esims: int) -> Iterator[ClientGauges]:
-    """Fill a prometheus-client registry with as many eSIMs."""
+    """Run a process that fills a prometheus-client registry with that many eSIMs."""
     arguments = [str(esims), str(bench.profile.history - 1), str(bench.base)]
     process = subprocess.Popen(  # noqa: S603  # our own command
         [*pinning(), sys.executable, "-m", "benchmarks.gauges", *arguments],
@@ -134,7 +134,7 @@ def client_gauges(bench: Bench, esims: int) -> Iterator[ClientGauges]:
 
 
 def push_all(bench: Bench, gateway: Server, groups: int) -> None:
-    """Push one event's series of as many eSIMs. Raises ``Unavailable`` where one is refused."""
+    """Push the series of that many eSIMs. Raises ``Unavailable`` if a push is refused."""
     options = Load(
         gateway.port,
         kind="push",

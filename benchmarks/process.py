@@ -1,4 +1,4 @@
-"""Servers as processes of their own: pinned to a core, looked at in /proc, surely ended."""
+"""Servers in their own processes: pin them to a core, read their use in /proc, end them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 CORES: Final = sorted(os.sched_getaffinity(0))
 PINNED: Final = len(CORES) > 1
-"""Servers run on the first core and all load on the second, where there are two."""
+"""Whether there are two cores: the first for servers, the second for all load."""
 
 QUIET: Final = 0.02
-"""Share of a core under which a server counts as quiet, if nothing else is said."""
+"""A server that uses less than this share of a core counts as quiet."""
 
 _POLL: Final = 0.02
-"""Seconds between questions whether a server is ready: more often, to answer them would take a
-part of what is measured."""
+"""Seconds between two questions whether a server is ready. The answers cost time that is measured,
+so it must not be shorter."""
 _STOP: Final = 20.0
-"""Seconds a server gets to end by itself."""
+"""Seconds until a server that was asked to end is killed."""
 
 
 class Unavailable(Exception):
-    """A figure cannot be measured here; the message says why."""
+    """A figure cannot be measured here. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ class Server:
     name: str
     process: subprocess.Popen[bytes]
     port: int
-    """Where it is asked whether it is ready, and for metrics."""
+    """Port of metrics and of the question whether it is ready."""
     log: Path
     start_seconds: float = 0.0
-    """From the start of the process to the first answer that said ready."""
+    """From the start of the process until it was ready."""
 
     @property
     def cpu(self) -> float:
-        """Return the processor seconds used so far, of all threads."""
+        """Return the processor seconds that all threads have used so far."""
         tasks = Path(f"/proc/{self.process.pid}/task")
         try:
             spent = [int((task / "schedstat").read_bytes().split()[0]) for task in tasks.iterdir()]
-        except (OSError, IndexError):  # a kernel without it, or a thread that just ended
+        except (OSError, IndexError):  # this kernel has no schedstat, or a thread just ended
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return sum(spent) / 1e9
@@ -74,7 +74,7 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def wait_until_quiet(self, window: float, share: float = QUIET, *, most: float = 120.0) -> None:
-        """Return when it used less than this share of a core for ``window`` seconds.
+        """Wait until it has used less than ``share`` of a core for ``window`` seconds.
 
         Raises ``Unavailable`` when that does not happen within ``most`` seconds.
         """
@@ -93,7 +93,7 @@ class Server:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Hold the process still, so that what it does in the background costs a peer nothing."""
+        """Stop the process during the block, so that its background work cannot slow a peer."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -108,19 +108,19 @@ class Server:
 
 
 def without_settings() -> dict[str, str]:
-    """Return the environment but for settings of an exporter, which may be meant for another."""
+    """Return the environment without its settings of an exporter."""
     return {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
 
 
 def pin_load() -> None:
-    """Keep this process, and those it starts, off the servers' core."""
+    """Keep this process, and the processes that it starts, off the servers' core."""
     if PINNED:
         os.sched_setaffinity(0, {CORES[1]})
 
 
 @contextmanager
 def unpinned() -> Iterator[None]:
-    """Let this process, and those it starts meanwhile, run on all cores."""
+    """Let this process, and the processes that it starts during the block, use all cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, CORES)
     try:
@@ -130,7 +130,7 @@ def unpinned() -> Iterator[None]:
 
 
 def busy(seconds: float = 1.0) -> float:
-    """Return the share of the machine's processor time that is used while this one waits."""
+    """Return the share of the machine that other processes use, measured for ``seconds``."""
     before = _processor_times()
     time.sleep(seconds)
     idle, total = (after - b for after, b in zip(_processor_times(), before, strict=True))
@@ -138,14 +138,14 @@ def busy(seconds: float = 1.0) -> float:
 
 
 def _processor_times() -> tuple[int, int]:
-    """Return idle and all ticks since the machine started."""
+    """Return two numbers of ticks since the machine started: idle ones, and all."""
     line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
     ticks = [int(field) for field in line.split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -161,9 +161,9 @@ def serving(
     ready: str = "/",
     within: float = 60.0,
 ) -> Iterator[Server]:
-    """Run a server until the end of the block; it is ready when ``ready`` answers 200.
+    """Run a server until the end of the block. It is ready when the path ``ready`` answers 200.
 
-    Raises ``Unavailable`` when it ends before, or is not ready ``within`` so many seconds.
+    Raises ``Unavailable`` if it ends before, or is not ready ``within`` that many seconds.
     """
     log = place.folder / f"{name}-{port}.log"
     with log.open("wb") as stream:
@@ -175,7 +175,7 @@ def serving(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            start_new_session=True,  # Ctrl-C ends them in order, from here
+            start_new_session=True,  # Ctrl-C must not reach it: this process ends it
         )
     try:
         server = Server(name, process, port, log)
@@ -186,7 +186,7 @@ def serving(
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """End a process, by force if need be, and all it started."""
+    """End a process. If it does not end in time, kill it and everything that it started."""
     process.send_signal(signal.SIGCONT)
     process.terminate()
     try:
@@ -197,7 +197,7 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 
 def pinning() -> list[str]:
-    """Return the front of a command that is to run on the servers' core."""
+    """Return the words before a command that make it run on the servers' core."""
     taskset = shutil.which("taskset")
     load_is_apart = os.sched_getaffinity(0) != set(CORES)
     return [taskset, "--cpu-list", str(CORES[0])] if load_is_apart and taskset else []

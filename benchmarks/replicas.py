@@ -1,6 +1,6 @@
 """R1 and R2: several replicas on PostgreSQL, beside one process on SQLite.
 
-Nothing is pinned to a core here: replicas, database and load share what there is.
+Nothing is pinned to a core here: replicas, database and load share all cores.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _CONNECTIONS: Final = 64
 _FASTEST: Final = 12_000
-"""Requests that are made ready for each second of a run."""
+"""Requests that are prepared for each second of a run."""
 
 _FOLLOWING: Final = 0.05
-"""Share of a core below which a replica that follows the others counts as quiet."""
+"""A replica that uses less than this share of a core counts as quiet. It still follows others."""
 
 SQLITE: Final = "one process on SQLite"
 SHARDS: Final = 4
@@ -39,7 +39,7 @@ _COPY: Final = 3600.0
 
 
 def throughput(bench: Bench) -> Iterator[Row]:
-    """Send as fast as it takes them: to one process on SQLite, one and two on PostgreSQL."""
+    """Send at full speed: to one process on SQLite, then to one and to two on PostgreSQL."""
     esims = bench.profile.esims
     with unpinned(), _postgres() as database:
         alone, _ = _rates(bench, bench.storage(esims), 1)
@@ -51,7 +51,7 @@ def throughput(bench: Bench) -> Iterator[Row]:
 
 
 def large(bench: Bench) -> Iterator[Row]:
-    """Start replicas on a large fleet: all of it, and one shard of four."""
+    """Start a replica on a large fleet: with the whole fleet, and with one shard of four."""
     esims = max(bench.profile.start_sizes)
     with unpinned(), _postgres() as database:
         url = _copied(bench, database, esims)
@@ -74,7 +74,7 @@ def large(bench: Bench) -> Iterator[Row]:
 
 
 def _rates(bench: Bench, storage: Path | str, count: int) -> tuple[tuple[float, ...], str]:
-    """Return events per second of so many processes in each round, and where the time went."""
+    """Return the events per second of ``count`` processes in each round, and a note."""
     profile = bench.profile
     with ExitStack() as stack:
         used = [stack.enter_context(bench.exporter(storage)) for _ in range(count)]
@@ -132,7 +132,7 @@ def _copied(bench: Bench, database: Any, esims: int) -> str:
 @contextmanager
 def _postgres() -> Iterator[Any]:
     """Run PostgreSQL with its settings as they are."""
-    # The tests know where the program is, and how to run it.
+    # The tests have modules that find the program and run it.
     sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
     import postgres  # noqa: PLC0415
     import programs  # noqa: PLC0415

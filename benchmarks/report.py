@@ -1,4 +1,4 @@
-"""What was measured, and how it is told: medians, ratios and spread, as Markdown and JSON."""
+"""The results of a run, and the report: medians, ratios and spread, as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Measure(StrEnum):
-    """What a goal is set for."""
+    """What a goal limits."""
 
     VALUE = "value"
     """The exporter's own median."""
@@ -26,20 +26,20 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A limit that a figure is to keep."""
+    """A limit for a figure."""
 
     measure: Measure
     limit: float
     at_most: bool = True
 
     def met(self, value: float) -> bool:
-        """Return whether a value keeps the limit."""
+        """Return whether a value is within the limit."""
         return value <= self.limit if self.at_most else value >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison: values measured by turns, the exporter's and the peer's."""
+    """One comparison. The values of the exporter and of the peer were measured in turns."""
 
     figure: str
     what: str
@@ -50,13 +50,13 @@ class Row:
     goal: Goal | None = None
     note: str = ""
     skipped: str = ""
-    """Why it could not be measured; there are no values then."""
+    """Why it could not be measured. Then there are no values."""
 
     @property
     def ratio(self) -> tuple[float, float, float] | None:
-        """Return the ratio of the medians with its least and greatest value over the rounds.
+        """Return the ratio of the medians, and the least and greatest ratio of a round.
 
-        It is the exporter's value over the peer's, or the other way round for a gain.
+        It is the exporter's value divided by the peer's. For a gain it is the reverse.
         """
         if not self.values or not self.peer_values:
             return None
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Return whether the goal is met, ``None`` where there is none or nothing to judge."""
+        """Return whether the goal is met; ``None`` without a goal or without values."""
         if self.goal is None or not self.values:
             return None
         if self.goal.measure is Measure.VALUE:
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass(slots=True)
 class Size:
-    """What a fleet of one size takes; what was not measured is ``None``."""
+    """What a fleet of one size needs. A value that was not measured is ``None``."""
 
     esims: int
     series: int | None = None
@@ -96,7 +96,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything one run found out."""
+    """Everything that one run measured."""
 
     machine: str
     others: float
@@ -104,10 +104,10 @@ class Results:
     date: str
     command: str
     revision: str
-    """Of the exporter that was measured."""
+    """The commit of the exporter."""
     profile: str
     seconds: float
-    """The whole run took."""
+    """Time of the whole run."""
     rows: tuple[Row, ...]
     sizes: tuple[Size, ...] = field(default=())
 
@@ -137,7 +137,7 @@ def write(results: Results, folder: Path, name: str) -> None:
 
 
 def write_json(results: Results, path: Path) -> None:
-    """Write the results with the medians and ratios that follow from them."""
+    """Write the results as JSON, with their medians and ratios."""
     document = asdict(results)
     for fields, row in zip(document["rows"], results.rows, strict=True):
         fields["median"] = median(row.values) if row.values else None
@@ -148,7 +148,7 @@ def write_json(results: Results, path: Path) -> None:
 
 
 def markdown(results: Results) -> str:
-    """Return a report: where and how it was measured, all figures, the sizes."""
+    """Return a report: where and how the run was made, all figures, and sizes."""
     warning = "" if results.profile == "full" else " The fleets are small: only an indication."
     if results.others > _BUSY:
         warning += f" Other processes used {results.others:.0%} of the machine: repeat it."
@@ -165,7 +165,7 @@ def markdown(results: Results) -> str:
 
 
 _BUSY: Final = 0.05
-"""Share of the machine that others may use without spoiling the figures."""
+"""Share of the machine that other processes may use. Above it, the report has a warning."""
 
 _LEGEND: Final = """\
 Medians, with the least and greatest value in brackets where there are several. A ratio is the
@@ -184,7 +184,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def sizing_table(sizes: Sequence[Size]) -> str:
-    """Return what fleets of each size take, as a Markdown table."""
+    """Return what fleets of each size need, as a Markdown table."""
     head = ("eSIMs", "series", "memory", "on disk", "scrape, gzip", "scrape, identity", "start")
     ordered = sorted(sizes, key=lambda size: size.esims)
     lines = [head, ("--:",) * len(head), *map(_size_cells, ordered)]
@@ -238,7 +238,7 @@ _SCALES: Final = {
 
 
 def shown(value: float | None, unit: str) -> str:
-    """Return a value with its unit, scaled where that reads better; nothing for ``None``."""
+    """Return a value with a unit in which it is easy to read; an empty text for ``None``."""
     if value is None:
         return ""
     scales = _SCALES.get(unit, ((1.0, unit),))

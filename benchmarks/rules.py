@@ -1,9 +1,9 @@
-"""What evaluating the shipped rules costs a real Prometheus: ``python -m benchmarks.rules``.
+"""What the shipped rules cost a real Prometheus: ``python -m benchmarks.rules``.
 
-A fleet is put into storage, a real exporter serves it, and a real Prometheus that may use all
-cores scrapes both jobs and evaluates the rules as shipped. The hour around "a day ago" is written
-into Prometheus's storage before, for the rules that look back a day. Figures are the longest
-evaluation of each group, its share of the group's interval, and the rules that take longest.
+A real exporter serves a fleet. A real Prometheus, which may use all cores, scrapes both jobs and
+evaluates the rules as shipped. Some rules look back a day, so Prometheus starts with an hour of
+samples from a day ago. The figures are the longest evaluation of each group, its share of the
+group's interval, and the slowest rules.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from exporter.storage.sqlite.storage import SqliteStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# For programs.py.
+# The module programs is there.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 import programs
@@ -45,11 +45,11 @@ DAY: Final = 86_400
 PACKAGES: Final = 50
 VENDOR: Final = "roamify"
 DAILY: Final = GIB // 4
-"""Bytes an eSIM uses a day."""
+"""Bytes that an eSIM uses in a day."""
 
 _CHUNK: Final = 5000
 _READY: Final = 120.0
-"""Seconds a process may take to become ready."""
+"""Seconds until a process must be ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,13 @@ class Cost:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table; the exit status is 0 whatever the figures are."""
+    """Measure and print a table. The exit status is 0, whatever the figures are."""
     parser = argparse.ArgumentParser("benchmarks.rules", description=__doc__)
     parser.add_argument("--esims", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=330, help="how long to evaluate")
-    parser.add_argument("--every", help="evaluate each group so often, not as shipped")
+    parser.add_argument("--seconds", type=float, default=330, help="seconds of evaluation")
+    parser.add_argument(
+        "--every", help="interval of every group, instead of those that are shipped"
+    )
     parser.add_argument("--scrape", default="2m", help="how often to scrape single eSIMs")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
@@ -108,7 +110,7 @@ def _measure(folder: Path, args: argparse.Namespace) -> tuple[list[Cost], tuple[
 
 
 async def _fill(path: Path, esims: int, now: int) -> None:
-    """Store the fleet: all with data, SMS and voice, and some of everything that alerts."""
+    """Store the fleet. For each alert about eSIMs, some eSIMs make it fire."""
     storage = await SqliteStorage.open(path)
     fleet = Fleet(Policy(), (VENDOR,))
     for first in range(0, esims, _CHUNK):
@@ -148,13 +150,13 @@ def _event(number: int, now: int) -> UsageEvent:
 
 
 def _used(number: int) -> float:
-    """Return the used share of an eSIM's data: one in twenty used it up, the rest is even."""
+    """Return the used share of an eSIM's data. One in twenty has used all; the rest are spread."""
     percent = number % 100
     return 1.0 if percent < 5 else (percent * 37 % 97) / 100  # noqa: PLR2004  # five in a hundred
 
 
 def _write_yesterday(folder: Path, esims: int, now: int) -> None:
-    """Write what rules read of a day ago, every two minutes for an hour."""
+    """Write the samples from a day ago that rules read: one hour, every two minutes."""
     path = folder / "yesterday.om"
     times = range(now - DAY - 2400, now - DAY + 1800, 120)
     with path.open("w", encoding="utf-8") as file:
@@ -271,7 +273,7 @@ def _watch(address: str, seconds: float) -> list[Cost]:
 
 
 def _groups(address: str) -> list[dict[str, Any]]:
-    # Without the alerting rules, whose many alerts would make the answer large.
+    # Recording rules only: the answer for alerting rules contains every alert.
     groups: list[dict[str, Any]] = _api(address, "rules", type="record")["groups"]
     return groups
 
@@ -296,13 +298,13 @@ def _api(address: str, path: str, **parameters: str) -> dict[str, Any]:
 def _program(name: str) -> str:
     path = programs.find(name)
     if path is None:
-        raise SystemExit(f"{name} is neither installed nor could it be fetched")
+        raise SystemExit(f"{name} is not installed and could not be downloaded")
     return str(path)
 
 
 def _run(name: str, *arguments: str | Path) -> None:
     command = [_program(name), *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # as above
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  # our own command
 
 
 def _processor() -> str:

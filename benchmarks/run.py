@@ -56,7 +56,7 @@ _PROFILES: Final = {profile.name: profile for profile in (FULL, SHORT, TINY)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, and write it; return the exit status."""
+    """Measure, print the report and write it. Return the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(arguments)
     profile = _PROFILES[args.profile]
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             rows = tuple(_measured(bench, figures))
         except KeyboardInterrupt:
-            sys.stderr.write("interrupted; nothing is written\n")
+            sys.stderr.write("interrupted: no report was written\n")
             return 130
     results = Results(
         machine=_machine(),
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measured(bench: Bench, figures: Sequence[str]) -> Iterator[Row]:
-    """Yield all rows of these figures; one that has none says why."""
+    """Yield all rows of these figures. A figure that was not measured has a row with the reason."""
     for each in MEASUREMENTS:
         wanted = [figure for figure in each.figures if figure in figures]
         if not wanted:
@@ -106,7 +106,7 @@ def _measured(bench: Bench, figures: Sequence[str]) -> Iterator[Row]:
         except (Unavailable, OSError, subprocess.SubprocessError) as error:
             why = str(error)
         for figure in missing:
-            yield Row(figure, "", skipped=why or "nothing came of it")
+            yield Row(figure, "", skipped=why or "it has no rows")
         took = time.monotonic() - began
         sys.stderr.write(f"{', '.join(wanted)}: {why or 'done'} ({took:.0f} s)\n")
 
@@ -117,21 +117,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("figures", nargs="*", metavar="FIGURE")
     parser.add_argument("--profile", choices=_PROFILES, default=FULL.name)
-    parser.add_argument("--esims", type=int, help="another size of the fleet of S1 to S9")
-    parser.add_argument("--tree", type=Path, default=ROOT, help="checkout to be measured")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--name", default="latest", help="of the files to write")
+    parser.add_argument("--esims", type=int, help="eSIMs in the fleet of S1 to S9")
     parser.add_argument(
-        "--storages", type=Path, help="folder to keep filled storages in, for runs of a day"
+        "--tree", type=Path, default=ROOT, help="checkout whose exporter is measured"
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument(
+        "--name", default="latest", help="name of the report, without .md and .json"
     )
     parser.add_argument(
-        "--cache", type=Path, default=ROOT / ".cache", help="folder on the disk to be measured"
+        "--storages", type=Path, help="folder that keeps filled storages for the runs of a day"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=ROOT / ".cache", help="folder on the disk that is measured"
     )
     return parser
 
 
 def _machine() -> str:
-    """Describe what was measured on, without its name."""
+    """Describe this machine. Its name is left out."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     models = [line.partition(":")[2].strip() for line in info.splitlines() if "model name" in line]
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -147,7 +151,7 @@ def _machine() -> str:
 
 
 def _revision(tree: Path) -> str:
-    """Return the commit of a checkout, with a plus behind it where files differ from it."""
+    """Return the commit of a checkout. A plus follows if files were changed since."""
     git = shutil.which("git")
     if git is None:
         return "of unknown revision"

@@ -1,4 +1,4 @@
-"""S1 to S4: what a scrape takes, against a file server and two other ways to expose metrics."""
+"""S1 to S4: time of a scrape, beside a file server and two other ways to expose metrics."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _GOALS: Final = {
 
 
 def against_nginx(bench: Bench) -> Iterator[Row]:
-    """Scrape by turns with nginx, which serves from a file what the scrape before gave.
+    """Scrape the exporter, then fetch a file with the same bytes from nginx, several times.
 
-    Both are asked after a pause, and once more right then: after a pause a processor, and what it
-    has at hand, is slower for either.
+    Each is asked after a pause, and again right after that. The first answer after a pause is
+    slower for both, because processor and caches are cold.
     """
     esims, quiet = bench.profile.esims, bench.profile.quiet
     ours: dict[str, list[tuple[float, float]]] = {GZIP: [], IDENTITY: []}
@@ -66,15 +66,15 @@ def against_nginx(bench: Bench) -> Iterator[Row]:
         times, again = zip(*ours[encoding], strict=True)
         peer, peer_again = zip(*theirs[encoding], strict=True)
         yield Row(figure, what, "s", times, peers.NGINX, peer, goal, waited)
-        what = f"the same, {encoding}, each once more right then"
+        what = f"the same, {encoding}, again right after that"
         yield Row(figure, what, "s", again, peers.NGINX, peer_again)
-    what = f"the same, {GZIP}, at once after the changes"
+    what = f"the same, {GZIP}, right after the changes"
     first = tuple([seconds for seconds, _ in theirs[GZIP]])
     yield Row("S1", what, "s", tuple(at_once), peers.NGINX, first)
 
 
 def against_client(bench: Bench) -> Iterator[Row]:
-    """Scrape by turns with ``generate_latest``, which nobody fetches through a socket."""
+    """Scrape the exporter and call ``generate_latest``, in turns. Only the first uses a socket."""
     ours, theirs = [], []
     with (
         _scraped(bench) as (server, _),
@@ -90,7 +90,7 @@ def against_client(bench: Bench) -> Iterator[Row]:
 
 
 def against_pushgateway(bench: Bench) -> Iterator[Row]:
-    """Scrape by turns with a pushgateway that holds the same series of fewer eSIMs."""
+    """Scrape the exporter and a pushgateway in turns. The pushgateway has fewer eSIMs."""
     ours, theirs = [], []
     esims, groups = bench.profile.esims, bench.profile.groups
     with _scraped(bench) as (server, _), peers.pushgateway(bench) as gateway:
@@ -109,7 +109,7 @@ def against_pushgateway(bench: Bench) -> Iterator[Row]:
 
 
 def _change_and_scrape(bench: Bench, server: Server, public: int) -> tuple[float, float]:
-    """Scrape at once after changes; return its seconds, and its seconds of processor time."""
+    """Scrape right after changes. Return its elapsed seconds and its processor seconds."""
     _change(bench, public)
     before = server.cpu
     seconds = fetch(server.port, ESIMS_PATH, GZIP).seconds
@@ -117,10 +117,10 @@ def _change_and_scrape(bench: Bench, server: Server, public: int) -> tuple[float
 
 
 def _let_catch_up(bench: Bench, server: Server, work: float) -> None:
-    """Wait until the exporter rendered the changes in the background, and fell quiet.
+    """Wait until the exporter has rendered the changes in the background and is quiet.
 
-    It may rest before it does, so to be quiet is not enough: it must have worked for a good
-    part of the processor time that a scrape at once after such changes takes, ``work``.
+    It may also be quiet before it starts to render. So it must first have used half of ``work``,
+    the processor seconds of a scrape right after such changes.
     """
     before, deadline = server.cpu, time.monotonic() + bench.profile.patience
     while server.cpu - before < work / 2 and time.monotonic() < deadline:
@@ -130,7 +130,7 @@ def _let_catch_up(bench: Bench, server: Server, work: float) -> None:
 
 @contextmanager
 def _scraped(bench: Bench) -> Iterator[tuple[Server, int]]:
-    """Serve the fleet, warmed up by a scrape in each encoding."""
+    """Serve the fleet, after one scrape in each encoding as a warm-up."""
     with bench.exporter(bench.storage(bench.profile.esims)) as (server, public):
         for encoding in (GZIP, IDENTITY):
             fetch(server.port, ESIMS_PATH, encoding)
@@ -138,20 +138,20 @@ def _scraped(bench: Bench) -> Iterator[tuple[Server, int]]:
 
 
 def _twice(server: Server, path: str, encoding: str) -> tuple[float, float]:
-    """Return the seconds of a scrape, and of one right after it."""
+    """Return the seconds of a scrape, and of a second one right after it."""
     first = fetch(server.port, path, encoding).seconds
     return first, fetch(server.port, path, encoding).seconds
 
 
 def _keep(server: Server, encoding: str, file: Path) -> int:
-    """Write a scrape to a file; return its size."""
+    """Write the body of a scrape to a file. Return its bytes as sent."""
     answer = fetch(server.port, ESIMS_PATH, encoding, keep=True)
     file.write_bytes(answer.body)
     return answer.size
 
 
 def _change(bench: Bench, public: int) -> None:
-    """Let random eSIMs change through the webhook."""
+    """Change random eSIMs through the webhook."""
     count = max(1, int(bench.profile.esims * _CHANGED))
     outcome = bench.send(Load(public, count=count, esims=bench.profile.esims, connections=16))
     if outcome.errors:

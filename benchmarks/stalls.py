@@ -1,8 +1,8 @@
-"""Run the exporter with a watch inside its event loop that notes when it was kept from turning.
+"""Run the exporter with a task in its event loop that records how long the loop stood still.
 
-``python -m benchmarks.stalls FILE ARGUMENT...`` runs ``esim-exporter ARGUMENT...`` and appends
-a line to FILE for each time a wake-up came over 2 ms late: when (monotonic clock, the same in
-all processes) and by how much, in seconds.
+``python -m benchmarks.stalls FILE ARGUMENT...`` runs ``esim-exporter ARGUMENT...``. The task wakes
+up every 2 ms. For each wake-up that is more than 2 ms late, it appends a line to FILE: the time
+(monotonic clock, the same in all processes) and the delay, in seconds.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SHARE: Final = 0.1
-"""Share of a core that the watch itself stays below, generously."""
+"""The task itself uses less than this share of a core."""
 
-_EVERY: Final = 0.002
-_WORTH: Final = 0.002
+_INTERVAL: Final = 0.002
+_MIN_DELAY: Final = 0.002
 
 
 def longest(file: Path, since: float, until: float) -> float:
-    """Return the longest stall that was noted between two times; 0 if there was none."""
+    """Return the longest stall in the file between two times, seconds; 0 if there is none."""
     lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
     return max((float(late) for at, late in lines if since <= float(at) <= until), default=0.0)
 
@@ -36,14 +36,14 @@ async def _watch(file: Path) -> None:
     with file.open("a", buffering=1) as lines:
         while True:
             before = time.monotonic()
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_INTERVAL)
             now = time.monotonic()
-            if (late := now - before - _EVERY) > _WORTH:
+            if (late := now - before - _INTERVAL) > _MIN_DELAY:
                 lines.write(f"{now} {late}\n")
 
 
-class _WatchedRunner(asyncio.Runner):  # type: ignore[misc]  # final, but there is no other way in
-    """A runner that runs the watch beside what it is given."""
+class _WatchedRunner(asyncio.Runner):  # type: ignore[misc]  # final, but there is no other hook
+    """A runner that also runs the task that records stalls."""
 
     file = Path()
 
@@ -59,7 +59,7 @@ class _WatchedRunner(asyncio.Runner):  # type: ignore[misc]  # final, but there 
 
 
 def main() -> None:
-    """Become the exporter."""
+    """Run the exporter in this process."""
     _WatchedRunner.file = Path(sys.argv.pop(1))
     asyncio.Runner = _WatchedRunner  # type: ignore[misc]
     runpy.run_module("exporter", run_name="__main__", alter_sys=True)

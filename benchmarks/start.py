@@ -20,9 +20,9 @@ _GOALS: Final = {
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    """Start several times with each size of fleet; all files are in the page cache.
+    """Start several times with each size of fleet, on all cores and on one core, in turns.
 
-    On all cores, as a start can use them, and by turns on one.
+    All files are in the page cache.
     """
     for esims in bench.profile.start_sizes:
         storage = bench.storage(esims)

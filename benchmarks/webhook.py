@@ -1,4 +1,4 @@
-"""S5 to S9: what a webhook takes: latency beside scrapes, stalls, throughput, bursts."""
+"""S5 to S9: latency of webhooks beside scrapes, stalls, throughput and bursts."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ if TYPE_CHECKING:
     from benchmarks.process import Server
 
 _CONNECTIONS: Final = 64
-"""That events are sent over, as many as the vendor may need for its rate."""
+"""Connections for events, as many as the vendor may use."""
 
 _BURST_CONNECTIONS: Final = 200
 
 _FASTEST: Final = 12_000
-"""Events per second that requests are prepared for; who is faster is done before the time."""
+"""Requests that are prepared for each second. A faster server ends its round early."""
 
 _PROBE_PAUSE: Final = 0.005
-"""Seconds after which the event loop is asked for another sign of life."""
+"""Seconds between an answer and the next probe of the event loop."""
 
 
 @dataclass(slots=True)
 class _Latencies:
-    """What was found in the rounds with or without scrapes, seconds."""
+    """Seconds that were measured in the rounds with scrapes, or in those without."""
 
     p99: list[float] = field(default_factory=list)
     inside: list[float] = field(default_factory=list)
-    """Longest stall of each round as the event loop itself saw it."""
+    """Longest stall of each round, measured in the event loop itself."""
     outside: list[float] = field(default_factory=list)
-    """Longest answer to a probe."""
+    """Slowest answer to a probe in each round."""
     scrapes: list[float] = field(default_factory=list)
-    """What the scrapes took meanwhile."""
+    """Time of each scrape."""
     lag: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Rival:
-    """A peer that takes as many events as it can."""
+    """A peer that gets events at full speed."""
 
     name: str
     server: Server
     kind: str
-    """Of the load it takes."""
+    """The kind of :class:`Load` that it gets."""
 
 
 def latency(bench: Bench) -> Iterator[Row]:
-    """Send at a steady rate, by turns without scrapes and beside scrapes back to back."""
+    """Send at a steady rate, in turns without scrapes and beside scrapes without a pause."""
     profile = bench.profile
     noted = bench.folder / "stalls"
     alone, beside = _Latencies(), _Latencies()
@@ -73,14 +73,14 @@ def latency(bench: Bench) -> Iterator[Row]:
     what = f"webhook latency, p99, at {profile.event_rate:g} events/s"
     scrapes = f"beside back-to-back scrapes of {profile.esims:,} eSIMs, {GZIP}"
     note = (
-        f"{len(beside.scrapes)} scrapes; latency counts from when a request was due, the generator "
+        f"{len(beside.scrapes)} scrapes; latency counts from when a request was due; the generator "
         f"itself was late by up to {1000 * max(alone.lag, beside.lag):.1f} ms (p99)"
     )
     p99 = tuple(beside.p99)
     yield Row("S5", f"{what}, {scrapes}", "s", p99, goal=Goal(Measure.VALUE, 0.05), note=note)
     peer = tuple(alone.p99)
     yield Row("S5", what, "s", p99, "no scrape", peer, Goal(Measure.RATIO, 3))
-    yield Row("S5", f"scrape meanwhile, {GZIP}", "s", tuple(beside.scrapes))
+    yield Row("S5", f"scrape during S5, {GZIP}", "s", tuple(beside.scrapes))
     goal = Goal(Measure.VALUE, 0.02)
     for seen, mine, theirs in (
         ("from inside", beside.inside, alone.inside),
@@ -127,20 +127,20 @@ def _round(
 
 
 def against_bare_endpoint(bench: Bench) -> Iterator[Row]:
-    """Send as fast as it takes them, by turns to Quart that only parses JSON."""
+    """Send at full speed, in turns to the exporter and to Quart that only parses JSON."""
     with peers.bare_endpoint(bench) as bare:
         goal = Goal(Measure.RATIO, 1.4, at_most=False)
         yield _throughput(bench, "S7", _Rival(peers.BARE, bare, "usage"), goal)
 
 
 def against_pushgateway(bench: Bench) -> Iterator[Row]:
-    """Send as fast as it takes them, by turns to a pushgateway that is not durable."""
+    """Send at full speed, in turns to the exporter and to a pushgateway without a disk."""
     with peers.pushgateway(bench) as gateway:
         yield _throughput(bench, "S8", _Rival(peers.PUSHGATEWAY, gateway, "push"), None)
 
 
 def _throughput(bench: Bench, figure: str, rival: _Rival, goal: Goal | None) -> Row:
-    """Return events per second of the exporter and of a peer; who does not run is paused."""
+    """Return events per second of the exporter and of a peer. One is paused while one runs."""
     profile = bench.profile
     ours: list[Outcome] = []
     theirs: list[Outcome] = []
@@ -190,7 +190,7 @@ def _as_fast_as_possible(bench: Bench, port: int, kind: str) -> Outcome:
 
 
 def burst(bench: Bench) -> Iterator[Row]:
-    """Send very many events at once."""
+    """Send many events at once, as fast as possible."""
     profile = bench.profile
     with bench.exporter(bench.storage(profile.esims)) as (exporter, public):
         fetch(exporter.port, ESIMS_PATH, GZIP)
