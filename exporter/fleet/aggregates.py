@@ -135,10 +135,10 @@ class Aggregates:
     """All sums over the fleet."""
 
     def __init__(self, vendors: tuple[str, ...]) -> None:
-        self.vendors = {vendor: VendorTotals() for vendor in sorted(vendors)}
+        self.vendors = defaultdict(VendorTotals, {name: VendorTotals() for name in sorted(vendors)})
         self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
         self._by_key: dict[PackageKey, PackageTotals] = {}
-        self.locations: dict[tuple[str, str], int] = {}
+        self.locations: Counter[tuple[str, str]] = Counter()
         """Bytes by (vendor, location): the most each allowance ever reported there, summed."""
 
     def replace(self, before: Esim | None, after: Esim | None) -> None:
@@ -159,10 +159,9 @@ class Aggregates:
             for allowance in esim.allowances:
                 of_packages[vendor, allowance.package_id].append((allowance, esim))
                 for location, amount in allowance.peaks:
-                    at = (vendor, location)
-                    locations[at] = locations.get(at, 0) + amount
+                    locations[vendor, location] += amount
         for vendor, those in of_vendors.items():
-            self._vendor(vendor).add_many(those)
+            self.vendors[vendor].add_many(those)
         for key, uses in of_packages.items():
             self._package(key).add(uses, 1)
 
@@ -177,21 +176,15 @@ class Aggregates:
             if kind == _CONSUMED:
                 self._package((vendor, name)).consumed += amount
             else:
-                self.locations[vendor, name] = self.locations.get((vendor, name), 0) + amount
+                self.locations[vendor, name] += amount
 
     def _add(self, esim: Esim, sign: int) -> None:
         vendor, locations = esim.vendor, self.locations
-        self._vendor(vendor).add(esim, sign)
+        self.vendors[vendor].add(esim, sign)
         for allowance in esim.allowances:
             self._package((vendor, allowance.package_id)).add(((allowance, esim),), sign)
             for location, amount in allowance.peaks:
-                at = (vendor, location)
-                locations[at] = locations.get(at, 0) + sign * amount
-
-    def _vendor(self, vendor: str) -> VendorTotals:
-        if vendor not in self.vendors:
-            self.vendors[vendor] = VendorTotals()
-        return self.vendors[vendor]
+                locations[vendor, location] += sign * amount
 
     def _package(self, key: PackageKey) -> PackageTotals:
         """Return the totals of a package, and note that they are about to change."""
@@ -217,10 +210,9 @@ def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
 
 def without_slots(bases: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
     """Return bases summed over slots, as a storage that is not shared keeps them."""
-    sums: dict[tuple[str, ...], int] = {}
+    sums: Counter[tuple[str, ...]] = Counter()
     for key, amount in bases.items():
-        kept = _without_slot(key)
-        sums[kept] = sums.get(kept, 0) + amount
+        sums[_without_slot(key)] += amount
     return sums
 
 

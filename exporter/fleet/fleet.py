@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Key, Row
 
     Bases = Mapping[Key, int]
+    Register = Package | AccountBalance | PartnerNotice | Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Fleet:
         self.admission = AdmissionOrder(self.esims, self.over_cap, replicated=shard is not None)
         self.tombstones: dict[Key, Tombstone] = {}
         """Oldest first."""
-        self.registers: dict[Key, Package | AccountBalance | PartnerNotice | Feed] = {}
+        self.registers: dict[Key, Register] = {}
         """Registers of packages, accounts and vendors, by table and key."""
         self.totals = Aggregates(vendors)
         self._vendors = vendors
@@ -134,12 +135,16 @@ class Fleet:
                 del self.tombstones[key]
         for key, _, register in draft.registers.items():
             assert register, "no register is ever removed"
-            self.registers[key] = register
-            if isinstance(register, Package):
-                self.totals.name(register)
+            self.put_register(key, register)
         self.totals.add_bases(self._kept_bases(draft.bases))
         self.expired += draft.expired
         self.admission.last = max(self.admission.last, draft.last_admitted)
+
+    def put_register(self, key: Key, register: Register) -> None:
+        """Replace the register of a package, an account or a vendor."""
+        self.registers[key] = register
+        if isinstance(register, Package):
+            self.totals.name(register)
 
     def absorb(self, records: Iterable[tuple[Row, Record | None]], bases: Bases) -> None:
         """Take over what other replicas committed: rows with their records, ``None`` if deleted."""
@@ -151,9 +156,7 @@ class Fleet:
                 if isinstance(record, Tombstone):
                     self.tombstones[row.key] = record
             elif record and not isinstance(record, (Esim, Tombstone)):
-                self.registers[row.table, *row.key] = record
-                if isinstance(record, Package):
-                    self.totals.name(record)
+                self.put_register((row.table, *row.key), record)
         self.totals.add_bases(bases)
 
     def _absorb_esim(self, row: Row, record: Record | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exporter.fleet.blocks import FULL
 from exporter.fleet.compact_store import pack_key, unpack_block
 from exporter.fleet.fleet import Fleet
-from exporter.model.records import Esim, Package, Tombstone
+from exporter.model.records import Esim, Tombstone
 from exporter.storage.contract import Table
 from exporter.storage.stored_records import decode, esims_of
 
@@ -51,9 +51,7 @@ class FleetLoader:
                 if isinstance(record, Tombstone):
                     fleet.tombstones[record.key] = record
                 elif not isinstance(record, Esim):
-                    fleet.registers[row.table, *record.key] = record
-                if isinstance(record, Package):
-                    fleet.totals.name(record)
+                    fleet.put_register((row.table, *record.key), record)
         fleet.totals.add_bases(chunk.bases)
         if esims:
             self._add(esims_of(esims))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
@@ -42,27 +43,19 @@ class ListenAddress:
         Raises ``ValueError`` for any other text. It does not resolve names.
         """
         match = _ADDRESS.fullmatch(text)
-        if match is None or int(match["port"]) > _MAX_PORT or not _is_ipv6(match["ipv6"]):
-            raise ValueError(
-                f"not an address: {text!r} (write it like :{WEB_PORT}, "
-                f"127.0.0.1:{WEB_PORT} or [::1]:{WEB_PORT})"
-            )
-        return cls(host=match["ipv6"] or match["host"] or "", port=int(match["port"]))
+        if match and int(match["port"]) <= _MAX_PORT:
+            with suppress(AddressValueError):
+                if match["ipv6"] is not None:
+                    IPv6Address(match["ipv6"])
+                return cls(match["ipv6"] or match["host"], int(match["port"]))
+        raise ValueError(
+            f"not an address: {text!r} (write it like :{WEB_PORT}, "
+            f"127.0.0.1:{WEB_PORT} or [::1]:{WEB_PORT})"
+        )
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
-
-
-def _is_ipv6(text: str | None) -> bool:
-    """Return whether the part in brackets is an IPv6 address, or missing."""
-    if text is None:
-        return True
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return False
-    return True
 
 
 _UNITS = {
