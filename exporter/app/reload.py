@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter import logs
@@ -54,10 +55,8 @@ def reload(exporter: Exporter) -> None:
 
 def reload_unasked(exporter: Exporter) -> None:
     """Reload for a signal or a changed file: a failure is logged and shown in a metric."""
-    try:
+    with suppress(SettingsError):
         reload(exporter)
-    except SettingsError:
-        return
 
 
 def files_to_reload(exporter: Exporter) -> list[Path]:
