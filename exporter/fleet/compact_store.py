@@ -101,7 +101,7 @@ class CompactEsims:
 
 
 class RecordList(MutableSequence[bytes]):
-    """A list of byte strings in one piece of memory."""
+    """A list of byte strings in one piece of memory. Slices can be read and deleted, not set."""
 
     __slots__ = ("_bytes", "_sizes")
 
@@ -121,17 +121,7 @@ class RecordList(MutableSequence[bytes]):
         start = sum(self._sizes[:at])
         return bytes(self._bytes[start : start + self._sizes[at]])
 
-    @overload
-    def __setitem__(self, at: int, record: bytes) -> None: ...
-    @overload
-    def __setitem__(self, at: slice, record: Iterable[bytes]) -> None: ...
-    def __setitem__(self, at: int | slice, record: bytes | Iterable[bytes]) -> None:
-        if isinstance(at, slice):
-            kept = list(self)
-            kept[at] = record  # type: ignore[assignment]  # an iterable, by the overload
-            self._replace(kept)
-            return
-        assert isinstance(record, bytes)
+    def __setitem__(self, at: int, record: bytes) -> None:  # type: ignore[override]  # no slices
         start = sum(self._sizes[:at])
         self._bytes[start : start + self._sizes[at]] = record
         self._sizes[at] = len(record)

@@ -43,7 +43,7 @@ def test_a_record_is_passed_by_only_where_it_cannot_hold_the_text() -> None:
     assert not may_contain(record, (b"other",))
 
 
-ACTIONS = ("insert", "replace", "delete", "cut", "splice", "extend")
+ACTIONS = ("insert", "replace", "delete", "cut", "extend")
 records = st.lists(st.binary(max_size=9), max_size=6)
 
 
@@ -63,8 +63,6 @@ def test_a_record_list_is_a_list(start: list[bytes], data: st.DataObject) -> Non
                 del packed[place], plain[place]
             case "cut":
                 del packed[place:], plain[place:]
-            case "splice":
-                packed[place : place + 2] = plain[place : place + 2] = [record, b"x"]
             case "extend":
                 packed += RecordList([record])
                 plain += [record]
