@@ -66,7 +66,6 @@ TYPICAL_UNLIMITED: Final = 1200
 PACES: Final = (0.02, 0.02, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.1, 3.0)
 """Share of the allowance that is used over the package's days, from idle to heavy users."""
 
-
 AFFILIATE_SHARE: Final = 0.2
 """Share of eSIMs that are sold through an affiliate."""
 
@@ -183,7 +182,7 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
 
     Yields (event time in unix seconds, body), from ``start`` on. The same arguments give the same
     bytes. Within an hour after an eSIM ends, a new one is bought, so the fleet keeps its size.
-    Raises ``ValueError`` for less than one eSIM.
+    Raises ``ValueError`` for fewer than one eSIM.
     """
 
     def __init__(self, *, seed: int, esims: int, start: float, phase: Phase = Phase.SPREAD) -> None:

@@ -14,7 +14,7 @@ from running import WAIT
 from shared_memory import SharedMemory
 from working_intake import Room, at_work, until
 
-from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
+from exporter.errors import FieldError, InvalidEvent, StorageDamaged, StorageUnavailable
 from exporter.ingest import commit, intake
 from exporter.ingest.commands import AdminCommands
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
@@ -358,3 +358,36 @@ async def test_a_row_that_cannot_be_fetched_refuses_its_batch() -> None:
         await visitor.recovered()
         assert await visitor.submit(usage()) is Result.ACCEPTED
         await until(lambda: 'esim_id="e"' in keeper.text())
+
+
+# The start
+
+
+async def test_a_database_that_is_away_at_the_start_is_awaited() -> None:
+    storage = SharedMemory(Shard())
+    storage.load_faults = [StorageUnavailable("away"), StorageUnavailable("away again")]
+    async with at_work(storage, shared=storage) as room:
+        assert room.loads == 3
+        await room.recovered()
+        assert await room.submit(usage()) is Result.ACCEPTED
+
+
+async def test_damage_found_once_the_database_is_back_ends_the_start() -> None:
+    storage = SharedMemory(Shard())
+    storage.load_faults = [StorageUnavailable("away"), StorageDamaged("no table")]
+    room = Room(storage, shared=storage)
+    with pytest.raises(StorageDamaged, match="no table"):
+        await asyncio.wait_for(room.intake.run(), WAIT)
+
+
+async def test_the_stop_may_come_while_the_database_is_awaited() -> None:
+    storage = SharedMemory(Shard())
+    storage.unreachable = storage.broken = True
+    storage.load_faults = [StorageUnavailable("away")]
+    room = Room(storage, shared=storage)
+    run = asyncio.create_task(room.intake.run())
+    await until(lambda: room.intake.failed)
+    room.intake.stop()
+    await asyncio.wait_for(run, WAIT)
+    assert room.loads == 1
+    assert room.intake.state is None
