@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
 from exporter.errors import ExitStatus, ExporterError, SettingsError, StorageHangs
-from exporter.logs import fields, raised_at
+from exporter.logs import fields, fields_of_error
 from exporter.settings import loading
 from exporter.storage.shutdown import close_or_abandon, end_process
 
@@ -99,9 +99,7 @@ def _serve_until_stopped(settings: Settings, load: Callable[[], Settings]) -> in
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the process must end even when a thread hangs
-        # The error's message is not logged: it might quote an eSIM.
-        details = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
-        log.critical("cannot go on", extra=details)
+        log.critical("cannot go on", extra=fields_of_error(error, cure="restart"))
         return ExitStatus.FAILED
     return ExitStatus.DONE
 

@@ -83,13 +83,14 @@ def fields(**values: object) -> Mapping[str, object]:
     return {"fields": values}
 
 
-def raised_at(error: BaseException) -> str:
-    """Return the files and lines that an error passed, for errors whose message may not be logged.
+def fields_of_error(error: BaseException, **values: object) -> Mapping[str, object]:
+    """Return the ``extra`` that adds the type of an error, where it was raised, and ``values``.
 
-    A message may not be logged where it could quote an eSIM or a request body.
+    The message of the error is left out: it might quote an eSIM or a request body.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    at = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return fields(error=type(error).__name__, at=at, **values)
 
 
 class Throttle:

@@ -18,7 +18,7 @@ from exporter.app.reload import files_to_reload, reload_unasked, watch
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.fleet import process_memory
 from exporter.http.listeners import Listener, allow_open_files, listen, on_signals, serve_until
-from exporter.logs import fields, raised_at
+from exporter.logs import fields, fields_of_error
 from exporter.storage.shutdown import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
@@ -173,6 +173,4 @@ async def _render(steps: Iterator[None], state: CommittedState, intake: Intake) 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        # The error's message is not logged: it might quote an eSIM.
-        details = fields(error=type(error).__name__, at=raised_at(error), cure="restart")
-        log.critical("background task failed", extra=details)
+        log.critical("background task failed", extra=fields_of_error(error, cure="restart"))

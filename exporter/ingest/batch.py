@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent, Missing
 from exporter.fleet.drafts import NotFetched
 from exporter.ingest.rejected_deliveries import RejectedDelivery
-from exporter.logs import fields, raised_at
+from exporter.logs import fields_of_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,9 +67,7 @@ def merge(item: BatchItem, draft: Draft, rejected: RejectedDeliveriesDraft) -> o
     except EventError as error:
         refusal = error
     except Exception as error:  # noqa: BLE001  # one bad item must not stop all others
-        # The text of the exception might quote the event, so only its type is logged.
-        where = fields(error=type(error).__name__, at=raised_at(error))
-        log.error("event could not be merged", extra=where)  # noqa: TRY400
+        log.error("event could not be merged", extra=fields_of_error(error))  # noqa: TRY400
         refusal = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
     if isinstance(item, VerifiedDelivery):
         rejected.add(_rejected(item, refusal))
