@@ -138,7 +138,7 @@ class Aggregates:
         self.vendors = defaultdict(VendorTotals, {name: VendorTotals() for name in sorted(vendors)})
         self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
         self._by_key: dict[PackageKey, PackageTotals] = {}
-        self.locations: Counter[tuple[str, str]] = Counter()
+        self.locations: defaultdict[tuple[str, str], int] = defaultdict(int)
         """Bytes by (vendor, location): the most each allowance ever reported there, summed."""
 
     def replace(self, before: Esim | None, after: Esim | None) -> None:
