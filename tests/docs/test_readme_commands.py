@@ -57,7 +57,7 @@ NOT_RUN = {
     "make dashboards": "make lint runs it with --check",
     "make screenshots": "needs pngquant, and writes what is committed",
     "make status-screenshots": "needs pngquant, and writes what is committed",
-    "python3 -m venv .venv && . .venv/bin/activate && pip install .": "needs the network",
+    "python3 -m venv venv && . venv/bin/activate && pip install .": "needs the network",
     "pip install '.[postgresql]'": "needs the network",
     "createuser": "needs a database server of the reader's",
     "createdb": "needs a database server of the reader's",
