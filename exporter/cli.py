@@ -20,7 +20,7 @@ from exporter.storage.shutdown import close_or_abandon, end_process
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exporter.settings.model import Settings
+    from exporter.settings.definitions import Settings
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ Value = str | int | float | bool | None
 MAX_ADMITTED = 20
 """Records of one kind that a throttle lets through in a window."""
 
-WINDOW = 60.0
+THROTTLE_WINDOW = 60.0
 """Seconds."""
 
 _LEVELS: dict[LogLevel, int] = {
@@ -108,7 +108,7 @@ class Throttle:
         """
         now = self._clock()
         window = self._kinds.setdefault(kind, _Window(now))
-        if now - window.began >= WINDOW:
+        if now - window.began >= THROTTLE_WINDOW:
             window.began, window.admitted = now, 0
         if window.admitted == MAX_ADMITTED:
             window.held_back += 1

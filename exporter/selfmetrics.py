@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.model.merge import Result
+from exporter.model.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 PREFIX: Final = "esim_exporter_"
-
-REJECTIONS = ("invalid", "malformed", "overload", "signature", "storage", "timeout", "too_large")
-"""Labels ``reason`` of ``webhook_rejected_total``: why the answer was not 200."""
 
 _ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -189,7 +187,7 @@ class SelfMetrics:
             for event_type in event_types:
                 for result in Result:
                     self.events.labels(vendor, event_type, result.value)
-            for reason in REJECTIONS:
+            for reason in REFUSALS:
                 self.rejected.labels(vendor, reason)
 
     def _counter(self, name: str, help_: str, labels: str = "") -> Counter:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart
 
-from exporter.logs import MAX_ADMITTED, WINDOW, Throttle, configure, fields
+from exporter.logs import MAX_ADMITTED, THROTTLE_WINDOW, Throttle, configure, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -279,6 +279,6 @@ def test_a_throttle_holds_back_what_comes_too_often_and_later_says_how_much_that
     admitted = [throttle.admit("signature") for _ in range(MAX_ADMITTED + 3)]
     assert admitted == [0] * MAX_ADMITTED + [None] * 3
     assert throttle.admit("malformed") == 0
-    now += WINDOW
+    now += THROTTLE_WINDOW
     assert throttle.admit("signature") == 3
     assert throttle.admit("signature") == 0

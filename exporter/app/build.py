@@ -19,7 +19,7 @@ from exporter.fleet import process_memory
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.protection import read_protections
-from exporter.ingest.commands import AdminCommands
+from exporter.ingest.admin_commands import AdminCommands
 from exporter.ingest.commit import CommittedState
 from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from exporter.http.protection import ReloadableProtection
     from exporter.selfmetrics import Values
-    from exporter.settings.model import Settings
+    from exporter.settings.definitions import Settings
     from exporter.storage.contract import Row, SharedStorage, Storage
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class LiveSettings:
 class Exporter:
     """The parts of one exporter process, without its applications.
 
-    :mod:`exporter.app.applications` makes these, and :mod:`exporter.app.run` runs everything.
+    :mod:`exporter.app.listener_applications` makes these. :mod:`exporter.app.run` runs all.
     """
 
     settings: LiveSettings

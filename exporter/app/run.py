@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from exporter.app.applications import build_sites, build_status_pages
+from exporter.app.listener_applications import build_applications, build_status_pages
 from exporter.app.reload import files_to_reload, reload_unasked, watch
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.fleet import process_memory
@@ -24,8 +24,8 @@ from exporter.storage.shutdown import CLOSE_TIMEOUT
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator
 
-    from exporter.app.applications import Site
     from exporter.app.build import Exporter
+    from exporter.app.listener_applications import ListenerApplication
     from exporter.ingest.commit import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.selfmetrics import Values
@@ -55,7 +55,7 @@ async def run(exporter: Exporter) -> None:
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     pages = build_status_pages(exporter)
-    listeners = _bind(build_sites(exporter, pages))
+    listeners = _bind(build_applications(exporter, pages))
     allow_open_files(listeners)
     exporter.metrics.show(partial(_connection_values, listeners))
     reload = partial(reload_unasked, exporter)
@@ -86,7 +86,7 @@ async def run(exporter: Exporter) -> None:
     log.info("stopped")
 
 
-def _bind(sites: Iterable[Site]) -> list[Listener]:
+def _bind(sites: Iterable[ListenerApplication]) -> list[Listener]:
     """Bind all applications to their addresses, or none. Raises ``SettingsError``."""
     bound: list[Listener] = []
     try:

@@ -11,7 +11,7 @@ from werkzeug.http import parse_options_header
 
 from exporter.endpoints.health import NOT_LOADED
 from exporter.exposition.exposition import Format, Group, own_text
-from exporter.http.limits import RETRY_AFTER
+from exporter.http.timeouts import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence

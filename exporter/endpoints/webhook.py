@@ -41,11 +41,12 @@ from exporter.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from exporter.http.limits import RETRY_AFTER
+from exporter.http.timeouts import RETRY_AFTER
 from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
 from exporter.model.events import OtherEvent, event_type_of
+from exporter.model.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -86,16 +87,16 @@ class ClientGone(Exception):
     """The client closed the connection before its body was read. It gets no answer."""
 
 
-_REFUSALS: dict[type[Exception], tuple[int, str]] = {
-    BodyTooLarge: (413, "too_large"),
-    BodyTooSlow: (408, "timeout"),
-    Unverified: (401, "signature"),
-    MalformedEvent: (400, "malformed"),
-    InvalidEvent: (422, "invalid"),
-    StorageUnavailable: (503, "storage"),
-    Overloaded: (503, "overload"),
+_REASONS: dict[type[Exception], str] = {
+    BodyTooLarge: "too_large",
+    BodyTooSlow: "timeout",
+    Unverified: "signature",
+    MalformedEvent: "malformed",
+    InvalidEvent: "invalid",
+    StorageUnavailable: "storage",
+    Overloaded: "overload",
 }
-"""HTTP status and label ``reason`` of ``webhook_rejected_total`` for everything but a 200."""
+"""Keys of ``REFUSALS``."""
 
 _STORAGE_FAILS = "the event cannot be stored now, send it again later"
 """Error text for vendors. The real reason names files of this machine, so only the log has it."""
@@ -268,10 +269,10 @@ class Webhook:
 
 
 def _refusal(error: Exception) -> Answer:
-    code, reason = _REFUSALS[type(error)]
+    reason = _REASONS[type(error)]
     errors = error.errors if isinstance(error, InvalidEvent) else ()
     lingering = isinstance(error, BodyTooLarge | BodyTooSlow)
-    return Answer(code, reason, str(error), errors, lingering)
+    return Answer(REFUSALS[reason].code, reason, str(error), errors, lingering)
 
 
 async def _read(chunks: AsyncIterator[bytes], length: int, most: int, seconds: float) -> bytes:

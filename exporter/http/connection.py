@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from exporter.http.connection_limit import NO_ROOM
 from exporter.http.hypercorn_internals import http1_protocol
-from exporter.http.limits import CLOSE_TIMEOUT, REQUEST_HEAD_TIMEOUT
+from exporter.http.timeouts import CLOSE_TIMEOUT, REQUEST_HEAD_TIMEOUT
 from exporter.http.whole_request import (
     ConnectionFacts,
     answer_whole_request,
@@ -135,12 +135,12 @@ class Connection:
                 break
             request = parse_whole_request(data) if protocol.is_between_requests else None
             if request:
-                await self._answer_directly(request, facts)
+                await self._answer_whole_request(request, facts)
             else:
                 await protocol.receive(data)
         await protocol.lose()
 
-    async def _answer_directly(self, request: WholeRequest, facts: ConnectionFacts) -> None:
+    async def _answer_whole_request(self, request: WholeRequest, facts: ConnectionFacts) -> None:
         self.request_begins()
         reusable = False
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from exporter.http.limits import RETRY_AFTER
+from exporter.http.timeouts import RETRY_AFTER
 
 NO_ROOM = (
     "HTTP/1.1 503 Service Unavailable\r\n"

@@ -44,8 +44,6 @@ from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 
-from exporter.http.limits import MAX_REQUEST_HEAD
-
 if TYPE_CHECKING:
     import logging
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,6 +51,9 @@ if TYPE_CHECKING:
     from exporter.http.whole_request import ConnectionFacts, Headers
 
     Application = Callable[..., Awaitable[None]]
+
+MAX_REQUEST_HEAD = 16 * 1024
+"""Bytes of the largest incomplete head of a request. Above it the answer is 431."""
 
 
 class ProtocolOutput(Protocol):

@@ -16,7 +16,7 @@ from exporter.errors import SettingsError
 from exporter.http.connection import Connection
 from exporter.http.connection_limit import ConnectionLimit
 from exporter.http.hypercorn_internals import ProtocolContext
-from exporter.http.limits import BACKLOG, STOP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT
+from exporter.http.timeouts import STOP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT
 from exporter.http.tls import ReloadableContext
 from exporter.logs import fields
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _connection_log = logging.getLogger(f"{__name__}.connection")
+
+_BACKLOG = 1024
+"""Connections that the kernel holds until they are accepted. The vendor sends in bursts."""
 
 _OTHER_FILES = 100
 """Open files besides connections: the database, the listeners, and those of Python itself."""
@@ -131,7 +134,7 @@ class _Server:
         server = await asyncio.start_server(
             self._accept,
             sock=self._listener.socket,
-            backlog=BACKLOG,
+            backlog=_BACKLOG,
             ssl=self._tls,
             ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT if self._tls else None,
         )
@@ -196,9 +199,9 @@ def _bound_socket(address: ListenAddress) -> socket.socket:
         family, *_, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server(where[:2], family=family, backlog=BACKLOG)
+        return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
     if socket.has_dualstack_ipv6():
         return socket.create_server(
-            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+            ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
         )
-    return socket.create_server(("", address.port), backlog=BACKLOG)
+    return socket.create_server(("", address.port), backlog=_BACKLOG)

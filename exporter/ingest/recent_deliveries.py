@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.errors import EventError
 from exporter.model.events import event_type_of
+from exporter.model.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,9 @@ MAX_VERIFIED = 1000
 MAX_UNVERIFIED = 200
 """Other deliveries that are kept."""
 
-_UNVERIFIED_REASONS = frozenset({"signature", "too_large", "timeout"})
+_UNVERIFIED_REASONS = frozenset(
+    reason for reason, refusal in REFUSALS.items() if not refusal.verified
+)
 
 
 class AnsweredDelivery(NamedTuple):

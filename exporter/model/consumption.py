@@ -9,7 +9,7 @@ parts: what was consumed before these samples, and the rises along them. A late 
 the path and can only raise the counter. A duplicate is in the set already. A renewal, a top-up
 and a downward correction are no rises.
 
-The result does not depend on the order of arrival, as long as at most :data:`WINDOW` distinct
+The result does not depend on the order of arrival, as long as at most :data:`SAMPLES_KEPT` distinct
 newer samples were taken before a sample first arrives.
 """
 
@@ -19,7 +19,7 @@ from enum import Enum
 from struct import Struct
 from typing import NamedTuple
 
-WINDOW = 16
+SAMPLES_KEPT = 16
 """Samples that are kept above the anchor. With one more, the least of them becomes the anchor."""
 
 _PAIR = Struct(">IQ")
@@ -91,7 +91,7 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
             return known or Consumption(base, path, total), Arrival.DUPLICATE
         path = path[: at + size] + sample + path[at + size :]
         total = base + _rises(path)
-    if len(path) > (WINDOW + 1) * size:
+    if len(path) > (SAMPLES_KEPT + 1) * size:
         _, folded, _, anchor = _TWO.unpack_from(path)
         base += max(0, anchor - folded)
         path = path[size:]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from exporter.fleet.compact_store import pack_key, unpack
 from exporter.query.list_options import EsimFilter, ListPosition, Sorting, SortOrder, sort_value
 from exporter.query.scan import NEXT_KEY, ScanTurn, batches
-from exporter.query.summaries import (
+from exporter.query.shown_values import (
     EsimData,
     EsimItem,
     EsimList,

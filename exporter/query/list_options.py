@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from exporter.query.summaries import data_used_share, last_event
+from exporter.query.shown_values import data_used_share, last_event
 
 if TYPE_CHECKING:
     from exporter.model.events import Status

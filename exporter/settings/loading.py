@@ -17,8 +17,8 @@ from pydantic import SecretStr, ValidationError
 from exporter import __version__
 from exporter.errors import SettingsError
 from exporter.model.shards import Shard
+from exporter.settings.definitions import Settings
 from exporter.settings.field_types import AUTO, format_duration
-from exporter.settings.model import Settings
 from exporter.settings.options import as_users_write, help_text, options_of
 from exporter.settings.sources import (
     Given,

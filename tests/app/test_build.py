@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from running import LOOPBACK
 
-from exporter.app.applications import build_sites, build_status_pages
 from exporter.app.build import build
+from exporter.app.listener_applications import build_sites, build_status_pages
 from exporter.settings import loading
 from exporter.settings.field_types import RESERVED_PATHS
 from exporter.storage.sqlite.storage import SqliteStorage

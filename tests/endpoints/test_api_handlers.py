@@ -16,8 +16,8 @@ from exporter.endpoints.api.endpoint_table import ENDPOINTS, ROOT
 from exporter.endpoints.api.handlers import Api, explained
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.families import InfoLabels
-from exporter.http.application import application
-from exporter.ingest.commands import AdminCommands
+from exporter.http.quart_application import application
+from exporter.ingest.admin_commands import AdminCommands
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.model.events import Snapshot, UsageEvent
 from exporter.query.fleet_queries import FleetQueries

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from running import LOOPBACK, USAGE
 
-from exporter.app.applications import build_sites, build_status_pages
 from exporter.app.build import build
+from exporter.app.listener_applications import build_sites, build_status_pages
 from exporter.endpoints.status import admin_actions
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest.batch import VerifiedDelivery

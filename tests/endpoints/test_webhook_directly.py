@@ -19,7 +19,7 @@ from exporter.exposition.exposition import Exposition
 from exporter.exposition.families import InfoLabels
 from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
-from exporter.http.application import application
+from exporter.http.quart_application import application
 from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.commit import CommittedState
 from exporter.ingest.intake import Intake

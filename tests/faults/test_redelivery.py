@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from measuring import grouped, times
 from running import Serving, serving
 
+from exporter.model.consumption import SAMPLES_KEPT
 from exporter.simulate.fleet import SimulatedFleet
 
 if TYPE_CHECKING:
@@ -20,15 +21,12 @@ if TYPE_CHECKING:
 
     from measuring import Chance, Measured
 
-WINDOW = 16
-"""Number of samples of an allowance within which the order does not matter."""
-
 DAY = 86_400
 SENDERS = 4
 
 
 def events(esims: int, count: int, seed: int) -> list[bytes]:
-    """Return events of a fleet over half a day or more, for each eSIM fewer than the window."""
+    """Return events of a fleet over half a day or more, for each eSIM fewer than are kept."""
     reported: Counter[str] = Counter()
     chosen = []
     fleet = SimulatedFleet(seed=seed, esims=esims, start=time.time() - 2 * DAY)
@@ -36,7 +34,7 @@ def events(esims: int, count: int, seed: int) -> list[bytes]:
         document = json.loads(body)
         name = document.get("data", document).get("esim_id", "")
         reported[name] += 1
-        if reported[name] < WINDOW:
+        if reported[name] < SAMPLES_KEPT:
             chosen.append(body)
     return chosen
 

@@ -18,8 +18,9 @@ from exporter.exposition.families import InfoLabels
 from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.model.expiry import Retention
+from exporter.model.refusals import REFUSALS
 from exporter.model.shards import Shard
-from exporter.selfmetrics import REJECTIONS, SelfMetrics
+from exporter.selfmetrics import SelfMetrics
 from exporter.storage.contract import Row, Table
 from exporter.storage.stored_records import decode
 
@@ -208,7 +209,7 @@ def _happens(metrics: SelfMetrics, times: int) -> None:
     """Count every good and bad event the given number of times."""
     metrics.events.labels("roamify", "usage", "accepted").inc(times)
     metrics.signatures.labels("roamify", "0").inc(times)
-    for reason in REJECTIONS:
+    for reason in REFUSALS:
         metrics.rejected.labels("roamify", reason).inc(2 * times)
     for code in ("200", "503"):
         metrics.requests.labels("/webhooks/roamify", "POST", code).inc(times)

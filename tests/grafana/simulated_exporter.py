@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from running import SECRET, USAGE, WEBHOOK
 
-from exporter.app.applications import build_sites, build_status_pages
 from exporter.app.build import Exporter, build
+from exporter.app.listener_applications import build_sites, build_status_pages
 from exporter.errors import StorageUnavailable
 from exporter.settings import loading
 from exporter.simulate.deliveries import Fault, Faults, SimulatedDelivery, Simulation

@@ -14,8 +14,8 @@ from running import SUCCESS, WAIT, connect, event, read_answer, until
 
 from exporter.errors import Overloaded
 from exporter.http import basic_auth
-from exporter.http.application import application
 from exporter.http.basic_auth import MAX_CHECKS, BasicAuth
+from exporter.http.quart_application import application
 from exporter.selfmetrics import SelfMetrics
 
 if TYPE_CHECKING:

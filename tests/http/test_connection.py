@@ -14,10 +14,10 @@ from quart.asgi import ASGIHTTPConnection
 from running import WAIT
 
 from exporter.http import connection, listeners
-from exporter.http.application import application
-from exporter.http.limits import MAX_REQUEST_HEAD
+from exporter.http.hypercorn_internals import MAX_REQUEST_HEAD
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
+from exporter.http.quart_application import application
 from exporter.http.whole_request import parse_whole_request
 from exporter.selfmetrics import SelfMetrics
 from exporter.settings.field_types import ListenAddress

@@ -19,7 +19,7 @@ from running import (
 )
 
 from exporter.http.connection_limit import ConnectionLimit
-from exporter.http.limits import MAX_REQUEST_HEAD
+from exporter.http.hypercorn_internals import MAX_REQUEST_HEAD
 
 if TYPE_CHECKING:
     import socket

@@ -9,9 +9,9 @@ import pytest
 from running import WAIT
 
 from exporter.errors import SettingsError
-from exporter.http.application import application
 from exporter.http.listeners import Listener, allow_open_files, listen, serve_until
 from exporter.http.protection import ReloadableProtection
+from exporter.http.quart_application import application
 from exporter.selfmetrics import SelfMetrics
 from exporter.settings.field_types import ListenAddress
 

@@ -16,7 +16,7 @@ from working_intake import Room, at_work, until
 
 from exporter.errors import FieldError, InvalidEvent, StorageDamaged, StorageUnavailable
 from exporter.ingest import commit, intake
-from exporter.ingest.commands import AdminCommands
+from exporter.ingest.admin_commands import AdminCommands
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import Result
 from exporter.model.shards import Shard

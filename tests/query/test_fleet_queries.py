@@ -22,7 +22,7 @@ from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, Usa
 from exporter.query import scan
 from exporter.query.fleet_queries import FleetQueries
 from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder, UnknownCursor
-from exporter.query.summaries import EsimItem, ResourceData, UsedAt
+from exporter.query.shown_values import EsimItem, ResourceData, UsedAt
 
 if TYPE_CHECKING:
     from exporter.fleet.fleet import Fleet

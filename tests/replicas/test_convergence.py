@@ -25,7 +25,7 @@ from working_intake import Room, at_work, load, text_of
 
 from exporter.errors import Overloaded, StorageUnavailable
 from exporter.ingest import intake
-from exporter.ingest.commands import AdminCommands
+from exporter.ingest.admin_commands import AdminCommands
 from exporter.model.events import OtherEvent, Status, StatusEvent, UsageEvent
 from exporter.model.shards import Shard
 from exporter.storage.postgres import storage as postgres_storage

@@ -8,7 +8,7 @@ from exporter.settings import loading
 from exporter.settings.loading import settings_in_force
 
 if TYPE_CHECKING:
-    from exporter.settings.model import Settings
+    from exporter.settings.definitions import Settings
 
 SECRET = "a-secret-of-the-vendor"
 

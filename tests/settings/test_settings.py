@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import SettingsError
+from exporter.settings.definitions import LogSettings, MetricsSettings, Settings, WebhookSettings
 from exporter.settings.field_types import ListenAddress
 from exporter.settings.loading import (
     OPTIONS,
@@ -16,7 +17,6 @@ from exporter.settings.loading import (
     read_iccid_hash_key,
     read_secrets,
 )
-from exporter.settings.model import LogSettings, MetricsSettings, Settings, WebhookSettings
 
 SIGNED = {"ESIM_EXPORTER_WEBHOOK_SECRET": "s3cret"}
 

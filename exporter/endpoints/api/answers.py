@@ -1,6 +1,6 @@
 """The answers of the API: the exporter as a whole, lists, and what administration did.
 
-``exporter.query.summaries`` has the types for eSIMs and packages.
+``exporter.query.shown_values`` has the types for eSIMs and packages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from exporter.exposition.exposition import vendor_views
 from exporter.model.events import Status  # noqa: TC001  # pydantic reads the types
 from exporter.model.records import Feed
 from exporter.model.shards import Shard
-from exporter.query.summaries import Documented, PackageItem
+from exporter.query.shown_values import Documented, PackageItem
 
 if TYPE_CHECKING:
     from exporter.ingest.commit import CommittedState

@@ -19,12 +19,12 @@ from exporter.endpoints.api.answers import (
     RejectedList,
     Replayed,
 )
-from exporter.endpoints.api.query_parameters import Parameter, choice, number, share, switch, text
+from exporter.endpoints.api.parameter_kinds import Parameter, choice, number, share, switch, text
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.events import Status
 from exporter.query.fleet_queries import MAX_PAGE_SIZE
 from exporter.query.list_options import SortKey, SortOrder
-from exporter.query.summaries import EsimData, EsimList
+from exporter.query.shown_values import EsimData, EsimList
 
 ROOT = "/api/v1"
 

@@ -31,10 +31,10 @@ from exporter.endpoints.api.answers import (
 )
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
 from exporter.endpoints.api.openapi import document_text
-from exporter.endpoints.api.query_parameters import read_all
+from exporter.endpoints.api.parameter_kinds import read_all
 from exporter.errors import EventError, InvalidEvent, Missing, Overloaded, StorageUnavailable
-from exporter.http.limits import RETRY_AFTER
-from exporter.ingest.commands import NO_ESIM, NO_REJECTED_DELIVERY
+from exporter.http.timeouts import RETRY_AFTER
+from exporter.ingest.admin_commands import NO_ESIM, NO_REJECTED_DELIVERY
 from exporter.query.list_options import EsimFilter, Sorting, UnknownCursor
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
     from werkzeug.exceptions import HTTPException
 
     from exporter.endpoints.api.endpoint_table import Endpoint
-    from exporter.ingest.commands import AdminCommands
+    from exporter.ingest.admin_commands import AdminCommands
     from exporter.ingest.commit import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import AnsweredDelivery, RecentDeliveries
     from exporter.model.records import EsimKey
     from exporter.query.fleet_queries import FleetQueries
     from exporter.query.list_options import SortKey, SortOrder
-    from exporter.query.summaries import EsimData, EsimList
+    from exporter.query.shown_values import EsimData, EsimList
     from exporter.storage.contract import Storage
 
 _DISABLED = "administration is off: set --web.enable-admin-api to allow this"

@@ -13,7 +13,7 @@ from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
 
 if TYPE_CHECKING:
     from exporter.endpoints.api.endpoint_table import Endpoint
-    from exporter.endpoints.api.query_parameters import Parameter
+    from exporter.endpoints.api.parameter_kinds import Parameter
 
 _ERRORS = {
     400: "A parameter is unknown or wrong; the error names it.",

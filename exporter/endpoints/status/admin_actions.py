@@ -22,7 +22,7 @@ from werkzeug.exceptions import (
 
 from exporter.endpoints.status.formatting import visible
 from exporter.errors import EventError, Missing, Overloaded, StorageUnavailable
-from exporter.http.limits import RETRY_AFTER
+from exporter.http.timeouts import RETRY_AFTER
 from exporter.model.merge import Result
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from quart import Blueprint, Response
 
     from exporter.endpoints.status.page_rendering import PageRenderer
-    from exporter.ingest.commands import AdminCommands
+    from exporter.ingest.admin_commands import AdminCommands
     from exporter.ingest.intake import Intake
     from exporter.ingest.rejected_deliveries import RejectedDelivery
 

@@ -16,12 +16,12 @@ from exporter.endpoints.status import overview
 from exporter.endpoints.status.admin_actions import DONE, read_form
 from exporter.endpoints.status.banners import banners
 from exporter.endpoints.status.overview import STEP, EventRate
-from exporter.http.limits import RETRY_AFTER
+from exporter.http.timeouts import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
 from exporter.model.records import STATUSES
 from exporter.query.fleet_queries import RANKINGS, ranked
 from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder, UnknownCursor
-from exporter.query.summaries import PackageItem
+from exporter.query.shown_values import PackageItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.page_rendering import PageRenderer
     from exporter.fleet.fleet import Fleet
     from exporter.ingest.commit import CommittedState
-    from exporter.query.summaries import EsimItem
+    from exporter.query.shown_values import EsimItem
 
 KEPT = MAX_VERIFIED + MAX_UNVERIFIED
 """Most deliveries that are kept in memory."""

@@ -1,4 +1,4 @@
-"""Limits of the HTTP server that no setting changes. Times are seconds, sizes are bytes."""
+"""Timeouts of the HTTP server that no setting changes, in seconds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ REQUEST_HEAD_TIMEOUT = 30.0
 """How long a connection may wait for the complete head of its first or its next request.
 A client that sends nothing and a client that sends slowly have the same time."""
 
-MAX_REQUEST_HEAD = 16 * 1024
-"""Largest incomplete head of a request. Above it the answer is 431."""
-
 TLS_HANDSHAKE_TIMEOUT = 10.0
 """How long a client may take for the TLS handshake."""
 
@@ -20,6 +17,3 @@ CLOSE_TIMEOUT = 10.0
 
 STOP_TIMEOUT = 5.0
 """How long a stop waits for requests in flight."""
-
-BACKLOG = 1024
-"""Connections that the kernel holds until they are accepted. The vendor sends in bursts."""

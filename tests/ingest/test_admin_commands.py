@@ -20,7 +20,7 @@ from exporter.fleet import drafts
 from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.ingest import intake
-from exporter.ingest.commands import AdminCommands
+from exporter.ingest.admin_commands import AdminCommands
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
 from exporter.model.events import Event, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.expiry import Retention

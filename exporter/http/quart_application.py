@@ -13,7 +13,7 @@ from werkzeug.routing import BaseConverter
 
 from exporter.errors import Overloaded
 from exporter.http.csrf import SAFE_METHODS, is_from_another_site
-from exporter.http.limits import RETRY_AFTER
+from exporter.http.timeouts import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -16,9 +16,9 @@ from exporter.endpoints.status.overview import StatusSources
 from exporter.endpoints.status.page_rendering import Links, PageRenderer
 from exporter.endpoints.status.pages import StatusPages
 from exporter.endpoints.webhook import answer_directly
-from exporter.http.application import application
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection
+from exporter.http.quart_application import application
 from exporter.settings.loading import settings_in_force
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from exporter.settings.field_types import ListenAddress
 
 
-class Site(NamedTuple):
+class ListenerApplication(NamedTuple):
     """One application, and where and for whom it is served."""
 
     name: str
@@ -62,7 +62,7 @@ def build_status_pages(exporter: Exporter) -> StatusPages:
     return StatusPages(renderer, sources, exporter.clock, monotonic, actions)
 
 
-def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:
+def build_applications(exporter: Exporter, pages: StatusPages) -> list[ListenerApplication]:
     """Make the applications of an exporter, each with its address. Nothing is bound yet."""
     settings = exporter.settings.started
     web, webhook = settings.web, settings.webhook
@@ -73,17 +73,25 @@ def build_sites(exporter: Exporter, pages: StatusPages) -> list[Site]:
     if settings.merged:
         both = [*internal, *public]
         app = _application(exporter, "merged", both, protection, pages, receives=True)
-        sites = [Site("merged", app, webhook.listen_address, protection, max(most, most_public))]
+        sites = [
+            ListenerApplication(
+                "merged", app, webhook.listen_address, protection, max(most, most_public)
+            )
+        ]
     else:
         app = _application(exporter, "internal", internal, protection, pages)
-        sites = [Site("internal", app, web.listen_address, protection, most)]
+        sites = [ListenerApplication("internal", app, web.listen_address, protection, most)]
         protection = exporter.protections["public"]
         app = _application(exporter, "public", public, protection, receives=True)
-        sites.append(Site("public", app, webhook.listen_address, protection, most_public))
+        sites.append(
+            ListenerApplication("public", app, webhook.listen_address, protection, most_public)
+        )
     if web.health_listen_address:
         protection = ReloadableProtection()
         app = _application(exporter, "health", [exporter.health.blueprint("")], protection)
-        sites.append(Site("health", app, web.health_listen_address, protection, most))
+        sites.append(
+            ListenerApplication("health", app, web.health_listen_address, protection, most)
+        )
     return sites
 
 
