@@ -73,26 +73,26 @@ def build_applications(exporter: Exporter, pages: StatusPages) -> list[ListenerA
     if settings.merged:
         both = [*internal, *public]
         app = _application(exporter, "merged", both, protection, pages, receives=True)
-        sites = [
+        applications = [
             ListenerApplication(
                 "merged", app, webhook.listen_address, protection, max(most, most_public)
             )
         ]
     else:
         app = _application(exporter, "internal", internal, protection, pages)
-        sites = [ListenerApplication("internal", app, web.listen_address, protection, most)]
+        applications = [ListenerApplication("internal", app, web.listen_address, protection, most)]
         protection = exporter.protections["public"]
         app = _application(exporter, "public", public, protection, receives=True)
-        sites.append(
+        applications.append(
             ListenerApplication("public", app, webhook.listen_address, protection, most_public)
         )
     if web.health_listen_address:
         protection = ReloadableProtection()
         app = _application(exporter, "health", [exporter.health.blueprint("")], protection)
-        sites.append(
+        applications.append(
             ListenerApplication("health", app, web.health_listen_address, protection, most)
         )
-    return sites
+    return applications
 
 
 def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprint]:

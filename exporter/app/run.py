@@ -86,12 +86,12 @@ async def run(exporter: Exporter) -> None:
     log.info("stopped")
 
 
-def _bind(sites: Iterable[ListenerApplication]) -> list[Listener]:
+def _bind(applications: Iterable[ListenerApplication]) -> list[Listener]:
     """Bind all applications to their addresses, or none. Raises ``SettingsError``."""
     bound: list[Listener] = []
     try:
-        for site in sites:
-            bound.append(listen(*site))  # noqa: PERF401  # those bound before must be closed
+        for application in applications:
+            bound.append(listen(*application))  # noqa: PERF401  # those bound before must be closed
     except SettingsError:
         for listener in bound:
             listener.socket.close()

@@ -12,7 +12,7 @@ import pytest
 from running import LOOPBACK, USAGE
 
 from exporter.app.build import build
-from exporter.app.listener_applications import build_sites, build_status_pages
+from exporter.app.listener_applications import build_applications, build_status_pages
 from exporter.endpoints.status import admin_actions
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
 from exporter.ingest.batch import VerifiedDelivery
@@ -54,7 +54,7 @@ class Site:
         chosen = loading.load((*LOOPBACK, "--webhook.allow-unsigned", *flags), {})
         self.storage = storage
         self.exporter = build(chosen, storage, time.time, lambda: chosen)
-        sites = build_sites(self.exporter, build_status_pages(self.exporter))
+        sites = build_applications(self.exporter, build_status_pages(self.exporter))
         (app,) = (site.app for site in sites if site.name == "internal")
         self.client: TestClientProtocol = app.test_client()
 
