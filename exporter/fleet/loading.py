@@ -11,7 +11,7 @@ from exporter.fleet.compact_store import pack_key, unpack_block
 from exporter.fleet.fleet import Fleet
 from exporter.model.records import Esim, Tombstone
 from exporter.storage.contract import Table
-from exporter.storage.stored_records import decode, esims_of
+from exporter.storage.stored_records import decode, decode_esims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ class FleetLoader:
                     fleet.put_register((row.table, *record.key), record)
         fleet.totals.add_bases(chunk.bases)
         if esims:
-            self._add(esims_of(esims))
+            self._add(decode_esims(esims))
 
     def finish(self) -> Fleet:
         """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.

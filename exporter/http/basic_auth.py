@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_CHECKS = 16
-"""Checks that wait or run at the same time. Above it requests are refused at once."""
+"""Passwords that may wait for a check or be checked at one time. More are refused at once."""
 
 MAX_REMEMBERED = 1000
 """Correct passwords that are remembered. The one unused for longest is forgotten first."""
@@ -97,7 +97,7 @@ class BasicAuth:
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:
-    """Return user and password, or ``None`` where the header has none (RFC 7617)."""
+    """Return user and password, or ``None`` if the header has none (RFC 7617)."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -30,8 +30,8 @@ _MAX_READ = 16 * 1024
 class Connection:
     """Reads the requests of one client and writes the answers, until either side closes.
 
-    A connection waits for a request or is busy with one, and tells its ``limit`` which. It may
-    wait for ``REQUEST_HEAD_TIMEOUT`` seconds.
+    A connection either waits for a request or is busy with one. It reports every change to its
+    ``limit``. It waits for at most ``REQUEST_HEAD_TIMEOUT`` seconds.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Connection:
                     timer.cancel()
 
     def abort(self) -> None:
-        """Close at once. What was not sent yet is lost."""
+        """Close at once. Bytes that were not sent yet are lost."""
         self._transport.abort()
 
     def close(self) -> None:
-        """Close as soon as what was written has been sent, within ``CLOSE_TIMEOUT`` seconds."""
+        """Close when all written bytes have been sent, or after ``CLOSE_TIMEOUT`` seconds."""
         self._flush()
         self._writer.close()
         if self._close_timer is None:
@@ -138,7 +138,7 @@ class Connection:
                 await self._answer_whole_request(request, facts)
             else:
                 await protocol.receive(data)
-        await protocol.lose()
+        await protocol.connection_lost()
 
     async def _answer_whole_request(self, request: WholeRequest, facts: ConnectionFacts) -> None:
         self.request_begins()

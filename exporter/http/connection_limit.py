@@ -17,14 +17,14 @@ class LimitedConnection(Protocol):
     """A connection as its limit sees it."""
 
     def abort(self) -> None:
-        """Close at once. What was not sent yet is lost."""
+        """Close at once. Bytes that were not sent yet are lost."""
 
     def close(self) -> None:
-        """Close as soon as what was written has been sent."""
+        """Close when all written bytes have been sent."""
 
 
 class ConnectionLimit:
-    """Keeps the number of open connections of a listener at or below ``most``.
+    """Keeps the number of open connections of a listener at or below ``max_open``.
 
     A connection is waiting until it has received the complete head of a request; then it is busy
     until the answer is written. When the listener is full, a new connection displaces the one
@@ -32,8 +32,8 @@ class ConnectionLimit:
     connection is refused.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, max_open: int) -> None:
+        self.max_open = max_open
         self.refused = 0
         self.displaced = 0
         self._open: set[LimitedConnection] = set()
@@ -51,8 +51,8 @@ class ConnectionLimit:
         return len(self._open) - len(self._waiting)
 
     def admit(self, connection: LimitedConnection) -> bool:
-        """Take a new connection as a waiting one, or return ``False`` where it is refused."""
-        if len(self._open) >= self.most:
+        """Add a new connection as a waiting one, or refuse it and return ``False``."""
+        if len(self._open) >= self.max_open:
             if not self._waiting:
                 self.refused += 1
                 return False

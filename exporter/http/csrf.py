@@ -40,7 +40,7 @@ def is_from_another_site(headers: Headers, trusted: str = "") -> bool:
 def origin_of(url: str) -> str:
     """Return the origin of a URL as browsers write it: without the default port of its scheme.
 
-    Empty where the URL has no host.
+    It is empty if the URL has no host.
     """
     parts = urlsplit(url.lower())
     host = parts.netloc.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))

@@ -12,16 +12,16 @@ An update of Hypercorn or h11 can take any of these names away. ``pyproject.toml
 allows one minor version of Hypercorn only, and a test looks up every name of this list:
 
 - ``hypercorn.asyncio.task_group.TaskGroup``: runs the application once for each request.
-- ``hypercorn.asyncio.task_group.TaskGroup.spawn_app``: called by the protocol for that.
+- ``hypercorn.asyncio.task_group.TaskGroup.spawn_app``: the protocol calls it for a request.
 - ``hypercorn.asyncio.worker_context.WorkerContext``: tells the protocol that a stop began.
 - ``hypercorn.asyncio.worker_context.WorkerContext.terminated``: set when a stop begins.
 - ``hypercorn.config.Config.response_headers``: replaced, to add our headers to every answer.
 - ``hypercorn.config.Config.h11_max_incomplete_size``: set, to limit the head of a request.
-- ``hypercorn.events.Closed``: tells the protocol that the connection is gone, and the reverse.
-- ``hypercorn.events.RawData``: carries what was received and what has to be sent.
+- ``hypercorn.events.Closed``: says that the connection is gone; both sides send it.
+- ``hypercorn.events.RawData``: carries received bytes, and bytes to send.
 - ``hypercorn.events.Updated.idle``: tells whether the connection waits for a request.
 - ``hypercorn.protocol.h11.H11Protocol``: reads requests and writes answers.
-- ``hypercorn.protocol.h11.H11Protocol.handle``: takes what was received.
+- ``hypercorn.protocol.h11.H11Protocol.handle``: handles received bytes.
 - ``hypercorn.protocol.h11.H11Protocol.connection``: the parser of h11.
 - ``hypercorn.protocol.h11.H11Protocol._check_protocol``: replaced, to refuse HTTP/2.
 - ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to refuse websockets.
@@ -57,7 +57,7 @@ MAX_REQUEST_HEAD = 16 * 1024
 
 
 class ProtocolOutput(Protocol):
-    """What the protocol asks its connection to do."""
+    """The connection, as the protocol uses it."""
 
     async def write(self, data: bytes) -> None:
         """Send a part of an answer."""
@@ -69,18 +69,18 @@ class ProtocolOutput(Protocol):
         """Note that the answer is written and that the connection can be used again."""
 
     def close(self) -> None:
-        """Close the connection as soon as what was written has been sent."""
+        """Close the connection when all written bytes have been sent."""
 
 
 class ProtocolContext:
-    """What the protocols of all connections of a listener share."""
+    """The application, settings and state that all connections of a listener share."""
 
     def __init__(
         self, app: Application, added_headers: Callable[[], Headers], log: logging.Logger
     ) -> None:
         """Serve an ASGI application.
 
-        ``added_headers`` go into every answer. ``log`` gets what the application raises.
+        ``added_headers`` go into every answer. Exceptions of the application go to ``log``.
         """
         self.app = app
         self.added_headers = added_headers
@@ -150,13 +150,13 @@ class Http1Protocol(H11Protocol):
         return self.connection.our_state is h11.IDLE and not self.connection.trailing_data[0]
 
     async def receive(self, data: bytes) -> None:
-        """Take what was received; nothing means that the client sends no more.
+        """Handle received bytes. Empty bytes mean that the client sends no more.
 
-        Returns when the next part can be taken.
+        Returns when the next bytes can be handled.
         """
         await self.handle(RawData(data))
 
-    async def lose(self) -> None:
+    async def connection_lost(self) -> None:
         """Tell the application that the connection is gone."""
         await self.handle(Closed())
 
@@ -176,7 +176,7 @@ class Http1Protocol(H11Protocol):
         """Never switch to HTTP/2: the limit of connections does not limit its streams."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Ignore a wish to upgrade, as RFC 9110 (7.8) allows: there are no websockets."""
+        """Ignore a request to upgrade, as RFC 9110 (7.8) allows: there are no websockets."""
         headers = [field for field in request.headers if field[0] != b"upgrade"]
         if len(headers) < len(request.headers):
             request = h11.Request(
@@ -192,6 +192,6 @@ class Http1Protocol(H11Protocol):
 async def http1_protocol(
     context: ProtocolContext, facts: ConnectionFacts, output: ProtocolOutput
 ) -> AsyncIterator[Http1Protocol]:
-    """Open the protocol of a connection. The end waits until the application has ended too."""
+    """Open the protocol of a connection. The block ends after the application has ended too."""
     async with TaskGroup(asyncio.get_running_loop()) as tasks:
         yield Http1Protocol(context, tasks, facts, output)

@@ -38,7 +38,7 @@ _BACKLOG = 1024
 """Connections that the kernel holds until they are accepted. The vendor sends in bursts."""
 
 _OTHER_FILES = 100
-"""Open files besides connections: the database, the listeners, and those of Python itself."""
+"""Open files other than connections: the database, the listeners, and files of Python itself."""
 
 _FILES_PER_CONNECTION = 2
 """Beside each open connection, another one may be closing or in its TLS handshake."""
@@ -95,7 +95,9 @@ def allow_open_files(listeners: Sequence[Listener]) -> None:
     A process that reaches its limit of open files leaves new connections without an answer,
     instead of refusing them.
     """
-    needed = _OTHER_FILES + _FILES_PER_CONNECTION * sum(each.connections.most for each in listeners)
+    needed = _OTHER_FILES + _FILES_PER_CONNECTION * sum(
+        each.connections.max_open for each in listeners
+    )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -125,7 +127,9 @@ class _Server:
         self._context = ProtocolContext(listener.app, self._added_headers, _connection_log)
         self._tls: ReloadableContext | None = None
         if listener.protection.current.tls:
-            self._tls = ReloadableContext(lambda: self._tls_now.context, listener.connections.most)
+            self._tls = ReloadableContext(
+                lambda: self._tls_now.context, listener.connections.max_open
+            )
         self._connections: set[asyncio.Task[None]] = set()
         self._date = (0, b"")
 
@@ -157,7 +161,7 @@ class _Server:
         task.add_done_callback(self._connections.discard)
 
     async def _finish(self) -> None:
-        """Wait for requests in flight, and cut off those that take too long."""
+        """Wait for requests in flight, and cut off requests that take too long."""
         await self._context.stop()
         self._listener.connections.close_waiting()
         if not self._connections:
@@ -165,7 +169,7 @@ class _Server:
         _, unfinished = await asyncio.wait(self._connections, timeout=STOP_TIMEOUT)
         if requests := self._listener.connections.busy:
             log.warning(
-                "requests cut off",
+                "the stop cut off requests that were not answered in time",
                 extra=fields(listener=self._listener.name, requests=requests, after=STOP_TIMEOUT),
             )
         for task in unfinished:
@@ -174,7 +178,7 @@ class _Server:
             await asyncio.wait(unfinished)
 
     def _admits(self, client: ssl.SSLObject | None) -> bool:
-        """Return whether a client may send requests. Its handshake is over, and counts no more."""
+        """Note that the handshake of a client is over. Return whether it may send requests."""
         if not self._tls or not client:
             return True
         self._tls.end_handshake(client)

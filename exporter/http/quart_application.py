@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.selfmetrics import SelfMetrics
 
     ErrorAnswer = Callable[[HTTPException, Mapping[str, str]], Response]
-    """Makes an answer from an error and from headers that the answer must have."""
+    """Makes an answer from an error. The answer must have the given headers."""
 
 _WITHOUT_PASSWORD = frozenset({"health", "webhook"})
 """Blueprints that need no password: probes have none, and deliveries have a signature."""
@@ -61,11 +61,11 @@ def application(
 
     - as ``errors_below`` says for the beginning of the path,
     - as ``error_page`` for a browser,
-    - as JSON in the form of the webhook's answers with ``json_errors``,
+    - with ``json_errors``, as JSON in the form of the webhook's answers,
     - as plain text.
 
     Pages of other sites cannot change anything. ``origin`` is the origin under which a proxy
-    serves this application, empty where there is none.
+    serves this application, or empty without a proxy.
     """
     app = Quart(name, static_folder=None)
     app.config["BODY_TIMEOUT"] = None  # endpoints that read a body have their own limits

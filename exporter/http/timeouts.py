@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RETRY_AFTER = 5
-"""What ``Retry-After`` tells a client that was refused because the exporter cannot serve it now."""
+"""Value of ``Retry-After`` in the answer to a request that the exporter cannot serve now."""
 
 REQUEST_HEAD_TIMEOUT = 30.0
 """How long a connection may wait for the complete head of its first or its next request.

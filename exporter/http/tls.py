@@ -1,6 +1,6 @@
 """TLS of a listener: its context, which a reload can replace, and when its certificate expires.
 
-Contexts come first; below them is the reading of certificates.
+The first part of the module makes TLS contexts. The second part reads certificates.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CIPHERS = {
         ("CHACHA20_POLY1305", "CHACHA20-POLY1305"),
     )
 }
-"""Go's names of the suites of TLS 1.2 that it considers secure, and OpenSSL's names."""
+"""The suites of TLS 1.2 that Go considers secure: Go's names, and OpenSSL's names."""
 
 _TLS13_CIPHERS = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
@@ -64,7 +64,7 @@ class Tls:
     allowed_names: frozenset[str] | None
     """A client's certificate must have one of these subject alternative names; ``None``: any."""
     expiry: float
-    """Unix seconds when the first certificate of the chain expires."""
+    """Unix seconds of the earliest expiry in the chain of certificates."""
 
     def admits(self, connection: ssl.SSLObject) -> bool:
         """Return whether the certificate of a client has an allowed name.
@@ -102,8 +102,8 @@ def open_tls(section: TlsServer) -> Tls:
 class ReloadableContext(ssl.SSLContext):
     """Passes every new connection to the context that is in force at that moment.
 
-    A reload replaces the whole context and not only the certificate. From a context in use no
-    client authority can be removed.
+    A reload replaces the whole context and not only the certificate, because a client authority
+    cannot be removed from a context.
     """
 
     _current: Callable[[], ssl.SSLContext]
@@ -111,7 +111,7 @@ class ReloadableContext(ssl.SSLContext):
     _handshakes: WeakSet[ssl.SSLObject]
 
     def __new__(cls, current: Callable[[], ssl.SSLContext], max_handshakes: int) -> Self:
-        """Use the contexts that ``current`` returns, for ``max_handshakes`` at the same time."""
+        """Use the contexts that ``current`` returns, for at most ``max_handshakes`` at a time."""
         context = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
         context._current = current
         context._max_handshakes = max_handshakes
@@ -188,7 +188,7 @@ def _curve(names: tuple[str, ...]) -> str | None:
                 f"curve_preferences: {name}: no such curve; choose one of {', '.join(_CURVES)}"
             )
     if len(names) > 1:
-        raise SettingsError("curve_preferences: Python's ssl takes one curve, name one or none")
+        raise SettingsError("curve_preferences: Python's ssl takes one curve: name one, or none")
     return _CURVES[names[0]] if names else None
 
 
@@ -200,7 +200,7 @@ def _normalized(name: str) -> str:
         return name
 
 
-# Expiry of certificates. Python's ssl does not tell the expiry of a server's own certificate.
+# Expiry of certificates. Python's ssl does not show the expiry of a server's own certificate.
 # It has a fixed place in the DER encoding (RFC 5280), so reading it needs no X.509 library.
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -209,16 +209,16 @@ _INTEGER, _UTC_TIME, _SEQUENCE, _VERSION = 0x02, 0x17, 0x30, 0xA0
 """Tags of DER. A version is the element ``[0]``."""
 
 _LONG = 0x80
-"""A first length byte above this tells how many more bytes contain the length."""
+"""A first length byte above this is not the length, but the number of bytes that hold it."""
 
 _FIRST_YEAR_OF_1900S = 50
 """Two-digit years from this one on are in the 20th century (RFC 5280, 4.1.2.5.1)."""
 
 
 def earliest_expiry(pem: str) -> float:
-    """Return when the first certificate of a chain expires, in unix seconds.
+    """Return the earliest expiry in a chain of certificates, in unix seconds.
 
-    Raises ``ValueError`` where there is no certificate, or one cannot be read.
+    Raises ``ValueError`` if there is no certificate, or if one cannot be read.
     """
     found = _certificates_in(pem)
     if not found:
@@ -235,7 +235,7 @@ def _certificates_in(pem: str) -> list[str]:
 
 
 def _expiry(der: bytes) -> float:
-    """Return ``notAfter``: it is in the validity of tbsCertificate of Certificate."""
+    """Return ``notAfter``. Its place is Certificate, tbsCertificate, validity."""
     rest = _split(_split(der, _SEQUENCE)[1], _SEQUENCE)[1]
     if rest[0] == _VERSION:
         rest = _split(rest, _VERSION)[2]

@@ -36,7 +36,7 @@ _NOT_OFFERED = {
     "tls_server_config.cert": "cannot be written here, use cert_file",
     "tls_server_config.key": "cannot be written here, use key_file",
     "tls_server_config.client_ca": "cannot be written here, use client_ca_file",
-    "rate_limit": "not offered; --web.max-requests and --web.max-connections limit what is served",
+    "rate_limit": "not offered; use --web.max-requests and --web.max-connections",
 }
 """Keys of newer versions of the format, and what to use instead."""
 
@@ -119,7 +119,7 @@ class TlsServer(_Section):
         if asks and not self.client_ca_file:
             raise ValueError(f"client_auth_type: {self.client_auth_type} needs client_ca_file")
         if self.client_ca_file and not asks:
-            raise ValueError("client_ca_file: without client_auth_type no certificate is asked for")
+            raise ValueError("client_ca_file: has no effect without client_auth_type")
         if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
             raise ValueError("client_allowed_sans: needs RequireAndVerifyClientCert")
         return self
@@ -171,7 +171,7 @@ class WebConfig(BaseModel):
 
 def read_web_config(path: Path) -> WebConfig:
     """Read a file. Raises ``SettingsError`` with one line for each problem, without any hash."""
-    from exporter.settings.yaml_file import read_document  # noqa: PLC0415  # most have no file
+    from exporter.settings.yaml_file import read_document  # noqa: PLC0415  # most exporters have no file
 
     document = read_document(path)
     try:

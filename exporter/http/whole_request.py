@@ -1,10 +1,10 @@
 """The fast way: a delivery whose head and body arrive in one read.
 
-Most deliveries of a vendor arrive like that. For any request Hypercorn builds events, a stream,
-a queue and a task, which costs more processor time than everything else that is done with a
-delivery. :func:`parse_whole_request` recognises the simple case, and
-:func:`answer_whole_request` gives it to the application at once. Every other request goes
-through Hypercorn. Both ways give the same answers, byte for byte.
+Most deliveries of a vendor arrive like that. For each request, Hypercorn builds events, a stream,
+a queue and a task. That costs more processor time than all other work on a delivery.
+:func:`parse_whole_request` recognises the simple case, and :func:`answer_whole_request` passes it
+to the application at once. Every other request goes through Hypercorn. Both ways give the same
+answers, byte for byte.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ The application may take the body from there, or receive it as usual."""
 _HEAD = re.compile(
     rb"POST (/webhooks/[a-z0-9_-]+) HTTP/1\.1((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[!-~][ -~]*)+)"
 )
-"""A request line and header fields of RFC 9112. Rare forms are left out on purpose:
+"""A request line and header fields of RFC 9112. It does not match rare forms, on purpose:
 folded fields, empty fields, and characters outside of ASCII."""
 
 _LENGTH = re.compile(rb"[0-9]{1,5}")
@@ -38,7 +38,7 @@ _CONNECTION_FIELDS = frozenset(
         *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     }
 )
-"""Header fields that change how the connection goes on. Hypercorn handles them."""
+"""Header fields that affect the connection or the framing. Hypercorn handles them."""
 
 _REQUIRED_ONCE = (b"content-length", b"host")
 
@@ -55,7 +55,7 @@ class WholeRequest(NamedTuple):
 
 
 class ConnectionFacts(NamedTuple):
-    """What an ASGI scope tells about the connection of a request."""
+    """The facts about a connection that go into an ASGI scope."""
 
     client: tuple[str, int]
     server: tuple[str, int]
@@ -63,7 +63,7 @@ class ConnectionFacts(NamedTuple):
 
 
 def parse_whole_request(data: bytes) -> WholeRequest | None:
-    """Return the request, if ``data`` is exactly one simple request; ``None`` in any doubt."""
+    """Return the request if ``data`` is exactly one simple request, and ``None`` if not."""
     head, _, body = data.partition(b"\r\n\r\n")
     found = _HEAD.fullmatch(head)
     if not found:
@@ -93,8 +93,9 @@ async def answer_whole_request(
 ) -> bool:
     """Let an ASGI application answer a request, and write the answer.
 
-    ``added_headers`` go into every answer. Where the application gives no answer, status 500 is
-    written. Return whether the connection can be used again. Raises what the application raises.
+    ``added_headers`` go into every answer. If the application sends no answer, the answer has
+    status 500. Return whether the connection can be used again. Exceptions of the application
+    are raised.
     """
     unread = [{"type": "http.request", "body": request.body, "more_body": False}]
     start: dict[str, Any] | None = None
@@ -102,12 +103,12 @@ async def answer_whole_request(
 
     def head(status: int, headers: Headers) -> bytes:
         fields = [b"%b: %b\r\n" % field for field in (*headers, *added_headers())]
-        # h11 writes no reason behind the status either.
+        # Like h11, write no reason after the status.
         return b"HTTP/1.1 %d \r\n%b\r\n" % (status, b"".join(fields))
 
     async def receive() -> dict[str, Any]:
         if not unread:
-            await asyncio.Event().wait()  # for ever: nothing follows the body
+            await asyncio.Event().wait()  # for ever, because no message follows the body
         return unread.pop()
 
     async def send(message: dict[str, Any]) -> None:

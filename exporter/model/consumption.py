@@ -32,12 +32,12 @@ _ORIGIN = _PAIR.pack(0, 0)
 
 
 class Arrival(Enum):
-    """What became of a sample."""
+    """How a sample was handled."""
 
     INSERTED = "inserted"
     DUPLICATE = "duplicate"
     LATE = "late"
-    """It is less than the anchor, the start of what is known of the path. It has no effect."""
+    """It is less than the anchor, where the known path starts. It has no effect."""
 
 
 class Consumption(NamedTuple):
@@ -46,8 +46,8 @@ class Consumption(NamedTuple):
     base: int
     """Consumption up to the anchor."""
     path: bytes
-    """The anchor, then the samples above it in ascending order. Packed: as Python integers, 16
-    pairs would take more memory than everything else that is kept of an eSIM."""
+    """The anchor, then the samples above it in ascending order. They are packed,
+    because 16 pairs of Python integers would take more memory than the rest of an eSIM."""
     total: int
     """The counter: ``base`` plus the rises along the path."""
 
@@ -69,7 +69,7 @@ def revived(total: int, time: int, used: int) -> Consumption:
 
 
 def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption, Arrival]:
-    """Return the counter with one more sample, and what became of the sample.
+    """Return the counter with one more sample, and how the sample was handled.
 
     ``time`` is the event's time in unix seconds, ``used`` the amount used in base units;
     neither is negative.

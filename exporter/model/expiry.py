@@ -77,8 +77,8 @@ class ExpiryHold:
         """Note the time; return the seconds of the interruption that just ended, 0 for none.
 
         ``grace`` is how long to hold after a start and after an interruption, in seconds. Times
-        are unix seconds. ``last_delivery`` stands for the reading before the first one. When the
-        clock is set back, the end of the hold moves back with it.
+        are unix seconds. At the first call, ``last_delivery`` takes the place of the time noted
+        before. When the clock is set back, the end of the hold moves back with it.
         """
         first = self._last is None
         last = last_delivery if self._last is None else self._last

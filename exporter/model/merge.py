@@ -30,11 +30,11 @@ _PACKAGE_ID = attrgetter("package_id")
 
 
 class Result(StrEnum):
-    """What became of a verified event."""
+    """How a verified event was handled."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
-    """Everything in it was known."""
+    """Everything in it was known already."""
     STALE = "stale"
     """Something newer is known. It had no effect."""
     LATE = "late"
@@ -80,8 +80,8 @@ def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, R
 def merge_allowance(
     known: Allowance | None, tombstone: Tombstone | None, event: UsageEvent, received: int
 ) -> tuple[Allowance, list[Arrival]]:
-    """Return the allowance after a usage event and what became of its samples."""
-    before = known or _first(tombstone, event, received)
+    """Return the allowance after a usage event, and how its samples were handled."""
+    before = known or _new_allowance(tombstone, event, received)
     snapshot = event.snapshot
     arrivals: list[Arrival] = []
     counters: list[Consumption | None] = []
@@ -93,7 +93,7 @@ def merge_allowance(
         counters.append(advanced if arrival is Arrival.INSERTED else counter)
         arrivals.append(arrival)
     newer = event.time > before.time or (
-        event.time == before.time and _order(snapshot) > _order(before.snapshot)
+        event.time == before.time and _snapshot_order(snapshot) > _snapshot_order(before.snapshot)
     )
     peaks = merge_peaks(before.peaks, snapshot.locations or ())
     if known and not newer and peaks is known.peaks and Arrival.INSERTED not in arrivals:
@@ -171,8 +171,8 @@ def tombstone_of(allowance: Allowance, esim: Esim, expired: int) -> Tombstone:
     )
 
 
-def _first(tombstone: Tombstone | None, event: UsageEvent, received: int) -> Allowance:
-    """Return the allowance as it is merged with its first event, or the first after expiry."""
+def _new_allowance(tombstone: Tombstone | None, event: UsageEvent, received: int) -> Allowance:
+    """Return the allowance before its first event, or before its first event after expiry."""
     if tombstone is None:
         return Allowance(event.package_id, -1, event.snapshot, received)
     data, sms, voice = (
@@ -211,7 +211,7 @@ def _status_order(time: int, status: Status) -> tuple[int, bool, str]:
 
 
 def _used(s: Snapshot) -> tuple[int | None, int | None, int | None]:
-    """Return the used data (bytes), SMS and voice (seconds) of a snapshot; ``None`` if unknown."""
+    """Return used data (bytes), SMS and voice (seconds) of a snapshot; ``None`` if not known."""
     if s.data_unlimited:
         data = None if s.locations is None else sum(amount for _, amount in s.locations)
     else:
@@ -227,8 +227,8 @@ def _spent(allowed: int | None, remaining: int | None) -> int | None:
     return None if allowed is None or remaining is None else max(0, allowed - remaining)
 
 
-def _order(s: Snapshot) -> tuple[Any, ...]:
-    """Return the sort key of snapshots of one second. An absent amount comes before any other."""
+def _snapshot_order(s: Snapshot) -> tuple[Any, ...]:
+    """Return a sort key for snapshots with the same event time. Absent amounts come first."""
     amounts = (
         *(s.data_allowed, s.data_remaining, s.sms_allowed, s.sms_remaining),
         *(s.voice_allowed, s.voice_remaining, s.start, s.end, s.locations),

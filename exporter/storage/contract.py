@@ -1,10 +1,10 @@
-"""What durable storage promises, whatever the database behind it.
+"""The contract of durable storage, the same for every database.
 
 A storage keeps opaque, versioned rows. Each row has a table and a key. Beside the rows it keeps
 signed integers, called *bases*; a commit adds to them. A storage knows nothing of eSIMs.
 
 One commit is one transaction. When :meth:`Storage.commit` returns, all of it is on disk and a
-power cut cannot undo it. When it raises, the caller must assume nothing.
+power cut cannot undo it. When it raises ``StorageUnavailable``, the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _KEY_LENGTHS: Final = {
 
 
 def check_key(table: Table, key: Key) -> None:
-    """Raise ``ValueError`` where ``key`` cannot be a key of ``table``.
+    """Raise ``ValueError`` if ``key`` cannot be a key of ``table``.
 
     An optional last part is left out; it is never an empty text.
     """
@@ -105,7 +105,7 @@ class Chunk:
     """One line for each damaged row that was left out, and for each table that does not hold what
     was committed. A line never shows the row's content. Damage is reported by one load only."""
     notes: tuple[str, ...] = ()
-    """What a person should know that is not damage, for example a write that a crash cut off."""
+    """Facts for a person that are not damage, for example a write that a crash cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Sizes:
 
 
 class Storage(Protocol):
-    """Durable rows. One task at a time may call the methods; :meth:`sizes` may be called always."""
+    """Durable rows. Except for :meth:`sizes`, only one task at a time may call a method."""
 
     def load(self) -> AsyncIterator[Chunk]:
         """Read everything in chunks, ordered by :class:`Table` and key. The bases come last.
@@ -149,11 +149,11 @@ class Storage(Protocol):
         ...
 
     async def backup(self, path: Path) -> None:
-        """Write a consistent copy to ``path``. Raises ``StorageUnavailable`` if that exists."""
+        """Write a consistent copy to ``path``. Raises ``StorageUnavailable``, also if it exists."""
         ...
 
     def sizes(self) -> Sizes:
-        """Return the bytes on disk now; zeros where they cannot be read."""
+        """Return the bytes on disk now, or zeros if they cannot be read."""
         ...
 
     async def close(self) -> None:

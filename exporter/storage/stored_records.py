@@ -2,9 +2,9 @@
 
 The data is a JSON array, so that a person with ``sqlite3`` can read it. Its first item is the
 number of the layout, so that a later version can still read the row. The fields of the record
-follow. The key and the version are left out, because they have their own columns. Integers have
-any size: a counter may outgrow 64 bits. Samples are the most numerous values, so they stay
-packed (base64).
+follow. The key and the version are left out, because they have their own columns. Integers may
+have any size, because a counter may outgrow 64 bits. Samples stay packed (base64), because they
+are the most numerous values.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def decode(row: Row) -> Record:
     return record
 
 
-def esims_of(rows: Sequence[Row]) -> list[Esim]:
+def decode_esims(rows: Sequence[Row]) -> list[Esim]:
     """Decode rows that are all eSIMs, in less time than :func:`decode` takes.
 
     Raises ``StorageDamaged`` when this version cannot read one of them.

@@ -1,4 +1,4 @@
-"""Reading the fields of a JSON document: texts, numbers and units, with every error noted at once.
+"""Reading the fields of a JSON document: texts, numbers and units. It collects all errors.
 
 Amounts become integers in base units without passing through an inexact product, so that sums of
 them do not depend on the order of events.
@@ -60,7 +60,7 @@ def _read_text(text: str) -> Number:
 
 
 def to_base_units(amount: Number, size: int) -> int:
-    """Return an amount of units as base units; ``size`` is one unit. Halves round to even."""
+    """Convert an amount to base units. One unit has ``size`` base units. Halves round to even."""
     if isinstance(amount, int):
         return amount * size
     if size & (size - 1) == 0:
@@ -179,8 +179,8 @@ class Fields:
             self.fail(key, "is required")
         return number or 0
 
-    def whole(self, key: str) -> int | None:
-        """Return a number without its fraction, rounded down."""
+    def integer(self, key: str) -> int | None:
+        """Return a number rounded down to an integer."""
         number = self.number(key)
         return None if number is None else math.floor(number)
 
@@ -205,7 +205,7 @@ class Fields:
             return 1
 
     def required_object(self, key: str) -> Fields:
-        """Return an object that must not be missing. A missing object is one error."""
+        """Return an object that must not be missing. If it is missing, that is the only error."""
         value = self.values.get(key)
         if isinstance(value, dict):
             return Fields(value, (*self.loc, key), self.errors)

@@ -22,7 +22,7 @@ SIMULATED: Vendor = ROAMIFY
 
 
 def with_unit_bases(unit_bases: Mapping[str, int]) -> tuple[Vendor, ...]:
-    """Return all vendors, each with the bytes of its kB (1024 or 1000) given by its name."""
+    """Return all vendors. ``unit_bases`` has the bytes of a kB (1024 or 1000) by vendor name."""
     return tuple(
         replace(vendor, parse=partial(vendor.parse, unit_base=unit_bases[vendor.name]))
         for vendor in VENDORS

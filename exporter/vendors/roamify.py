@@ -1,8 +1,8 @@
 """Roamify's webhooks: signature and wire format.
 
 The source is the vendor's documentation (July 2025 to 2026), which contradicts itself in places.
-A delivery is refused where a value would have to be guessed. An event type that is not known is
-an event of type "other", not an error: the vendor announced more types without a date.
+A delivery is refused where a value would have to be guessed. An unknown event
+type becomes the type "other" and is no error, because the vendor announced more types.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ _EARLIEST = 1_420_070_400
 """2015-01-01T00:00:00Z. The vendor sold no eSIMs before."""
 
 _AHEAD = 86_400
-"""Seconds by which an event may be in the future. An event with a time far in the future would
-win over all later ones."""
+"""Seconds by which an event may be in the future. An event far in the future would make all later
+events stale."""
 
 _MAX_ERRORS = 20
 
@@ -153,7 +153,7 @@ def _event_type(top: Fields) -> str:
 
 
 def _payload(top: Fields) -> Fields:
-    """Return the object with the event's fields: ``data``, or the top before 20 July 2025."""
+    """Return the object with the event's fields: ``data``, or the document until 20 July 2025."""
     return top if top.values.get("data") is None else top.required_object("data")
 
 
@@ -235,8 +235,8 @@ def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
     voice = _included(usage, "allowed_voice", "remaining_voice", voice_size)
     return Snapshot(
         *(*data, *sms, *voice),
-        start=fields.whole("start"),
-        end=fields.whole("end"),
+        start=fields.integer("start"),
+        end=fields.integer("end"),
         locations=_locations(fields, data_size),
     )
 

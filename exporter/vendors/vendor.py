@@ -1,4 +1,4 @@
-"""What every vendor module offers to the rest of the program."""
+"""The entry that every vendor module adds to the registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_UNIT_BASE: Final = 1024
-"""Bytes in a vendor's kB. A "1 GB" package of Roamify's allows 1024 MB."""
+"""Bytes in a vendor's kB. A "1 GB" package of Roamify allows 1024 MB."""
 
 
 class Parse(Protocol):
@@ -33,7 +33,7 @@ class Vendor:
     """Label ``vendor`` of all series."""
     signature_header: str
     event_types: tuple[str, ...]
-    """Every ``event_type`` label there is, sorted."""
+    """Every value of the label ``event_type``, sorted."""
     verify: Callable[[bytes, str | None, Sequence[bytes]], int | None]
     """Takes body, signature and secrets; returns the index of the secret that signed."""
     parse: Parse

@@ -31,13 +31,13 @@ def test_more_files_may_be_open_than_there_are_connections(
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
         allow_open_files([listener])
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * listener.connections.most
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * listener.connections.max_open
         raised = resource.getrlimit(resource.RLIMIT_NOFILE)
         allow_open_files([listener])
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == raised
         assert caplog.records == []
 
-        listener.connections.most = hard
+        listener.connections.max_open = hard
         allow_open_files([listener])
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
         assert [r.__dict__["fields"]["files"] for r in caplog.records] == [hard]

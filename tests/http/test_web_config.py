@@ -141,7 +141,7 @@ def test_an_empty_value_means_that_the_key_is_not_set(tmp_path: Path) -> None:
             "http_server_config.headers.X-Frame-Option: no such key, did you mean X-Frame-Options?",
         ),
         ("basic_auth_user: {a: b}", "basic_auth_user: no such key, did you mean basic_auth_users?"),
-        ("rate_limit: {interval: 1s}", "rate_limit: not offered; --web.max-requests"),
+        ("rate_limit: {interval: 1s}", "rate_limit: not offered; use --web.max-requests"),
         (NO_FILES + "cert: x}", "tls_server_config.cert: cannot be written here, use cert_file"),
         (NO_FILES + "key: x}", "tls_server_config.key: cannot be written here, use key_file"),
         (NO_FILES + "client_ca: x}", "tls_server_config.client_ca: cannot be written here, use"),
@@ -181,7 +181,7 @@ def test_an_unknown_key_is_an_error(text: str, problem: str, tmp_path: Path) -> 
         ),
         (
             NO_FILES + "client_ca_file: x}",
-            "tls_server_config: client_ca_file: without client_auth_type",
+            "tls_server_config: client_ca_file: has no effect without client_auth_type",
         ),
         (
             NO_FILES + "client_allowed_sans: [x]}",

@@ -144,7 +144,7 @@ async def test_other_processes_are_notified_of_a_commit(opened: Open) -> None:
 async def test_everything_is_loaded_again_where_too_much_has_changed(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
+    monkeypatch.setattr(module, "MAX_FOLLOWED_ROWS", 2)
     here, there = await opened(), await opened()
     for batch in ("abc", "de"):
         await there.commit(Changes(tuple(esim(name) for name in batch)))
@@ -161,7 +161,7 @@ async def test_everything_is_loaded_again_where_too_much_has_changed(
 async def test_the_limit_applies_after_a_follow_without_changes(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_FOLLOWED", 2)
+    monkeypatch.setattr(module, "MAX_FOLLOWED_ROWS", 2)
     here, there = await opened(), await opened()
     assert await here.follow() == Chunk()
     await there.commit(Changes(tuple(esim(name) for name in "abc")))
@@ -226,4 +226,4 @@ async def test_an_older_copy_of_the_database_is_loaded_again(
         assert await storage.probe() is True
         assert await content(storage) == ([row("kept"), row("other")], {BASE: 11})
         assert await storage.follow() == Chunk()
-    assert any(message.startswith("database went back, or") for message in caplog.messages)
+    assert any(message.startswith("the database lost commits, or") for message in caplog.messages)

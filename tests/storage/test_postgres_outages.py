@@ -68,7 +68,7 @@ async def test_a_server_that_hangs_is_given_up_until_it_goes_on(
 async def test_a_load_from_a_server_that_hangs_is_given_up(
     postgres: Postgres, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "TO_READ", 0.1)
+    monkeypatch.setattr(server, "READ_TIMEOUT", 0.1)
     storage = await opened()
     monkeypatch.undo()
     postgres.pause()
@@ -89,7 +89,7 @@ async def test_a_commit_that_is_cancelled_is_followed_up(opened: Open) -> None:
     with pytest.raises(asyncio.CancelledError):
         await commit
 
-    assert (await refused(storage)).endswith(": given up")
+    assert (await refused(storage)).endswith(": the operation was cancelled")
     assert await storage.probe() is False
     await followed(storage)
     assert await content(storage) == await content(other)

@@ -279,7 +279,7 @@ async def test_refuses_the_database_of_another_program(path: Path, journal: str)
         other.execute(f"PRAGMA journal_mode = {journal}")
         other.execute("CREATE TABLE theirs (x)")
         other.execute("PRAGMA application_id = 7")
-    assert "move it away" in await refused(path, StorageDamaged)
+    assert "move the file away" in await refused(path, StorageDamaged)
 
 
 async def test_refuses_a_newer_schema(path: Path) -> None:

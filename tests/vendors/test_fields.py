@@ -63,7 +63,7 @@ def test_a_required_number_is_reported_once() -> None:
 
 def test_a_whole_number_is_rounded_down() -> None:
     read = fields(a=1.9, b=-1.1, c="3.5", d=4, e=None)
-    assert [read.whole(key) for key in "abcde"] == [1, -2, 3, 4, None]
+    assert [read.integer(key) for key in "abcde"] == [1, -2, 3, 4, None]
 
 
 @pytest.mark.parametrize("value", [True, 1, 1.0, "true", "True", "TRUE"])

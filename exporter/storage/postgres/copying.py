@@ -71,7 +71,7 @@ class PostgresTarget(PostgresStorage):
             raise self._fail(error) from error
 
     async def keep(self) -> None:
-        """Commit. Where that fails or is cancelled, the outcome is unknown."""
+        """Commit. If that fails or is cancelled, the outcome is unknown."""
         try:
             await self._within(_TIMEOUT, self._finish())
         except (StorageUnavailable, asyncio.CancelledError) as error:
@@ -81,7 +81,7 @@ class PostgresTarget(PostgresStorage):
             ) from error
 
     async def _migrate(self) -> None:
-        """Migrate the tables, then begin the transaction. Others cannot commit from here on."""
+        """Migrate the tables, then begin the transaction. From then on, no other can commit."""
         await super()._migrate()
         connection = self._connected()
         await connection.execute(sql.BEGIN_WRITING)

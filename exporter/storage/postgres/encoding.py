@@ -83,7 +83,7 @@ class EncodedCommit:
         )
 
     def stored_row(self, index: int, version: int | None, data: bytes | None) -> Row:
-        """Return the row that is stored where the change at ``index`` expected another."""
+        """Return the stored row that the change at ``index`` did not expect."""
         change = self.rows[index]
         if version is None or data is None:
             return Row(change.table, change.key, 0, b"")
@@ -91,7 +91,7 @@ class EncodedCommit:
 
 
 def encode_key(key: Key) -> bytes:
-    """Return bytes that sort as the texts of the key do, part by part."""
+    """Return bytes that sort in the same order as the texts of the key, part by part."""
     if not key or not all(isinstance(part, str) for part in key):
         raise ValueError("a key must have parts, all of them texts")
     return b"\0\0".join(part.encode().replace(b"\0", b"\0\xff") for part in key)

@@ -1,6 +1,7 @@
 """The tables in PostgreSQL and the SQL statements that work on them.
 
-All of it is plain SQL, but for two things: migrations take an advisory lock, and commits notify.
+All statements are plain SQL, with two exceptions: migrations take an advisory lock, and commits
+notify other processes.
 
 Each commit first locks the one row of ``esim_exporter_control`` until the commit ends, and takes
 the next number (``seq``). So commits run one after the other and become visible in the order of

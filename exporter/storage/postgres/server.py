@@ -18,13 +18,13 @@ PostgresConnection = Any
 OLDEST = 13
 """The oldest version of PostgreSQL that is supported."""
 
-_TO_CONNECT = 5.0
+_CONNECT_TIMEOUT = 5.0
 """Seconds for a new connection and for migrating the tables."""
 
-_TO_REACH = 2.0
-"""Seconds for each host but the last, so that a host that hangs does not block the next one."""
+_HOST_TIMEOUT = 2.0
+"""Seconds for each host except the last. A host that hangs must not block the next one."""
 
-TO_READ = 60.0
+READ_TIMEOUT = 60.0
 """Seconds for one part of a load, and for every statement without a limit of its own."""
 
 _SESSION = {
@@ -33,8 +33,8 @@ _SESSION = {
     # A replica that stops in the middle of a commit makes all others wait.
     "idle_in_transaction_session_timeout": "2s",
     # While a commit hangs, for example because a standby is gone, others wait for its lock.
-    # Without a limit, each abandoned attempt would go on waiting in the server, one more with each
-    # probe, until no connection is left.
+    # Without a limit, each abandoned attempt would keep waiting in the server. Each probe would add
+    # one, until no connection is left.
     "lock_timeout": "2500ms",
     # A statement timeout would end the wait for a standby as if the standby had the commit.
     "statement_timeout": "0",
@@ -53,7 +53,7 @@ AWAY: Final = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.TargetServerAttributeNotMatched,  # a standby that is not promoted yet
-    asyncpg.ReadOnlySQLTransactionError,  # the same, found later
+    asyncpg.ReadOnlySQLTransactionError,  # it became a standby after we connected
     asyncpg.InsufficientResourcesError,  # for example too many connections
     asyncpg.OperatorInterventionError,  # it is starting or shutting down
     asyncpg.LockNotAvailableError,
@@ -65,13 +65,13 @@ class Server:
     """The servers that a URL lists. One of them takes writes."""
 
     def __init__(self, url: str, *, writes: bool = True) -> None:
-        """Parse the URL. With ``writes`` the server must take writes: a standby does not do."""
+        """Parse the URL. With ``writes``, the server must take writes, which a standby does not."""
         self.url = url
         self.writes = writes
         self._hosts = _urls_of_hosts(url)
         self.name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
         """The server in messages, without user and password."""
-        self.timeout = _TO_CONNECT + (len(self._hosts) - 1) * _TO_REACH
+        self.timeout = _CONNECT_TIMEOUT + (len(self._hosts) - 1) * _HOST_TIMEOUT
         """Seconds for connecting and for migrating the tables."""
 
     async def connect(self) -> PostgresConnection:
@@ -90,7 +90,7 @@ class Server:
     async def migrate(self, connection: PostgresConnection) -> None:
         """Create the tables or migrate them, in one process at a time.
 
-        Raises ``StorageDamaged`` where a newer version of this program created them.
+        Raises ``StorageDamaged`` if a newer version of this program created them.
         """
         await connection.execute(sql.BEGIN)
         await connection.execute("SELECT pg_advisory_xact_lock($1)", sql.MIGRATION_LOCK)
@@ -114,7 +114,7 @@ class Server:
         try:
             for url in others:
                 with suppress(*ERRORS):
-                    async with asyncio.timeout(_TO_REACH):
+                    async with asyncio.timeout(_HOST_TIMEOUT):
                         return await self._connect(url)
             return await self._connect(last)
         except (ValueError, asyncpg.ClientConfigurationError) as error:
@@ -124,7 +124,7 @@ class Server:
     async def _connect(self, url: str) -> PostgresConnection:
         """Return a connection to one host. Raises :data:`ERRORS`."""
         given = parse_qs(urlsplit(url).query)
-        options: dict[str, Any] = {"command_timeout": TO_READ}
+        options: dict[str, Any] = {"command_timeout": READ_TIMEOUT}
         if "application_name" not in given:
             options["server_settings"] = {"application_name": "esim-exporter"}
         writes = self.writes and "target_session_attrs" not in given
@@ -146,7 +146,7 @@ class Server:
         return connection
 
     async def _check(self, connection: PostgresConnection) -> None:
-        """Raise ``SettingsError`` where a commit would not be durable."""
+        """Raise ``SettingsError`` if a commit would not be durable."""
         version = connection.get_server_version()
         if version.major < OLDEST:
             raise SettingsError(f"{self.name}: has version {version.major}, but {OLDEST} is needed")

@@ -27,7 +27,7 @@ from exporter.storage.postgres.encoding import (
     decode_key,
     decode_row,
 )
-from exporter.storage.postgres.server import AWAY, ERRORS, TO_READ, Server, control
+from exporter.storage.postgres.server import AWAY, ERRORS, READ_TIMEOUT, Server, control
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -44,12 +44,12 @@ T = TypeVar("T")
 TIMEOUT = 3.0
 """Seconds for a commit, or for following, before the connection is closed."""
 
-MOST_FOLLOWED = 20_000
-"""Rows that are followed at once. Where more have changed, everything is loaded again. Right after
+MAX_FOLLOWED_ROWS = 20_000
+"""Rows that are followed at once. If more have changed, everything is loaded again. Right after
 a load there is no limit: much may have changed while a large fleet was loaded."""
 
 _PRUNE_ROWS = 2000
-"""Rows that one statement removes at most."""
+"""Greatest number of rows that one statement removes."""
 
 _CHUNK_ROWS = 1000
 
@@ -57,7 +57,7 @@ _MEASURE_EVERY = 60.0
 """Seconds between measurements of the database's size."""
 
 _PRUNE_EVERY = 600.0
-"""Seconds between removals of what no replica can follow any more."""
+"""Seconds between removals of the commit numbers and deleted rows that no replica needs."""
 
 
 class PostgresStorage:
@@ -95,7 +95,7 @@ class PostgresStorage:
         """Connect, and create or migrate the tables.
 
         A server that is away or still starting is no error: a later probe connects. Raises
-        ``SettingsError`` for a URL or a server that cannot be used, ``StorageDamaged`` where a
+        ``SettingsError`` for a URL or a server that cannot be used, ``StorageDamaged`` if a
         newer version created the tables, and ``StorageUnavailable`` for anything else.
         """
         storage = cls(url, shard)
@@ -128,7 +128,9 @@ class PostgresStorage:
         except ERRORS as error:
             raise self._fail(error) from error
         except BaseException:
-            if self._connection is connection:  # not a newer one, made after this load was given up
+            if (
+                self._connection is connection
+            ):  # not a newer connection, made after this load was cancelled
                 self._fail(None)
             raise
         self._cursor, self._token, self._just_loaded = seq, token, True
@@ -199,7 +201,7 @@ class PostgresStorage:
     def _fail(self, error: BaseException | None) -> StorageUnavailable:
         """Close the connection and refuse everything until a probe succeeds."""
         self._drop()
-        reason = (str(error) or type(error).__name__) if error else "given up"
+        reason = (str(error) or type(error).__name__) if error else "the operation was cancelled"
         if isinstance(error, asyncpg.InternalClientError):
             reason = "the connection broke"  # its own text is about asyncpg's protocol state
         if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
@@ -228,10 +230,10 @@ class PostgresStorage:
     async def _chunks(self, connection: PostgresConnection) -> AsyncIterator[Chunk]:
         """Yield all rows and bases of the shard. A transaction must be open."""
         rows = await connection.cursor(sql.LOAD_ROWS, self._slots)
-        while found := await rows.fetch(_CHUNK_ROWS, timeout=TO_READ):
+        while found := await rows.fetch(_CHUNK_ROWS, timeout=READ_TIMEOUT):
             yield Chunk(tuple(map(decode_row, found)))
         bases = await connection.cursor(sql.LOAD_BASES, self._slots)
-        while found := await bases.fetch(_CHUNK_ROWS, timeout=TO_READ):
+        while found := await bases.fetch(_CHUNK_ROWS, timeout=READ_TIMEOUT):
             amounts = dict(map(decode_base, found))
             self._bases.update(amounts)
             yield Chunk(bases=amounts)
@@ -283,7 +285,7 @@ class PostgresStorage:
             changed = await connection.cursor(sql.CHANGED_ROWS, self._slots, self._cursor)
             while found := await changed.fetch(_CHUNK_ROWS):
                 rows += map(decode_row, found)
-                # There is no limit for the whole, only for each part.
+                # The limit is for each part, not for all parts together.
                 limit.reschedule(asyncio.get_running_loop().time() + TIMEOUT)
             bases = await connection.fetch(sql.CHANGED_BASES, self._slots, self._cursor)
             token = await connection.fetchval(sql.TOKEN, seq)
@@ -297,9 +299,9 @@ class PostgresStorage:
         return Chunk(tuple(rows), added)
 
     async def _few_changed(self, connection: PostgresConnection) -> bool:
-        wanted = (self._slots, self._cursor, MOST_FOLLOWED + 1)
+        wanted = (self._slots, self._cursor, MAX_FOLLOWED_ROWS + 1)
         changed: int = await connection.fetchval(sql.COUNT_CHANGED, *wanted)
-        return changed <= MOST_FOLLOWED
+        return changed <= MAX_FOLLOWED_ROWS
 
     async def _fetch(self, wanted: Sequence[tuple[Table, Key]]) -> tuple[Row, ...]:
         connection = self._connected()
@@ -319,14 +321,16 @@ class PostgresStorage:
         await control(connection, sql.PROBE)
         if not await connection.fetchval(sql.MAY_WRITE):
             raise asyncpg.InsufficientPrivilegeError(
-                "this role may not read and write all tables esim_exporter_*: grant it that"
+                "this role may not read and write all tables esim_exporter_*: grant it SELECT, "
+                "INSERT, UPDATE and DELETE on them"
             )
         known = {self._cursor: self._token, **self._own_commits}
         noted = await connection.fetchval(sql.COUNT_NOTED, list(known), list(known.values()))
         lost = noted < len(known)
         if lost and self._cursor >= 0:
             log.warning(
-                "database went back, or this process was away for too long: loading all again",
+                "the database lost commits, or this process was disconnected for too long: loading "
+                "everything again",
                 extra=fields(at=self._name),
             )
         self._fault = None
@@ -349,7 +353,7 @@ class PostgresStorage:
             await connection.execute(sql.FORGET)
             done = [await connection.execute(statement, _PRUNE_ROWS) for statement in sql.PRUNE]
             if all(int(status.split()[1]) < _PRUNE_ROWS for status in done):
-                self._pruned_at = now  # if not, more is left, and the next call goes on
+                self._pruned_at = now  # if not, the next call removes more
 
     def _notified(self, connection: PostgresConnection, sender: int, *_: object) -> None:
         if sender != connection.get_server_pid():

@@ -41,7 +41,7 @@ def missing_frames(database: Path, log: wal.Log) -> str | None:
     """Return a line about the acknowledged frames that the log lacks, or ``None`` if it has all.
 
     Missing frames cannot be recovered, so the storage may be used without them. What is left of
-    the log is copied first. Raises ``OSError`` where that fails.
+    the log is copied first. Raises ``OSError`` if that fails.
     """
     salts, frames = read_note(database)
     if log.frames >= frames or (log.salts and log.salts != salts):
@@ -57,7 +57,7 @@ def missing_frames(database: Path, log: wal.Log) -> str | None:
 
 
 def read_note(database: Path) -> tuple[bytes, int]:
-    """Return the salts and the number of frames in the note; no frames where it is unreadable."""
+    """Return the salts and the number of frames in the note; 0 frames if it cannot be read."""
     try:
         raw = note_path(database).read_bytes()
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def _unused_copy_path(log: Path) -> Path:
 
 
 class FrameNote:
-    """Keeps the note of one database up to date, from the moment when its log was emptied."""
+    """Keeps the note of one database up to date, starting with an empty log."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -111,14 +111,14 @@ class FrameNote:
     def start(self) -> None:
         """Start to record commits to the log, which is empty now.
 
-        Where a file cannot be opened, nothing is recorded, and the note goes on to say no frames.
+        If a file cannot be opened, nothing is recorded, and the note still says 0 frames.
         """
         with suppress(OSError):
             self._note = FileIO(note_path(self._database), "r+")
             self._log = FileIO(wal.log_path(self._database))
 
     def record_commit(self) -> None:
-        """Write down the frames of one more commit. Where that fails, the note stays as it is."""
+        """Record the frames of one more commit. If that fails, the note stays as it is."""
         if self._log is None or self._note is None:
             return
         with suppress(OSError):

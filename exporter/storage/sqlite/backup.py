@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SIDE_FILES = ("-journal", "-wal", "-shm")
-"""Ends of the names of the files that SQLite may leave beside a database."""
+"""Suffixes of the files that SQLite may leave beside a database."""
 
 
 def write_backup(source: sqlite3.Connection, path: Path) -> None:
     """Copy the database to ``path`` and sync it. Until it is complete, its name ends in ``.part``.
 
-    Raises ``StorageUnavailable``, also when ``path`` or the ``.part`` file exists. No new file is
-    left behind then, if the disk permits its removal.
+    Raises ``StorageUnavailable``, also when ``path`` or the ``.part`` file exists. Then no new
+    file is left behind, if the disk permits its removal.
     """
     part = path.with_name(f"{path.name}.part")
     try:

@@ -27,7 +27,7 @@ MAGIC = b"SQLite format 3\0"
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
-"""Settings of the connection. Without any of them, a commit that returned could be lost."""
+"""Settings of the connection. If one of them were different, a commit could be lost."""
 
 SCHEMA_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """Errors of reading the tables' definitions. Python raises the second where SQLite's message quotes
@@ -40,7 +40,7 @@ tables are not as this program created them."""
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a person should know about the files that were opened."""
+    """Facts for a person about the files that were opened."""
 
     notes: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
@@ -106,8 +106,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def checkpoint(connection: sqlite3.Connection, mode: str) -> None:
     """Write the log back to the database file and sync that. TRUNCATE also empties the log.
 
-    There are no readers here, so PASSIVE is complete too, and the next commit starts the log again
-    from its beginning.
+    No other connection reads the file. So PASSIVE is complete too, and the next commit starts the
+    log again from its beginning.
     """
     connection.execute(f"PRAGMA wal_checkpoint({mode})")
 
@@ -132,8 +132,8 @@ def write_durably(connection: sqlite3.Connection) -> None:
 def _inspect(path: Path) -> Findings:
     """Check the files before SQLite opens them, because SQLite might change them.
 
-    The same lock that SQLite takes keeps other processes from writing meanwhile. It ends when the
-    file is closed.
+    Until the file is closed, it holds the same lock that SQLite takes. So no other process can
+    write.
     """
     existed = path.exists()
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
@@ -171,7 +171,7 @@ def require_own_file(path: Path, head: bytes, log: Path) -> None:
     if len(head) < HEADER_SIZE or not head.startswith(MAGIC) or head[68:72] != ours:
         raise StorageDamaged(
             f"{path} is not a database of this program, or its first page is damaged: "
-            "give another --storage.url, or move it away"
+            "give another --storage.url, or move the file away"
         )
 
 

@@ -36,9 +36,9 @@ class SqliteSource:
     def __init__(self, path: Path) -> None:
         """Open the file and lock it, so that no exporter can use it.
 
-        Raises ``StorageLocked`` where an exporter uses it, and ``StorageUnavailable`` where there
-        is no file or its log is not written back. Raises ``StorageDamaged`` where the file is not
-        one of this program.
+        Raises ``StorageLocked`` if an exporter uses it. Raises ``StorageUnavailable`` if there is
+        no file or its log is not written back, and ``StorageDamaged`` if another program wrote
+        the file.
         """
         self._path = path = Path(os.path.realpath(path))
         try:
@@ -116,7 +116,7 @@ class SqliteTarget:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Create the file. Raises ``StorageUnavailable``, also where it exists already."""
+        """Create the file. Raises ``StorageUnavailable``, also if it exists already."""
         path, partial = _new_file(path)
         try:
             storage = await SqliteStorage.open(partial)
@@ -135,7 +135,7 @@ class SqliteTarget:
         return self._storage.load()
 
     async def keep(self) -> None:
-        """Give the file its name and sync that. Raises ``StorageUnavailable``."""
+        """Give the file its final name, durably. Raises ``StorageUnavailable``."""
         await self._storage.close()
         if _size(wal.log_path(self._partial)):
             raise StorageUnavailable(
@@ -146,7 +146,7 @@ class SqliteTarget:
             try:
                 sync(self._path.parent)
             except OSError:
-                self._path.rename(self._partial)  # so that close removes it
+                self._path.rename(self._partial)  # so that close() removes it
                 raise
         except OSError as error:
             raise StorageUnavailable(f"{self._path}: {error.strerror}") from error

@@ -47,13 +47,13 @@ class TableVerifier:
     """Verifies the rows of one table, counts them, and keeps the damaged ones."""
 
     rows: int = 0
-    """All of them, the damaged ones included."""
+    """All rows, including damaged ones."""
     versions: int = 0
-    """Sum of the versions of the good ones."""
+    """Sum of the versions of the good rows."""
     damaged: list[Sequence[Any]] = field(default_factory=list)
 
     def verify(self, table: SqliteTable, raws: Sequence[Sequence[Any]]) -> list[VerifiedRow]:
-        """Return the good ones among rows as they were read."""
+        """Return the rows that match their checksums."""
         good = []
         for raw in raws:
             row = verified(table, raw)
@@ -66,7 +66,7 @@ class TableVerifier:
         return good
 
     def verify_esims(self, raws: Sequence[Sequence[Any]]) -> list[Row]:
-        """Do the same for eSIMs, in half the time: they are most of the rows."""
+        """Return the eSIMs that match their checksums, in half the time: most rows are eSIMs."""
         good: list[Row] = []
         table = TABLES[Table.ESIM]
         for raw in raws:
@@ -88,7 +88,7 @@ class TableVerifier:
 
 
 _ToChunk = Callable[[TableVerifier, Sequence[Sequence[Any]]], Chunk]
-"""Makes a chunk of the good ones among rows as they were read."""
+"""Makes a chunk of the rows that match their checksums."""
 
 
 def _esims(verifier: TableVerifier, raws: Sequence[Sequence[Any]]) -> Chunk:

@@ -5,12 +5,11 @@ Three more tables help:
 
 ``seal``
     How many rows each table holds, and the sum of their versions. Each commit updates it from
-    its changes alone. So a load notices rows that disappeared, or that went back to an older
-    state, behind the exporter's back.
+    its changes alone. So a load notices if anything else removed rows or put back older ones.
 ``damaged``
     Keeps a copy of each row that was found damaged.
 ``probe``
-    Is written to, to find out whether the file can be written.
+    A probe writes to it, to find out whether the file can be written.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class SqliteTable:
     value: str = "data"
     """The column of the data."""
     checksum_prefix: str = field(init=False)
-    """The table's name, as it begins what is checksummed."""
+    """The table's name, in the form in which the checksum covers it."""
     create: str = field(init=False)
     insert: str = field(init=False)
     update: str = field(init=False)

@@ -62,7 +62,7 @@ class SqliteStorage:
         self._notes: tuple[str, ...] = ()
         self._damage: tuple[str, ...] = ()
         self._fault: str | None = None
-        """Why commits are refused, while they are."""
+        """Why commits are refused; ``None`` when they are accepted."""
         self._suspect = False
         """Whether the files may differ from what SQLite holds in memory."""
         self._identities: dict[Path, tuple[int, int]] = {}
@@ -86,7 +86,7 @@ class SqliteStorage:
         return storage
 
     async def load(self) -> AsyncIterator[Chunk]:
-        """Read everything, in chunks. A load that starts ends one that still runs."""
+        """Read everything, in chunks. A new load ends a load that still runs."""
         await self._run(self._start_reading)
         try:
             while chunk := await self._run(self._next_chunk):
@@ -111,14 +111,14 @@ class SqliteStorage:
         return await self._run(self._probe)
 
     async def backup(self, path: Path) -> None:
-        """Write a synced copy to ``path``, which opens without its log. Commits wait meanwhile.
+        """Write a synced copy to ``path``, which opens without a log. Commits wait for it.
 
         Raises ``StorageUnavailable``, also when ``path`` exists. Nothing is left behind then.
         """
         await self._run(self._backup, path)
 
     def sizes(self) -> Sizes:
-        """Return bytes on disk now; zeros where they cannot be read."""
+        """Return bytes on disk now, or zeros if they cannot be read."""
         return Sizes(_size(self._path), _size(wal.log_path(self._path)))
 
     async def close(self) -> None:
@@ -175,7 +175,7 @@ class SqliteStorage:
     def _close(self) -> None:
         self._stop_reading()
         if self._connection is not None:
-            # Where the log cannot be written back, the next start reads it.
+            # If the log cannot be written back, the next start reads it.
             with contextlib.suppress(sqlite3.Error, OSError):
                 if self._suspect:
                     wal.rewrite(wal.log_path(self._path))
@@ -222,7 +222,7 @@ class SqliteStorage:
         self._frame_note.record_commit()
         self._remember_files()
         if _size(wal.log_path(self._path)) > LOG_LIMIT:
-            # As a job of its own: the commit returns before it.
+            # A separate job, so that the commit returns first.
             self._writer.submit(self._shrink_log)
         return conflicts
 

@@ -1,7 +1,7 @@
 """Checking a write-ahead log for damage before SQLite opens it.
 
-SQLite takes the first frame that does not verify for the end of the log, and silently drops
-everything after it. That is right for a transaction that a power cut interrupted: it was never
+At the first frame that does not verify, SQLite ends the log, and silently drops everything after
+it. That is right for a transaction that a power cut interrupted: it was never
 acknowledged. It is wrong for a flipped bit in the middle: acknowledged transactions follow it.
 
 The format is described in "The Write-Ahead Log" of the SQLite file format document. A header of
@@ -67,9 +67,9 @@ def log_path(database: Path) -> Path:
 def check(path: Path) -> Log:
     """Return what the log at ``path`` holds. Nothing is changed.
 
-    A returned log may be used. At most one transaction is lost at its end, as after a power cut
-    or a kill, and that one was never acknowledged. Raises ``StorageDamaged`` where more would be
-    lost, and ``OSError`` when the log cannot be read.
+    A returned log may be used. It has lost at most one transaction at its end, as after a power
+    cut or a kill, and that one was never acknowledged. Raises ``StorageDamaged`` if it has lost
+    more, and ``OSError`` if it cannot be read.
     """
     try:
         with path.open("rb") as log:
@@ -81,10 +81,10 @@ def check(path: Path) -> Log:
 def rewrite(path: Path) -> None:
     """Write the log at ``path`` over itself, and sync it. Raises ``OSError``.
 
-    After a failed sync, the kernel may take pages for clean that never reached the disk. They
-    can be read, and a later sync succeeds, until the kernel drops them. Suppose a checkpoint is
-    made from such a log, and a power cut interrupts it: then no log is left to repair the
-    database. Writing the same bytes again makes the pages dirty, so that the sync is effective.
+    After a failed sync, the kernel may treat pages as clean that never reached the disk. They
+    can be read until the kernel drops them, and a later sync succeeds without writing them. If a
+    power cut then interrupted a checkpoint, no log would be left to repair the database. Writing
+    the same bytes again makes the pages dirty, so that the sync writes them.
     """
     try:
         log = path.open("r+b", buffering=0)
@@ -102,7 +102,7 @@ def _check(log: BinaryIO, path: Path) -> Log:
     header = _header(raw)
     if header is None:
         if _may_hold_a_frame(log, raw):
-            raise StorageDamaged(f"{path} is damaged in its header: {_way_out(path)}")
+            raise StorageDamaged(f"{path} is damaged in its header: {_repair_advice(path)}")
         return Log()
     broken = _first_broken(log, header)
     log.seek(HEADER.size + broken * (FRAME.size + header.page_size))
@@ -115,13 +115,14 @@ def _check(log: BinaryIO, path: Path) -> Log:
     where = f"{path} is damaged at frame {broken + 1} of {broken + 1 + rest[-1][0]}"
     if commits > 1:
         raise StorageDamaged(
-            f"{where}, {commits - 1} or more committed transactions would be lost: {_way_out(path)}"
+            f"{where}, {commits - 1} or more committed transactions would be lost: "
+            f"{_repair_advice(path)}"
         )
     note = f"{where}: the transaction there was not finished and was left out"
     return Log(header.salts, broken, note)
 
 
-def _way_out(path: Path) -> str:
+def _repair_advice(path: Path) -> str:
     return (
         "keep a copy of it and of the database file; then restore a backup, or move "
         f"{path.name} away to start from the last checkpoint and lose what came after it"

@@ -35,11 +35,11 @@ def write(
 ) -> tuple[Row, ...]:
     """Commit the changes, or return the stored rows whose version is not the expected one.
 
-    ``before_sync`` is called when SQLite has all changes, before they go to the disk.
+    ``before_sync`` is called when SQLite has all changes, before it writes them to the disk.
 
     Raises ``ValueError`` before anything is written, for changes that contradict each other or a
     key that does not fit its table. Raises ``StorageDamaged`` when a stored row that is needed
-    does not match its checksum, and ``sqlite3.Error``. Nothing is committed then, unless the
+    does not match its checksum, and ``sqlite3.Error``. Then nothing is committed, unless the
     error came from COMMIT itself.
     """
     if not changes:
