@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.app.live_settings import LiveSettings
 from exporter.app.revision import revision
 from exporter.endpoints.health import Health
-from exporter.endpoints.webhook import Access, Webhook
-from exporter.errors import SettingsError
+from exporter.endpoints.webhook import Webhook
 from exporter.exposition.exposition import Exposition
 from exporter.exposition.families import InfoLabels
 from exporter.fleet import process_memory
-from exporter.fleet.fleet import Policy
 from exporter.fleet.loading import FleetLoader
 from exporter.http.protection import read_protections
 from exporter.ingest.admin_commands import AdminCommands
@@ -25,12 +24,11 @@ from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.logs import fields
-from exporter.model.expiry import Retention
 from exporter.model.records import Feed
 from exporter.model.shards import Shard
 from exporter.query.fleet_queries import FleetQueries
 from exporter.selfmetrics import SelfMetrics
-from exporter.settings.loading import read_iccid_hash_key, read_secrets, shard_of
+from exporter.settings.loading import read_iccid_hash_key, shard_of
 from exporter.storage.contract import Table
 from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.storage.urls import SqliteFile, parse_storage_url
@@ -45,44 +43,6 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Row, SharedStorage, Storage
 
 log = logging.getLogger(__name__)
-
-_LONGEST_INTERVAL = 30.0
-"""Seconds between two checks for what expires, at most. A short retention has shorter ones."""
-
-
-class LiveSettings:
-    """Settings, some of which a reload replaces while the exporter runs."""
-
-    def __init__(self, started: Settings) -> None:
-        self.started = started
-        """Most settings keep the value they had at the start."""
-        self.current = started
-        """The settings of the last reload. Use them only where a reload applies a setting."""
-
-    def policy(self) -> Policy:
-        """Return how long eSIMs are kept, and how many have series of their own."""
-        retention = self.current.retention
-        return Policy(
-            Retention(retention.terminal, retention.silent),
-            self.started.limits.max_esims,
-            # By then every live eSIM has had time to report.
-            grace=min(self.current.fleet.stale_after, retention.silent),
-        )
-
-    def access(self, settings: Settings) -> Access:
-        """Return what a delivery must satisfy under ``settings``.
-
-        A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
-        where a secret cannot be read, or none is left.
-        """
-        webhook = settings.webhook
-        signed = not self.started.webhook.allow_unsigned
-        secrets = read_secrets(settings) if signed else ()
-        if signed and not secrets:
-            raise SettingsError(
-                "no webhook secret is left; deliveries are still verified with the last ones"
-            )
-        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +126,6 @@ def build(
     metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors}, revision())
     info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
     names = tuple(vendor.name for vendor in vendors)
-    shortest_retention = min(settings.retention.terminal, settings.retention.silent)
     shard = shard_of(settings) if shared else None
     intake = Intake(
         storage,
@@ -174,7 +133,7 @@ def build(
         metrics,
         clock,
         max_pending=settings.webhook.max_pending,
-        expiry_interval=max(0.1, min(_LONGEST_INTERVAL, shortest_retention / 100)),
+        expiry_interval=live.expiry_interval,
         shared=shared,
     )
     metrics.show(partial(_values, intake, storage, settings.limits.max_esims))

@@ -11,13 +11,13 @@ the end all replicas show the same eSIMs.
 from __future__ import annotations
 
 from bisect import insort
-from heapq import heapify, heappop, heappush, nlargest
+from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import TYPE_CHECKING
 
 from exporter.fleet.compact_store import pack_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from exporter.fleet.compact_store import CompactEsims
     from exporter.model.records import Esim
@@ -50,12 +50,21 @@ class AdmissionOrder:
         """Sorted places of shown eSIMs: all above the floor. Kept for replicas only."""
         self._floor = _LOWEST
 
-    def begin(self, shown: Iterable[Admission], waiting: list[Admission]) -> None:
-        """Take over the places of all eSIMs with series, and of those over the cap."""
-        self._queue = waiting
-        heapify(self._queue)
+    def begin(self, places: Callable[[], Iterable[Admission]], count: int, cap: int) -> set[bytes]:
+        """Put all eSIMs in order. Return the packed keys of those that wait for series.
+
+        ``places`` returns the places of all eSIMs, which are ``count``. The first ``cap`` in the
+        order of admission have series.
+        """
+        shown = places()
+        if cap < count:
+            last = nsmallest(cap, places())[-1]
+            shown = (place for place in places() if place <= last)
+            self._queue = [place for place in places() if place > last]
+            heapify(self._queue)
         if self._replicated:
             self._find_newest(shown)
+        return {key for _, key in self._queue}
 
     def note(self, before: Esim | None, after: Esim, key: bytes) -> None:
         """Note an eSIM with its packed key, which was put into one of the two stores."""

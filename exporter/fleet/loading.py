@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from exporter.fleet.blocks import FULL
@@ -64,14 +63,10 @@ class FleetLoader:
         """
         fleet = self._fleet
         fleet.admission.last = max(self._admitted, default=0)
-        shown, waiting = self._places(), []
-        if 0 < fleet.policy.max_esims < len(self._admitted):
-            last = nsmallest(fleet.policy.max_esims, self._places())[-1]
-            shown = (place for place in self._places() if place <= last)
-            waiting = [place for place in self._places() if place > last]
-        fleet.admission.begin(shown, waiting)
+        cap = fleet.policy.max_esims or len(self._admitted)
+        waiting = fleet.admission.begin(self._places, len(self._admitted), cap)
         if waiting or not self._all_tracked:
-            self._separate({key for _, key in waiting})
+            self._separate(waiting)
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet

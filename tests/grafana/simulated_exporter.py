@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from running import SECRET, USAGE, WEBHOOK
 
 from exporter.app.build import Exporter, build
-from exporter.app.listener_applications import build_sites, build_status_pages
+from exporter.app.listener_applications import build_applications, build_status_pages
 from exporter.errors import StorageUnavailable
 from exporter.settings import loading
 from exporter.simulate.deliveries import Fault, Faults, SimulatedDelivery, Simulation
@@ -168,7 +168,7 @@ async def _running(
     # Simulated time passes faster than the usual interval.
     exporter.intake._expiry_interval = 0.05
     pages = build_status_pages(exporter)
-    (site,) = build_sites(exporter, pages)
+    (site,) = build_applications(exporter, pages)
     intake = asyncio.create_task(exporter.intake.run())
     await _settle(exporter)
     yield exporter, pages, site.app

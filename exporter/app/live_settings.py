@@ -1,0 +1,59 @@
+"""The settings of a running exporter, and the rules that its parts get from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.endpoints.webhook import Access
+from exporter.errors import SettingsError
+from exporter.fleet.fleet import Policy
+from exporter.model.expiry import Retention
+from exporter.settings.loading import read_secrets
+
+if TYPE_CHECKING:
+    from exporter.settings.definitions import Settings
+
+_LONGEST_INTERVAL = 30.0
+"""Seconds between two checks for what expires, at most. A short retention has shorter ones."""
+
+
+class LiveSettings:
+    """Settings, some of which a reload replaces while the exporter runs."""
+
+    def __init__(self, started: Settings) -> None:
+        self.started = started
+        """Most settings keep the value they had at the start."""
+        self.current = started
+        """The settings of the last reload. Use them only where a reload applies a setting."""
+
+    def policy(self) -> Policy:
+        """Return how long eSIMs are kept, and how many have series of their own."""
+        retention = self.current.retention
+        return Policy(
+            Retention(terminal=retention.terminal, silent=retention.silent),
+            max_esims=self.started.limits.max_esims,
+            # By then every live eSIM has had time to report.
+            grace=min(self.current.fleet.stale_after, retention.silent),
+        )
+
+    @property
+    def expiry_interval(self) -> float:
+        """Return the seconds between two checks for what expires: a part of the retention."""
+        retention = self.started.retention
+        shortest = min(retention.terminal, retention.silent)
+        return max(0.1, min(_LONGEST_INTERVAL, shortest / 100))
+
+    def access(self, settings: Settings) -> Access:
+        """Return what a delivery must satisfy under ``settings``.
+
+        A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
+        where a secret cannot be read, or none is left.
+        """
+        webhook = settings.webhook
+        signed = not self.started.webhook.allow_unsigned
+        secrets = read_secrets(settings) if signed else ()
+        if signed and not secrets:
+            raise SettingsError(
+                "no webhook secret is left; deliveries are still verified with the last ones"
+            )
+        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
