@@ -52,6 +52,19 @@ def parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     add(
+        "--connections",
+        type=_count,
+        default=4,
+        help="number of connections to the webhook (default: %(default)s)",
+    )
+    _add_times(made)
+    return made
+
+
+def _add_times(made: argparse.ArgumentParser) -> None:
+    """Add the options that say when events are sent."""
+    add = made.add_argument
+    add(
         "--speed",
         type=_positive,
         help="simulated seconds per second until the simulated clock reaches the present "
@@ -79,13 +92,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="DURATION",
         help="stop after this long (default: never)",
     )
-    add(
-        "--connections",
-        type=_count,
-        default=4,
-        help="number of connections to the webhook (default: %(default)s)",
-    )
-    return made
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
