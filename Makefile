@@ -48,7 +48,7 @@ test-faults: $(INSTALLED_DEV) ## test faults for 40 minutes: kills, power cuts, 
 	FAULTS_SHARE=$(FAULTS_SHARE) $(PYTEST) -n 2 --dist=worksteal -m "slow or not slow" tests/faults
 
 bench: $(INSTALLED_DEV) ## measure speed, memory and scale, side by side with other programs
-	@$(BIN)/python tests/support/programs.py nginx prometheus-pushgateway || echo "rows of missing programs will say so"
+	@$(BIN)/python tests/support/programs.py nginx prometheus-pushgateway || echo "the report says which figures need a missing program"
 	$(BIN)/python -m benchmarks
 
 bench-short: $(INSTALLED_DEV) ## measure the same on small fleets

@@ -1,3 +1,3 @@
-"""Alerting: the files in this folder are written by ``alerts.generator``."""
+"""Alerting. ``alerts.generator`` writes the YAML files in this folder."""
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Write what comes from code and measurements: ``make docs``.
+"""Write the generated parts of the documentation: ``make docs``.
 
 These are the tables in docs/*.md, docs/openapi.json, and the sentences of docs/performance.md.
 
-``--check`` writes nothing; the exit status says whether all of it is up to date.
+``--check`` writes nothing. The exit status says whether all parts are up to date.
 ``--figures FILE...`` first takes new results of ``python -m benchmarks`` into
 docs/performance.json. A run in parts has several files.
 """
@@ -38,7 +38,7 @@ PERFORMANCE = FOLDER / "performance.json"
 
 
 def pages() -> dict[str, dict[str, str]]:
-    """Return by page what is written into it, under the names that its markers carry."""
+    """Return the generated parts of each page, by the names of their markers."""
     results = report.read(PERFORMANCE)
     return {
         "configuration.md": {"settings": _settings_table()},
@@ -58,7 +58,7 @@ def pages() -> dict[str, dict[str, str]]:
 
 
 def filled(page: str, text: str, parts: dict[str, str]) -> str:
-    """Return the text of a page with its parts as the code has them now."""
+    """Return the text of a page with new generated parts."""
     for name, part in parts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, opening, rest = text.partition(start)
@@ -70,8 +70,8 @@ def filled(page: str, text: str, parts: dict[str, str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check; return the exit status."""
-    parser = argparse.ArgumentParser(description="Write what docs/ takes from the code.")
+    """Write or compare the files. Return the exit status."""
+    parser = argparse.ArgumentParser(description="Write the generated parts of docs/.")
     parser.add_argument("--check", action="store_true", help="write nothing, only compare")
     parser.add_argument("--figures", nargs="+", type=Path, metavar="FILE", help="new results")
     args = parser.parse_args(arguments)
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if path.is_file() and path.read_bytes() == new:
             continue
         if args.check:
-            sys.stderr.write(f"docs/{path.name} is not what the code says; run make docs\n")
+            sys.stderr.write(f"docs/{path.name} is out of date; run make docs\n")
             stale = 1
         else:
             path.write_bytes(new)

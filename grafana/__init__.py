@@ -1,3 +1,3 @@
-"""Dashboards for Grafana; the JSON is written by :mod:`grafana.generator`."""
+"""Dashboards for Grafana. :mod:`grafana.generator` writes the JSON."""
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Write the rules, the routes and the table of alerts: ``make alerts``.
 
-``config`` has every threshold and name. ``usage`` and ``forecast`` have the rules about single
-eSIMs, ``fleet`` those about packages and the fleet, ``feed`` those about incoming events,
-``exporter`` those about the exporter. ``routing`` has Alertmanager's routes. Only developers run
-this; users take the YAML.
+``config`` has every threshold and name. The rules are in five modules: ``usage`` and ``forecast``
+for single eSIMs, ``fleet`` for packages and the fleet, ``feed`` for incoming events, and
+``exporter`` for the exporter. ``routing`` has Alertmanager's routes. Only developers run this;
+users take the YAML.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ FILES: Final[dict[str, tuple[Group, ...]]] = {
     "esim-usage.rules.yml": (USAGE, FORECAST),
     "watchdog.rules.yml": (WATCHDOG,),
 }
-"""``esim-usage.rules.yml`` reads the job of single eSIMs, the other files the other job."""
+"""``esim-usage.rules.yml`` reads the job of single eSIMs. The other files read the other job."""
 
 
 def groups() -> tuple[Group, ...]:

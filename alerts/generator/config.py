@@ -61,7 +61,7 @@ class Config:
     mass_share: float = 0.05
     mass_min_esims: int = 10
     mass_factor: float = 3
-    """How many times as many as in the same four hours yesterday."""
+    """The alert needs this many times the number of the same four hours yesterday."""
     fleet_kept: float = 0.7
     fleet_stale: float = 0.2
 
@@ -75,14 +75,14 @@ class Config:
     rejected_most: float = 0.5
     crash_loop: int = 3
     replica_lag: str = "30s"
-    """Above the delay with which replicas normally follow each other, half a second."""
+    """It must exceed half a second, the normal delay between replicas."""
     slow_share: float = 0.01
     error_budget: float = 0.001
     """Share of webhook requests that may be answered with 5xx."""
     budget_min_requests: int = 100
 
     faster: float = 1
-    """Every duration is divided by it, so that tests take seconds instead of hours."""
+    """Every duration is divided by this factor, so that tests take seconds instead of hours."""
 
     def duration(self, text: str) -> str:
         """Return a duration divided by ``faster``, as Prometheus writes it."""
@@ -92,13 +92,13 @@ class Config:
     def expression(self, source: str) -> str:
         """Return PromQL from a source in which ``@name`` stands for a value of this table.
 
-        Sources write durations everywhere; where Prometheus before version 3 wants a number
-        (``> 5h``) they become seconds.
+        Sources always write durations. Prometheus before version 3 needs a number in some places,
+        such as ``> 5h``. There the duration becomes seconds.
         """
         return _TOKEN.sub(self._token, self.text(source))
 
     def text(self, source: str) -> str:
-        """Return a text with ``@name`` replaced, ``@name%`` by percent."""
+        """Return a text in which values replace ``@name``, and percentages replace ``@name%``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
 
         def value(match: re.Match[str]) -> str:

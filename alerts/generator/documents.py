@@ -74,7 +74,7 @@ def table() -> str:
 
 
 def filled(readme: str, config: Config) -> str:
-    """Return the text of alerts/README.md with the present table of alerts."""
+    """Return the text of alerts/README.md with the current table of alerts."""
     start, end = "<!-- alerts -->", "<!-- /alerts -->"
     before, opening, rest = readme.partition(start)
     _, closing, after = rest.partition(end)
@@ -100,11 +100,11 @@ def _prometheus_rule(config: Config) -> dict[str, Any]:
             "name": "esim-exporter",
             "labels": {"app.kubernetes.io/name": "esim-exporter"},
         },
-        "spec": {"groups": [_plain(group, config) for group in shipped]},
+        "spec": {"groups": [_operator_group(group, config) for group in shipped]},
     }
 
 
-def _plain(group: Group, config: Config) -> dict[str, Any]:
+def _operator_group(group: Group, config: Config) -> dict[str, Any]:
     document = group.document(config)
     return document | {"rules": [_stripped(rule) for rule in document["rules"]]}
 

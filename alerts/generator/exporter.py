@@ -1,9 +1,9 @@
-"""Alerts about the exporter itself, and about Prometheus that evaluates these rules."""
+"""Alerts about the exporter itself, and about the Prometheus that evaluates these rules."""
 
 from __future__ import annotations
 
 from alerts.generator.rules import Alert, Group, Recording, Scope, Severity
-from alerts.generator.shards import kept
+from alerts.generator.shards import sum_of_processes
 
 _GROUPS = 'rule_group=~".*;esim-.*"'
 
@@ -117,7 +117,7 @@ sum without (instance, pod) (
         _ticket(
             "EsimCapReached",
             "15m",
-            f"{kept('esim_exporter_esims_over_limit')} > 0",
+            f"{sum_of_processes('esim_exporter_esims_over_limit')} > 0",
             "There are more eSIMs than the exporter may show.",
             '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} are above the limit and '
             "have no series of their own. No alert about one of them can fire.",

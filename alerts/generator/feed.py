@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from alerts.generator.rules import Alert, Group, Recording, Scope, Severity
-from alerts.generator.shards import whole
+from alerts.generator.shards import fleet_sum
 
 _EVENTS = "vendor:esim_exporter_webhook_events:increase4h"
 _VERIFIED = "vendor:esim_exporter_webhook_signatures:increase4h"
 _UNSIGNED = "vendor:esim_exporter_webhook_signature_failures:increase4h"
 _INVALID = "vendor:esim_exporter_webhook_invalid:increase4h"
 _HEARD = "max without (instance, pod) (esim_exporter_last_received_timestamp_seconds)"
-_ACTIVATED = whole('esim_fleet_esims{status="ACTIVATED"}')
+_ACTIVATED = fleet_sum('esim_fleet_esims{status="ACTIVATED"}')
 
 _REJECTED = "esim_exporter_webhook_rejected_total"
 
@@ -34,7 +34,7 @@ sum without (instance, pod, event_type, result) (
   increase(esim_exporter_webhook_events_total{result="accepted"}[4h])
 )
 """,
-            "Four hours hold one report of every activated eSIM, whether the vendor sends them "
+            "Every activated eSIM reports once in four hours, whether the vendor sends the reports "
             "at once or spread out.",
         ),
         Recording(

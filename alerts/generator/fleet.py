@@ -7,7 +7,7 @@ the job ``esim-exporter``. So they work without series of single eSIMs.
 from __future__ import annotations
 
 from alerts.generator.rules import TERMINAL, Alert, Group, Recording, Scope, Severity
-from alerts.generator.shards import delta, resharded, whole
+from alerts.generator.shards import fleet_rise, fleet_sum, resharded
 
 _OVER = "package:esim_fleet_allowances_over:ratio"
 _EXHAUSTED = "package:esim_fleet_allowances_exhausted:delta4h"
@@ -17,10 +17,10 @@ _CONSUMED1D = "package:esim_fleet_data_consumed_bytes:delta1d"
 _STEADY1D = "package:esim_fleet_data_consumed_bytes:steady1d"
 _ESIMS = "vendor:esim_fleet_esims:sum"
 _ENDED4H = "vendor_status:esim_fleet_esims:delta4h"
-_ACTIVATED = whole('esim_fleet_esims{status="ACTIVATED"}')
-_STALE = whole("esim_fleet_esims_stale", "min")
+_ACTIVATED = fleet_sum('esim_fleet_esims{status="ACTIVATED"}')
+_STALE = fleet_sum("esim_fleet_esims_stale", "min")
 _LIVE = f'sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}})'
-_OVER_90 = whole('esim_fleet_allowances_over_threshold{threshold="0.9"}')
+_OVER_90 = fleet_sum('esim_fleet_allowances_over_threshold{threshold="0.9"}')
 
 
 PACKAGES = Group(
@@ -29,7 +29,7 @@ PACKAGES = Group(
     (
         Recording(
             _ALLOWANCES,
-            whole(_LIVE),
+            fleet_sum(_LIVE),
             "The sum over statuses comes first, in each replica. So an eSIM counts once if only "
             "one of two replicas knows its new status.",
         ),
@@ -39,20 +39,22 @@ PACKAGES = Group(
 {_OVER_90}
   / ignoring (resource, threshold) group_left () ({_ALLOWANCES} > 0)
 """,
-            "Dividing the greatest by the greatest never gives more than one of the replicas has.",
+            "A ratio of two maxima over replicas never exceeds the greatest ratio of one replica.",
         ),
-        Recording(_EXHAUSTED, delta('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")),
-        Recording(_CONSUMED4H, delta("esim_fleet_data_consumed_bytes_total", "4h")),
-        Recording(_CONSUMED1D, delta("esim_fleet_data_consumed_bytes_total", "1d")),
+        Recording(
+            _EXHAUSTED, fleet_rise('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")
+        ),
+        Recording(_CONSUMED4H, fleet_rise("esim_fleet_data_consumed_bytes_total", "4h")),
+        Recording(_CONSUMED1D, fleet_rise("esim_fleet_data_consumed_bytes_total", "1d")),
         Recording(
             _STEADY1D,
             f"""
 6 * quantile_over_time(0.5, {_CONSUMED4H}[1d:4h])
 and count_over_time({_CONSUMED4H}[1d:4h]) >= 6
 """,
-            "A new eSIM adds all it ever used to the counter. That happens when the exporter is "
-            "new or returns after a silence. The median of the day's six windows ignores it, "
-            "unless it happens in most of them.",
+            "A new eSIM adds all that it ever used to the counter. That happens when the exporter "
+            "is new, or gets events again after a long pause. The median of the day's six "
+            "windows ignores it, unless it happens in most of them.",
         ),
         Alert(
             "EsimPackageUsageHigh",
@@ -83,15 +85,15 @@ and {_EXHAUSTED}
             "used all of their {{ $labels.resource }} than four hours ago.",
             for_="5m",
             keep="@restart",
-            why="A rise, not a level: some customers always let their package run dry. For large "
-            "fleets the routes make this a page instead of single eSIMs.",
+            why="It is about a rise, not a level: some customers always use up their package. In "
+            "large fleets this alert pages, and alerts about single eSIMs do not.",
         ),
         Alert(
             "EsimPackageExhaustionForecast",
             Severity.WARNING,
             Scope.PACKAGE,
             f"""
-{whole("esim_fleet_data_remaining_bytes", "min")}
+{fleet_sum("esim_fleet_data_remaining_bytes", "min")}
     / ((({_CONSUMED1D} < {_STEADY1D}) or ({_STEADY1D} <= {_CONSUMED1D})) > 0) * 1d
   < @forecast_horizon
 and {_ALLOWANCES} >= @package_min_esims
@@ -129,8 +131,8 @@ FLEET = Group(
     "esim-fleet",
     "1m",
     (
-        Recording(_ESIMS, whole("sum without (status) (esim_fleet_esims)")),
-        Recording(_ENDED4H, delta(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h")),
+        Recording(_ESIMS, fleet_sum("sum without (status) (esim_fleet_esims)")),
+        Recording(_ENDED4H, fleet_rise(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h")),
         _mass(
             "EsimMassRevocation",
             Severity.CRITICAL,
@@ -167,7 +169,7 @@ unless {_ESIMS} >= @fleet_kept * ({_ESIMS} offset 4h)
             Scope.FLEET,
             f"""
 (
-{delta("esim_fleet_data_consumed_bytes_total", "8h", "shard, package_id")}
+{fleet_rise("esim_fleet_data_consumed_bytes_total", "8h", "shard, package_id")}
 ) == 0
 and on (job, vendor) {_ACTIVATED} > @fleet_min_esims
 """,
@@ -191,7 +193,8 @@ and {_STALE} >= @package_min_esims
             "have missed two reports.",
             for_="30m",
             keep="@restart",
-            why="The least over replicas: an event that one of them received has arrived.",
+            why="It takes the least value over replicas, because an event that reached one of them "
+            "has arrived.",
         ),
     ),
 )

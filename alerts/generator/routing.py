@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 def alertmanager(config: Config, *, large_fleet: bool) -> dict[str, Any]:
     """Return the configuration.
 
-    For a large fleet, a package whose eSIMs use up their data pages, and single eSIMs are tickets.
-    Otherwise single eSIMs page, and packages are tickets.
+    For a large fleet, critical alerts about packages page, and alerts about single eSIMs are
+    tickets. Otherwise critical alerts about single eSIMs page, and alerts about packages are
+    tickets.
     """
     return {
         "route": _route(config, large_fleet=large_fleet),
@@ -132,7 +133,7 @@ def _inhibit_rules(config: Config) -> list[dict[str, list[str]]]:
 
 
 def _mute(source: list[str], target: list[str], *equal: str) -> dict[str, list[str]]:
-    """Return an inhibition. It never mutes alerts of another scrape job."""
+    """Return an inhibition rule. It never mutes alerts of another scrape job."""
     return {
         "source_matchers": source,
         "target_matchers": target,

@@ -1,4 +1,4 @@
-"""Types of rules, and the document that Prometheus reads for each."""
+"""The types of rules. Each can return the document that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Alert:
     """A template that names the eSIM, package, vendor or job, and the value."""
     for_: str = ""
     keep: str = ""
-    """How long it still fires after the condition is gone."""
+    """How long it keeps firing after the condition is gone."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Further labels."""
     why: str = ""

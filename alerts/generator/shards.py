@@ -13,21 +13,21 @@ SHOWN = "group without (vendor, status) (esim_fleet_esims)"
 """1 for each process that shows a part of the fleet, with its label ``shard``."""
 
 
-def whole(series: str, replicas: str = "max") -> str:
-    """Return the sum over shards of the greatest (``max``) or least (``min``) over replicas."""
+def fleet_sum(series: str, replicas: str = "max") -> str:
+    """Return the sum over shards. ``max`` or ``min`` chooses the value among a shard's replicas."""
     return f"sum without (shard) ({replicas} without (instance, pod) ({series}))"
 
 
-def delta(selector: str, window: str, without: str = "shard") -> str:
-    """Return the rise of a metric within ``window``: the rises of all shards, summed.
+def fleet_rise(selector: str, window: str, without: str = "shard") -> str:
+    """Return the rise of a metric within ``window``: the sum of the rises of all shards.
 
     The counters of the group ``fleet`` are stored, and a replica that restarts continues them. So
     the greatest value over replicas can be compared at two moments. ``increase()`` of each replica
     would lose what arrived while its pod had another name.
 
-    The difference is taken in each shard first. A shard that is missing at one of the two moments
-    then adds nothing, and the others still count. After a change of the number of shards there is
-    no result until the whole window is later, because eSIMs have moved between shards.
+    The difference is taken in each shard first. So a shard that is missing at one of the two
+    moments adds nothing, and the others still count. When the number of shards changes, eSIMs move
+    between shards. There is no result until the whole window lies after such a change.
     """
     highest = "max without (instance, pod)"
     return f"""
@@ -40,7 +40,7 @@ sum without ({without}) (
 
 
 def resharded(window: str) -> str:
-    """Return the end of an expression that is wrong across a change of the number of shards.
+    """Return the end of an expression that needs the same number of shards in the whole window.
 
     It compares the mean over replicas at both ends of the window. While only some replicas have
     the new number, the mean is neither the old nor the new one. A process on a SQLite file shows
@@ -50,10 +50,10 @@ def resharded(window: str) -> str:
     return f"unless on (job) {shards}) != {shards} offset {window})"
 
 
-def kept(gauge: str) -> str:
+def sum_of_processes(gauge: str) -> str:
     """Return the sum over shards of a gauge that each process shows for its own eSIMs.
 
     Such a gauge has no label ``shard``. The expression takes the label from the group ``fleet`` of
     the same scrape.
     """
-    return whole(f"\n  {gauge}\n    * ignoring (shard) group_left (shard) {SHOWN}\n")
+    return fleet_sum(f"\n  {gauge}\n    * ignoring (shard) group_left (shard) {SHOWN}\n")

@@ -12,7 +12,7 @@ _RESOURCES = {
 """Per resource: its name in alerts, the unit in metric names, and its name in texts."""
 
 NOT_TERMINAL = f'unless on (job, vendor, esim_id) esim_status{{status=~"{TERMINAL}"}}'
-"""Ends an expression about eSIMs that may still come back."""
+"""End of an expression that leaves out eSIMs with a terminal status."""
 
 _STALE = "esim_package:esim_last_event_age_seconds:stale"
 _ESIM_STALE = "esim:esim_last_event_age_seconds:stale"
@@ -26,7 +26,7 @@ def _high(resource: str) -> str:
 def _share(resource: str) -> str:
     """Return the used share.
 
-    Each replica's share comes first, so that numbers of two replicas are never mixed.
+    The share is computed in each replica first, so that numbers of two replicas are never mixed.
     """
     _, unit, _ = _RESOURCES[resource]
     return f"""
@@ -95,7 +95,7 @@ USAGE = Group(
         Recording(
             _high("data"),
             "esim_package:esim_data_used:ratio >= @usage_info",
-            "The few eSIMs that can alert, so that twelve rules need not read every eSIM.",
+            "It holds the few eSIMs that can alert, so that twelve rules need not read every eSIM.",
         ),
         Recording(_high("sms"), f"{_share('sms')} >= @usage_info"),
         Recording(_high("voice"), f"{_share('voice')} >= @usage_info"),
@@ -155,5 +155,5 @@ max without (instance, pod, esim_id, package_id) (esim_last_event_timestamp_seco
         ),
     ),
     "Series of single eSIMs are scraped every two minutes, so a shorter interval shows nothing "
-    "new. There is no limit, because above it a group loses all its alerts.",
+    "new. The group has no limit, because above a limit Prometheus drops all alerts of a rule.",
 )

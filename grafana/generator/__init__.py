@@ -2,8 +2,8 @@
 
 ``fleet``, ``package``, ``esim`` and ``exporter`` have one dashboard each. ``webhook``, ``process``
 and ``replicas`` have panels of the exporter's dashboard. ``panels``, ``tables``, ``alerts``,
-``layout`` and ``variables`` have the building blocks, and ``palette`` the colours. Only developers
-run this; users take the JSON.
+``layout`` and ``variables`` have the building blocks. ``palette`` has the colours. Only
+developers run this; users take the JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m grafana.generator`` writes the dashboards; ``--check`` only compares them."""
+"""``python -m grafana.generator`` writes the dashboards. ``--check`` only compares them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grafana.generator.documents import FOLDER, documents
 
 
 def main() -> int:
-    """Write or check; return the exit status."""
+    """Write or compare the files. Return the exit status."""
     texts = {FOLDER / name: text for name, text in documents().items()}
     if "--check" not in sys.argv[1:]:
         for path, text in texts.items():
@@ -20,7 +20,7 @@ def main() -> int:
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     for path in stale:
-        sys.stderr.write(f"{path.name} is not what the generator says; run make dashboards\n")
+        sys.stderr.write(f"{path.name} is out of date; run make dashboards\n")
     return int(bool(stale))
 
 

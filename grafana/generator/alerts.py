@@ -17,7 +17,7 @@ _FIRING = 'alertname=~"Esim.+", alertstate="firing", severity!="none"'
 
 
 def in_scopes(scopes: str) -> str:
-    """Return an expression for the firing alerts of some scopes, with single eSIMs counted."""
+    """Return an expression that counts the firing alerts of some scopes and of single eSIMs."""
     # Not by vendor, because alerts about the whole exporter have none.
     return f"""count by (severity, alertname, package_id) (
             ALERTS{{@job, {_FIRING}, scope=~"{scopes}"}})
@@ -37,7 +37,7 @@ def of_exporter() -> str:
 
 
 def _ranked(expr: str) -> str:
-    """Add a label that sorts by urgency, because the names of severities do not."""
+    """Add a label that sorts alerts by urgency. The names of severities sort differently."""
     for rank, severity in enumerate(palette.SEVERITIES, 1):
         expr = f'label_replace({expr}, "rank", "{rank}", "severity", "{severity}")'
     return expr

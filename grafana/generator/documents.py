@@ -32,6 +32,6 @@ def documents() -> dict[str, str]:
 
 
 def reread(text: str) -> str:
-    """Return a dashboard as the SDK reads and writes it, without fields that it does not know."""
+    """Return a dashboard after the SDK has read and written it. Unknown fields are lost."""
     register_default_plugins()
     return _ENCODER.encode(models.Dashboard.from_json(json.loads(text))) + "\n"

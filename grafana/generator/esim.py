@@ -1,4 +1,4 @@
-"""The dashboard ``esim-esim``: one eSIM. Its id is typed or comes with a link."""
+"""The dashboard ``esim-esim``: one eSIM. The user types its id, or a link contains it."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _against(words: Words, remaining: str, allowed: str, unit: str) -> timeserie
 
 
 def _daily() -> timeseries.Panel:
-    # It looks ahead, so that a bar stands at its own day. The bar of today grows.
+    # The query looks ahead, so that each bar stands at its own day. The bar of today grows.
     return (
         lines(
             Words(

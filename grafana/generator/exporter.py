@@ -171,7 +171,11 @@ def _over_limit() -> stat.Panel:
             one of them can fire. If it is not 0, raise --limits.max-esims.""",
             "not loaded",
         ),
-        [Query(replicas.kept("esim_exporter_esims_over_limit{@exporter}"), instant=True)],
+        [
+            Query(
+                replicas.sum_of_processes("esim_exporter_esims_over_limit{@exporter}"), instant=True
+            )
+        ],
         "locale",
         palette.above((1, palette.CRITICAL)),
         trend=False,

@@ -183,7 +183,7 @@ _SHARE: Final = (
 
 
 def _nearest() -> table.Panel:
-    # It reads only the few eSIMs that rules have recorded above 75 %: fast for large fleets.
+    # It reads only the few eSIMs that the rules record, above 75 %. That is fast in large fleets.
     near = f"""topk(12,
         esim_package:esim_data_used:ratio_high{{@rules}} < 1
         unless on (job, vendor, esim_id) esim_status{{@fleet, status=~"{TERMINAL}"}})"""

@@ -19,7 +19,7 @@ WIDTH: Final = 24
 """Columns of Grafana's grid."""
 
 Row = tuple[int, Sequence[tuple[int, "Panel"]]]
-"""Height, and panels with their widths, which fill the row."""
+"""Height, and panels with their widths. The widths must add up to :data:`WIDTH`."""
 
 Section = tuple[str, Sequence[Row]]
 """Heading and rows."""

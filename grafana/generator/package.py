@@ -1,4 +1,4 @@
-"""The dashboard ``esim-package``: which package it is."""
+"""The dashboard ``esim-package``: packages side by side, to find the one with a problem."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ PLAIN: Final[Steps] = ((None, NEUTRAL),)
 
 
 def above(*bounds: tuple[float, str]) -> Steps:
-    """Return steps whose values below the first bound are good."""
+    """Return steps in which values below the first bound are good."""
     return ((None, GOOD), *bounds)
 
 

@@ -101,7 +101,7 @@ def figure(
     trend: bool = True,
     names: bool = False,
 ) -> stat.Panel:
-    """Return large figures, coloured by their steps. With ``trend``, a line is behind them.
+    """Return large figures, coloured by their steps. With ``trend``, a line is drawn behind them.
 
     A figure with a trend is as old as its newest point: several minutes.
     """
@@ -166,7 +166,7 @@ def bars(
     *,
     colours: Mapping[str, str] | None = None,
 ) -> bargauge.Panel:
-    """Return horizontal bars; ``colours`` are those of bars by name."""
+    """Return horizontal bars. ``colours`` maps the name of a bar to its colour."""
     panel = (
         described(bargauge.Panel(), words, queries, unit, steps)
         .mappings([palette.empty(words.no_data)])
@@ -226,9 +226,10 @@ def lines(
 ) -> timeseries.Panel:
     """Return lines over time.
 
-    ``steps`` are drawn as dashed lines. ``decades`` are the ends of a logarithmic scale, which
-    shows lines far above the measured values. ``legend`` holds the calculations of a table beside
-    the graph. An empty one is a list below the graph, and ``None`` is no legend.
+    ``steps`` are drawn as dashed lines. ``decades`` are the ends of a logarithmic scale, on which
+    dashed lines far above the measured values are visible too. ``legend`` lists the calculations
+    of a table beside the graph. If it is empty, the legend is a list below the graph. ``None``
+    means no legend.
     """
     panel = (
         described(timeseries.Panel(), words, queries, unit, steps)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from grafana.generator import palette
 from grafana.generator.panels import Query, Words, dashed, lines, quantiles
-from grafana.generator.replicas import kept
+from grafana.generator.replicas import sum_of_processes
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import timeseries
@@ -60,7 +60,7 @@ def storage() -> timeseries.Panel:
             "not scraped",
         ),
         [
-            # Replicas share one.
+            # All replicas share one storage.
             Query("max(esim_exporter_storage_size_bytes{@exporter})", "database"),
             Query("max(esim_exporter_storage_wal_size_bytes{@exporter})", "write-ahead log"),
         ],
@@ -79,10 +79,10 @@ def series() -> timeseries.Panel:
             "not loaded",
         ),
         [
-            Query(kept("esim_exporter_esims{@exporter}"), "with series"),
-            Query(kept("esim_exporter_esims_over_limit{@exporter}"), "over the cap"),
-            Query(kept("esim_exporter_tombstones{@exporter}"), "tombstones"),
-            Query(kept("(esim_exporter_esims_limit{@exporter} > 0)"), "cap"),
+            Query(sum_of_processes("esim_exporter_esims{@exporter}"), "with series"),
+            Query(sum_of_processes("esim_exporter_esims_over_limit{@exporter}"), "over the cap"),
+            Query(sum_of_processes("esim_exporter_tombstones{@exporter}"), "tombstones"),
+            Query(sum_of_processes("(esim_exporter_esims_limit{@exporter} > 0)"), "cap"),
         ],
         "locale",
     )

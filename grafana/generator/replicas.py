@@ -19,7 +19,7 @@ _SHOWN: Final = 'count_values("shard", esim_exporter_shard{@exporter})'
 """How many replicas show each shard."""
 
 
-def kept(gauge: str) -> str:
+def sum_of_processes(gauge: str) -> str:
     """Return an expression for the sum over shards of a gauge that each process shows.
 
     Such a gauge has no label ``shard``. The expression takes it from the group ``fleet`` of the

@@ -31,7 +31,7 @@ SELECTIONS: Final[Mapping[str, str]] = {
     "package_rules": _RULES + ', package_id=~"$package"',
     "esim_rules": _RULES + ', esim_id="$esim"',
 }
-"""Matchers for ``@name`` in an expression. What rules record has no label of an instance."""
+"""Matchers for ``@name`` in an expression. Recorded series have no label ``instance``."""
 
 RUNBOOKS: Final = Config().runbooks_url
 
@@ -44,12 +44,12 @@ def expression(source: str) -> str:
 
 
 def datasource() -> builders.DatasourceVariable:
-    """Return the variable for the Prometheus to ask."""
+    """Return the variable for the data source."""
     return builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
 
 
 def query(name: str, label: str, source: str) -> builders.QueryVariable:
-    """Return a variable with the values of a label, of which several or all can be chosen."""
+    """Return a variable with the values of a label. Several or all of them can be chosen."""
     text = expression(source)
     return (
         builders.QueryVariable(name)
@@ -94,7 +94,7 @@ def package() -> builders.QueryVariable:
 
 
 def esim() -> builders.TextBoxVariable:
-    """Return the variable for one eSIM. It is typed, because a list would be too long."""
+    """Return the variable for one eSIM. The user types it, because a list would be too long."""
     return (
         builders.TextBoxVariable("esim")
         .label("eSIM id")

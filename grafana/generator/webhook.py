@@ -14,7 +14,7 @@ OBJECTIVE: Final = 0.001
 """Share of webhook requests that may fail, as in the rules."""
 
 _BURN: Final = {"1h": 14.4, "6h": 6.0, "1d": 3.0, "3d": 1.0}
-"""Windows, and the burn rate that alerts in each, as in the rules."""
+"""The burn rate above which each window alerts, as in the rules."""
 
 _RESULTS: Final = {
     "accepted": palette.GOOD,
@@ -43,7 +43,7 @@ def events() -> timeseries.Panel:
             because answers are too slow. Fewer events than yesterday: see EsimWebhookFeedLow.""",
             "nothing received yet",
         ),
-        # Of the many kinds only those that occur at all.
+        # Only the kinds that occur, because there are many.
         [
             Query(
                 f"""60 * {by} (rate({family}[$__rate_interval]))
