@@ -182,7 +182,7 @@ def ten_million(results: Results) -> str:
         minutes = _TEN_MILLION / median(rate.values) / 60
         events += (
             f" If the vendor sends all reports at once, two replicas need {minutes:.0f} minutes. "
-            "Meanwhile some are refused, and the vendor sends them again."
+            "Meanwhile the replicas answer some of them with 503."
         )
     lines.append(("events", events))
     if disk := _row(results.rows, "R2", "size of the database"):
