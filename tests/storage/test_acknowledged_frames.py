@@ -96,7 +96,7 @@ async def test_a_flipped_bit_in_the_last_acknowledged_commit_is_damage(path: Pat
 
 
 @pytest.mark.parametrize("there", [False, True])
-async def test_a_missing_log_is_reported(path: Path, there: bool) -> None:
+async def test_a_missing_or_empty_log_is_reported_and_not_copied(path: Path, there: bool) -> None:
     log = wal.log_path(path)
     log.write_bytes(b"") if there else log.unlink()
 
@@ -105,6 +105,8 @@ async def test_a_missing_log_is_reported(path: Path, there: bool) -> None:
     assert rows == 0
     assert len(damaged) == 1
     assert "holds 0 of" in damaged[0]
+    assert damaged[0].endswith(": the rest is lost")
+    assert not log.with_name("a.db-wal-damaged-1").exists()
     assert (await found(path))[1] == []
 
 

@@ -48,7 +48,7 @@ def missing_frames(database: Path, log: wal.Log) -> str | None:
         return None
     path = wal.log_path(database)
     missing = f"{path} holds {log.frames} of {frames} acknowledged frames: the rest is lost"
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return missing
     copy = _unused_copy_path(path)
     shutil.copyfile(path, copy)
