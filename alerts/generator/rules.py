@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from exporter.model import events
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from alerts.generator.config import Config
 
-TERMINAL = "DELETED|EXPIRED|REVOKED"
+TERMINAL = "|".join(sorted(events.TERMINAL))
 """Statuses that an eSIM never leaves, as a regular expression for a matcher."""
 
 

@@ -46,7 +46,7 @@ class CopySource(Protocol):
         """
         ...
 
-    async def moved(self) -> bool:
+    async def changed_since_load(self) -> bool:
         """Return whether another process committed something since the load."""
         ...
 
@@ -61,7 +61,7 @@ class CopyTarget(Protocol):
     It is empty again after :meth:`close` if :meth:`keep` was not called or did not succeed.
     """
 
-    slots: bool
+    keeps_slots: bool
     """Whether it stores the sums of expired eSIMs by slot, as shards need them."""
 
     async def write(self, chunk: Chunk) -> None:
@@ -107,7 +107,9 @@ async def copy_fleet(
             for line in chunk.damaged:
                 damage(line)
                 damaged += 1
-            written = chunk if target.slots else replace(chunk, bases=without_slots(chunk.bases))
+            written = (
+                chunk if target.keeps_slots else replace(chunk, bases=without_slots(chunk.bases))
+            )
             await target.write(written)
             reader.take(chunk)
             progress("copied", reader.rows)
@@ -124,7 +126,7 @@ async def copy_fleet(
         found = await reader.contents()
     if found != expected:
         raise StorageError(f"the copy differs from the source and was discarded: it held {found}")
-    if await source.moved():
+    if await source.changed_since_load():
         raise StorageUnavailable(
             "another process changed the source during the copy, so the copy was discarded: "
             "stop all exporters on the source first"

@@ -51,7 +51,7 @@ class Exposition:
         self.stale_after = stale_after
         """Seconds after which an ACTIVATED eSIM counts as stale."""
         shard = fleet.shard
-        shard_label = f',shard="{shard.number}"' if shard and not shard.whole else ""
+        shard_label = f',shard="{shard.number}"' if shard and not shard.is_only else ""
         self._shard_label = shard_label
         """Further label of the group ``fleet`` where this process has one shard of several."""
         families = esim_families(info_labels)

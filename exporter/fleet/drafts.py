@@ -261,7 +261,7 @@ def _readers(
 ) -> tuple[Callable[[EsimKey], Esim | None], Callable[[Key], Tombstone | None]]:
     """Return readers of eSIMs and tombstones: of the own shard from memory, others as fetched."""
     known = fleet.tombstones.get
-    if fleet.shard is None or fleet.shard.whole:
+    if fleet.shard is None or fleet.shard.is_only:
         return fleet.esim, known
 
     def find(table: Table, key: Key) -> Any:

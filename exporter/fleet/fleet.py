@@ -84,7 +84,7 @@ class Fleet:
     @property
     def held(self) -> bool:
         """Return whether silent eSIMs are kept for now."""
-        return self._hold.on
+        return self._hold.active
 
     @property
     def retention(self) -> Retention:
@@ -179,7 +179,7 @@ class Fleet:
                 self._place(after, after._replace(tracked=True))
 
     def _kept_bases(self, bases: Bases) -> Bases:
-        if self.shard is None or self.shard.whole:
+        if self.shard is None or self.shard.is_only:
             return bases
         return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
 

@@ -101,7 +101,7 @@ def rows_of_other_shards(
     fleet: Fleet, contents: Iterable[Event | EventError]
 ) -> list[tuple[Table, Key]]:
     """Return the rows that these deliveries may change and that are not in memory."""
-    if fleet.shard is None or fleet.shard.whole:
+    if fleet.shard is None or fleet.shard.is_only:
         return []
     wanted: list[tuple[Table, Key]] = []
     for event in contents:

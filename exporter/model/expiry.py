@@ -91,6 +91,6 @@ class ExpiryHold:
         return pause if pause > LONGEST_PAUSE else 0.0
 
     @property
-    def on(self) -> bool:
+    def active(self) -> bool:
         """Return whether silent eSIMs are kept, as of the time noted last."""
         return self._last is not None and self._last < self._until

@@ -42,7 +42,7 @@ class Shard:
     total: int = 1
 
     @property
-    def whole(self) -> bool:
+    def is_only(self) -> bool:
         """Return whether it is the only shard."""
         return self.total == 1
 
@@ -61,7 +61,7 @@ class Shard:
 
     def keeps(self, vendor: str, esim_id: str) -> bool:
         """Return whether this shard keeps an eSIM."""
-        return self.whole or self.owner_of(vendor, esim_id) == self.number
+        return self.is_only or self.owner_of(vendor, esim_id) == self.number
 
     def owns(self, slot: int) -> bool:
         """Return whether this shard owns a slot."""

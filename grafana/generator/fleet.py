@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from alerts.generator.rules import TERMINAL
 from grafana.generator import palette, variables
 from grafana.generator.alerts import firing, in_scopes
 from grafana.generator.layout import dashboard
@@ -25,9 +26,6 @@ from grafana.generator.tables import Column, columns
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, piechart, table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
-
-TERMINAL: Final = "DELETED|EXPIRED|REVOKED"
-"""Statuses that an eSIM never leaves."""
 
 _DAYS: Final = {
     "1": ("within a day", palette.CRITICAL),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from alerts.generator.config import Config
 from grafana.generator import palette
 from grafana.generator.panels import Query, Words, lines, quantiles, recoloured
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import timeseries
 
-OBJECTIVE: Final = 0.001
-"""Share of webhook requests that may fail, as in the rules."""
+OBJECTIVE: Final = Config().error_budget
+"""Share of webhook requests that may fail."""
 
 _BURN: Final = {"1h": 14.4, "6h": 6.0, "1d": 3.0, "3d": 1.0}
 """The burn rate above which each window alerts, as in the rules."""

@@ -31,13 +31,13 @@ def waiting(hold: ExpiryHold, now: float, seconds: float) -> float:
 
 def test_holds_for_the_grace_after_a_start_and_no_longer() -> None:
     hold = ExpiryHold()
-    assert not hold.on
+    assert not hold.active
     assert hold.note_time(ARRIVAL, GRACE, None) == 0
-    assert hold.on
+    assert hold.active
     now = waiting(hold, ARRIVAL, GRACE - 1)
-    assert hold.on
+    assert hold.active
     waiting(hold, now, 1)
-    assert not hold.on
+    assert not hold.active
 
 
 def test_returns_how_long_the_interruption_before_the_start_was() -> None:
@@ -53,18 +53,18 @@ def test_holds_again_after_an_interruption(leap: float) -> None:
 
     assert hold.note_time(now + leap, GRACE, None) == leap
 
-    assert hold.on
+    assert hold.active
     waiting(hold, now + leap, GRACE)
-    assert not hold.on
+    assert not hold.active
 
 
 def test_holds_for_the_same_time_when_the_clock_is_set_back() -> None:
     hold = ExpiryHold()
     hold.note_time(ARRIVAL + 31 * DAY, GRACE, None)
     assert hold.note_time(ARRIVAL, GRACE, None) == 0
-    assert hold.on
+    assert hold.active
     waiting(hold, ARRIVAL, GRACE)
-    assert not hold.on
+    assert not hold.active
 
 
 def held(*esims: str, grace: float = GRACE) -> RunningFleet:

@@ -58,7 +58,7 @@ def test_each_esim_is_kept_by_one_shard(total: int) -> None:
         keepers = [shard for shard in shards if shard.keeps(*key)]
         assert keepers == [shard for shard in shards if shard.owns(slot_of(*key))]
         assert len(keepers) == 1
-    assert [shard.whole for shard in shards] == [total == 1] * total
+    assert [shard.is_only for shard in shards] == [total == 1] * total
 
 
 def test_esims_are_spread_evenly() -> None:

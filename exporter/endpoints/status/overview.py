@@ -157,7 +157,7 @@ def _esims(fleet: Fleet) -> Figure:
     series = f"at most {count(limit)} get their own series" if limit else "all get their own series"
     full = limit and tracked >= _NEARLY_FULL * limit
     shard = fleet.shard
-    name = "eSIMs" if shard is None or shard.whole else f"eSIMs of {shard}"
+    name = "eSIMs" if shard is None or shard.is_only else f"eSIMs of {shard}"
     return Figure(name, count(tracked + over), "warning" if over or full else "good", series)
 
 

@@ -27,13 +27,13 @@ _TIMEOUT = 60.0
 class PostgresSource(PostgresStorage):
     """A ``CopySource``: a database that is only read."""
 
-    writes = False
+    needs_writes = False
 
-    async def moved(self) -> bool:
+    async def changed_since_load(self) -> bool:
         """Return whether something was committed since :meth:`load`."""
-        return await self._within(_TIMEOUT, self._moved())
+        return await self._within(_TIMEOUT, self._changed_since_load())
 
-    async def _moved(self) -> bool:
+    async def _changed_since_load(self) -> bool:
         seq, _ = await control(self._connected(), sql.NEWEST)
         return bool(seq != self._cursor)
 
@@ -53,7 +53,7 @@ class PostgresSource(PostgresStorage):
 class PostgresTarget(PostgresStorage):
     """A ``CopyTarget``: a database that gets the whole copy in one transaction."""
 
-    slots = True
+    keeps_slots = True
 
     _seq = 0
     """The number of the only commit."""

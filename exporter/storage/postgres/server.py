@@ -64,10 +64,10 @@ AWAY: Final = (
 class Server:
     """The servers that a URL lists. One of them takes writes."""
 
-    def __init__(self, url: str, *, writes: bool = True) -> None:
-        """Parse the URL. With ``writes``, the server must take writes, which a standby does not."""
+    def __init__(self, url: str, *, needs_writes: bool = True) -> None:
+        """Parse the URL. With ``needs_writes``, a standby is not good enough."""
         self.url = url
-        self.writes = writes
+        self.needs_writes = needs_writes
         self._hosts = _urls_of_hosts(url)
         self.name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
         """The server in messages, without user and password."""
@@ -127,7 +127,7 @@ class Server:
         options: dict[str, Any] = {"command_timeout": READ_TIMEOUT}
         if "application_name" not in given:
             options["server_settings"] = {"application_name": "esim-exporter"}
-        writes = self.writes and "target_session_attrs" not in given
+        writes = self.needs_writes and "target_session_attrs" not in given
         if writes:
             options["target_session_attrs"] = "read-write"
         connection = await asyncpg.connect(url, **options)

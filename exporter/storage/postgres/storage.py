@@ -63,11 +63,11 @@ _PRUNE_EVERY = 600.0
 class PostgresStorage:
     """Implements :class:`exporter.storage.contract.SharedStorage`. Created by :meth:`open`."""
 
-    writes = True
+    needs_writes = True
     """Whether the server must take writes."""
 
     def __init__(self, url: str, shard: Shard) -> None:
-        self._server = Server(url, writes=self.writes)
+        self._server = Server(url, needs_writes=self.needs_writes)
         self._name = self._server.name
         self._shard = shard
         self._slots = list(shard.slots)
@@ -221,7 +221,7 @@ class PostgresStorage:
 
     async def _connect(self) -> None:
         self._connection = await self._server.connect()
-        if self.writes:  # a standby cannot listen
+        if self.needs_writes:  # a standby cannot listen
             await self._connection.add_listener(sql.CHANNEL, self._notified)
 
     async def _migrate(self) -> None:

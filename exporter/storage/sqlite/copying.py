@@ -62,7 +62,7 @@ class SqliteSource:
         except SCHEMA_ERRORS as error:
             raise storage_error(error, self._path) from error
 
-    async def moved(self) -> bool:
+    async def changed_since_load(self) -> bool:
         """Return ``False``: nothing can change in a locked file."""
         return False
 
@@ -107,7 +107,7 @@ def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
 class SqliteTarget:
     """A ``CopyTarget``: a file that gets its name when the copy is complete."""
 
-    slots = False
+    keeps_slots = False
 
     def __init__(self, path: Path, partial: Path, storage: SqliteStorage) -> None:
         self._path = path
