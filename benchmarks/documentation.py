@@ -201,7 +201,7 @@ def ten_million(results: Results) -> str:
     if million and million.series:
         series = (
             f"{10 * million.series:,} series, {shown(10 * (million.gzip_bytes or 0), 'B')} with "
-            "gzip. Prometheus takes some kilobytes of memory for each series. Use a cluster of "
+            "gzip. Prometheus takes about 4 kB of memory for each series. Use a cluster of "
             "Prometheus servers and scrape every 15 minutes, or set `--limits.max-esims` in each "
             "shard; the status page and the API show the other eSIMs."
         )
