@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import load, payloads
-from benchmarks.process import Place, Unavailable, free_port, pinning, serving, without_settings
+from benchmarks.process import (
+    ProcessEnvironment,
+    Unavailable,
+    free_port,
+    pinning,
+    serving,
+    without_settings,
+)
 from benchmarks.report import Size
 
 if TYPE_CHECKING:
@@ -134,7 +141,7 @@ class Bench:
         """What fleets take, by their size, for the table of sizes."""
         self.expiry: dict[int, dict[str, float]] = {}
         """What :func:`benchmarks.bulk.expire` measured, by the size of the fleet."""
-        self.place = Place(folder, _environ(tree, folder))
+        self.environment = ProcessEnvironment(folder, _environ(tree, folder))
         self._filled: dict[int, Path] = {}
         self._step = profile.history
 
@@ -169,7 +176,7 @@ class Bench:
             [*pinning(), sys.executable, "-m", "benchmarks.bulk", *arguments],
             stdout=subprocess.PIPE,
             cwd=self.folder,
-            env=self.place.environ,
+            env=self.environment.environ,
             check=False,
             timeout=_BULK,
         )
@@ -182,7 +189,7 @@ class Bench:
         numbered = replace(options, step=self._step, base=self.base)
         if options.kind != "get":
             self._step += numbered.steps
-        return load.run(numbered, self.place)
+        return load.run(numbered, self.environment)
 
     @contextmanager
     def exporter(
@@ -211,7 +218,7 @@ class Bench:
             "exporter",
             command,
             port=port,
-            place=self.place,
+            environment=self.environment,
             ready="/-/ready",
             within=600,
         ) as running:

@@ -23,8 +23,8 @@ _TIMEOUT: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer to a GET."""
+class Response:
+    """The response to one GET."""
 
     status: int
     seconds: float
@@ -35,7 +35,7 @@ class Answer:
     """Empty unless the caller asked to keep it."""
 
 
-def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Answer:
+def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Response:
     """Get ``path`` and return the answer, with its body if ``keep``.
 
     Raises ``OSError`` when the connection breaks before the body is complete.
@@ -64,7 +64,7 @@ def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Answer:
     if expected is not None and size < expected:
         raise OSError(f"the answer ended after {size} of {expected} bytes")
     body = b"".join([rest, *kept]) if keep else b""
-    return Answer(int(head.split(maxsplit=2)[1]), seconds, size, body)
+    return Response(int(head.split(maxsplit=2)[1]), seconds, size, body)
 
 
 def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:
@@ -86,9 +86,9 @@ def _content_length(head: bytes) -> int | None:
 
 
 @contextmanager
-def scraping(server: Server, path: str, encoding: str) -> Iterator[list[Answer]]:
+def scraping(server: Server, path: str, encoding: str) -> Iterator[list[Response]]:
     """Scrape without a pause during the block. The list holds the finished scrapes."""
-    answers: list[Answer] = []
+    answers: list[Response] = []
     stop = threading.Event()
 
     def scrape() -> None:

@@ -18,7 +18,7 @@ from benchmarks.run import FIGURES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.report import Results, Row
+    from benchmarks.report import Comparison, Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def ten_million(results: Results) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _for_half_a_million(rows: Iterable[Row], words: str) -> float | None:
+def _for_half_a_million(rows: Iterable[Comparison], words: str) -> float | None:
     """Return the value for 500,000 eSIMs, interpolated from 250,000 and 1,000,000."""
     whole, quarter = _row(rows, "R2", words, "all of it"), _row(rows, "R2", words, "one shard of 4")
     if not whole or not quarter:
@@ -218,7 +218,7 @@ def _for_half_a_million(rows: Iterable[Row], words: str) -> float | None:
     return least + (most - least) / 3
 
 
-def _row(rows: Iterable[Row], figure: str, *words: str) -> Row | None:
+def _row(rows: Iterable[Comparison], figure: str, *words: str) -> Comparison | None:
     """Return the first measured row of a figure whose text contains all of the words."""
     for row in rows:
         if row.figure == figure and row.values and all(word in row.what for word in words):
@@ -239,7 +239,7 @@ def merged(runs: Sequence[Results]) -> Results:
                 f"runs of {first.revision} on {first.machine} and of {run.revision} on "
                 f"{run.machine} do not belong together"
             )
-    by_figure: dict[str, list[Row]] = {}
+    by_figure: dict[str, list[Comparison]] = {}
     sizes: dict[int, Size] = {}
     for run in runs:
         grouped = sorted(run.rows, key=attrgetter("figure"))

@@ -12,7 +12,7 @@ from benchmarks.bench import ESIMS_PATH
 from benchmarks.client import GZIP, IDENTITY, fetch
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
-from benchmarks.report import Goal, Measure, Row
+from benchmarks.report import Comparison, Goal, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ class _Costs:
     """Elapsed seconds of a check for expired eSIMs when there are none."""
 
 
-def measure(bench: Bench) -> Iterator[Row]:
+def measure(bench: Bench) -> Iterator[Comparison]:
     """Measure each size of fleet and compare it with the smallest."""
     smallest, *larger = bench.profile.growth_sizes
     least = _costs(bench, smallest)
@@ -53,13 +53,13 @@ def measure(bench: Bench) -> Iterator[Row]:
         for encoding in (GZIP, IDENTITY):
             what = f"processor time of a scrape per byte, {encoding}, {fleet}"
             mine, theirs = tuple(costs.scrape[encoding]), tuple(least.scrape[encoding])
-            yield Row("S12", what, "s", mine, peer, theirs, _FLAT)
+            yield Comparison("S12", what, "s", mine, peer, theirs, _FLAT)
         what = f"processor time of an event, {fleet}"
-        yield Row("S12", what, "s", tuple(costs.event), peer, tuple(least.event), _FLAT)
+        yield Comparison("S12", what, "s", tuple(costs.event), peer, tuple(least.event), _FLAT)
         what = f"expiry, time per eSIM that expires, {fleet}"
         note = f"a check when nothing is due: {1000 * costs.check:.2f} ms"
         mine, theirs = tuple(costs.expiry), tuple(least.expiry)
-        yield Row("S12", what, "s", mine, peer, theirs, _FLAT, note)
+        yield Comparison("S12", what, "s", mine, peer, theirs, _FLAT, note)
 
 
 def _costs(bench: Bench, esims: int) -> _Costs:

@@ -18,7 +18,7 @@ from benchmarks import payloads
 from benchmarks.process import Unavailable, end
 
 if TYPE_CHECKING:
-    from benchmarks.process import Place
+    from benchmarks.process import ProcessEnvironment
 
 WEBHOOK: Final = f"/webhooks/{payloads.VENDOR}"
 
@@ -86,7 +86,7 @@ class Outcome:
         return sum(count for code, count in self.codes.items() if not code.startswith("2"))
 
 
-def run(load: Load, place: Place) -> Outcome:
+def run(load: Load, environment: ProcessEnvironment) -> Outcome:
     """Run a load in its own process. Raises ``Unavailable`` if that fails."""
     command = [sys.executable, "-m", "benchmarks.generator"]
     process = subprocess.Popen(  # noqa: S603  # our own command
@@ -94,8 +94,8 @@ def run(load: Load, place: Place) -> Outcome:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=place.folder,
-        env=place.environ,
+        cwd=environment.folder,
+        env=environment.environ,
         start_new_session=True,
     )
     try:

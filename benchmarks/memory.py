@@ -9,7 +9,7 @@ from benchmarks.bench import ESIMS_PATH
 from benchmarks.client import GZIP, IDENTITY, fetch
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
-from benchmarks.report import Goal, Measure, Row
+from benchmarks.report import Comparison, Goal, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ _AFTER_ONE: Final = Goal(Measure.VALUE, 1600)
 _AFTER_MORE: Final = Goal(Measure.VALUE, 2200)
 
 
-def measure(bench: Bench) -> Iterator[Row]:
+def measure(bench: Bench) -> Iterator[Comparison]:
     """Fill an empty exporter through the webhook, and measure how its process grows."""
     esims, events = bench.profile.memory_esims, bench.profile.memory_events
     with bench.exporter(bench.folder / "memory.db") as (server, public):
@@ -33,18 +33,18 @@ def measure(bench: Bench) -> Iterator[Row]:
         after_more = (_settled(bench, server) - empty) / esims
     what = f"resident memory per eSIM, {payloads.SERIES} series, {esims:,} eSIMs, after"
     note = "growth of an empty process, which includes working memory for events"
-    yield Row("S10", f"{what} one event", "B", (after_one,), goal=_AFTER_ONE, note=note)
-    yield Row("S10", f"{what} {events} events", "B", (after_more,), goal=_AFTER_MORE)
+    yield Comparison("S10", f"{what} one event", "B", (after_one,), goal=_AFTER_ONE, note=note)
+    yield Comparison("S10", f"{what} {events} events", "B", (after_more,), goal=_AFTER_MORE)
     yield from _against_peers(bench, after_one)
 
 
-def _against_peers(bench: Bench, ours: float) -> Iterator[Row]:
+def _against_peers(bench: Bench, ours: float) -> Iterator[Comparison]:
     what = "resident memory per eSIM after one event"
     esims, groups = bench.profile.memory_esims, bench.profile.groups
     with peers.client_gauges(bench, esims) as gauges:
         theirs = gauges.memory / esims
     goal = Goal(Measure.GAIN, 5, at_most=False)
-    yield Row("S10", what, "B", (ours,), peers.CLIENT, (theirs,), goal)
+    yield Comparison("S10", what, "B", (ours,), peers.CLIENT, (theirs,), goal)
     goal = Goal(Measure.GAIN, 12, at_most=False)
     try:
         with peers.pushgateway(bench) as gateway:
@@ -54,9 +54,9 @@ def _against_peers(bench: Bench, ours: float) -> Iterator[Row]:
                 fetch(gateway.port, "/metrics", encoding)
             theirs = (gateway.rss - empty) / groups
     except Unavailable as error:
-        yield Row("S10", what, peer=peers.PUSHGATEWAY, skipped=str(error))
+        yield Comparison("S10", what, peer=peers.PUSHGATEWAY, skipped=str(error))
         return
-    yield Row("S10", what, "B", (ours,), peers.PUSHGATEWAY, (theirs,), goal)
+    yield Comparison("S10", what, "B", (ours,), peers.PUSHGATEWAY, (theirs,), goal)
 
 
 def _one_event_each(bench: Bench, public: int) -> None:

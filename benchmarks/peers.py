@@ -61,7 +61,7 @@ def nginx(bench: Bench) -> Iterator[tuple[Server, Path]]:
     config = root / "nginx.conf"
     config.write_text(_NGINX_CONFIG.format(port=port, root=root))
     command = [program, "-p", str(root), "-c", str(config)]
-    with serving(NGINX, command, port=port, place=bench.place) as server:
+    with serving(NGINX, command, port=port, environment=bench.environment) as server:
         yield server, root
 
 
@@ -76,7 +76,9 @@ def pushgateway(bench: Bench) -> Iterator[Server]:
         "--persistence.file=",  # Debian's default keeps groups on disk and loads them at the start
         "--log.level=error",
     ]
-    with serving(PUSHGATEWAY, command, port=port, place=bench.place, ready="/-/ready") as server:
+    with serving(
+        PUSHGATEWAY, command, port=port, environment=bench.environment, ready="/-/ready"
+    ) as server:
         yield server
 
 
@@ -85,7 +87,7 @@ def bare_endpoint(bench: Bench) -> Iterator[Server]:
     """Run a Quart endpoint that parses JSON and does nothing else."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.bare", str(port)]
-    with serving("bare-quart", command, port=port, place=bench.place) as server:
+    with serving("bare-quart", command, port=port, environment=bench.environment) as server:
         yield server
 
 
@@ -122,8 +124,8 @@ def client_gauges(bench: Bench, esims: int) -> Iterator[ClientGauges]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=bench.place.folder,
-        env=bench.place.environ,
+        cwd=bench.environment.folder,
+        env=bench.environment.environ,
         start_new_session=True,
     )
     with process:

@@ -37,8 +37,8 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the processes of a run are started."""
+class ProcessEnvironment:
+    """The working directory and the environment variables of the processes of a run."""
 
     folder: Path
     environ: dict[str, str]
@@ -157,7 +157,7 @@ def serving(
     command: Sequence[str],
     *,
     port: int,
-    place: Place,
+    environment: ProcessEnvironment,
     ready: str = "/",
     within: float = 60.0,
 ) -> Iterator[Server]:
@@ -165,13 +165,13 @@ def serving(
 
     Raises ``Unavailable`` if it ends before, or is not ready ``within`` that many seconds.
     """
-    log = place.folder / f"{name}-{port}.log"
+    log = environment.folder / f"{name}-{port}.log"
     with log.open("wb") as stream:
         started = time.monotonic()
         process = subprocess.Popen(  # noqa: S603  # our own command
             [*pinning(), *command],
-            cwd=place.folder,
-            env=place.environ,
+            cwd=environment.folder,
+            env=environment.environ,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

@@ -16,7 +16,7 @@ from benchmarks.bench import ESIMS_PATH
 from benchmarks.client import GZIP, IDENTITY, fetch
 from benchmarks.load import Load
 from benchmarks.process import Unavailable, unpinned
-from benchmarks.report import Row
+from benchmarks.report import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ _COPY: Final = 3600.0
 """Seconds for copying a fleet to PostgreSQL, at most."""
 
 
-def throughput(bench: Bench) -> Iterator[Row]:
+def throughput(bench: Bench) -> Iterator[Comparison]:
     """Send at full speed: to one process on SQLite, then to one and to two on PostgreSQL."""
     esims = bench.profile.esims
     with unpinned(), _postgres() as database:
@@ -47,16 +47,16 @@ def throughput(bench: Bench) -> Iterator[Row]:
         for count in (1, 2):
             shared, note = _rates(bench, url, count)
             what = f"durable events per second on PostgreSQL, {count} replica{'s' * (count > 1)}"
-            yield Row("R1", what, "events/s", shared, SQLITE, alone, note=note)
+            yield Comparison("R1", what, "events/s", shared, SQLITE, alone, note=note)
 
 
-def large(bench: Bench) -> Iterator[Row]:
+def large(bench: Bench) -> Iterator[Comparison]:
     """Start a replica on a large fleet: with the whole fleet, and with one shard of four."""
     esims = max(bench.profile.start_sizes)
     with unpinned(), _postgres() as database:
         url = _copied(bench, database, esims)
         size = int(database.execute("SELECT pg_database_size(current_database())", url))
-        yield Row("R2", f"size of the database with {esims:,} eSIMs", "B", (float(size),))
+        yield Comparison("R2", f"size of the database with {esims:,} eSIMs", "B", (float(size),))
         for flags, name in (
             ((), "all of it"),
             ((f"--total-shards={SHARDS}",), f"one shard of {SHARDS}"),
@@ -69,8 +69,8 @@ def large(bench: Bench) -> Iterator[Row]:
                         fetch(server.port, ESIMS_PATH, encoding)
                     memory = float(server.rss)
             what = f"of a replica with {esims:,} eSIMs in PostgreSQL, {name}"
-            yield Row("R2", f"start to ready {what}", "s", tuple(starts))
-            yield Row("R2", f"memory after scrapes {what}", "B", (memory,))
+            yield Comparison("R2", f"start to ready {what}", "s", tuple(starts))
+            yield Comparison("R2", f"memory after scrapes {what}", "B", (memory,))
 
 
 def _rates(bench: Bench, storage: Path | str, count: int) -> tuple[tuple[float, ...], str]:
@@ -120,7 +120,7 @@ def _copied(bench: Bench, database: Any, esims: int) -> str:
         [sys.executable, "-m", "exporter", *command],
         capture_output=True,
         cwd=bench.folder,
-        env=bench.place.environ,
+        env=bench.environment.environ,
         check=False,
         timeout=_COPY,
     )

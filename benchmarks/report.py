@@ -38,7 +38,7 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Comparison:
     """One comparison. The values of the exporter and of the peer were measured in turns."""
 
     figure: str
@@ -108,7 +108,7 @@ class Results:
     profile: str
     seconds: float
     """Time of the whole run."""
-    rows: tuple[Row, ...]
+    rows: tuple[Comparison, ...]
     sizes: tuple[Size, ...] = field(default=())
 
 
@@ -120,13 +120,13 @@ def read(path: Path) -> Results:
     return Results(**document, rows=rows, sizes=sizes)
 
 
-def _row(fields: dict[str, Any]) -> Row:
+def _row(fields: dict[str, Any]) -> Comparison:
     goal = fields.pop("goal")
     for derived in ("median", "peer_median", "ratio", "met"):
         fields.pop(derived)
     for name in ("values", "peer_values"):
         fields[name] = tuple(fields[name])
-    return Row(**fields, goal=goal and Goal(**goal | {"measure": Measure(goal["measure"])}))
+    return Comparison(**fields, goal=goal and Goal(**goal | {"measure": Measure(goal["measure"])}))
 
 
 def write(results: Results, folder: Path, name: str) -> None:
@@ -168,12 +168,12 @@ _BUSY: Final = 0.05
 """Share of the machine that other processes may use. Above it, the report has a warning."""
 
 _LEGEND: Final = """\
-Medians, with the least and greatest value in brackets where there are several. A ratio is the
+Medians, with the least and greatest value in brackets if there are several. A ratio is the
 exporter's median over the peer's or, marked with x, the peer's over the exporter's.
 """
 
 
-def table(rows: Iterable[Row]) -> str:
+def table(rows: Iterable[Comparison]) -> str:
     """Return the figures as a Markdown table."""
     lines = [
         ("", "figure", "exporter", "peer", "ratio", "goal", "met"),
@@ -203,7 +203,7 @@ def _size_cells(size: Size) -> tuple[str, ...]:
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Comparison) -> tuple[str, ...]:
     if row.skipped:
         return (row.figure, row.what, f"not measured: {row.skipped}", "", "", "", "")
     gain = row.goal is not None and row.goal.measure is Measure.GAIN

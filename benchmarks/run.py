@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import growth, memory, replicas, report, scrape, start, webhook
 from benchmarks.bench import FULL, SHORT, TINY, Bench
 from benchmarks.process import PINNED, Unavailable, busy, pin_load
-from benchmarks.report import Results, Row
+from benchmarks.report import Comparison, Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ class Measurement:
     """Figures that are measured together."""
 
     figures: tuple[str, ...]
-    measure: Callable[[Bench], Iterator[Row]]
+    measure: Callable[[Bench], Iterator[Comparison]]
 
 
 MEASUREMENTS: Final = (
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measured(bench: Bench, figures: Sequence[str]) -> Iterator[Row]:
+def _measured(bench: Bench, figures: Sequence[str]) -> Iterator[Comparison]:
     """Yield all rows of these figures. A figure that was not measured has a row with the reason."""
     for each in MEASUREMENTS:
         wanted = [figure for figure in each.figures if figure in figures]
@@ -106,7 +106,7 @@ def _measured(bench: Bench, figures: Sequence[str]) -> Iterator[Row]:
         except (Unavailable, OSError, subprocess.SubprocessError) as error:
             why = str(error)
         for figure in missing:
-            yield Row(figure, "", skipped=why or "it has no rows")
+            yield Comparison(figure, "", skipped=why or "it has no rows")
         took = time.monotonic() - began
         sys.stderr.write(f"{', '.join(wanted)}: {why or 'done'} ({took:.0f} s)\n")
 

@@ -11,7 +11,7 @@ from benchmarks.bench import ESIMS_PATH
 from benchmarks.client import GZIP, IDENTITY, fetch
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
-from benchmarks.report import Goal, Measure, Row
+from benchmarks.report import Comparison, Goal, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ _GOALS: Final = {
 }
 
 
-def against_nginx(bench: Bench) -> Iterator[Row]:
+def against_nginx(bench: Bench) -> Iterator[Comparison]:
     """Scrape the exporter, then fetch a file with the same bytes from nginx, several times.
 
     Each is asked after a pause, and again right after that. The first answer after a pause is
@@ -65,15 +65,15 @@ def against_nginx(bench: Bench) -> Iterator[Row]:
         what = f"scrape of {esims:,} eSIMs, {series:,} series, {encoding}"
         times, again = zip(*ours[encoding], strict=True)
         peer, peer_again = zip(*theirs[encoding], strict=True)
-        yield Row(figure, what, "s", times, peers.NGINX, peer, goal, waited)
+        yield Comparison(figure, what, "s", times, peers.NGINX, peer, goal, waited)
         what = f"the same, {encoding}, again right after that"
-        yield Row(figure, what, "s", again, peers.NGINX, peer_again)
+        yield Comparison(figure, what, "s", again, peers.NGINX, peer_again)
     what = f"the same, {GZIP}, right after the changes"
     first = tuple([seconds for seconds, _ in theirs[GZIP]])
-    yield Row("S1", what, "s", tuple(at_once), peers.NGINX, first)
+    yield Comparison("S1", what, "s", tuple(at_once), peers.NGINX, first)
 
 
-def against_client(bench: Bench) -> Iterator[Row]:
+def against_client(bench: Bench) -> Iterator[Comparison]:
     """Scrape the exporter and call ``generate_latest``, in turns. Only the first uses a socket."""
     ours, theirs = [], []
     with (
@@ -86,10 +86,10 @@ def against_client(bench: Bench) -> Iterator[Row]:
                 theirs.append(gauges.expose())
     what = f"scrape of {bench.profile.esims:,} eSIMs, {IDENTITY}"
     goal = Goal(Measure.GAIN, 50, at_most=False)
-    yield Row("S3", what, "s", tuple(ours), peers.CLIENT, tuple(theirs), goal)
+    yield Comparison("S3", what, "s", tuple(ours), peers.CLIENT, tuple(theirs), goal)
 
 
-def against_pushgateway(bench: Bench) -> Iterator[Row]:
+def against_pushgateway(bench: Bench) -> Iterator[Comparison]:
     """Scrape the exporter and a pushgateway in turns. The pushgateway has fewer eSIMs."""
     ours, theirs = [], []
     esims, groups = bench.profile.esims, bench.profile.groups
@@ -105,7 +105,7 @@ def against_pushgateway(bench: Bench) -> Iterator[Row]:
             theirs.append(seconds / (groups * payloads.SERIES))
     what = f"time per series scraped, {GZIP}; {esims:,} eSIMs against {groups:,} groups"
     goal = Goal(Measure.GAIN, 20, at_most=False)
-    yield Row("S4", what, "s", tuple(ours), peers.PUSHGATEWAY, tuple(theirs), goal)
+    yield Comparison("S4", what, "s", tuple(ours), peers.PUSHGATEWAY, tuple(theirs), goal)
 
 
 def _change_and_scrape(bench: Bench, server: Server, public: int) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.process import CORES, PINNED, unpinned
-from benchmarks.report import Goal, Measure, Row
+from benchmarks.report import Comparison, Goal, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ _GOALS: Final = {
 }
 
 
-def measure(bench: Bench) -> Iterator[Row]:
+def measure(bench: Bench) -> Iterator[Comparison]:
     """Start several times with each size of fleet, on all cores and on one core, in turns.
 
     All files are in the page cache.
@@ -36,6 +36,6 @@ def measure(bench: Bench) -> Iterator[Row]:
         bench.size(esims).start_seconds = median(on_all)
         what = f"start to ready with {esims:,} eSIMs in storage"
         cores = f"on {len(CORES)} cores" if PINNED else ""
-        yield Row("S11", what, "s", tuple(on_all), goal=_GOALS.get(esims), note=cores)
+        yield Comparison("S11", what, "s", tuple(on_all), goal=_GOALS.get(esims), note=cores)
         if on_one:
-            yield Row("S11", "the same, on one core", "s", tuple(on_one))
+            yield Comparison("S11", "the same, on one core", "s", tuple(on_one))

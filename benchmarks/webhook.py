@@ -13,7 +13,7 @@ from benchmarks.bench import ESIMS_PATH
 from benchmarks.client import GZIP, fetch, scraping
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
-from benchmarks.report import Goal, Measure, Row
+from benchmarks.report import Comparison, Goal, Measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ class _Rival:
     """The kind of :class:`Load` that it gets."""
 
 
-def latency(bench: Bench) -> Iterator[Row]:
+def latency(bench: Bench) -> Iterator[Comparison]:
     """Send at a steady rate, in turns without scrapes and beside scrapes without a pause."""
     profile = bench.profile
     noted = bench.folder / "stalls"
@@ -77,17 +77,19 @@ def latency(bench: Bench) -> Iterator[Row]:
         f"itself was late by up to {1000 * max(alone.lag, beside.lag):.1f} ms (p99)"
     )
     p99 = tuple(beside.p99)
-    yield Row("S5", f"{what}, {scrapes}", "s", p99, goal=Goal(Measure.VALUE, 0.05), note=note)
+    yield Comparison(
+        "S5", f"{what}, {scrapes}", "s", p99, goal=Goal(Measure.VALUE, 0.05), note=note
+    )
     peer = tuple(alone.p99)
-    yield Row("S5", what, "s", p99, "no scrape", peer, Goal(Measure.RATIO, 3))
-    yield Row("S5", f"scrape during S5, {GZIP}", "s", tuple(beside.scrapes))
+    yield Comparison("S5", what, "s", p99, "no scrape", peer, Goal(Measure.RATIO, 3))
+    yield Comparison("S5", f"scrape during S5, {GZIP}", "s", tuple(beside.scrapes))
     goal = Goal(Measure.VALUE, 0.02)
     for seen, mine, theirs in (
         ("from inside", beside.inside, alone.inside),
         ("from outside: slowest answer of /-/healthy", beside.outside, alone.outside),
     ):
         what = f"longest stall of the event loop during S5, {seen}"
-        yield Row("S6", what, "s", tuple(mine), "no scrape", tuple(theirs), goal)
+        yield Comparison("S6", what, "s", tuple(mine), "no scrape", tuple(theirs), goal)
 
 
 def _round(
@@ -126,20 +128,20 @@ def _round(
     found.lag = max(found.lag, outcome.lag)
 
 
-def against_bare_endpoint(bench: Bench) -> Iterator[Row]:
+def against_bare_endpoint(bench: Bench) -> Iterator[Comparison]:
     """Send at full speed, in turns to the exporter and to Quart that only parses JSON."""
     with peers.bare_endpoint(bench) as bare:
         goal = Goal(Measure.RATIO, 1.4, at_most=False)
         yield _throughput(bench, "S7", _Rival(peers.BARE, bare, "usage"), goal)
 
 
-def against_pushgateway(bench: Bench) -> Iterator[Row]:
+def against_pushgateway(bench: Bench) -> Iterator[Comparison]:
     """Send at full speed, in turns to the exporter and to a pushgateway without a disk."""
     with peers.pushgateway(bench) as gateway:
         yield _throughput(bench, "S8", _Rival(peers.PUSHGATEWAY, gateway, "push"), None)
 
 
-def _throughput(bench: Bench, figure: str, rival: _Rival, goal: Goal | None) -> Row:
+def _throughput(bench: Bench, figure: str, rival: _Rival, goal: Goal | None) -> Comparison:
     """Return events per second of the exporter and of a peer. One is paused while one runs."""
     profile = bench.profile
     ours: list[Outcome] = []
@@ -160,7 +162,7 @@ def _throughput(bench: Bench, figure: str, rival: _Rival, goal: Goal | None) -> 
                 theirs.append(other)
                 processor += spent
     events = sum(outcome.answered for outcome in ours)
-    return Row(
+    return Comparison(
         figure,
         f"durable events per second and core, {_CONNECTIONS} connections",
         "events/s",
@@ -189,7 +191,7 @@ def _as_fast_as_possible(bench: Bench, port: int, kind: str) -> Outcome:
     return outcome
 
 
-def burst(bench: Bench) -> Iterator[Row]:
+def burst(bench: Bench) -> Iterator[Comparison]:
     """Send many events at once, as fast as possible."""
     profile = bench.profile
     with bench.exporter(bench.storage(profile.esims)) as (exporter, public):
@@ -206,7 +208,7 @@ def burst(bench: Bench) -> Iterator[Row]:
     what = f"burst of {profile.burst:,} events over {_BURST_CONNECTIONS} connections"
     errors = float(outcome.errors + profile.burst - outcome.answered - outcome.codes.get("none", 0))
     note = f"{outcome.rate:.0f} events/s, answers {outcome.codes}"
-    yield Row("S9", f"{what}: errors", "", (errors,), goal=Goal(Measure.VALUE, 0), note=note)
+    yield Comparison("S9", f"{what}: errors", "", (errors,), goal=Goal(Measure.VALUE, 0), note=note)
     slowest = (outcome.longest,)
-    yield Row("S9", f"{what}: slowest answer", "s", slowest, goal=Goal(Measure.VALUE, 2))
-    yield Row("S9", f"{what}: p99", "s", (outcome.p99,), goal=Goal(Measure.VALUE, 0.5))
+    yield Comparison("S9", f"{what}: slowest answer", "s", slowest, goal=Goal(Measure.VALUE, 2))
+    yield Comparison("S9", f"{what}: p99", "s", (outcome.p99,), goal=Goal(Measure.VALUE, 0.5))

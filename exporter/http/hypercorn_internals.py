@@ -13,21 +13,21 @@ allows one minor version of Hypercorn only, and a test looks up every name of th
 
 - ``hypercorn.asyncio.task_group.TaskGroup``: runs the application once for each request.
 - ``hypercorn.asyncio.task_group.TaskGroup.spawn_app``: the protocol calls it for a request.
-- ``hypercorn.asyncio.worker_context.WorkerContext``: tells the protocol that a stop began.
+- ``hypercorn.asyncio.worker_context.WorkerContext``: says whether a stop began.
 - ``hypercorn.asyncio.worker_context.WorkerContext.terminated``: set when a stop begins.
 - ``hypercorn.config.Config.response_headers``: replaced, to add our headers to every answer.
 - ``hypercorn.config.Config.h11_max_incomplete_size``: set, to limit the head of a request.
 - ``hypercorn.events.Closed``: says that the connection is gone; both sides send it.
 - ``hypercorn.events.RawData``: carries received bytes, and bytes to send.
-- ``hypercorn.events.Updated.idle``: tells whether the connection waits for a request.
+- ``hypercorn.events.Updated.idle``: says whether the connection waits for a request.
 - ``hypercorn.protocol.h11.H11Protocol``: reads requests and writes answers.
 - ``hypercorn.protocol.h11.H11Protocol.handle``: handles received bytes.
 - ``hypercorn.protocol.h11.H11Protocol.connection``: the parser of h11.
 - ``hypercorn.protocol.h11.H11Protocol._check_protocol``: replaced, to refuse HTTP/2.
 - ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to refuse websockets.
 - ``hypercorn.typing.ConnectionState``: the type of the state in an ASGI scope.
-- ``h11.Connection.our_state``: tells whether h11 is between two requests.
-- ``h11.Connection.trailing_data``: tells whether h11 holds the beginning of a request.
+- ``h11.Connection.our_state``: says whether h11 is between two requests.
+- ``h11.Connection.trailing_data``: says whether h11 holds the beginning of a request.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ _OTHER_FILES = 100
 """Open files other than connections: the database, the listeners, and files of Python itself."""
 
 _FILES_PER_CONNECTION = 2
-"""Beside each open connection, another one may be closing or in its TLS handshake."""
+"""For each open connection, another one may be closing or in its TLS handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def listen(
     protection: ReloadableProtection,
     max_connections: int,
 ) -> Listener:
-    """Bind an application to an address. Raises ``SettingsError`` where that fails."""
+    """Bind an application to an address. Raises ``SettingsError`` if that fails."""
     try:
         bound = _bound_socket(address)
     except OSError as error:
@@ -86,7 +86,7 @@ async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> Non
     """
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
-            group.create_task(_Server(listener).run(stop))
+            group.create_task(_Acceptor(listener).run(stop))
 
 
 def allow_open_files(listeners: Sequence[Listener]) -> None:
@@ -119,7 +119,7 @@ def on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     loop.add_signal_handler(signal.SIGHUP, reload)
 
 
-class _Server:
+class _Acceptor:
     """Accepts the connections of one listener."""
 
     def __init__(self, listener: Listener) -> None:

@@ -133,10 +133,10 @@ class ReloadableContext(ssl.SSLContext):
 
 def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> float:
     try:
-        expiry = earliest_expiry(_text("cert_file", certificate))
+        expiry = earliest_expiry(_read_text("cert_file", certificate))
     except ValueError as error:
         raise SettingsError(f"cert_file: {certificate}: {error}") from None
-    _text("key_file", key)
+    _read_text("key_file", key)
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except OSError as error:  # ssl.SSLError is one
@@ -156,14 +156,14 @@ def _ask_for_certificate(context: ssl.SSLContext, authorities: Path) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
     # Go trusts every certificate of the file too, even if another authority has signed it.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    found = _certificates_in(_text("client_ca_file", authorities))
+    found = _certificates_in(_read_text("client_ca_file", authorities))
     try:
         context.load_verify_locations(cadata="\n".join(found))
     except (ssl.SSLError, ValueError):
         raise SettingsError(f"client_ca_file: {authorities}: not certificates in PEM") from None
 
 
-def _text(key: str, path: Path) -> str:
+def _read_text(key: str, path: Path) -> str:
     try:
         return path.read_text("latin-1")  # comments between certificates may be in any encoding
     except OSError as error:
@@ -236,13 +236,13 @@ def _certificates_in(pem: str) -> list[str]:
 
 def _expiry(der: bytes) -> float:
     """Return ``notAfter``. Its place is Certificate, tbsCertificate, validity."""
-    rest = _split(_split(der, _SEQUENCE)[1], _SEQUENCE)[1]
+    rest = _split_element(_split_element(der, _SEQUENCE)[1], _SEQUENCE)[1]
     if rest[0] == _VERSION:
-        rest = _split(rest, _VERSION)[2]
+        rest = _split_element(rest, _VERSION)[2]
     for tag in (_INTEGER, _SEQUENCE, _SEQUENCE):  # serial number, signature algorithm, issuer
-        rest = _split(rest, tag)[2]
-    _, validity, _ = _split(rest, _SEQUENCE)
-    tag, text, _ = _split(_split(validity)[2])
+        rest = _split_element(rest, tag)[2]
+    _, validity, _ = _split_element(rest, _SEQUENCE)
+    tag, text, _ = _split_element(_split_element(validity)[2])
     return _unix_seconds(tag, text.decode("ascii"))
 
 
@@ -252,7 +252,7 @@ def _unix_seconds(tag: int, text: str) -> float:
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 
-def _split(der: bytes, tag: int | None = None) -> tuple[int, bytes, bytes]:
+def _split_element(der: bytes, tag: int | None = None) -> tuple[int, bytes, bytes]:
     """Return the tag and the content of the first element, and what follows the element."""
     if tag not in {None, der[0]}:
         raise ValueError("another element is expected here")

@@ -46,7 +46,7 @@ class Result(StrEnum):
 def merge_usage(
     esim: Esim, tombstone: Tombstone | None, event: UsageEvent, received: int
 ) -> tuple[Esim, Result]:
-    """Return the eSIM after a usage event, the same object where nothing changed.
+    """Return the eSIM after a usage event. It is the same object if nothing changed.
 
     ``tombstone`` is the tombstone of the allowance, if there is one. The caller has checked that
     the event is newer.
@@ -69,7 +69,7 @@ def merge_usage(
 
 
 def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, Result]:
-    """Return the eSIM after a status event, the same object where nothing changed."""
+    """Return the eSIM after a status event. It is the same object if nothing changed."""
     changed = _newer_registers(esim, event)
     if changed:
         received = max(received, esim.received)
@@ -116,7 +116,7 @@ def merge_allowance(
 
 
 def merge_peaks(known: Locations, reported: Iterable[tuple[str, int]]) -> Locations:
-    """Return the most ever reported for each location, the same object where nothing rose."""
+    """Return the most ever reported for each location. It is the same object if nothing rose."""
     peaks = dict(known)
     rose = False
     for location, amount in reported:
@@ -135,7 +135,7 @@ def merge_package(package: Package, event: UsageEvent) -> Package:
 
 
 def merge_balance(known: AccountBalance | None, event: PartnerEvent) -> AccountBalance:
-    """Return the account after a partner event, the same object where nothing changed."""
+    """Return the account after a partner event. It is the same object if nothing changed."""
     if known is None:
         known = AccountBalance(event.vendor, event.currency, event.time, event.balance)
         balance = known

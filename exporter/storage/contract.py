@@ -1,7 +1,7 @@
 """The contract of durable storage, the same for every database.
 
-A storage keeps opaque, versioned rows. Each row has a table and a key. Beside the rows it keeps
-signed integers, called *bases*; a commit adds to them. A storage knows nothing of eSIMs.
+A storage keeps opaque, versioned rows. Each row has a table and a key. It also keeps signed
+integers, called *bases*; a commit adds to them. A storage knows nothing of eSIMs.
 
 One commit is one transaction. When :meth:`Storage.commit` returns, all of it is on disk and a
 power cut cannot undo it. When it raises ``StorageUnavailable``, the outcome is unknown.
@@ -70,11 +70,11 @@ class Row(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Write ``data`` under ``key``, or delete the row where ``data`` is ``None``.
+    """Write ``data`` under ``key``, or delete the row if ``data`` is ``None``.
 
-    ``expected`` is the version that the change was made from. It is 0 where there is no row yet;
-    such a row cannot be deleted. The new version is ``expected + 1``. A row that is written again
-    after a deletion starts at 1.
+    ``expected`` is the version that the change was made from. It is 0 if there is no row yet;
+    then there is nothing to delete. The new version is ``expected + 1``. A row that is written
+    again after a deletion starts at 1.
     """
 
     table: Table

@@ -39,7 +39,7 @@ async def close_or_abandon(storage: Storage) -> None:
 def end_process(status: int) -> int:
     """Return the exit status, or end the process now if a thread hangs.
 
-    The process ends with ``status``, or with 1 where ``status`` is 0. A failed process does not
+    The process ends with ``status``, or with 1 if ``status`` is 0. A failed process does not
     wait for its threads at all.
     """
     until = monotonic() + (0.0 if status else _THREAD_TIMEOUT)

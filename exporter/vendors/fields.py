@@ -1,4 +1,4 @@
-"""Reading the fields of a JSON document: texts, numbers and units. It collects all errors.
+"""Reading the fields of a JSON document: texts, numbers and units. All errors are collected.
 
 Amounts become integers in base units without passing through an inexact product, so that sums of
 them do not depend on the order of events.

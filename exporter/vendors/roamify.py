@@ -1,8 +1,8 @@
 """Roamify's webhooks: signature and wire format.
 
 The source is the vendor's documentation (July 2025 to 2026), which contradicts itself in places.
-A delivery is refused where a value would have to be guessed. An unknown event
-type becomes the type "other" and is no error, because the vendor announced more types.
+A delivery is refused if a value would have to be guessed. An unknown event type becomes the type
+"other" and is no error, because the vendor announced more types.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _event(top: Fields, now: float, unit_base: int) -> Event:
 
 
 def _event_type(top: Fields) -> str:
-    """Return our name of the type, or "other" where type and category do not match."""
+    """Return our name of the type, or "other" if type and category do not match."""
     spelling = top.values.get("event_type")
     category = top.values.get("event_category")
     if not isinstance(spelling, str):
@@ -268,7 +268,7 @@ def _included(
 ) -> tuple[int | None, int | None]:
     """Return allowed and remaining SMS or voice, ``None`` for both if not included.
 
-    The vendor's catalogue writes -1 where a package does not include a resource.
+    The vendor's catalogue writes -1 if a package does not include a resource.
     """
     allowed, remaining = usage.number(allowed_key), usage.number(remaining_key)
     nothing_left = remaining is None or remaining <= 0

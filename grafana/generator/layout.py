@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 WIDTH: Final = 24
 """Columns of Grafana's grid."""
 
-Row = tuple[int, Sequence[tuple[int, "Panel"]]]
+PanelRow = tuple[int, Sequence[tuple[int, "Panel"]]]
 """Height, and panels with their widths. The widths must add up to :data:`WIDTH`."""
 
-Section = tuple[str, Sequence[Row]]
+Section = tuple[str, Sequence[PanelRow]]
 """Heading and rows."""
 
 

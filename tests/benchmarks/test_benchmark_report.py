@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import report
-from benchmarks.report import Goal, Measure, Results, Row, Size
+from benchmarks.report import Comparison, Goal, Measure, Results, Size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIMES = Row("S1", "scrape", "s", (0.03, 0.02, 0.04), "nginx", (0.01, 0.02, 0.02))
+TIMES = Comparison("S1", "scrape", "s", (0.03, 0.02, 0.04), "nginx", (0.01, 0.02, 0.02))
 
 
-def _results(*rows: Row, sizes: tuple[Size, ...] = (), others: float = 0.0) -> Results:
+def _results(*rows: Comparison, sizes: tuple[Size, ...] = (), others: float = 0.0) -> Results:
     return Results(
         machine="a machine",
         others=others,
@@ -33,7 +33,7 @@ def test_a_ratio_is_that_of_the_medians_with_the_spread_of_the_rounds() -> None:
 
 def test_a_gain_is_the_ratio_the_other_way_round() -> None:
     goal = Goal(Measure.GAIN, 50, at_most=False)
-    row = Row("S3", "scrape", "s", (0.1,), "peer", (9.0,), goal)
+    row = Comparison("S3", "scrape", "s", (0.1,), "peer", (9.0,), goal)
     assert row.ratio == pytest.approx((90, 90, 90))
     assert row.met is True
 
@@ -50,20 +50,20 @@ def test_a_gain_is_the_ratio_the_other_way_round() -> None:
     ],
 )
 def test_a_goal_is_judged_by_medians(goal: Goal | None, met: bool | None) -> None:
-    row = Row("S1", "scrape", "s", TIMES.values, "nginx", TIMES.peer_values, goal)
+    row = Comparison("S1", "scrape", "s", TIMES.values, "nginx", TIMES.peer_values, goal)
     assert row.met is met
 
 
 @pytest.mark.parametrize("peer_values", [(), (0.0,)])
 def test_without_a_peer_there_is_no_ratio_to_judge(peer_values: tuple[float, ...]) -> None:
-    row = Row("S1", "scrape", "s", (1.0,), "nginx", peer_values, Goal(Measure.RATIO, 1))
+    row = Comparison("S1", "scrape", "s", (1.0,), "nginx", peer_values, Goal(Measure.RATIO, 1))
     assert row.ratio is None
     assert row.met is None
 
 
 def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
-    judged = Row("S1", "a", "s", (1.0,), "nginx", (2.0,), Goal(Measure.RATIO, 1.5), "a note")
-    skipped = Row("S8", "b", skipped="it is not installed")
+    judged = Comparison("S1", "a", "s", (1.0,), "nginx", (2.0,), Goal(Measure.RATIO, 1.5), "a note")
+    skipped = Comparison("S8", "b", skipped="it is not installed")
     results = _results(judged, skipped, sizes=(Size(10, series=160, memory=5),))
     report.write(results, tmp_path / "new", "latest")
     assert report.read(tmp_path / "new" / "latest.json") == results
@@ -71,7 +71,7 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
 
 
 def test_the_table_shows_medians_spread_ratio_and_goal() -> None:
-    row = Row(
+    row = Comparison(
         "S1", "scrape", "s", TIMES.values, "nginx", TIMES.peer_values, Goal(Measure.RATIO, 1.4)
     )
     assert report.table([row]).splitlines()[2] == (
@@ -81,16 +81,16 @@ def test_the_table_shows_medians_spread_ratio_and_goal() -> None:
 
 
 def test_the_table_says_why_something_was_not_measured() -> None:
-    line = report.table([Row("S8", "events", skipped="it is not installed")]).splitlines()[2]
+    line = report.table([Comparison("S8", "events", skipped="it is not installed")]).splitlines()[2]
     assert line == "| S8 | events | not measured: it is not installed |  |  |  |  |"
 
 
 def test_values_are_shown_in_the_unit_that_reads_best() -> None:
     rows = [
-        Row("S10", "memory", "B", (1600.0,), goal=Goal(Measure.VALUE, 2200)),
-        Row("S7", "rate", "events/s", (12345.6,)),
-        Row("S4", "series", "s", (2.5e-7,)),
-        Row("S9", "errors", "", (0.0,), goal=Goal(Measure.VALUE, 0)),
+        Comparison("S10", "memory", "B", (1600.0,), goal=Goal(Measure.VALUE, 2200)),
+        Comparison("S7", "rate", "events/s", (12345.6,)),
+        Comparison("S4", "series", "s", (2.5e-7,)),
+        Comparison("S9", "errors", "", (0.0,), goal=Goal(Measure.VALUE, 0)),
     ]
     cells = [line.split(" | ")[2] for line in report.table(rows).splitlines()[2:]]
     assert cells == ["1.6 kB", "12346 events/s", "250 ns", "0"]
@@ -103,7 +103,7 @@ def test_the_report_warns_when_others_used_the_machine() -> None:
 
 def test_the_report_ends_with_the_notes_and_the_sizes() -> None:
     results = _results(
-        Row("S1", "scrape", "s", (1.0,), note="after a pause"),
+        Comparison("S1", "scrape", "s", (1.0,), note="after a pause"),
         sizes=(Size(1000, series=16000), Size(10, gzip_bytes=1000, gzip_seconds=0.5)),
     )
     assert report.markdown(results).endswith(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import report
-from benchmarks.report import Results, Row, Size
+from benchmarks.report import Comparison, Results, Size
 from exporter.settings.loading import OPTIONS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module  # type: ignore[no-any-return]  # Any above lets attributes be read
 
 
-def _results(revision: str, *rows: Row) -> Results:
+def _results(revision: str, *rows: Comparison) -> Results:
     return Results(
         machine="a machine",
         others=0.0,
@@ -70,8 +70,8 @@ def test_a_page_that_is_not_up_to_date_is_named_and_left_as_it_is(
 
 
 def test_new_figures_are_put_in_by_one_command(generate: ModuleType, tmp_path: Path) -> None:
-    rate = Row("S7", "durable events", "events/s", (5000.0,), "bare Quart", (2500.0,))
-    parts = (_results("abc", rate), _results("abc", Row("S11", "start", "s", (1.5,))))
+    rate = Comparison("S7", "durable events", "events/s", (5000.0,), "bare Quart", (2500.0,))
+    parts = (_results("abc", rate), _results("abc", Comparison("S11", "start", "s", (1.5,))))
     for name, part in zip(("one", "two"), parts, strict=True):
         report.write_json(part, tmp_path / f"{name}.json")
 
@@ -94,8 +94,8 @@ def test_figures_of_different_commits_are_refused(generate: ModuleType, tmp_path
 def test_a_figure_that_was_measured_twice_is_taken_from_the_later_run(
     generate: ModuleType,
 ) -> None:
-    first = _results("abc", Row("S7", "a", "", (1.0,)), Row("S8", "b", "", (2.0,)))
-    second = replace(first, rows=(Row("S7", "a", "", (3.0,)),), sizes=(Size(10, memory=5),))
+    first = _results("abc", Comparison("S7", "a", "", (1.0,)), Comparison("S8", "b", "", (2.0,)))
+    second = replace(first, rows=(Comparison("S7", "a", "", (3.0,)),), sizes=(Size(10, memory=5),))
     merged = generate.documentation.merged([first, second])
     assert [(row.figure, row.values) for row in merged.rows] == [("S7", (3.0,)), ("S8", (2.0,))]
     assert merged.sizes == (Size(10, series=160, memory=5),)

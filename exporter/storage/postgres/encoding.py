@@ -24,7 +24,7 @@ _FOR_ALL_SHARDS = -1
 """The slot of a row that does not belong to an eSIM. Every shard keeps such rows."""
 
 _SLOT_PART = 3
-"""Index of the slot in the key of a base, where the key has one."""
+"""Index of the slot in the key of a base. Shorter keys have no slot."""
 
 
 class EncodedKey(NamedTuple):

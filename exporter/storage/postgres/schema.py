@@ -64,8 +64,8 @@ MIGRATIONS = (
 """Statements from each layout to the next. The first creates the tables."""
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""Independent of the server's default. After waiting for a lock, a statement must see what was
-committed meanwhile."""
+"""Independent of the server's default. After waiting for a lock, a statement must see what others
+committed during the wait."""
 BEGIN_WRITING = f"{BEGIN}; SELECT one FROM esim_exporter_control FOR UPDATE"  # noqa: S608  # holds no input
 BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 BEGIN_LOADING = f"{BEGIN_READING}; SET LOCAL idle_in_transaction_session_timeout = '60s'"

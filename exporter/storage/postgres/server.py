@@ -61,7 +61,7 @@ AWAY: Final = (
 """Errors that mean: no server takes writes now, try again later. A timeout is an ``OSError``."""
 
 
-class Server:
+class PostgresServer:
     """The servers that a URL lists. One of them takes writes."""
 
     def __init__(self, url: str, *, needs_writes: bool = True) -> None:

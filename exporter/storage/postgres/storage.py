@@ -27,7 +27,7 @@ from exporter.storage.postgres.encoding import (
     decode_key,
     decode_row,
 )
-from exporter.storage.postgres.server import AWAY, ERRORS, READ_TIMEOUT, Server, control
+from exporter.storage.postgres.server import AWAY, ERRORS, READ_TIMEOUT, PostgresServer, control
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -67,7 +67,7 @@ class PostgresStorage:
     """Whether the server must take writes."""
 
     def __init__(self, url: str, shard: Shard) -> None:
-        self._server = Server(url, needs_writes=self.needs_writes)
+        self._server = PostgresServer(url, needs_writes=self.needs_writes)
         self._name = self._server.name
         self._shard = shard
         self._slots = list(shard.slots)

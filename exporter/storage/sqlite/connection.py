@@ -30,7 +30,7 @@ REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2
 """Settings of the connection. If one of them were different, a commit could be lost."""
 
 SCHEMA_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""Errors of reading the tables' definitions. Python raises the second where SQLite's message quotes
+"""Errors of reading the tables' definitions. Python raises the second if SQLite's message quotes
 damaged text."""
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
@@ -89,7 +89,7 @@ def storage_error(error: Exception, path: Path) -> StorageError:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is done inside, or nothing if that raises."""
+    """Commit everything done in the block, or nothing if it raises."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -122,7 +122,7 @@ def sync(path: Path) -> None:
 
 
 def write_durably(connection: sqlite3.Connection) -> None:
-    """Commit a row that differs each time: SQLite writes nothing where nothing has changed."""
+    """Commit a row that differs each time, because SQLite does not write an unchanged row."""
     with transaction(connection):
         connection.execute(
             "INSERT INTO probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET writes = writes + 1"

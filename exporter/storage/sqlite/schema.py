@@ -36,7 +36,7 @@ SCHEMA_VERSION = 1
 class SqliteTable:
     """A table of versioned rows, with the SQL statements that work on it.
 
-    A key with an optional last part has a column for that part too. It holds '' where the part
+    A key with an optional last part has a column for that part too. It holds '' if the part
     is missing.
     """
 

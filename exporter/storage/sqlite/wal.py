@@ -52,7 +52,7 @@ class Log:
     """What a log holds."""
 
     salts: bytes = b""
-    """Different from those of every other log; empty where there is no log."""
+    """Different from those of every other log; empty if there is no log."""
     frames: int = 0
     """Frames that verify, counted from the first."""
     note: str | None = None
