@@ -30,7 +30,7 @@ _NAMES = {
     Table.ESIM: "eSIMs",
     Table.TOMBSTONE: "tombstones",
     Table.PACKAGE: "packages",
-    Table.PARTNER: "partner registers",
+    Table.PARTNER: "partner records",
     Table.FEED: "feeds",
     Table.REJECTED: "rejected deliveries",
 }

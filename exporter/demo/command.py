@@ -123,7 +123,7 @@ def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret:
     pages = urls.alertmanager or f"{_MISSING} prometheus-alertmanager"
     printed = " Pages and tickets are printed below." if urls.alertmanager else ""
     return f"""
-  start page       {web}/
+  status page      {web}/
   metrics          {web}/metrics
   webhook          {webhook}
   Prometheus       {alerts}

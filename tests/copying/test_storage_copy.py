@@ -156,9 +156,7 @@ class Copier:
         assert main(["storage", "copy", *arguments], {}) == 0
         printed = self._capsys.readouterr()
         (fingerprint,) = re.findall(r"^fingerprint: ([0-9a-f]{64})$", printed.out, re.MULTILINE)
-        assert (
-            "4 eSIMs, 6 tombstones, 1 packages, 2 partner registers, 1 feeds, 1 rej" in printed.out
-        )
+        assert "4 eSIMs, 6 tombstones, 1 packages, 2 partner records, 1 feeds, 1 rej" in printed.out
         return fingerprint, printed.err
 
     def refused(self, *arguments: str, status: int = 1) -> str:
