@@ -74,7 +74,7 @@ def listen(
     except OSError as error:
         raise SettingsError(
             f"cannot listen on {address} ({name}): {error.strerror or error}; "
-            "stop the program that uses the address, or choose another one"
+            "choose another address, or stop the program that uses this one"
         ) from error
     return Listener(name, app, bound, protection, ConnectionLimit(max_connections))
 

@@ -73,7 +73,7 @@ class Tls:
         """
         if self.allowed_names is None:
             return True
-        certificate: Any = connection.getpeercert() or {}  # its type names other fields only
+        certificate: Any = connection.getpeercert() or {}  # its declared type lacks this field
         names = (str(value) for _, value in certificate.get("subjectAltName", ()))
         return not self.allowed_names.isdisjoint(map(_normalized, names))
 
@@ -139,7 +139,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
     _read_text("key_file", key)
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "reason", None) or "not a key in PEM, or one with a passphrase"
         if reason in _MISMATCHES:
             reason = f"not the key of the certificate in {certificate}"

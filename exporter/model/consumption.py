@@ -78,7 +78,7 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
     sample = _PAIR.pack(time, used)
     size = _PAIR.size
     newest = path[-size:]
-    if sample > newest:  # in order, as most samples are: no need to walk the path
+    if sample > newest:  # the usual case: the sample is the newest, so the path need not be walked
         total += max(0, used - _PAIR.unpack(newest)[1])
         path += sample
     else:

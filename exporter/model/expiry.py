@@ -50,7 +50,7 @@ class Retention:
     def deadline(self, esim: Esim) -> float:
         """Return when something of an eSIM next expires, unix seconds."""
         allowances = esim.allowances
-        if len(allowances) == 1 and esim.status not in TERMINAL:  # as most eSIMs: the quick way
+        if len(allowances) == 1 and esim.status not in TERMINAL:  # the usual case, checked first
             return allowances[0].received + self.silent
         if not allowances:
             return self.esim_deadline(esim)

@@ -148,7 +148,7 @@ class Fields:
             self.fail(key, "must be a string")
         elif len(value) > MAX_IDENTIFIER:
             self.fail(key, TOO_LONG)
-        else:  # Prometheus' parser of the text format would stop in the middle
+        else:  # Prometheus would stop reading the text at this character
             self.fail(key, "must not contain a NUL character")
         return None
 

@@ -130,7 +130,7 @@ class PostgresStorage:
         except BaseException:
             if (
                 self._connection is connection
-            ):  # not a newer connection, made after this load was cancelled
+            ):  # a newer connection has nothing to do with this load
                 self._fail(None)
             raise
         self._cursor, self._token, self._just_loaded = seq, token, True

@@ -148,6 +148,6 @@ class FrameNote:
             if len(frame) < wal.FRAME.size or frame[8:16] != self._salts:
                 return False
             frames += 1
-            if any(frame[4:8]):  # the size of the database: the transaction's last frame
+            if any(frame[4:8]):  # the last frame of a transaction holds the size of the database
                 self._frames = frames
                 return True

@@ -55,7 +55,7 @@ class SqliteStorage:
         self._path = Path(os.path.realpath(path))
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
         self._closing: asyncio.Future[None] | None = None
-        # Only the writer thread uses what follows.
+        # Only the writer thread uses the fields below.
         self._connection: sqlite3.Connection | None = None
         self._reader: Generator[Chunk, None, None] | None = None
         self._frame_note = FrameNote(self._path)
