@@ -128,9 +128,8 @@ class PostgresStorage:
         except ERRORS as error:
             raise self._fail(error) from error
         except BaseException:
-            if (
-                self._connection is connection
-            ):  # a newer connection has nothing to do with this load
+            # A newer connection may exist by now. It has nothing to do with this load.
+            if self._connection is connection:
                 self._fail(None)
             raise
         self._cursor, self._token, self._just_loaded = seq, token, True
