@@ -79,7 +79,7 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         settings = load()
         if settings.config.check:
             return _check(argv, environ)
-        loading.shard_of(settings)  # raises where the host name holds no number
+        loading.shard_of(settings)  # raises if the host name holds no number
     except SettingsError as error:
         return _unusable("serve", error)
     logs.configure(settings.log.level, settings.log.format)
@@ -136,7 +136,7 @@ def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
     try:
         settings = loading.load(argv, environ, "esim-exporter check")
-        loading.shard_of(settings)  # raises where the host name holds no number
+        loading.shard_of(settings)  # raises if the host name holds no number
         loading.read_secrets(settings)
         loading.read_iccid_hash_key(settings)
         read_protections(settings.web.config_file, settings.webhook.config_file)

@@ -104,7 +104,7 @@ class Throttle:
     def admit(self, kind: str) -> int | None:
         """Return ``None`` if this record must not be logged.
 
-        Otherwise return how many of its kind were not logged since the last that was.
+        Otherwise return how many of its kind were held back since the last one that was logged.
         """
         now = self._clock()
         window = self._kinds.setdefault(kind, _Window(now))
@@ -183,7 +183,7 @@ def _level(number: int) -> LogLevel:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001  # the record must not be lost for wrong arguments
+    except Exception:  # noqa: BLE001  # wrong arguments must not lose the record
         return _text(record.msg)
 
 
@@ -202,12 +202,12 @@ def _value(value: object) -> Value:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  # the record must not be lost for one value
+    except Exception:  # noqa: BLE001  # one value must not lose the record
         return f"<{type(value).__name__}>"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error)).rstrip()
-    except Exception:  # noqa: BLE001  # the record must not be lost for its traceback
+    except Exception:  # noqa: BLE001  # a traceback must not lose the record
         return type(error).__name__

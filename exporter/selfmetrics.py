@@ -1,7 +1,7 @@
 """Metrics about the exporter itself: the group ``exporter``.
 
-Other modules count into the attributes of :class:`SelfMetrics`. The package ``app`` gives it the
-values that are read from the parts of the program at each scrape.
+Other modules count into the attributes of :class:`SelfMetrics`. The package ``app`` registers
+functions that return further values at each scrape.
 
 Counters start at 0 for every label combination that is known beforehand, so that Prometheus
 sees the first increase.
@@ -55,7 +55,7 @@ class Description(NamedTuple):
 
 
 Values = float | Mapping[str, float]
-"""The value of a family without a label, or the values by the value of its only label."""
+"""One value for a family without labels, or a value for each value of its only label."""
 
 _LISTENER = ("listener",)
 _GAUGE = "gauge"
@@ -104,7 +104,7 @@ _READ_AT_SCRAPE = (
         "When the first certificate of a listener's chain expires.",
     ),
 )
-"""Families whose values are read from the parts of the program, named without the prefix."""
+"""Families whose values are read at each scrape, named without the prefix."""
 
 
 class SelfMetrics:
@@ -172,7 +172,7 @@ class SelfMetrics:
         self._start_at_zero(vendors)
 
     def show(self, read: Callable[[], Mapping[str, Values]]) -> None:
-        """Add families whose values ``read`` returns at each scrape, by names without prefix."""
+        """Add families. At each scrape, ``read`` returns their values by names without prefix."""
         self.registry.register(_ReadAtScrape(read))
 
     def text(self, *, openmetrics_format: bool) -> str:

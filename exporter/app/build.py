@@ -49,7 +49,8 @@ log = logging.getLogger(__name__)
 class Exporter:
     """The parts of one exporter process, without its applications.
 
-    :mod:`exporter.app.listener_applications` makes these. :mod:`exporter.app.run` runs all.
+    :mod:`exporter.app.listener_applications` makes the applications, and :mod:`exporter.app.run`
+    runs both.
     """
 
     settings: LiveSettings
@@ -63,10 +64,10 @@ class Exporter:
     """Commits deliveries and holds the state."""
     deliveries: RecentDeliveries
     webhooks: tuple[Webhook, ...]
-    """One a vendor."""
+    """One for each vendor."""
     queries: FleetQueries
     admin_commands: AdminCommands | None
-    """Changes that people make; ``None`` where these are not allowed."""
+    """Changes that people make; ``None`` if they are not allowed."""
     health: Health
     protections: Mapping[str, ReloadableProtection]
     """By the name of the listener, ``internal`` or ``public``."""
@@ -83,7 +84,7 @@ class Exporter:
         return [(name, each.expiry) for name, each in tls if each]
 
     def show_settings_applied(self) -> None:
-        """Set the metrics that tell when settings were last applied, at the start or by a reload.
+        """Set the metrics that show when settings were last applied, at the start or by a reload.
 
         Every secret gets its counter at 0, before a delivery is signed with it.
         """
@@ -95,7 +96,7 @@ class Exporter:
 
 
 async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | None]:
-    """Open the storage. Return it a second time if other processes may share it, else ``None``.
+    """Open the storage. The second value is the same one if other processes may use it too.
 
     Raises ``SettingsError`` and ``StorageError``.
     """
@@ -118,8 +119,8 @@ def build(
 ) -> Exporter:
     """Make the parts of an exporter. Nothing runs yet.
 
-    ``clock`` gives unix seconds, ``load_settings`` reads the settings afresh. ``shared`` is the
-    storage again where other processes use it too. Raises ``SettingsError``.
+    ``clock`` gives unix seconds, ``load_settings`` reads the settings again. ``shared`` is the
+    same storage if other processes may use it too. Raises ``SettingsError``.
     """
     live = LiveSettings(settings)
     vendors = with_unit_bases(settings.unit_bases)
@@ -201,7 +202,7 @@ async def _load_state(
 
 
 def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Values]:
-    """Return what the group ``exporter`` shows of storage and state at this moment."""
+    """Return the present values of the metrics about the storage and the state."""
     sizes, state, replica = storage.sizes(), intake.state, intake.replica
     values: dict[str, Values] = {
         "esims_limit": esims_limit,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ListenerApplication(NamedTuple):
-    """One application, and where and for whom it is served."""
+    """One application, with its address, its protection and its limit of connections."""
 
     name: str
     """Label ``listener`` in metrics and log lines."""
@@ -134,7 +134,7 @@ def _application(
 ) -> Quart:
     """Return the application of a listener.
 
-    With ``pages``, browsers get errors as pages. ``receives`` says that vendors send to it.
+    With ``pages``, browsers get errors as pages. ``receives`` is true if vendors send to it.
     """
     web = exporter.settings.started.web
     app = application(

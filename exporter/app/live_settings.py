@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from exporter.settings.definitions import Settings
 
 _LONGEST_INTERVAL = 30.0
-"""Seconds between two checks for what expires, at most. A short retention has shorter ones."""
+"""Most seconds between two checks for expiry. A short retention is checked more often."""
 
 
 class LiveSettings:
@@ -38,22 +38,22 @@ class LiveSettings:
 
     @property
     def expiry_interval(self) -> float:
-        """Return the seconds between two checks for what expires: a part of the retention."""
+        """Return the seconds between two checks for expiry: a part of the retention."""
         retention = self.started.retention
         shortest = min(retention.terminal, retention.silent)
         return max(0.1, min(_LONGEST_INTERVAL, shortest / 100))
 
     def access(self, settings: Settings) -> Access:
-        """Return what a delivery must satisfy under ``settings``.
+        """Return the secrets and limits that ``settings`` set for deliveries.
 
         A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
-        where a secret cannot be read, or none is left.
+        if a secret cannot be read, or if no secret is set any more.
         """
         webhook = settings.webhook
         signed = not self.started.webhook.allow_unsigned
         secrets = read_secrets(settings) if signed else ()
         if signed and not secrets:
             raise SettingsError(
-                "no webhook secret is left; deliveries are still verified with the last ones"
+                "no webhook secret is set any more; deliveries are still verified with the old ones"
             )
         return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)

@@ -1,4 +1,4 @@
-"""A reload: settings that can change while the exporter runs are read again and applied."""
+"""A reload: read the settings again, and apply those that can change while the exporter runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAUSE = 5.0
 def reload(exporter: Exporter) -> None:
     """Apply changed settings, secrets, certificates and users.
 
-    Raises ``SettingsError`` where they cannot be read; the last good ones stay in force.
+    Raises ``SettingsError`` if they cannot be read; the last good ones then stay in force.
     """
     live = exporter.settings
     try:
@@ -71,18 +71,18 @@ async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]
 
     ``changed`` may change which files ``files`` returns.
     """
-    seen = {path: _signature(path) for path in files()}
+    seen = {path: _file_state(path) for path in files()}
     while True:
         await asyncio.sleep(_PAUSE)
-        now = {path: _signature(path) for path in files()}
+        now = {path: _file_state(path) for path in files()}
         if now != seen:
             changed()
-            # Keep the signatures from before the call: a change during the call is another one.
-            now = {path: now.get(path) or _signature(path) for path in files()}
+            # Keep what was seen before the call, so that a change during the call is noticed too.
+            now = {path: now.get(path) or _file_state(path) for path in files()}
         seen = now
 
 
-def _signature(path: Path) -> tuple[int, ...]:
+def _file_state(path: Path) -> tuple[int, ...]:
     """Return values that change when a file is replaced or written."""
     try:
         status = path.stat()

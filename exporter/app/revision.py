@@ -9,7 +9,7 @@ import exporter
 
 UNKNOWN: Final = "unknown"
 STAMP: Final = "REVISION"
-"""File that the build of a container image leaves in the package."""
+"""File that the build of a container image writes into the package."""
 
 _HASH_LENGTHS: Final = (40, 64)
 """Hexadecimal digits of SHA-1 and SHA-256."""
@@ -19,8 +19,8 @@ def revision(package: Path | None = None) -> str:
     """Return the commit that a package was built from or is checked out at.
 
     ``package`` is its folder, by default that of the exporter. The commit is read from the stamp,
-    or from the files of the git repository around the folder; git itself is not run. Changes
-    that are not committed do not show. Return ``UNKNOWN`` where neither is there.
+    or from the files of the git repository around the folder; git itself is not run. Uncommitted
+    changes make no difference. Return ``UNKNOWN`` if there is neither a stamp nor a repository.
     """
     package = package or Path(exporter.__file__).resolve().parent
     stamp = package / STAMP

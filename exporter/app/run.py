@@ -1,6 +1,6 @@
 """Run an exporter: start its parts, wait for a stop, and end without losing anything.
 
-Beside requests, a background task renders what events changed and returns free memory.
+While requests are served, a background task renders what events changed and returns free memory.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SWITCH_INTERVAL = 0.0005
-"""Seconds for which a thread keeps the interpreter while another one waits for it. A commit's
-thread waits about ten times, and each time this long while a scrape is rendered."""
+"""Seconds for which a thread keeps the interpreter while another one waits for it. During a
+scrape, the thread of a commit waits about ten times, each time this long."""
 
 _PAUSE = 2.0
 """Seconds between two rounds of rendering. Each round also returns free memory to the system.
-Without free memory that takes 0.2 ms; the shorter the pause, the less there is to return."""
+That takes 0.2 ms if there is none. After a shorter pause, there is less to return."""
 
 _REST = 4
 _REST_BUSY = 20
-"""After each step, rendering rests this many times as long as the step took. It makes scrapes
-cheaper, but may cost at most a fifth of a core, and a twentieth while events arrive."""
+"""After each step, rendering rests this many times as long as the step took. So it uses at most
+a fifth of a core, and a twentieth while events arrive."""
 
 
 async def run(exporter: Exporter) -> None:
-    """Serve until :meth:`Exporter.stop`, a signal, or ``/-/quit``; then lose nothing and return.
+    """Serve until :meth:`Exporter.stop`, a signal, or ``/-/quit``; then commit what waits.
 
-    Raises ``SettingsError`` where a listener cannot be bound, ``StorageError`` where the state
-    cannot be loaded, and ``StorageHangs`` where the storage does not close. In all other cases
-    the storage is closed.
+    Raises ``SettingsError`` if a listener cannot be bound, ``StorageError`` if the state cannot be
+    loaded, and ``StorageHangs`` if the storage does not close. In all other cases the storage is
+    closed.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL)
     pages = build_status_pages(exporter)
@@ -100,13 +100,17 @@ def _bind(applications: Iterable[ListenerApplication]) -> list[Listener]:
 
 
 def _connection_values(listeners: Iterable[Listener]) -> dict[str, Values]:
-    """Return what the group ``exporter`` shows of the listeners at this moment."""
-    of = {each.name: each.connections for each in listeners}
+    """Return the present values of the metrics about the listeners."""
+    connections = {each.name: each.connections for each in listeners}
     tls = {each.name: each.protection.current.tls for each in listeners}
     return {
-        "http_connections": {name: each.open for name, each in of.items()},
-        "http_connections_refused_total": {name: each.refused for name, each in of.items()},
-        "http_connections_displaced_total": {name: each.displaced for name, each in of.items()},
+        "http_connections": {name: each.open for name, each in connections.items()},
+        "http_connections_refused_total": {
+            name: each.refused for name, each in connections.items()
+        },
+        "http_connections_displaced_total": {
+            name: each.displaced for name, each in connections.items()
+        },
         "tls_certificate_expiry_timestamp_seconds": {
             name: each.expiry for name, each in tls.items() if each
         },
@@ -114,7 +118,7 @@ def _connection_values(listeners: Iterable[Listener]) -> dict[str, Values]:
 
 
 async def _finish(exporter: Exporter, intake: asyncio.Task[None]) -> None:
-    """Commit the last batch and close the storage; give up where the storage hangs."""
+    """Commit the last batch and close the storage; give up if the storage hangs."""
     exporter.intake.stop()
     # Do not wait for a database that failed: the events of its last commit were refused already.
     if exporter.intake.state is None or (exporter.intake.replica and exporter.intake.failed):
@@ -122,7 +126,7 @@ async def _finish(exporter: Exporter, intake: asyncio.Task[None]) -> None:
     closing = asyncio.ensure_future(_close(exporter, intake))
     done, _ = await asyncio.wait([closing], timeout=CLOSE_TIMEOUT)
     if not done:
-        hangs = "the storage did not finish; nothing acknowledged is lost"
+        hangs = "the storage did not close in time; nothing acknowledged is lost"
         error = intake.exception() if intake.done() and not intake.cancelled() else None
         if isinstance(error, ExporterError):  # it failed before the stop
             hangs = f"{error}; {hangs}"
@@ -146,7 +150,7 @@ def start_in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[N
 
 
 async def keep_rendered(intake: Intake) -> None:
-    """Render what events changed, so that a scrape finds little to render, and tidy the memory."""
+    """Render what events changed, so that scrapes render little, and return free memory."""
     settled: ref[CommittedState] | None = None
     while True:
         if state := intake.state:

@@ -40,7 +40,7 @@ may not exist; run it again to find out: it refuses a TO that holds a fleet."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Copy and return the exit status: 0, 1 if the copy failed, 2 for unusable arguments."""
+    """Copy; return 0, 1 if the copy failed, 2 for unusable arguments, 130 if it was stopped."""
     args = _parser().parse_args(argv)
     terminal = _Terminal()
     try:

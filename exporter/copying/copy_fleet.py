@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Key
 
 _STALE_AFTER = 9 * 3600.0
-"""Seconds. Any value would do, because both texts are made with the same."""
+"""Seconds. Any value is right, because both texts are made with the same one."""
 
 _NAMES = {
     Table.ESIM: "eSIMs",
@@ -56,7 +56,7 @@ class CopySource(Protocol):
 
 
 class CopyTarget(Protocol):
-    """The storage to copy to. It is empty before.
+    """The storage to copy to. It is empty at first.
 
     It is empty again after :meth:`close` if :meth:`keep` was not called or did not succeed.
     """
@@ -69,7 +69,7 @@ class CopyTarget(Protocol):
         ...
 
     def load(self) -> AsyncIterator[Chunk]:
-        """Read back what was written. Raises as the source does."""
+        """Read back what was written. Raises ``StorageUnavailable`` and ``StorageDamaged``."""
         ...
 
     async def keep(self) -> None:
@@ -140,7 +140,7 @@ class Contents:
     """What a storage holds."""
 
     counts: tuple[tuple[str, int], ...]
-    """Pairs of a name and the number of such rows or sums."""
+    """Names of kinds of rows and sums, each with its number."""
     fingerprint: str
     """Hash of all rows and sums, in hex. Their order, versions and slots do not change it."""
     text: str

@@ -35,7 +35,7 @@ _ALERTMANAGER: Final = ("alertmanager", "prometheus-alertmanager")
 """Names of the program: upstream and Debian."""
 
 _WORDS: Final = {("/pager", "firing"): "PAGE", ("/tickets", "firing"): "ticket"}
-"""Word by path and status. Every other notification says that an alert is resolved."""
+"""Word by path and status. All other notifications say that an alert is resolved."""
 
 _SHOWN: Final = 3
 """Alerts of one notification that are printed; the others are only counted."""
@@ -43,7 +43,7 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class MonitoringUrls:
-    """The programs that run."""
+    """The URLs of the programs that run."""
 
     prometheus: str | None = None
     """URL of Prometheus; ``None`` if it is not installed."""
@@ -90,7 +90,7 @@ def _prometheus(
     flags = (
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'prometheus'}",
-        # Alertmanager takes an alert for resolved after four times this without a new message.
+        # Alertmanager resolves an alert if no message about it arrives for four times this.
         "--rules.alert.resend-delay=5s",
     )
     return _started(stack, program, folder, flags, name="prometheus", port=9090)

@@ -36,7 +36,7 @@ def run_exporter(*arguments: str) -> AbstractContextManager[Process]:
     """Run a subcommand of this program until the end of the block. It writes to the terminal."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
     command = [sys.executable, "-m", "exporter", *arguments]
-    # In a session of its own, so that Ctrl-C does not reach it: this program ends it in order.
+    # In a session of its own, so that Ctrl-C reaches only this program, which then ends it.
     return _ended(subprocess.Popen(command, env=environ, start_new_session=True))  # noqa: S603  # our own command
 
 

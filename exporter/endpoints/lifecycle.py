@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Lifecycle:
-    """Reloads the settings or stops the exporter, where ``--web.enable-lifecycle`` is set."""
+    """Reloads the settings or stops the exporter, if ``--web.enable-lifecycle`` is set."""
 
     def __init__(
         self, reload: Callable[[], None], quit_: Callable[[], None], *, enabled: bool

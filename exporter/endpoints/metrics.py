@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from exporter.selfmetrics import SelfMetrics
 
 _MAX_TURN = 4_000_000
-"""Bytes of a scrape that are sent in one turn of the event loop while no delivery waits. Sending
-them takes a millisecond or two."""
+"""Bytes of a scrape that are sent in one turn of the event loop while no delivery waits. This takes
+one or two milliseconds."""
 
 
 class MetricsEndpoint:
     """Serves the metrics.
 
-    ``clock`` returns unix seconds. ``max_scrapes`` scrapes are served at a time, without limit if
-    it is 0. A client must have read its scrape in ``timeout`` seconds.
+    ``clock`` returns unix seconds. At most ``max_scrapes`` scrapes are served at a time; 0 means no
+    limit. A client has ``timeout`` seconds to read its scrape.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class MetricsEndpoint:
         """Yield the chunks, and let other tasks run in between.
 
         Without the pauses, a client that reads fast would get all of a scrape in one turn of the
-        event loop, and deliveries would wait for it.
+        event loop. Deliveries would wait for it.
         """
         sent = 0
         for chunk in chunks:
@@ -174,7 +174,7 @@ def chosen_format(accept: Iterable[tuple[str, float]]) -> Format:
 
 
 def accepts_gzip(encodings: Iterable[tuple[str, float]]) -> bool:
-    """Return whether gzip is accepted, with at least the quality of no compression.
+    """Return whether gzip is accepted, and with at least the quality of ``identity``.
 
     ``encodings`` are names with their qualities, from ``Accept-Encoding`` (RFC 9110).
     """

@@ -2,12 +2,12 @@
 
 The lines of one family over one block of records are deflated (RFC 1951) when the block
 changes. Nothing else of the text is kept. Each deflated text ends in a full flush: it ends on a
-byte and needs nothing of the text before it. So texts can be put one behind another.
+whole byte and needs nothing of the text before it. So texts can be joined without inflating them.
 
 A gzip scrape sends them as one gzip member (RFC 1952). Several members would be valid too, but
 some clients stop after the first. An identity scrape inflates them while it sends them.
 
-To join the texts of all blocks at scrape time would take as long as to send them. So the texts of
+Joining the texts of all blocks at scrape time would take as long as sending them. So the texts of
 :data:`BLOCKS_JOINED` blocks are joined in advance. That happens on the event loop, in small
 steps. The background and a scrape may do it at the same time.
 """
@@ -34,10 +34,10 @@ BLOCKS_JOINED = 512
 """Blocks whose texts are joined in advance; a gzip scrape then sends parts of about 900 kB."""
 
 GZIP_CHUNK = 128 * 1024
-"""Bytes of a chunk of a gzip scrape, at least. Smaller chunks are several times slower to send."""
+"""Least bytes of a chunk of a gzip scrape. Smaller chunks are several times slower to send."""
 
 IDENTITY_CHUNK = 2 * GZIP_CHUNK
-"""Bytes of a chunk of an identity scrape, at least. It sends about five times as much."""
+"""Least bytes of a chunk of an identity scrape, which sends about five times as many bytes."""
 
 INFLATED_AT_ONCE = 64 * 1024
 """Deflated bytes that are inflated in one step, so that no step holds up the event loop."""
@@ -58,7 +58,7 @@ class DeflatedText(NamedTuple):
 
     @classmethod
     def joined(cls, texts: Sequence[DeflatedText]) -> DeflatedText:
-        """Return the texts one behind another."""
+        """Return the texts, joined."""
         size = crc = 0
         for _, more, its_crc in texts:
             crc = isal_zlib.crc32_combine(crc, its_crc, more)
@@ -67,7 +67,7 @@ class DeflatedText(NamedTuple):
 
 
 class Deflater:
-    """Deflates texts. One compressor serves all, as a full flush makes it forget what it read."""
+    """Deflates texts. One compressor serves all: a full flush makes it forget what it read."""
 
     def __init__(self) -> None:
         self._compressor = isal_zlib.compressobj(1, wbits=-15)
@@ -83,7 +83,7 @@ class Deflater:
 
 
 class ScrapeBody:
-    """What one scrape is answered. It does not change when the fleet does."""
+    """The answer to one scrape. It does not change when the fleet does."""
 
     def __init__(self, texts: Sequence[DeflatedText]) -> None:
         self._texts = texts
@@ -125,7 +125,7 @@ class ScrapeBody:
 
 
 def _chunks(parts: Iterable[bytes | memoryview], least: int) -> Iterator[bytes]:
-    """Join small parts; a large part that comes first is sent as it is, without a copy."""
+    """Join parts to chunks of at least ``least`` bytes. A large part alone is not copied."""
     waiting: list[bytes | memoryview] = []
     size = 0
     for part in parts:
@@ -156,9 +156,9 @@ class BlockTexts:
         self.move((together,) * len(texts), accumulate(self._lengths[:-1], initial=0))
 
     def move(self, sources: tuple[bytes | memoryview, ...], starts: Iterable[int]) -> None:
-        """Read the text of each family from another byte string, which holds it from a start on.
+        """From now on, read each family's text from one of ``sources``, beginning at its start.
 
-        The byte string that held them before can then be freed.
+        The byte string that held the texts before can then be freed.
         """
         self._sources = sources
         self._starts = array("I", starts)
@@ -198,7 +198,7 @@ class FamilyTexts(Generic[K, R]):
         self._render = render
         self._deflater = deflater
         self._joined: dict[Block[K, R], _JoinedBlocks] = {}
-        """By the first of the blocks."""
+        """By the first block of those that are joined."""
         self._turn = 0
 
     @property
@@ -225,8 +225,8 @@ class FamilyTexts(Generic[K, R]):
     def capture(self) -> list[tuple[Family, list[DeflatedText]]]:
         """Return each family with its texts, as of the last refresh or later.
 
-        Joins again only where blocks were split or merged since the refresh. Otherwise a record
-        could be in two of the joined texts, or in none.
+        Joins texts again only if their blocks were split or merged since the refresh. Otherwise a
+        record could be in two of the joined texts, or in none.
         """
         captured: list[tuple[DeflatedText, ...]] = []
         blocks = self._blocks.blocks
@@ -283,6 +283,6 @@ class FamilyTexts(Generic[K, R]):
 
 
 def _has_newest_texts(joined: _JoinedBlocks, part: Sequence[Block[K, R]]) -> bool:
-    """Return whether the joined texts are made of what these blocks hold now."""
+    """Return whether the joined texts are made from the present texts of these blocks."""
     texts = [block.rendered for block in part]
     return len(texts) == len(joined.blocks) and all(map(is_, texts, joined.blocks))

@@ -1,7 +1,7 @@
 """The exposition of a fleet: rendered when records change, captured for each scrape.
 
-There are two formats, Prometheus text 0.0.4 and OpenMetrics 1.0. They differ in the metadata
-lines and in the end of the text only, so both share the samples.
+There are two formats, Prometheus text 0.0.4 and OpenMetrics 1.0. They differ only in the metadata
+lines and in the end of the text, so both share the samples.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Exposition:
         shard = fleet.shard
         shard_label = f',shard="{shard.number}"' if shard and not shard.is_only else ""
         self._shard_label = shard_label
-        """Further label of the group ``fleet`` where this process has one shard of several."""
+        """Further label of the group ``fleet``, if this process has one shard of several."""
         families = esim_families(info_labels)
         self._esims = FamilyTexts(
             fleet.esims.blocks,
@@ -135,7 +135,7 @@ def ending(exporter: str, format_: Format, deflater: Deflater) -> DeflatedText:
 
 
 def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:
-    """Return what the families of each vendor are read from, sorted by vendor."""
+    """Return the view of each vendor, sorted by vendor."""
     registers = fleet.registers.values()
     balances = sorted((r for r in registers if isinstance(r, AccountBalance)), key=lambda b: b.key)
     notices = sorted((r for r in registers if isinstance(r, PartnerNotice)), key=lambda n: n.key)

@@ -5,7 +5,7 @@ Some families have further labels of their own. The headers, the rendering and t
 are made from this table. Base units are bytes and seconds.
 
 How a change here affects cardinality: a family of level ALLOWANCE adds one series for each package
-of each eSIM, and one of level ESIM adds one for each eSIM: 100,000 series in a fleet of that size.
+of each eSIM. A family of level ESIM adds one for each eSIM: 100,000 series in a fleet of that size.
 A family of level PACKAGE or VENDOR adds few.
 """
 
@@ -38,7 +38,7 @@ class InfoLabels:
     """The labels of ``esim_info`` that the operator chose.
 
     An ICCID identifies a person's SIM card, and every notification repeats the labels. So the
-    ICCID is off by default. A hash of it, made with a key, can be joined on but not read.
+    ICCID is off by default. A hash made with a key can join series, but does not reveal the ICCID.
     """
 
     labels: tuple[InfoLabel, ...] = DEFAULT_INFO_LABELS
@@ -88,7 +88,7 @@ class Family:
     """
 
     name: str
-    """The name in the text format, where that of a counter ends in ``_total``."""
+    """The name in the text format. A counter's name ends in ``_total``."""
     type: MetricType
     level: SeriesLevel
     help: str

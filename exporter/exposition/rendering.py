@@ -1,7 +1,7 @@
 """Rendering: records as lines of the exposition formats.
 
 ``render_esims`` runs over a block of eSIMs whenever one of them changed. First it builds the
-labels that all series of an allowance share, then the lines of one family after another. To go
+labels that all series of an allowance share, then the lines of one family after another. Rendering
 eSIM by eSIM would take three times as long.
 """
 
@@ -21,12 +21,12 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
 Subjects = list[tuple[str, Any]]
-"""What the samples of families are read from, each with the first labels of its series."""
+"""The records or sums that samples are read from, each with the first labels of its series."""
 
 
 def escape(value: str) -> str:
     """Return a label value as both formats write it: backslash, quote and newline escaped."""
-    # Few values hold any of these, and to search for them is quicker than to translate.
+    # Few values hold any of these, and searching for them is quicker than translating.
     if "\\" in value or '"' in value or "\n" in value:
         return value.translate(_ESCAPES)
     return value

@@ -3,9 +3,9 @@
 The eSIMs that were admitted first have series. The others wait, and get series in the same order
 when room frees up.
 
-Replicas admit eSIMs at the same time. A replica can learn late of an eSIM that another replica
-admitted before some of its own. That eSIM then takes the place of the one admitted last. So in
-the end all replicas show the same eSIMs.
+Replicas admit eSIMs at the same time. So a replica may receive an eSIM that another replica
+admitted before some that are shown here. It then takes the place of the shown eSIM that was
+admitted last. In the end all replicas show the same eSIMs.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Admission = tuple[int, bytes]
 """An eSIM's place in the order: its number, and its packed key among equal numbers."""
 
 KEPT = 1000
-"""Places of shown eSIMs that are known, at least, after all eSIMs were searched."""
+"""How many places of shown eSIMs a search through all eSIMs keeps: those admitted last."""
 
 _LOWEST: Admission = (0, b"")
 
 
 class AdmissionOrder:
-    """Who waits for series, oldest first, and which eSIMs with series were admitted last.
+    """The eSIMs that wait for series, and the shown eSIMs that were admitted last.
 
     Entries of eSIMs that left stay in both lists, and are skipped when they are read.
     """
@@ -45,16 +45,16 @@ class AdmissionOrder:
         self._waiting = waiting
         self._replicated = replicated
         self._queue: list[Admission] = []
-        """Heap of those that wait. Its keys are the very objects that the blocks hold."""
+        """Heap of the eSIMs that wait. Its keys are the objects in the blocks, not copies."""
         self._newest: list[Admission] = []
-        """Sorted places of shown eSIMs: all above the floor. Kept for replicas only."""
+        """Sorted places of shown eSIMs: all above ``_floor``. Kept for replicas only."""
         self._floor = _LOWEST
 
     def begin(self, places: Callable[[], Iterable[Admission]], count: int, cap: int) -> set[bytes]:
         """Put all eSIMs in order. Return the packed keys of those that wait for series.
 
-        ``places`` returns the places of all eSIMs, which are ``count``. The first ``cap`` in the
-        order of admission have series.
+        ``places`` returns the places of all ``count`` eSIMs. The first ``cap`` in the order of
+        admission have series.
         """
         shown = places()
         if cap < count:
@@ -80,14 +80,14 @@ class AdmissionOrder:
                 del self._newest[:KEPT]
 
     def next_waiting(self, most: int) -> Iterator[Esim]:
-        """Yield up to ``most`` eSIMs over the cap, those admitted first before others.
+        """Yield up to ``most`` eSIMs over the cap, in the order of admission.
 
         They stay in the queue, since the commit that promotes them may fail.
         """
         found: list[Admission] = []
         while self._queue and len(found) < most:
             place = heappop(self._queue)
-            if place in found[-1:]:  # it had series meanwhile, and was noted again
+            if place in found[-1:]:  # a second entry: it had series in the meantime
                 continue
             if esim := _holder(self._waiting, place):
                 found.append(place)
@@ -112,7 +112,7 @@ class AdmissionOrder:
 
 
 def _holder(esims: CompactEsims, place: Admission) -> Esim | None:
-    """Return the eSIM that has this place, ``None`` where it has left or moved."""
+    """Return the eSIM that has this place, ``None`` if it has left or moved."""
     admitted, key = place
     esim = esims.get_packed(key)
     return esim if esim and esim.admitted == admitted else None

@@ -49,8 +49,8 @@ class PackageTotals:
         self.consumed = 0
         """Bytes, summed over all allowances, expired ones included."""
         self._reached = tuple([[0] * (len(THRESHOLDS) + 1) for _ in RESOURCES])
-        """For each resource and number of thresholds, how many allowances reached exactly so many.
-        Allowances of which nothing was used are not counted."""
+        """For each resource: how many allowances reached exactly 0, 1, 2... thresholds. Unused
+        allowances are not counted."""
 
     @property
     def over_threshold(self) -> dict[tuple[str, int], int]:
@@ -97,7 +97,7 @@ class VendorTotals:
         self._seconds: dict[int, int] = {}
         """ACTIVATED eSIMs by the second in which an event of theirs was last received."""
         self._hours: dict[int, int] = {}
-        """ACTIVATED eSIMs by the hour of that second: stale ones are counted in fewer steps."""
+        """ACTIVATED eSIMs by the hour of that second, to count stale ones in fewer steps."""
 
     def add(self, esim: Esim, sign: int) -> None:
         """Add (``sign`` 1) or take out (-1) an eSIM."""
@@ -200,8 +200,8 @@ class Aggregates:
 def thresholds_reached(allowed: int | None, remaining: int | None) -> int:
     """Return how many of :data:`THRESHOLDS` the used share of an allowance has reached.
 
-    Calculated with integers, so that exactly 75 % counts as 75 %. An allowance of nothing has
-    reached none.
+    Calculated with integers, so that exactly 75 % counts as 75 %. An allowance of 0 has reached
+    none.
     """
     if not allowed or remaining is None:
         return 0
@@ -230,7 +230,7 @@ def _without_slot(key: tuple[str, ...]) -> tuple[str, str, str]:
 def expired_amounts(tombstone: Tombstone, *slot: str) -> dict[tuple[str, ...], int]:
     """Return the bytes that an expired allowance used, by the keys of the bases that sum them.
 
-    One base has what a package's allowances consumed, others what was used in each location. Where
+    One base has what a package's allowances consumed, others what was used in each location. If
     the storage is shared, the key ends in the slot of the eSIM: each shard counts its own slots.
     """
     vendor = tombstone.vendor

@@ -1,8 +1,8 @@
 """Records in the order of their keys, kept in blocks: the leaves of a B-tree of two levels.
 
 When a record changes, its whole block is rendered again, so blocks are small. A scrape joins the
-texts of all blocks, so blocks are not too small. One behind another, the blocks are the sorted
-fleet, whatever the order of arrival.
+texts of all blocks, so blocks are not too small. In their order, the blocks hold the sorted fleet,
+whatever the order of arrival.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ FULL = 64
 """Records in a block that was filled in order, and in each half of a split block."""
 
 MOST = 2 * FULL
-"""Records that a block holds at most; with one more it is split."""
+"""A block with more records is split."""
 
 FEWEST = FULL // 4
-"""Records that a block holds at least; with fewer it is merged with a neighbour, if both fit."""
+"""A block with fewer records is merged with a neighbour, if both fit into one block."""
 
 K = TypeVar("K", bound=Any)  # anything that sorts
 R = TypeVar("R")
@@ -37,7 +37,7 @@ class Block(Generic[K, R]):
         self.keys = keys
         self.records = records
         self.due = due
-        """Unix seconds before which no record of the block is due. May be too early, never late."""
+        """No record of the block is due before this, in unix seconds. It may be too early."""
         self.rendered: Any = None
         """What the exposition keeps of the block; ``None`` before it was rendered, and after the
         block was split or merged."""
@@ -56,12 +56,12 @@ class Blocks(Generic[K, R]):
         self.layout = 0
         """Rises whenever blocks are added, split, merged or removed."""
         self._last_due = 0
-        """Place of the block that was found due last."""
+        """Index of the block that was found due last."""
         self.dirty: dict[Block[K, R], None] = {}
         """Blocks to be rendered again, in the order in which they changed."""
 
     def extend(self, blocks: Iterable[Block[K, R]]) -> None:
-        """Add blocks behind the present ones. None of them is empty."""
+        """Add blocks after the present ones. None of them may be empty."""
         for block in blocks:
             self.blocks.append(block)
             self._firsts.append(block.keys[0])
@@ -89,7 +89,7 @@ class Blocks(Generic[K, R]):
     def slice_from(self, start: K) -> list[tuple[K, R]]:
         """Return the keys and records from ``start`` to the end of its block, or of the next one.
 
-        The list is empty where no record has such a key or a greater one.
+        The list is empty if no record has this key or a greater one.
         """
         if not self.blocks:
             return []
@@ -124,7 +124,7 @@ class Blocks(Generic[K, R]):
             self._split(index)
 
     def remove(self, key: K) -> None:
-        """Remove the record with this key. Raises ``KeyError`` when there is none."""
+        """Remove the record with this key. Raises ``KeyError`` if there is none."""
         if self.get(key) is None:
             raise KeyError(key)
         index = self._index(key)
@@ -143,8 +143,8 @@ class Blocks(Generic[K, R]):
     def due(self, now: float) -> Iterator[Block[K, R]]:
         """Yield the blocks in which a record may be due; the caller then sets their ``due``.
 
-        The next call goes on where the caller of this one stopped. So a caller that takes a few
-        blocks at a time does not pass all the others each time.
+        The next call begins at the block that this one yielded last. So a caller that takes a few
+        blocks at a time does not check all blocks each time.
         """
         blocks = self.blocks
         start = min(self._last_due, len(blocks))

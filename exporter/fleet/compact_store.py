@@ -1,8 +1,8 @@
-"""A store of eSIMs that packs them: a fifth of the memory of Python objects.
+"""A store of packed eSIMs. They need a fifth of the memory of Python objects.
 
-A block keeps its eSIMs one behind another in one piece of memory. An eSIM is unpacked when an
-event changes it and when its block is rendered. The packed form belongs to this process alone.
-:mod:`exporter.storage.stored_records` has the form in which eSIMs are stored.
+A block keeps its eSIMs one after another in one piece of memory. An eSIM is unpacked when an
+event changes it and when its block is rendered. The packed form exists only in memory;
+:mod:`exporter.storage.stored_records` defines the stored form.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class CompactEsims:
         return key
 
     def remove(self, key: EsimKey) -> None:
-        """Remove an eSIM. Raises ``KeyError`` when there is none."""
+        """Remove an eSIM. Raises ``KeyError`` if there is none."""
         self.blocks.remove(pack_key(key))
 
     def extend(self, esims: Sequence[Esim]) -> None:
-        """Add eSIMs in the order of their keys, all of which are greater than those here."""
+        """Add eSIMs in the order of their keys. All keys are greater than the present ones."""
         keys = [pack_key(esim.key) for esim in esims]
         records = [pack(esim) for esim in esims]
         deadlines = [self.deadline(esim) for esim in esims]
@@ -78,9 +78,9 @@ class CompactEsims:
         return blocks
 
     def due(self, now: float, most: int) -> list[Esim]:
-        """Return the eSIMs of up to ``most`` blocks of which something expires at ``now``.
+        """Return the eSIMs that have something to expire at ``now``, from up to ``most`` blocks.
 
-        Each of these blocks then has its exact due time, so that it is not searched again before.
+        Each of these blocks then has its exact due time, and is not searched again before it.
         """
         due: list[Esim] = []
         for block in islice(self.blocks.due(now), most):
@@ -165,13 +165,16 @@ _JSON = ord("[")
 
 
 def pack_key(key: EsimKey) -> bytes:
-    """Return a key as bytes in the same order: UTF-8 keeps it, and no identifier holds a NUL."""
+    """Return a key as bytes that sort as keys do.
+
+    UTF-8 keeps the order of texts, and no identifier holds a NUL.
+    """
     vendor, esim_id = key
     return f"{vendor}\0{esim_id}".encode()
 
 
 def pack(esim: Esim) -> bytes:
-    """Return all of an eSIM but its key."""
+    """Return all fields of an eSIM except its key, packed."""
     try:
         return _pack(esim[_IN_KEY:])
     except OverflowError:

@@ -1,4 +1,4 @@
-"""A draft: what a batch of events changes, kept beside what is committed."""
+"""A draft: the changes of a batch of events, kept apart from the committed state."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ MAX_ALLOWANCES = 256
 """Packages an eSIM may have at a time, so that its row stays small enough for any storage."""
 
 MAX_LOCATIONS = 1024
-"""Locations an allowance may ever have been used in, for the same reason."""
+"""Locations in which an allowance may have been used, so that its eSIM's row stays small."""
 
 
 _BLOCKS_AT_ONCE = 4
-"""Blocks that one call of :func:`expire_due` searches, so that the event loop is soon free."""
+"""Blocks that one call of :func:`expire_due` searches: few, so that webhooks do not wait."""
 
 Fetched = Mapping[tuple[Table, Key], Record | None]
-"""Records of other shards, ``None`` where the storage has none."""
+"""Records of other shards, ``None`` if the storage has none."""
 
 
 class NotFetched(Exception):
@@ -57,8 +57,8 @@ class NotFetched(Exception):
 class Draft(ChangedRecords):
     """What a batch changes at ``now`` (unix seconds): published, or dropped without a trace.
 
-    Where the fleet is one shard of several, records of other shards must be among the
-    ``fetched``. Otherwise a method raises :class:`NotFetched`, and the draft must be dropped.
+    If the fleet is one shard of several, ``fetched`` must hold the records of other shards that are
+    needed. Otherwise a method raises :class:`NotFetched`, and the draft must be dropped.
     """
 
     def __init__(self, fleet: Fleet, now: float, fetched: Fetched | None = None) -> None:
@@ -94,8 +94,8 @@ class Draft(ChangedRecords):
         key = ("feed", vendor)
         known = self.registers.get(key)
         before = known.received if known else 0
-        # A time before the known one is taken when this host's clock was set back. With
-        # replicas the known time may come from another host's clock, so it stays.
+        # If the known time is later than now, this host's clock was set back: correct the time.
+        # With replicas it may come from another host's clock, so it stays.
         if self.received > before or (self.received < before and self._fleet.shard is None):
             self.registers.put(key, (known or Feed(vendor, 0))._replace(received=self.received))
 
@@ -132,7 +132,7 @@ class Draft(ChangedRecords):
                 self._room -= 1
 
     def drop_tombstones(self, most: int) -> None:
-        """Drop up to ``most`` of the oldest tombstones, where they are too old or too many."""
+        """Drop up to ``most`` of the oldest tombstones, if they are too old or too many."""
         known = self._fleet.tombstones
         surplus = len(known) - MAX_TOMBSTONES
         before = self.now - self._fleet.retention.tombstones
@@ -170,9 +170,9 @@ class Draft(ChangedRecords):
         return result
 
     def _esim(self, event: UsageEvent | StatusEvent) -> Esim | None:
-        """Return the eSIM of an event, known or new; ``None`` where the event is too old.
+        """Return the eSIM of an event, known or new; ``None`` if the event is too old.
 
-        An event is too old when it is not newer than the tombstone of the eSIM.
+        An event is too old if it is not newer than the tombstone of the eSIM.
         """
         key = (event.vendor, event.esim_id)
         known = self.esims.get(key)
@@ -259,7 +259,7 @@ def expire_due(fleet: Fleet, now: float, most: int = 500) -> Draft:
 def _readers(
     fleet: Fleet, fetched: Fetched
 ) -> tuple[Callable[[EsimKey], Esim | None], Callable[[Key], Tombstone | None]]:
-    """Return readers of eSIMs and tombstones: of the own shard from memory, others as fetched."""
+    """Return functions that read eSIMs and tombstones, from memory or from ``fetched``."""
     known = fleet.tombstones.get
     if fleet.shard is None or fleet.shard.is_only:
         return fleet.esim, known
@@ -280,7 +280,7 @@ def _readers(
 
 
 def check_bounds(esim: Esim, package_id: str) -> None:
-    """Raise ``InvalidEvent`` when an event made an eSIM's state too large to store."""
+    """Raise ``InvalidEvent`` if an event made an eSIM's state too large to store."""
     allowance = esim.allowance(package_id)
     if len(esim.allowances) > MAX_ALLOWANCES:
         reason = f"the eSIM has {MAX_ALLOWANCES} packages already"

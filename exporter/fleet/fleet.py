@@ -48,7 +48,7 @@ class Fleet:
     def __init__(
         self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
     ) -> None:
-        """``shard`` says which eSIMs are kept, where the storage is shared."""
+        """``shard`` says which eSIMs are kept; ``None`` if the storage is not shared."""
         self.policy = policy
         self.shard = shard
         self.esims = CompactEsims(policy.retention.deadline)
@@ -71,12 +71,12 @@ class Fleet:
         return self.esims.get(key) or self.over_cap.get(key)
 
     def package_name(self, vendor: str, package_id: str) -> str:
-        """Return the name of a package, empty where none is known."""
+        """Return the name of a package, empty if none is known."""
         package = self.registers.get(("package", vendor, package_id))
         return package.name if isinstance(package, Package) else ""
 
     def set_policy(self, policy: Policy) -> None:
-        """Use another policy from now on. Room that it makes is filled with each expiry."""
+        """Use another policy from now on. Each expiry then fills some of the room that it makes."""
         self.policy = policy
         for esims in (self.esims, self.over_cap):
             esims.reschedule(self.retention.deadline)
@@ -95,7 +95,7 @@ class Fleet:
     def note_time(self, now: float) -> float:
         """Note the time, and hold expiry after an interruption; call this often.
 
-        Returns the seconds of the interruption that has just ended, 0 where there was none.
+        Returns the seconds of the interruption that has just ended, 0 if there was none.
         """
         held = self.held
         feeds = [self.registers.get(("feed", vendor)) for vendor in self._vendors]
@@ -103,13 +103,13 @@ class Fleet:
         interruption = self._hold.note_time(now, self.policy.grace, newest)
         if self.held and not held:
             for esims in (self.esims, self.over_cap):
-                esims.deadline = self.retention.deadline  # only later than before: no reschedule
+                esims.deadline = self.retention.deadline  # only later: no reschedule
         elif held and not self.held:
             self.set_policy(self.policy)
         return interruption
 
     def room(self) -> int:
-        """Return how many more eSIMs may get series of their own; negative where too many do."""
+        """Return how many more eSIMs may get series of their own; negative above the cap."""
         return (self.policy.max_esims or sys.maxsize) - len(self.esims)
 
     def keeps(self, vendor: str, esim_id: str) -> bool:
@@ -165,10 +165,11 @@ class Fleet:
         after = None
         if isinstance(record, Esim):
             self.admission.last = max(self.admission.last, record.admitted)
-            # Each replica has room of its own. Those that wait here come first.
+            # Each replica has room of its own. eSIMs that wait here come first.
             tracked = before.tracked if before else self.room() > len(self.over_cap)
             after = record._replace(tracked=tracked)
-        if before == after:  # versions alone would not do: a new life begins at version 1 again
+        # Equal versions alone prove nothing: an eSIM that returns begins at version 1 again.
+        if before == after:
             return
         self.totals.replace(before, after)
         self._place(before, after)
@@ -184,7 +185,7 @@ class Fleet:
         return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
 
     def _place(self, before: Esim | None, after: Esim | None) -> None:
-        """Put an eSIM among those with series or those over the cap, as it says itself."""
+        """Put an eSIM into ``esims`` or ``over_cap``, depending on its ``tracked``."""
         if before and (after is None or before.tracked != after.tracked):
             (self.esims if before.tracked else self.over_cap).remove(before.key)
         if after:

@@ -1,4 +1,4 @@
-"""Loading: a fleet built of what is stored, chunk by chunk, so that others may run in between."""
+"""Builds a fleet from stored rows, chunk by chunk, so that other tasks can run in between."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 
 class FleetLoader:
-    """Builds a fleet. It reads each eSIM once, which is most of the time that a start takes."""
+    """Builds a fleet. Most of a start is spent on reading eSIMs, so each is read only once."""
 
     def __init__(
         self, policy: Policy, vendors: tuple[str, ...], shard: Shard | None = None
     ) -> None:
         self._fleet = Fleet(policy, vendors, shard)
         self._admitted = array("Q")
-        """Numbers of all eSIMs in the order of admission, in the order of their keys."""
+        """The ``admitted`` number of each eSIM, in the order of the eSIMs' keys."""
         self._all_tracked = True
         """Whether all eSIMs are stored as eSIMs with series."""
 
     def take(self, chunk: Chunk) -> None:
         """Take over the rows and bases of a chunk. Chunks come in the order of their keys.
 
-        Rejected deliveries are skipped. Raises ``StorageDamaged`` when a row is of a layout that
-        this version does not know.
+        Rejected deliveries are skipped. Raises ``StorageDamaged`` if a row has a layout that this
+        version does not know.
         """
         fleet = self._fleet
         esims: list[Row] = []
@@ -58,8 +58,8 @@ class FleetLoader:
     def finish(self) -> Fleet:
         """Return the fleet. Up to the cap, eSIMs have series in the order of their admission.
 
-        The stored flags are not used. An eSIM that loses its series to a lower cap keeps its
-        flag in the storage, and would overtake others that wait when the cap rises again.
+        The stored flags are not used. An eSIM that loses its series to a lower cap keeps its flag
+        in the storage. With that flag it would overtake others when the cap rises again.
         """
         fleet = self._fleet
         fleet.admission.last = max(self._admitted, default=0)
@@ -72,7 +72,7 @@ class FleetLoader:
         return fleet
 
     def _add(self, esims: list[Esim]) -> None:
-        """Add eSIMs behind those that were loaded before."""
+        """Add eSIMs after those that were loaded before."""
         self._fleet.totals.add_many(esims)
         self._fleet.esims.extend(esims)
         self._admitted.extend([esim.admitted for esim in esims])
@@ -80,7 +80,7 @@ class FleetLoader:
         self._all_tracked &= all([esim.tracked for esim in esims])  # noqa: C419  # see above
 
     def _places(self) -> Iterator[Admission]:
-        """Yield the places of all eSIMs in the order of admission, by their keys."""
+        """Yield each eSIM's place in the order of admission, sorted by the eSIMs' keys."""
         keys = (key for block in self._fleet.esims.blocks.blocks for key in block.keys)
         return zip(self._admitted, keys, strict=True)
 
@@ -100,7 +100,7 @@ class FleetLoader:
 
 
 def _move(esims: list[Esim], to: CompactEsims, least: int) -> None:
-    """Move a multiple of ``least`` eSIMs, as many as there are, from the front of the list."""
+    """Move eSIMs from the front of the list: the greatest multiple of ``least``."""
     count = len(esims) // least * least
     to.extend(esims[:count])
     del esims[:count]

@@ -1,4 +1,4 @@
-"""The changed copies of records that a draft keeps over the committed ones."""
+"""The changed copies of records that a draft keeps instead of the committed ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Overlay(Generic[R]):
     def __init__(self, committed: Callable[[Any], R | None]) -> None:
         self._committed = committed
         self._before: dict[Any, R | None] = {}
-        """What was read, so that a committed record is unpacked once only."""
+        """Committed records that were read, so that each is unpacked only once."""
         self._after: dict[Any, R | None] = {}
 
     def get(self, key: Key) -> R | None:

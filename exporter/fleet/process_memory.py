@@ -35,7 +35,7 @@ def collector_paused() -> Iterator[None]:
 def exempt_present_objects() -> None:
     """Exempt all present objects from garbage collection, and collect less often.
 
-    Call this after the fleet was loaded: its objects stay, and to visit them takes long. Nearly
+    Call this after the fleet was loaded: its objects stay, and visiting them takes long. Nearly
     all objects that an event leaves are freed without the collector.
     """
     gc.freeze()
@@ -43,10 +43,11 @@ def exempt_present_objects() -> None:
 
 
 def return_free_pages() -> None:
-    """Return free pages to the system, where glibc is the C library.
+    """Return free pages to the system, if glibc is the C library.
 
-    Rendering leaves holes in memory that grow to a third of the process after a while. Takes a
-    few milliseconds after a scrape of 100,000 eSIMs, in which other threads cannot allocate.
+    Rendering leaves holes in memory, which grow to a third of the process after a while. After a
+    scrape of 100,000 eSIMs, returning them takes a few milliseconds in which other threads cannot
+    allocate.
     """
     if libc := _glibc():
         libc.malloc_trim(0)

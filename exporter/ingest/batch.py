@@ -27,7 +27,7 @@ long."""
 
 @dataclass(frozen=True, slots=True)
 class VerifiedDelivery:
-    """A delivery whose signature is right: its event, or the reason why it holds none."""
+    """A delivery with a valid signature: its event, or the reason why it holds none."""
 
     vendor: str
     body: bytes
@@ -41,8 +41,8 @@ T = TypeVar("T")
 Command: TypeAlias = "Callable[[Draft, RejectedDeliveriesDraft], T]"
 """A change that a person asks for. It is merged in its turn among the deliveries.
 
-It makes the change in the drafts, and returns the answer to give after the commit. It raises
-``EventError`` or ``Missing``, having changed nothing.
+It makes the change in the drafts, and returns the answer to give after the commit. If it raises
+``EventError`` or ``Missing``, it has changed nothing.
 """
 
 BatchItem: TypeAlias = "VerifiedDelivery | Command[Any]"

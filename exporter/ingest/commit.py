@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BACKOFF = (0.1, 5.0)
-"""Seconds between two probes, at first and at most. The pause doubles with each failed probe."""
+"""First and longest pause between two probes, in seconds. Each failed probe doubles the pause."""
 
 BACKOFF_SHARED = (0.1, 1.0)
-"""The same for a shared database. Probes do not disturb it, and its standby may take over soon."""
+"""Pauses for a shared database. Probes do not disturb it, and its standby may take over soon."""
 
 _MAX_ATTEMPTS = 100
 """Times that a batch is merged again because other replicas changed the same rows first."""
@@ -110,8 +110,8 @@ class Committer:
         """Merge and commit a batch; return the answer of each item.
 
         An answer is a result, or the exception to raise. If other replicas changed the same rows
-        first, follows them and merges again. Raises ``StorageError``; nothing of the batch is then
-        in memory.
+        first, their changes are taken over and the batch is merged again. Raises ``StorageError``;
+        nothing of the batch is then in memory.
         """
         wanted: set[tuple[Table, Key]] = set()
         for _ in range(_MAX_ATTEMPTS):
@@ -164,7 +164,7 @@ class Committer:
     async def recover(self) -> None:
         """Probe the storage, and load the state if it is outdated. On success ``failure`` is gone.
 
-        Raises ``StorageError`` before the first load where :meth:`load_at_start` does.
+        Before the first load, raises ``StorageError`` for a failure that only a person can mend.
         """
         self.pause = min(2 * self.pause, self._longest)
         try:
@@ -204,8 +204,8 @@ class Committer:
         """Merge a batch, with the present rows of other shards.
 
         ``wanted`` collects the rows of other shards that the batch needs. A command may need a
-        row for each package of an eSIM, and finds out one by one; the next attempt fetches all of
-        them at once.
+        row for each package of an eSIM, and finds out one by one. If the batch is merged again,
+        all of them are fetched at once.
         """
         contents = (item.content for item in batch if isinstance(item, VerifiedDelivery))
         wanted.update(rows_of_other_shards(state.fleet, contents))
@@ -229,7 +229,7 @@ class Committer:
             raise
 
     async def _commit(self, changes: Changes) -> bool:
-        """Commit; return ``False`` after following other replicas that were first.
+        """Commit. If other replicas changed the rows first, follow them and return ``False``.
 
         Raises ``StorageError`` after keeping it in ``failure``.
         """
@@ -252,7 +252,7 @@ class Committer:
         return False
 
     async def _resolve(self, changes: Changes, conflicts: tuple[Row, ...]) -> None:
-        """Follow the replicas that were first.
+        """Follow the replicas that changed the rows first.
 
         Raises ``StorageUnavailable`` if rows differ though no replica changed them, as when
         somebody removed rows by hand: the state must then be loaded again.
@@ -291,8 +291,8 @@ class _Conflicts:
     def unexplained(self, changes: Changes, conflicts: tuple[Row, ...]) -> bool:
         """Return whether the same row is in conflict again and again.
 
-        After a conflict the replica follows the others, which explains a row that they changed:
-        the next attempt expects its new version.
+        After a conflict the replica follows the others. If they changed the row, the next attempt
+        expects its new version, and the conflict is gone.
         """
         expected = {(change.table, change.key): change.expected for change in changes.rows}
         found = {(row.table, row.key, expected[row.table, row.key]) for row in conflicts}

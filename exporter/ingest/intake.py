@@ -133,15 +133,15 @@ class Intake:
         await asyncio.sleep(0.001 if self._committer.committing else 0)
 
     def stop(self) -> None:
-        """Take nothing more, and let :meth:`run` return after what waits is committed."""
+        """Accept nothing more, and let :meth:`run` return after it has committed what waits."""
         self._stopping = True
         self._woken.set()
 
     async def run(self) -> None:
         """Load the state, then commit batches and what expires until :meth:`stop`.
 
-        Waits for a shared database that is away. Raises ``StorageError`` if the state cannot be
-        loaded for another reason.
+        Waits for a shared database that does not answer. Raises ``StorageError`` if the state
+        cannot be loaded for another reason.
         """
         try:
             if not self._stopping:

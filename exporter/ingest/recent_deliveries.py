@@ -1,7 +1,7 @@
 """The deliveries that were answered last, for people who ask whether the feed works.
 
 They are kept in memory, up to a limit. Of a body only the event type and the eSIM id are kept.
-Deliveries without a right signature have a limit of their own, so that strangers cannot push out
+Deliveries without a valid signature have a limit of their own, so that strangers cannot push out
 the vendor's deliveries.
 """
 

@@ -24,7 +24,7 @@ LAYOUT = 1
 """Version of the stored form."""
 
 MAX_BYTES = 16 << 20
-"""Bytes of all kept bodies together, at most."""
+"""Most bytes of all kept bodies together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class RejectedDelivery:
 
     @property
     def digest(self) -> str:
-        """Return the id by which people name it: the SHA-256 of its body, in hex."""
+        """Return the id that people see: the SHA-256 of the body, in hex."""
         return digest_of(self.body)
 
 

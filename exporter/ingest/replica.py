@@ -1,4 +1,4 @@
-"""This process as one of several on a shared storage: it takes over what the others commit.
+"""A replica, one of several processes on a shared storage, takes over what the others commit.
 
 Taking over and committing never overlap. So memory always equals the storage at one moment, plus
 what this process has committed since.
@@ -91,7 +91,7 @@ class Replica:
         return True
 
     async def fetch(self, wanted: Iterable[tuple[Table, Key]]) -> Fetched:
-        """Return records of other shards. Raises as :meth:`follow` does."""
+        """Return records of other shards. Raises ``StorageUnavailable`` and ``StorageDamaged``."""
         keys = list(wanted)
         found = {(row.table, row.key): decode(row) for row in await self._storage.fetch(keys)}
         return {key: found.get(key) for key in keys}

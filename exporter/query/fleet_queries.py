@@ -47,7 +47,7 @@ class FleetQueries:
     """
 
     def __init__(self, info_labels: InfoLabels) -> None:
-        """``info_labels`` says which names of an eSIM may be shown, and how its ICCID is."""
+        """``info_labels`` says which names of an eSIM are shown, and whether ICCIDs are hashed."""
         self._info_labels = info_labels
         self._turn = asyncio.Lock()
 
@@ -162,7 +162,7 @@ class Ranking(NamedTuple):
     label: str
     """Its name in the list of choices."""
     key: Callable[[PackageTotals], float | str]
-    """Packages are sorted by this, the least first."""
+    """Packages with the least value come first."""
 
 
 def _share(totals: PackageTotals) -> float:
@@ -180,7 +180,7 @@ RANKINGS = {
 
 
 async def ranked(fleet: Fleet, ranking: Ranking, text: str = "") -> list[PackageTotals]:
-    """Return the packages with ``text`` in name or id, ignoring case, in the order asked for.
+    """Return the packages with ``text`` in name or id, ignoring case, in the order of ``ranking``.
 
     There may be thousands of packages. They are ranked by their running sums, with pauses in which
     webhooks are served. The caller then summarises only the packages that it shows.

@@ -17,7 +17,7 @@ WORK_BEFORE_REST = 0.002
 """Seconds that a scan works before it rests."""
 
 NEXT_KEY = b"\0"
-"""Appended to a key, gives the key right after it. No identifier holds a NUL."""
+"""A key with this appended is the next possible key. No identifier holds a NUL."""
 
 
 class ScanTurn:

@@ -64,7 +64,7 @@ class LogSettings(_Group):
         default="info", description="Write messages of this level and above."
     )
     format: Literal["logfmt", "json"] = Field(
-        default="logfmt", description="Format of messages, one a line."
+        default="logfmt", description="Format of messages, one per line."
     )
 
 
@@ -145,13 +145,13 @@ class WebhookSettings(_Group):
     )
     secret_file: Annotated[OptionalPath, Mark.RELOADABLE] = Field(
         default=None,
-        description="File with the secrets that deliveries are signed with, one a line. Blank "
+        description="File with the secrets that deliveries are signed with, one per line. Blank "
         "lines and lines that start with # are ignored. The exporter reads it again when it "
         "changes.",
     )
     secret: Annotated[SecretStr, Kind("text"), Mark.RELOADABLE, Mark.ENVIRONMENT_ONLY] = Field(
         default=SecretStr(""),
-        description="Secrets that deliveries are signed with, one a line, in addition to those "
+        description="Secrets that deliveries are signed with, one per line, in addition to those "
         "of --webhook.secret-file.",
     )
     allow_unsigned: bool = Field(
@@ -272,8 +272,8 @@ class RoamifySettings(_Group):
 class Settings(_Group):
     """Receive signed webhook events about travel eSIMs and serve them as Prometheus metrics.
 
-    Every flag is also an environment variable, whose name follows the description, and a key of
-    the YAML file: --web.listen-address is listen-address under web. Flags win over environment
+    Every flag has an environment variable, which is shown after its description, and a key in the
+    YAML file: --web.listen-address is listen-address under web. Flags win over environment
     variables, and these over the file. Durations are written as in Prometheus: 500ms, 1h30m, 30d.
     """
 
@@ -321,7 +321,7 @@ class Settings(_Group):
         return self
 
     @model_validator(mode="after")
-    def _one_connection_has_one_file(self) -> Self:
+    def _merged_listener_has_one_config_file(self) -> Self:
         if self.merged and self.webhook.config_file:
             raise ValueError(
                 "--webhook.config.file: remove it; both listeners have the same address, and "

@@ -99,8 +99,8 @@ def parse_duration(text: str) -> float:
 def format_duration(seconds: float) -> str:
     """Return ``seconds`` (not negative) as a duration, exact to the millisecond.
 
-    Years and weeks are used only where nothing is left over, as in Prometheus: 8 days are ``8d``,
-    14 days ``2w``.
+    Years and weeks are used only if nothing is left over, as in Prometheus: 8 days are ``8d``, 14
+    days ``2w``.
     """
     rest = round(seconds * 1000)
     if rest == 0:
@@ -123,8 +123,8 @@ _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 RESERVED_PATHS = frozenset(
     {"-", "api", "deliveries", "esims", "packages", "rejected", "search", "webhooks"}
 )
-"""First segments of the paths of all endpoints but metrics, on both listeners. A test compares them
-with the routes."""
+"""First segments of the paths of all endpoints except metrics, on both listeners. A test compares
+them with the routes."""
 
 
 def written(text: str) -> Any:

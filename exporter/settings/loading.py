@@ -70,10 +70,10 @@ def load(
 
 
 def read_secrets(settings: Settings) -> tuple[bytes, ...]:
-    """Return the webhook secrets, those of the file first; none where unsigned is allowed.
+    """Return the webhook secrets, those of the file first; none if unsigned deliveries are allowed.
 
-    The file is read at each call. Raises ``SettingsError``, which names the file, where it cannot
-    be read or holds no secret.
+    The file is read at each call. Raises ``SettingsError``, which names the file, if it cannot be
+    read or holds no secret.
     """
     secrets: tuple[bytes, ...] = ()
     if path := settings.webhook.secret_file:
@@ -85,9 +85,9 @@ def read_secrets(settings: Settings) -> tuple[bytes, ...]:
 
 
 def read_iccid_hash_key(settings: Settings) -> bytes | None:
-    """Return the key that ICCIDs are hashed with, ``None`` where none is set.
+    """Return the key that ICCIDs are hashed with, ``None`` if none is set.
 
-    Raises ``SettingsError``, which names the file, where it cannot be read or is empty.
+    Raises ``SettingsError``, which names the file, if it cannot be read or is empty.
     """
     path = settings.metrics.iccid_hash_key_file
     if path is None:
@@ -101,7 +101,7 @@ def read_iccid_hash_key(settings: Settings) -> bytes | None:
 def shard_of(settings: Settings, host: str = "") -> Shard:
     """Return the shard of this process. ``host`` is the host name, by default of this machine.
 
-    Raises ``SettingsError`` where the number must come from the host name and is not in it.
+    Raises ``SettingsError`` if the number must come from the host name and is not in it.
     """
     number, total = settings.shards.number, settings.shards.total
     if number != AUTO:

@@ -24,7 +24,7 @@ _HELP_INDENT = 34
 
 
 class Mark(Enum):
-    """Says of a field what its type does not."""
+    """A property of a field that its type does not tell."""
 
     RELOADABLE = auto()
     """A reload applies it. All other fields need a restart."""

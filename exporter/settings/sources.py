@@ -99,7 +99,7 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
     """Read a YAML file of groups and keys. ``null`` counts as not set.
 
     Every value is taken as the text that the file holds: YAML would read ``1:30`` as 90. Raises
-    ``SettingsError`` where the file cannot be read or holds anything but groups and keys.
+    ``SettingsError`` if the file cannot be read or holds anything but groups and keys.
     """
     # Imports PyYAML, which most starts do not need.
     from exporter.settings.yaml_file import read_document  # noqa: PLC0415
@@ -113,7 +113,7 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
         if option is None:
             problems.append(f"{where}: no such key{hint(key, known)}")
         elif not option.in_file:
-            problems.append(f"{where}: cannot be set in a file, use {_elsewhere(option)}")
+            problems.append(f"{where}: cannot be set in a file, use {_flag_or_variable(option)}")
         elif isinstance(value, str) or (option.many and isinstance(value, list)):
             values[option] = Given(value, where)
         elif value is not None:
@@ -122,7 +122,7 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises errors, where argparse would print and exit, and shows our own help page."""
+    """Raises errors instead of printing them and exiting, and shows our own help page."""
 
     def __init__(self, page: str, version: str) -> None:
         super().__init__(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
@@ -146,15 +146,15 @@ def _not_understood(
     if not flags:
         return [f"unexpected argument: {argument!r}" for argument in rest]
     return [
-        f"{flag}: must not be a flag, use {_elsewhere(withheld[flag])}"
+        f"{flag}: must not be a flag, use {_flag_or_variable(withheld[flag])}"
         if flag in withheld
         else f"{flag}: no such flag{hint(flag, offered)}"
         for flag in flags
     ]
 
 
-def _elsewhere(option: Option) -> str:
-    """Return where an option can be given: its flag, or else its variable."""
+def _flag_or_variable(option: Option) -> str:
+    """Return the flag of an option, or its variable if it has no flag."""
     return option.flag if option.as_flag else option.variable
 
 
@@ -167,7 +167,7 @@ def hint(name: str, known: Collection[str]) -> str:
 def _flattened(document: object, path: Path, known: Collection[str]) -> dict[str, object]:
     """Return values under ``group.key``. A key with a dot of its own may be nested once more.
 
-    Raises ``SettingsError`` where a key is given twice.
+    Raises ``SettingsError`` if a key is given twice.
     """
     values: dict[str, object] = {}
     for group, members in _mapping(document, str(path)).items():

@@ -13,10 +13,10 @@ from typing import Final
 from exporter.simulate.fleet import Phase, SimulatedFleet
 
 RETRY_AFTER: Final = (30, 120)
-"""Seconds until a retry, at least and at most. The vendor does not document its intervals."""
+"""Least and most seconds until a retry. The vendor does not document its intervals."""
 
 DELAY: Final = (1, 300)
-"""Seconds by which a late delivery is late, at least and at most."""
+"""Least and most seconds by which a late delivery is late."""
 
 
 class Fault(StrEnum):

@@ -51,7 +51,7 @@ class SimulatedEsim:
     pace: float
     """MB per second on average."""
     fate: Status
-    """Its terminal status at the end."""
+    """The terminal status in which it ends."""
     status: Status = Status.NEW
     location: int = 0
     """Index into the package's locations."""
@@ -103,7 +103,7 @@ class SimulatedEsim:
         self.crossed += 1
 
     def recount(self) -> None:
-        """Count the crossed thresholds again, after an amount changed in another way."""
+        """Count the crossed thresholds again, after ``allowed`` or ``used`` was set."""
         self.crossed = sum(share * self.allowed <= self.used for share in THRESHOLDS)
 
     def plan(self, at: float, rng: random.Random) -> None:

@@ -37,7 +37,7 @@ IN_USE_SHARE: Final = 0.9
 """Share of the fleet that is activated when the simulation starts."""
 
 FATES: Final = (Status.EXPIRED,) * 22 + (Status.REVOKED,) * 2 + (Status.DELETED,)
-"""Terminal statuses, as often as they occur."""
+"""Terminal statuses, each repeated in proportion to its frequency."""
 
 RENEWAL_SHARE: Final = 0.1
 """Share of expiring eSIMs that renew their package instead."""

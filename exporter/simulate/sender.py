@@ -37,7 +37,7 @@ FIRST_BACKOFF: Final = 0.1
 """Seconds before a delivery is sent again for the first time. The pause then doubles."""
 
 LONGEST_BACKOFF: Final = 5.0
-"""Seconds before a delivery is sent again, at most."""
+"""Most seconds before a delivery is sent again."""
 
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -56,7 +56,7 @@ class SenderOptions:
     """Simulated seconds per second until the simulated clock reaches the present. The default is
     1, or with a ``rate`` as many as the rate allows."""
     rate: float | None = None
-    """Events per second, at most."""
+    """Most events per second."""
     start: float = 86400
     """Seconds before now at which the simulated clock starts."""
     faster: float = 1
@@ -121,7 +121,7 @@ class Sender:
                 for _ in range(self._options.connections):
                     tasks.create_task(self._work())
         except asyncio.CancelledError:
-            pass  # a run without a duration ends in this way
+            pass  # the only way in which a run without a duration ends
         return self._progress.finish(self._clock())
 
     async def _work(self) -> None:

@@ -102,7 +102,7 @@ async def test_until_the_state_is_loaded_the_pages_say_so(tmp_path: Path) -> Non
         await made.get("/rejected/0", 404)
         code, text = await made.send("/esims/roamify/e", do="delete")
         assert code == 503
-        assert "Nothing was changed" in text
+        assert "The change was not confirmed" in text
         made.exporter.health.stopping = True
         assert "The exporter is stopping." in await made.get("/")
 

@@ -1,6 +1,6 @@
 """Handlers of the API's endpoints: parameters in, data out.
 
-Every refusal has the form that the API promises for errors.
+Every error has the form that the API documents.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ def _problems(error: EventError) -> list[Problem]:
 def _failure(
     code: int, error: str, headers: Mapping[str, str] | None = None, data: object = None
 ) -> Response:
-    """Return an error. ``data``, if there is any, tells programs more about it."""
+    """Return an error. ``data``, if there is any, holds details for programs."""
     document: dict[str, Any] = {"status": "error", "errorType": ERROR_TYPES.get(code, "internal")}
     document["error"] = error
     if data is not None:

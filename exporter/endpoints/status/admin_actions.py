@@ -1,7 +1,7 @@
 """The forms with which people change something, if ``--web.enable-admin-api`` is set.
 
-After a change, the browser is sent to a page whose address has a word for what was done, and the
-page shows the sentence for that word. Forms of other sites are refused by ``exporter.http.csrf``.
+After a change, the browser opens a page whose address holds a word such as ``deleted``. The page
+shows the sentence for that word. ``exporter.http.csrf`` refuses forms of other sites.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MAX_FORM = 4096
 """Bytes of a form; no form of ours is longer."""
 
 _FORM_TIMEOUT = 5.0
-"""Seconds in which a form must arrive."""
+"""Seconds within which a form must arrive."""
 
 _OFF = "Set --web.enable-admin-api to allow this."
 
@@ -156,5 +156,5 @@ async def _done(change: Awaitable[T]) -> T:
     except Missing:
         raise NotFound from None
     except (StorageUnavailable, Overloaded):
-        text = "The storage is not available now. Nothing was changed."
+        text = "The change was not confirmed. Check whether it was made before you try again."
         raise ServiceUnavailable(text, retry_after=RETRY_AFTER) from None

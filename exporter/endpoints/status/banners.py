@@ -22,7 +22,7 @@ SILENT = 5 * 3600
 sends an event for every activated eSIM every four hours."""
 
 _EXPIRES_SOON = 14 * 86400
-"""Seconds before the end of a certificate from which on there is a warning."""
+"""A certificate gets a warning this many seconds before it expires."""
 
 
 class Severity(IntEnum):

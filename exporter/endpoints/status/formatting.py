@@ -24,7 +24,7 @@ def count(number: int) -> str:
 
 
 def size(amount: int) -> str:
-    """Write bytes in the greatest unit below them, with three digits or the whole number."""
+    """Write bytes in the greatest unit that is not larger, rounded to three or four digits."""
     power = min(max(amount.bit_length() - 1, 0) // 10, len(_SIZES) - 1)
     value = amount / 1024**power
     return f"{value:.{max(3, len(str(int(value))))}g} {_SIZES[power]}"
@@ -51,7 +51,7 @@ def amount(number: int, resource: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in percent, rounded down, so that only the whole is 100 %."""
+    """Write a share in percent, rounded down, so that less than 1 is never 100 %."""
     return f"{int(share * 100 + 1e-9)} %"
 
 
@@ -141,7 +141,7 @@ def age(at: float, now: float) -> Markup:
 
 
 def minutes_chart(minutes: Sequence[int | None]) -> Markup:
-    """Draw a number for each minute, oldest first; nothing for a minute that is ``None``."""
+    """Draw a bar for the number of each minute, oldest first; none for 0 and ``None``."""
     most = max((number for number in minutes if number), default=0)
     rects = Markup().join(
         _RECT.format(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Storage
 
 _NEARLY_FULL = 0.9
-"""Share of ``--limits.max-esims`` from which on the figure becomes a warning."""
+"""From this share of ``--limits.max-esims`` on, the figure is a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,8 @@ def figures(sources: StatusSources, c: Condition, events: EventRate, up: float) 
         else f"plus a write-ahead log of {size(sizes.wal)}",
     )
     ready = c.loaded and not c.stopping
-    words = "ready" if ready else "stopping" if c.stopping else "loading"
-    yield Figure("State", words, "good" if ready else "critical", f"started {span(up)} ago")
+    name = "ready" if ready else "stopping" if c.stopping else "loading"
+    yield Figure("State", name, "good" if ready else "critical", f"started {span(up)} ago")
 
 
 def _last_delivery(c: Condition) -> Figure:
@@ -133,12 +133,12 @@ def _last_delivery(c: Condition) -> Figure:
     )
 
 
-def _event_rate(events: EventRate, reached: float, up: float) -> Figure:
+def _event_rate(events: EventRate, since_start: float, up: float) -> Figure:
     return Figure(
         "Events per minute",
-        _rate(events.per_minute(up, reached)),
-        more=f"{count(int(reached))} since the start. In the last hour:",
-        drawing=minutes_chart(events.minutes(up, reached)),
+        _rate(events.per_minute(up, since_start)),
+        more=f"{count(int(since_start))} since the start. In the last hour:",
+        drawing=minutes_chart(events.minutes(up, since_start)),
     )
 
 
@@ -177,7 +177,7 @@ _WINDOW = 5 * _MINUTE
 
 
 class EventRate:
-    """The rate of one counter, from samples. Times are seconds of any clock that never steps."""
+    """The rate of one counter, from samples. Times are seconds of any clock that never jumps."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque(maxlen=MINUTES * _MINUTE // STEP + 1)

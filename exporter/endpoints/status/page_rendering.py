@@ -26,7 +26,7 @@ _SECURITY: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-"""Only our own files run or are shown, even if an event brought markup into a page."""
+"""The browser loads only our own files, even if an event brought markup into a page."""
 
 _TYPES: Final = {
     "status.css": "text/css; charset=utf-8",

@@ -79,7 +79,7 @@ _TEXTS = {
 
 
 class StatusPages:
-    """The pages. ``clock`` returns unix seconds, ``monotonic`` seconds that never step."""
+    """The pages. ``clock`` returns unix seconds, ``monotonic`` seconds that never jump."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class StatusPages:
         while True:
             self._events.add_sample(self._up, overview.total(self._sources.metrics.events))
             await asyncio.sleep(STEP)
-            if self._sources.intake.state and not prepared:  # only now, to keep the start short
+            if self._sources.intake.state and not prepared:  # not earlier, to keep the start short
                 await self._renderer.prepare()
                 prepared = True
 

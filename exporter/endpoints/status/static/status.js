@@ -1,4 +1,4 @@
-// Keeps ages current, and fetches figures again. Without this script the pages show the same.
+// Keeps ages current, and fetches new figures. Without this script the pages are complete too.
 
 const PAUSE = 10_000; // milliseconds: the shortest time between two fetches
 const REST = 30; // the pause is at least this many times as long as a fetch took, to limit the load
