@@ -134,8 +134,8 @@ def _postgres() -> Iterator[Any]:
     """Run PostgreSQL with its settings as they are."""
     # The tests have modules that find the program and run it.
     sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
-    import postgres  # noqa: PLC0415
-    import programs  # noqa: PLC0415
+    import postgres  # noqa: PLC0415  # found only now
+    import programs  # noqa: PLC0415  # found only now
 
     if programs.find("postgres") is None:
         raise Unavailable("PostgreSQL is not installed")

@@ -61,7 +61,7 @@ class _WatchedRunner(asyncio.Runner):  # type: ignore[misc]  # final, but there 
 def main() -> None:
     """Run the exporter in this process."""
     _WatchedRunner.file = Path(sys.argv.pop(1))
-    asyncio.Runner = _WatchedRunner  # type: ignore[misc]
+    asyncio.Runner = _WatchedRunner  # type: ignore[misc]  # replaced for this process
     runpy.run_module("exporter", run_name="__main__", alter_sys=True)
 
 

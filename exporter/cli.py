@@ -56,15 +56,15 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
             status = _check(arguments, environ)
         # Commands import their packages when they run: serve starts sooner without the others.
         case "simulate":
-            from exporter.simulate import command as simulate  # noqa: PLC0415
+            from exporter.simulate import command as simulate  # noqa: PLC0415  # see above
 
             status = simulate.main(arguments, environ)
         case "demo":
-            from exporter.demo import command as demo  # noqa: PLC0415
+            from exporter.demo import command as demo  # noqa: PLC0415  # see above
 
             status = demo.main(arguments)
         case "storage":
-            from exporter.copying import command as copying  # noqa: PLC0415
+            from exporter.copying import command as copying  # noqa: PLC0415  # see above
 
             status = copying.main(arguments)
         case _:
@@ -109,8 +109,8 @@ async def _run(settings: Settings, load: Callable[[], Settings]) -> None:
         # By default SIGTERM does not end the first process of a container.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     # These import most of the program, which the other commands do not need.
-    from exporter.app.build import build, open_storage  # noqa: PLC0415
-    from exporter.app.run import run  # noqa: PLC0415
+    from exporter.app.build import build, open_storage  # noqa: PLC0415  # see above
+    from exporter.app.run import run  # noqa: PLC0415  # see above
 
     storage, shared = await open_storage(settings)
     try:
@@ -132,7 +132,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.http.protection import read_protections  # noqa: PLC0415
+    from exporter.http.protection import read_protections  # noqa: PLC0415  # only check needs it
 
     try:
         settings = loading.load(argv, environ, "esim-exporter check")

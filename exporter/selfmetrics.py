@@ -115,7 +115,7 @@ class SelfMetrics:
 
         ``revision`` is the commit that the program was built from.
         """
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.descriptions: list[Description] = []
         """All families, except those read at each scrape and those of the process and of Python."""
         self.registry = registry = CollectorRegistry(auto_describe=True)

@@ -103,8 +103,7 @@ async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | Non
     location = parse_storage_url(settings.storage.url)
     if isinstance(location, SqliteFile):
         return await SqliteStorage.open(location.path), None
-    # asyncpg is optional, so it may not be installed.
-    from exporter.storage.postgres.storage import PostgresStorage  # noqa: PLC0415
+    from exporter.storage.postgres.storage import PostgresStorage  # noqa: PLC0415  # is optional
 
     storage = await PostgresStorage.open(location.url, shard_of(settings))
     return storage, storage

@@ -67,7 +67,7 @@ def merge(item: BatchItem, draft: Draft, rejected: RejectedDeliveriesDraft) -> o
     except EventError as error:
         refusal = error
     except Exception as error:  # noqa: BLE001  # one bad item must not stop all others
-        log.error("event could not be merged", extra=fields_of_error(error))  # noqa: TRY400
+        log.error("event could not be merged", extra=fields_of_error(error))  # noqa: TRY400  # may quote it
         refusal = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
     if isinstance(item, VerifiedDelivery):
         rejected.add(_rejected(item, refusal))
