@@ -219,7 +219,8 @@ class Draft(ChangedRecords):
         if balance is not known:
             self.registers.put(key, balance)
         elif not newest:
-            return Result.DUPLICATE if event.time == known.time else Result.STALE
+            same = (event.time, event.balance) == (known.time, known.balance)
+            return Result.DUPLICATE if same else Result.STALE
         return Result.ACCEPTED
 
     def _expire_allowance(self, allowance: Allowance, esim: Esim) -> None:

@@ -74,7 +74,8 @@ def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, R
     if changed:
         received = max(received, esim.received)
         return esim._replace(received=received, **changed), Result.ACCEPTED
-    return esim, Result.DUPLICATE if event.time == esim.status_time else Result.STALE
+    same = (event.time, event.status) == (esim.status_time, esim.status)
+    return esim, Result.DUPLICATE if same else Result.STALE
 
 
 def merge_allowance(

@@ -67,11 +67,12 @@ def test_partner_events_feed_balance_and_time_by_type() -> None:
         partner("low_balance", 3, 2.0),
         partner("top_up", 5),
         partner("top_up", 4),
+        partner("top_up", 5, 4.0),
         partner("low_balance", 5, 1.0),
     )
     assert taken == [
         *(Result.ACCEPTED, Result.ACCEPTED, Result.STALE),
-        *(Result.DUPLICATE, Result.STALE, Result.ACCEPTED),
+        *(Result.DUPLICATE, Result.STALE, Result.STALE, Result.ACCEPTED),
     ]
     assert fleet_sample(running, "esim_partner_balance", currency="EUR") == 5
     name = "esim_partner_last_event_timestamp_seconds"

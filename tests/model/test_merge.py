@@ -259,6 +259,12 @@ def test_an_event_older_than_what_is_known_is_stale() -> None:
     assert merge(esim, status(4, Status.EXPIRED)) == (esim, Result.STALE)
 
 
+def test_another_status_of_the_same_second_that_loses_the_tie_is_stale() -> None:
+    esim = after(status(5, Status.DELETED))
+    assert merge(esim, status(5, Status.ACTIVATED)) == (esim, Result.STALE)
+    assert merge(esim, status(5, Status.DELETED)) == (esim, Result.DUPLICATE)
+
+
 def test_an_event_too_old_to_refine_a_counter_is_late() -> None:
     esim = after(*[usage(t, data_allowed=99, data_remaining=t) for t in range(5, 30)])
     same, result = merge(esim, usage(1, data_allowed=99, data_remaining=0))
