@@ -128,7 +128,9 @@ class SelfMetrics:
             "webhook_events", "Verified events by what became of them.", "vendor event_type result"
         )
         self.rejected = self._counter(
-            "webhook_rejected", "Deliveries that were not answered with 200.", "vendor reason"
+            "webhook_rejected",
+            "Deliveries that were not answered with 200; unsigned: without a signature.",
+            "vendor reason",
         )
         self.signatures = self._counter(
             "webhook_signatures",

@@ -79,8 +79,12 @@ class BodyTooSlow(Refused):
     """The body did not arrive in time."""
 
 
-class Unverified(Refused):
-    """The signature is missing, or no secret gives this signature for the body."""
+class Unsigned(Refused):
+    """The signature is missing or empty."""
+
+
+class WrongSignature(Refused):
+    """No secret gives this signature for the body."""
 
 
 class ClientGone(Exception):
@@ -90,7 +94,8 @@ class ClientGone(Exception):
 _REASONS: dict[type[Exception], str] = {
     BodyTooLarge: "too_large",
     BodyTooSlow: "timeout",
-    Unverified: "signature",
+    Unsigned: "unsigned",
+    WrongSignature: "signature",
     MalformedEvent: "malformed",
     InvalidEvent: "invalid",
     StorageUnavailable: "storage",
@@ -237,7 +242,8 @@ class Webhook:
             return body
         secret = self.vendor.verify(body, signature, access.secrets)
         if secret is None:
-            raise Unverified(f"{self.vendor.signature_header} is missing or does not fit the body")
+            reason = WrongSignature if signature and signature.strip() else Unsigned
+            raise reason(f"{self.vendor.signature_header} is missing or does not fit the body")
         self._signatures(self.vendor.name, str(secret)).inc()
         return body
 

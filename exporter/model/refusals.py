@@ -22,5 +22,6 @@ REFUSALS = {
     "storage": Refusal(503, verified=True),
     "timeout": Refusal(408, verified=False),
     "too_large": Refusal(413, verified=False),
+    "unsigned": Refusal(401, verified=False),
 }
 """By the label ``reason`` of ``webhook_rejected_total``."""

@@ -102,7 +102,10 @@ EVENT_TYPES = (
     *("order", "refunded", "rejected", "other"),
 )
 RESULTS = ("accepted", "duplicate", "stale", "late", "ignored")
-REASONS = ("signature", "malformed", "invalid", "too_large", "timeout", "storage", "overload")
+REASONS = (
+    *("signature", "unsigned", "malformed", "invalid"),
+    *("too_large", "timeout", "storage", "overload"),
+)
 
 FLEET_FAMILIES = {
     "esim_package_info": "gauge",

@@ -128,6 +128,16 @@ def changed_after_signing(server: Serving) -> httpx.Response:
     return server.client.post(server.webhook, content=USAGE + b" ", headers=headers)
 
 
+def signed_with_nothing(server: Serving) -> httpx.Response:
+    return server.client.post(server.webhook, content=USAGE, headers={roamify.SIGNATURE_HEADER: ""})
+
+
+def signed_with_no_signature(server: Serving) -> httpx.Response:
+    return server.client.post(
+        server.webhook, content=USAGE, headers={roamify.SIGNATURE_HEADER: "?"}
+    )
+
+
 def oversized(server: Serving) -> httpx.Response:
     return server.post(b" " * 65537)
 
@@ -152,7 +162,9 @@ def timed_out(server: Serving) -> int:
 
 
 REFUSED: dict[str, tuple[int, str, Callable[[Serving], httpx.Response]]] = {
-    "unsigned": (401, "signature", lambda s: s.client.post(s.webhook, content=USAGE)),
+    "unsigned": (401, "unsigned", lambda s: s.client.post(s.webhook, content=USAGE)),
+    "signed with nothing": (401, "unsigned", signed_with_nothing),
+    "signed with what is no signature": (401, "signature", signed_with_no_signature),
     "signed by another": (401, "signature", lambda s: s.post(USAGE, b"another")),
     "signed, then changed": (401, "signature", changed_after_signing),
     "not JSON": (400, "malformed", lambda s: s.post(b"{")),
