@@ -90,6 +90,10 @@ _READ_AT_SCRAPE = (
         *("last_received_timestamp_seconds", _GAUGE, ("vendor",)),
         "When a verified delivery last arrived.",
     ),
+    Description(
+        *("last_usage_received_timestamp_seconds", _GAUGE, ("vendor",)),
+        "When a usage event that changed an allowance last arrived.",
+    ),
     Description("http_connections", _GAUGE, _LISTENER, "Open connections."),
     Description(
         *("http_connections_refused_total", _COUNTER, _LISTENER),
@@ -147,6 +151,16 @@ class SelfMetrics:
         )
         self.event_delay = self._histogram(
             "event_delay_seconds", "Arrival of an event after its event time.", _DELAY_BUCKETS
+        )
+        self.last_event_delay = self._gauge(
+            "last_event_delay_seconds",
+            "Arrival of the last event after its event time; negative: vendor's clock is ahead.",
+            "vendor",
+        )
+        self.report_interval = self._gauge(
+            "vendor_report_interval_seconds",
+            "Time between two usage events of an activated eSIM.",
+            "vendor",
         )
         self.commit_duration = self._histogram(
             "storage_commit_duration_seconds", "Time of a durable commit.", _COMMIT_BUCKETS

@@ -136,6 +136,9 @@ def build(
         expiry_interval=live.expiry_interval,
         shared=shared,
     )
+    for vendor in vendors:
+        if vendor.report_interval:
+            metrics.report_interval.labels(vendor.name).set(vendor.report_interval)
     metrics.show(partial(_values, intake, storage, settings.limits.max_esims))
     deliveries = RecentDeliveries(clock)
     access = live.access(settings)
@@ -223,5 +226,10 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
             "storage_damaged_rows": state.damage,
             "tombstones": len(state.fleet.tombstones),
             "last_received_timestamp_seconds": {feed.vendor: feed.received for feed in feeds},
+            "last_usage_received_timestamp_seconds": {
+                vendor: totals.usage_received
+                for vendor, totals in state.fleet.totals.vendors.items()
+                if totals.usage_received
+            },
         }
     return values

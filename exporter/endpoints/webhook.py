@@ -181,6 +181,7 @@ class Webhook:
         # Finding a counter by its labels takes longer than counting.
         self._signatures = cache(metrics.signatures.labels)
         self._events = cache(metrics.events.labels)
+        self._last_delay = cache(metrics.last_event_delay.labels)
 
     def blueprint(self) -> Blueprint:
         """Return the routes of Quart's own way: one takes deliveries, one answers a GET."""
@@ -261,6 +262,7 @@ class Webhook:
         self._events(self.vendor.name, event_type_of(content), result.value).inc()
         if not isinstance(content, OtherEvent):
             self._metrics.event_delay.observe(max(0.0, now - content.time))
+            self._last_delay(self.vendor.name).set(now - content.time)
         return result.value
 
     def _log_refusal(self, answer: Answer) -> None:

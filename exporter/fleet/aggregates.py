@@ -98,10 +98,15 @@ class VendorTotals:
         """ACTIVATED eSIMs by the second in which an event of theirs was last received."""
         self._hours: dict[int, int] = {}
         """ACTIVATED eSIMs by the hour of that second, to count stale ones in fewer steps."""
+        self.usage_received = 0
+        """When a usage event that changed an allowance was last received, unix seconds; 0 before
+        the first. Not lowered when its eSIM is taken out."""
 
     def add(self, esim: Esim, sign: int) -> None:
         """Add (``sign`` 1) or take out (-1) an eSIM."""
         self.statuses[esim.status] += sign
+        for allowance in esim.allowances:
+            self.usage_received = max(self.usage_received, allowance.received)
         if esim.status is Status.ACTIVATED:
             _count(self._seconds, esim.received, sign)
             _count(self._hours, esim.received // _HOUR, sign)
@@ -114,6 +119,9 @@ class VendorTotals:
         for received, number in Counter(active).items():
             _count(self._seconds, received, number)
             _count(self._hours, received // _HOUR, number)
+        # A list takes less time than a generator.
+        usage = [allowance.received for esim in esims for allowance in esim.allowances]
+        self.usage_received = max(self.usage_received, max(usage, default=0))
 
     def stale(self, now: float, after: float) -> int:
         """Return how many ACTIVATED eSIMs sent nothing for more than ``after`` seconds."""

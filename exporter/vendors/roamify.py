@@ -323,4 +323,12 @@ def _row(row: Any, index: int, fields: Fields, size: int) -> tuple[str, int]:
     return location, _base_units(values, "data_used", amount, size) or 0
 
 
-ROAMIFY = Vendor(VENDOR, SIGNATURE_HEADER, EVENT_TYPES, verify, parse, sign)
+ROAMIFY = Vendor(
+    name=VENDOR,
+    signature_header=SIGNATURE_HEADER,
+    event_types=EVENT_TYPES,
+    verify=verify,
+    parse=parse,
+    sign=sign,
+    report_interval=4 * 3600,
+)

@@ -39,6 +39,9 @@ class Vendor:
     parse: Parse
     sign: Callable[[bytes, bytes], str]
     """Takes body and secret; returns the signature. Only the simulator and tests sign."""
+    report_interval: int | None
+    """Seconds between two usage events of an activated eSIM; ``None`` if there is none without a
+    threshold that is reached."""
 
     @property
     def webhook_path(self) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import itertools
+import json
 import socket
+import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text_format
 from running import (
+    PAYLOADS,
     SECRET,
     USAGE,
     WAIT,
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Changes, Chunk, Row, Sizes
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+STATUS = json.loads((PAYLOADS / "status.json").read_bytes())
+
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 PROMETHEUS_2_42 = (
@@ -83,6 +88,7 @@ FAMILIES = {
     "esim_exporter_storage_commit_duration_seconds": "histogram",
     "esim_exporter_scrape_duration_seconds": "histogram",
     "esim_exporter_last_received_timestamp_seconds": "gauge",
+    "esim_exporter_vendor_report_interval_seconds": "gauge",
     "esim_exporter_esims": "gauge",
     "esim_exporter_esims_limit": "gauge",
     "esim_exporter_esims_over_limit": "gauge",
@@ -332,6 +338,8 @@ def test_all_families_of_the_group_exporter_are_there_from_the_start(serve: Serv
         "esim_exporter_http_connections",
         "esim_exporter_http_connections_displaced",
         "esim_exporter_http_connections_refused",
+        "esim_exporter_last_event_delay_seconds",
+        "esim_exporter_last_usage_received_timestamp_seconds",
         "esim_exporter_storage_conflicts",
         "esim_exporter_storage_damaged_rows",
         "esim_exporter_storage_up",
@@ -364,6 +372,35 @@ def test_counters_of_known_labels_start_at_zero_and_have_no_created_series(
         server.post(event())
         assert "_created" not in server.get("/metrics", headers={"Accept": accept}).text
     assert server.own()['last_received_timestamp_seconds{vendor="roamify"}'] > 1.7e9
+
+
+def test_the_newest_event_and_the_newest_usage_event_are_told_apart(serve: Serve) -> None:
+    server = serve()
+    usage, delay = (
+        f'{name}{{vendor="roamify"}}'
+        for name in ("last_usage_received_timestamp_seconds", "last_event_delay_seconds")
+    )
+    assert not {usage, delay} & server.own().keys()
+
+    now = time.time()
+    assert server.post(STATUS | {"data": STATUS["data"] | {"timestamp": now + 600}}).is_success
+    own = server.own()
+    assert -600 <= own[delay] < -500
+    assert usage not in own
+
+    assert server.post(event(timestamp=now - 600)).is_success
+    own = server.own()
+    assert 600 <= own[delay] < 700
+    assert now - 1 <= own[usage] <= time.time()
+    server.kill()
+
+    restarted = serve().own()
+    assert restarted[usage] == own[usage]
+    assert delay not in restarted
+
+
+def test_the_interval_of_a_vendor_s_reports_is_shown(serve: Serve) -> None:
+    assert serve().own()['vendor_report_interval_seconds{vendor="roamify"}'] == 4 * 3600
 
 
 def test_a_secret_that_never_signed_is_counted_as_zero(serve: Serve) -> None:

@@ -28,6 +28,8 @@ async def test_what_one_takes_the_other_shows() -> None:
     one.take(usage("a", locations=(("France", 7),)), status(Status.ACTIVATED, "a"), partner)
     await other.follow()
     assert other.text() == one.text()
+    received = [each.fleet.totals.vendors["roamify"].usage_received for each in (one, other)]
+    assert received == [int(one.now)] * 2
     assert other.take(usage("a")) == [Result.DUPLICATE]
 
     other.take(usage("a", 1, 60), usage("b"))

@@ -17,6 +17,7 @@ from running_fleet import (
 )
 
 from exporter.fleet.aggregates import THRESHOLDS, thresholds_reached
+from exporter.fleet.drafts import Draft
 from exporter.model.events import Snapshot, Status
 
 
@@ -117,6 +118,34 @@ def test_an_esim_that_reports_again_is_not_stale() -> None:
     assert stale(running) == 1
     running.take(usage(time=1))
     assert stale(running) == 0
+
+
+def usage_received(running: RunningFleet) -> int:
+    return running.fleet.totals.vendors["roamify"].usage_received
+
+
+def test_the_newest_usage_event_is_the_last_that_changed_an_allowance() -> None:
+    running = RunningFleet()
+    running.take(status(Status.ACTIVATED))
+    assert usage_received(running) == 0
+    running.take(usage("e"), usage("f"))
+    running.now += 60
+    running.take(usage("e"), status(Status.INACTIVE, "f", time=9))
+    assert usage_received(running) == ARRIVAL
+    running.take(usage("e", time=1, used=20))
+    assert usage_received(running) == usage_received(running.restarted()) == ARRIVAL + 60
+
+
+def test_the_newest_usage_event_stays_known_when_its_esim_leaves_or_an_older_one_is_replayed() -> (
+    None
+):
+    running = RunningFleet()
+    running.take(usage())
+    draft = Draft(running.fleet, running.now + 60)
+    draft.remove(("roamify", "e"))
+    draft.merge_as_of(usage("f"), ARRIVAL - 60)
+    running.publish(draft)
+    assert usage_received(running) == ARRIVAL
 
 
 def test_a_package_is_shown_once_seen_with_every_status() -> None:
