@@ -26,7 +26,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow test-faults bench bench-short lint docs alerts dashboards screenshots status-screenshots clean
+.PHONY: help run test test-slow test-faults bench bench-short lint docs mixin screenshots status-screenshots clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -57,11 +57,8 @@ bench-short: $(INSTALLED_DEV) ## measure the same on small fleets
 docs: $(INSTALLED_DEV) ## write the generated parts of the documentation
 	$(BIN)/python docs/generate.py
 
-alerts: $(INSTALLED_DEV) ## write rules, routes and the table of alerts from their source
-	$(BIN)/python -m alerts.generator
-
-dashboards: $(INSTALLED_DEV) ## write the dashboards from their source
-	$(BIN)/python -m grafana.generator
+mixin: $(INSTALLED_DEV) ## write rules, routes, dashboards and the table of alerts from their source
+	$(BIN)/python alerts/repository_copies.py
 
 screenshots: $(INSTALLED_DEV) ## write the pictures of the dashboards for the documentation
 	$(PYTEST) -m slow tests/grafana/test_dashboard_rendering.py
@@ -73,8 +70,7 @@ status-screenshots: $(INSTALLED_DEV) ## write the pictures of the status page fo
 
 lint: $(INSTALLED_DEV) ## check style, types and generated files
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/python -m alerts.generator --check
-	$(BIN)/python -m grafana.generator --check
+	$(BIN)/python alerts/repository_copies.py --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

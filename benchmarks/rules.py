@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import yaml
 
-from alerts.generator import FILES, Config, documents
 from benchmarks.process import free_port, without_settings
 from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
+from exporter.mixin.documents import documents
+from exporter.mixin.rules.rule_files import FILES
+from exporter.mixin.values import Values
 from exporter.model.events import Snapshot, Status, UsageEvent
 from exporter.settings.field_types import parse_duration
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -168,7 +170,7 @@ def _write_yesterday(folder: Path, esims: int, now: int) -> None:
                 event = _event(number, now)
                 value = max(0, _used(number) * 5 * GIB - DAILY) if instance else DAILY
                 labels = (
-                    f'job="{Config().esims_job}"{instance},vendor="{VENDOR}",'
+                    f'job="{Values().jobs.esims}"{instance},vendor="{VENDOR}",'
                     f'esim_id="{event.esim_id}",package_id="{event.package_id}"'
                 )
                 file.writelines(f"{name}{{{labels}}} {value} {at}\n" for at in times)
@@ -192,8 +194,8 @@ def _exporter(folder: Path) -> Iterator[str]:
 @contextmanager
 def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
-    config = Config()
-    for name, text in documents(config).items():
+    values = Values()
+    for name, text in documents(values).items():
         if name in FILES:
             rules = yaml.safe_load(text)
             for group in rules["groups"]:
@@ -201,8 +203,8 @@ def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterat
             (folder / name).write_text(yaml.safe_dump(rules), encoding="utf-8")
     relabel = [{"target_label": "instance", "replacement": "localhost"}]
     jobs = {
-        config.job: ("30s", ["exporter", "fleet"], exporter),
-        config.esims_job: (args.scrape, ["esims"], exporter),
+        values.jobs.exporter: ("30s", ["exporter", "fleet"], exporter),
+        values.jobs.esims: (args.scrape, ["esims"], exporter),
         "prometheus": ("5s", [], address),
     }
     scrapes = [

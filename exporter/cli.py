@@ -35,6 +35,7 @@ commands:
   simulate   send the signed events of a synthetic fleet
   demo       serve and simulate on this machine, to look around
   storage    copy a fleet from one storage to another
+  mixin      write rules, routes and dashboards for your values
 
 esim-exporter COMMAND --help explains a command; --version prints the version.
 """
@@ -67,6 +68,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
             from exporter.copying import command as copying  # noqa: PLC0415  # see above
 
             status = copying.main(arguments)
+        case "mixin":
+            from exporter.mixin import command as mixin  # noqa: PLC0415  # see above
+
+            status = mixin.main(arguments)
         case _:
             sys.stderr.write(f"esim-exporter: no such command: {name}\n\n{_USAGE}")
             status = ExitStatus.UNUSABLE

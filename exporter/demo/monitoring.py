@@ -1,7 +1,7 @@
 """Runs Prometheus and Alertmanager with the shipped rules and routes, if they are installed.
 
-The folder ``rules`` holds copies in which every duration is divided by ``FASTER``. ``make alerts``
-writes them. The notifications of Alertmanager are printed as pages and tickets.
+In the rules, every duration is divided by ``FASTER``. The notifications of Alertmanager are printed
+as pages and tickets.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from exporter.demo import processes
+from exporter.mixin.documents import WATCHDOG_FILE, documents
+from exporter.mixin.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import ExitStack
+    from pathlib import Path
 
 FASTER: Final = 30
 """An hour of simulated time takes two minutes. With a much higher factor the few seconds until
 the first scrape would count as an outage."""
 
-RULES: Final = Path(__file__).resolve().parent / "rules"
-RECEIVERS: Final = "http://receivers.invalid"
-"""Placeholder in the routes for the address of the receiver."""
-
+_ROUTES: Final = "alertmanager.yml"
 _SCRAPE: Final = "1s"
 _ALERTMANAGER: Final = ("alertmanager", "prometheus-alertmanager")
 """Names of the program: upstream and Debian."""
@@ -56,6 +55,13 @@ def shortened(seconds: float) -> str:
     return f"{seconds / FASTER:.0f}s"
 
 
+def written(pages: str) -> dict[str, str]:
+    """Return the text of the rules and routes by the name of the file."""
+    files = documents(Values(faster=FASTER, receivers_url=pages))
+    unused = {WATCHDOG_FILE, "prometheusrule.yaml"}
+    return {name: text for name, text in files.items() if name not in unused}
+
+
 def start(stack: ExitStack, folder: Path, *, exporter: str, pages: str) -> MonitoringUrls:
     """Run what is installed until ``stack`` is closed.
 
@@ -65,17 +71,16 @@ def start(stack: ExitStack, folder: Path, *, exporter: str, pages: str) -> Monit
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         return MonitoringUrls()
+    for name, text in written(pages).items():
+        (folder / name).write_text(text, "utf-8")
     alertmanager = next(filter(None, map(shutil.which, _ALERTMANAGER)), None)
-    notified = alertmanager and _alertmanager(stack, alertmanager, folder, pages)
+    notified = alertmanager and _alertmanager(stack, alertmanager, folder)
     return MonitoringUrls(_prometheus(stack, prometheus, folder, exporter, notified), notified)
 
 
-def _alertmanager(stack: ExitStack, program: str, folder: Path, pages: str) -> str:
-    routes = (RULES / "alertmanager.yml").read_text("utf-8")
-    config = folder / "alertmanager.yml"
-    config.write_text(routes.replace(RECEIVERS, pages), "utf-8")
+def _alertmanager(stack: ExitStack, program: str, folder: Path) -> str:
     flags = (
-        f"--config.file={config}",
+        f"--config.file={folder / _ROUTES}",
         f"--storage.path={folder / 'alertmanager'}",
         "--cluster.listen-address=",
     )
@@ -102,7 +107,7 @@ def _configuration(exporter: str, alertmanager: str | None) -> dict[str, Any]:
     notified = [{"static_configs": [_targets(alertmanager)]}] if alertmanager else []
     return {
         "global": {"scrape_interval": _SCRAPE, "scrape_timeout": _SCRAPE},
-        "rule_files": [str(RULES / "*.rules.yml")],
+        "rule_files": ["*.rules.yml"],
         "alerting": {"alertmanagers": notified},
         "scrape_configs": [
             {

@@ -21,10 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # what
 import programs
 from running import WAIT, until
 
-from alerts.generator import Config, documents
+from exporter.mixin.documents import documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from exporter.mixin.values import Values
 
 ALERTS = Path(__file__).resolve().parents[2] / "alerts"
 
@@ -82,12 +84,10 @@ def receiving() -> Iterator[Receiver]:
 
 
 @contextmanager
-def alertmanager(
-    folder: Path, config: Config, name: str = "alertmanager.yml"
-) -> Iterator[httpx.Client]:
+def alertmanager(folder: Path, values: Values) -> Iterator[httpx.Client]:
     """Run Alertmanager with the shipped configuration; yield a client of its API."""
-    path = folder / name
-    path.write_text(documents(config)[name], encoding="utf-8")
+    path = folder / "alertmanager.yml"
+    path.write_text(documents(values)[path.name], encoding="utf-8")
     address = free_address()
     flags = (
         f"--config.file={path}",
@@ -103,19 +103,19 @@ def alertmanager(
 @contextmanager
 def prometheus(
     folder: Path,
-    config: Config,
+    values: Values,
     *,
     exporter: str,
     alertmanager_url: str = "",
     watchdog: bool = False,
 ) -> Iterator[httpx.Client]:
     """Run Prometheus with the shipped rules on one exporter; yield a client of its API."""
-    files = documents(config)
+    files = documents(values)
     rules = [n for n in files if n.endswith(".rules.yml") and (watchdog or "watchdog" not in n)]
     for name in rules:
         (folder / name).write_text(files[name], encoding="utf-8")
     address = free_address()
-    jobs = {config.job: ["exporter", "fleet"], config.esims_job: ["esims"]}
+    jobs = {values.jobs.exporter: ["exporter", "fleet"], values.jobs.esims: ["esims"]}
     own = {"job_name": "prometheus", "static_configs": [{"targets": [address]}]}
     scrapes = [
         {"job_name": job, "params": {"collect[]": groups}, "static_configs": [_targets(exporter)]}

@@ -13,7 +13,7 @@ import monitoring_stack
 import pytest
 from running import event, serving, until
 
-from alerts.generator import Config
+from exporter.mixin.values import Values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,12 +39,12 @@ def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -
     with ExitStack() as running:
         receiver = running.enter_context(monitoring_stack.receiving())
         exporter = running.enter_context(serving(tmp_path))
-        config = Config(faster=600, receivers_url=receiver.url)
-        alertmanager = running.enter_context(monitoring_stack.alertmanager(tmp_path, config))
+        values = Values(faster=600, receivers_url=receiver.url)
+        alertmanager = running.enter_context(monitoring_stack.alertmanager(tmp_path, values))
         running.enter_context(
             monitoring_stack.prometheus(
                 tmp_path,
-                config,
+                values,
                 exporter=exporter.internal,
                 alertmanager_url=str(alertmanager.base_url),
             )
@@ -76,10 +76,10 @@ def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -
         "esim_id": esim_id,
         "package_id": PACKAGE,
     }
-    dashboard = f"{config.dashboards_url}/esim-esim?var-vendor=roamify&var-esim={esim_id}"
+    dashboard = f"{values.links.dashboards}/esim-esim?var-vendor=roamify&var-esim={esim_id}"
     assert alert["annotations"] == {
         "summary": "An eSIM has used all of its data.",
         "description": f"eSIM {esim_id} with package {PACKAGE} has used 100% of its data.",
-        "runbook_url": f"{config.runbooks_url}/EsimDataUsageHigh.md",
+        "runbook_url": f"{values.links.runbooks}/EsimDataUsageHigh.md",
         "dashboard_url": dashboard,
     }

@@ -13,7 +13,8 @@ import monitoring_stack
 import pytest
 from running import until
 
-from alerts.generator import Config, groups
+from exporter.mixin.rules.rule_files import groups
+from exporter.mixin.values import Routing, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,15 +32,18 @@ PACKAGES = ("france-3gb", "japan-5gb", "spain-1gb")
 
 def firing(name: str, severity: str, **more: str) -> dict[str, Any]:
     """Return an alert of the shipped rules, as Prometheus sends it to Alertmanager."""
-    config = Config()
+    values = Values()
     esims = {"EsimDataUsageHigh", "EsimReportingStale", "EsimEventsSilent"}
-    labels = {"vendor": "roamify", "job": config.esims_job if name in esims else config.job}
+    labels = {
+        "vendor": "roamify",
+        "job": values.jobs.esims if name in esims else values.jobs.exporter,
+    }
     rule = next(
         document
         for group in groups()
         for alert in group.alerts
         if (alert.name, alert.severity) == (name, severity)
-        for document in [alert.document(config)]
+        for document in [alert.document(values)]
     )
     return {
         "labels": labels | rule["labels"] | {"alertname": name} | more,
@@ -77,8 +81,8 @@ def notified_esims(receiver: Receiver, name: str) -> int:
 def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path) -> None:
     esims, intervals, size = 5000, 6, 834
     with monitoring_stack.receiving() as receiver:
-        config = Config(faster=FASTER, receivers_url=receiver.url)
-        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
+        values = Values(faster=FASTER, receivers_url=receiver.url)
+        with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             began = time.monotonic()
             for interval in range(intervals):
                 due = began + interval * GROUP_INTERVAL
@@ -95,9 +99,10 @@ def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path
 
 def test_a_storm_in_a_large_fleet_pages_for_its_packages(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        config = Config(faster=FASTER, receivers_url=receiver.url)
-        routes = "alertmanager-large-fleet.yml"
-        with monitoring_stack.alertmanager(tmp_path, config, routes) as alertmanager:
+        values = Values(
+            faster=FASTER, receivers_url=receiver.url, routing=Routing(large_fleet=True)
+        )
+        with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, exhausted("critical", range(500)))
             send(alertmanager, of_packages("EsimPackageExhausted", "critical"))
             until(lambda: len(receiver.of("pager")) == 3 and receiver.of("tickets"))
@@ -122,8 +127,8 @@ FOLLOWING = [
 
 def test_a_silent_feed_is_one_notification_with_all_that_follows_from_it(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        config = Config(faster=FASTER, receivers_url=receiver.url)
-        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
+        values = Values(faster=FASTER, receivers_url=receiver.url)
+        with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, [firing("EsimEventsSilent", "none")])
             send(alertmanager, [firing("EsimWebhookFeedSilent", "critical")])
             send(alertmanager, FOLLOWING)
@@ -153,8 +158,8 @@ SHARD_MISSING = [firing("EsimFleetShrunk", "critical"), firing("EsimReplicaDown"
 
 def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        config = Config(faster=FASTER, receivers_url=receiver.url)
-        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
+        values = Values(faster=FASTER, receivers_url=receiver.url)
+        with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             causes = ["EsimStorageDown", "EsimShardMissing"]
             send(alertmanager, [firing(cause, "critical") for cause in causes])
             send(alertmanager, STORAGE_DOWN + SHARD_MISSING)
@@ -170,8 +175,8 @@ def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Pat
 
 def test_without_the_silence_the_same_alerts_are_notified(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        config = Config(faster=FASTER, receivers_url=receiver.url)
-        with monitoring_stack.alertmanager(tmp_path, config) as alertmanager:
+        values = Values(faster=FASTER, receivers_url=receiver.url)
+        with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, FOLLOWING)
             expected = {
                 *("EsimDataUsageHigh", "EsimWebhookFeedLow", "EsimFleetReportingStale"),

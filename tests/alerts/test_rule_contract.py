@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, sources
 
-from alerts.generator import README, Config
+from exporter.mixin.values import Values
 from exporter.simulate.deliveries import Fault, Faults, Simulation
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
         for _ in range(2):  # the second scrape shows what the first one measured
             found.add(exporter.get("/metrics").text)
         with monitoring_stack.prometheus(
-            folder, Config(), exporter=exporter.internal
+            folder, Values(), exporter=exporter.internal
         ) as prometheus:
             rules = 'rule_group="'
             until(lambda: rules in prometheus.get("/metrics").text)
@@ -119,7 +119,7 @@ def wrong_selectors(expression: promql.Expression, exposed: Exposed) -> list[str
 def matches(names: set[str], label: str, operator: str, value: str, exposed: Exposed) -> bool:
     """Return whether a metric has the label with a value that the matcher names."""
     if label == "job":
-        return value in {Config().job, Config().esims_job}
+        return value in {Values().jobs.exporter, Values().jobs.esims}
     present = {v for name in names for v in exposed.values.get((name, label), ())}
     if label == "alertname":
         return value in {rule.name for rule in RULES}
@@ -154,7 +154,7 @@ def test_an_annotation_names_only_labels_that_the_alert_has(rule: Rule, exposed:
 
 def queries() -> list[tuple[str, str]]:
     """Return the queries of runbooks and of the README, each with the name of its page."""
-    pages = [README, *sorted((ALERTS / "runbooks").glob("*.md"))]
+    pages = [ALERTS / "README.md", *sorted((ALERTS / "runbooks").glob("*.md"))]
     found = []
     for page in pages:
         blocks = re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL)

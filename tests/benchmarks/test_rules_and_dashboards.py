@@ -6,8 +6,8 @@ import programs
 import pytest
 from committed_dashboards import BOARDS, panels
 
-from alerts.generator import groups
 from benchmarks import dashboards, rules
+from exporter.mixin.rules.rule_files import groups
 
 pytestmark = pytest.mark.slow
 

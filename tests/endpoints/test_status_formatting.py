@@ -9,8 +9,8 @@ import pytest
 
 from exporter.endpoints.status import formatting
 from exporter.endpoints.status.formatting import amount, band, instant, percent, size, span, visible
+from exporter.mixin.dashboards import palette
 from exporter.model.records import STATUSES
-from grafana.generator import palette
 
 
 @pytest.mark.parametrize(

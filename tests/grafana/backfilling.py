@@ -19,7 +19,7 @@ import programs
 import yaml
 from monitoring_stack import ALERTS, free_address, serving_program
 
-from alerts.generator import FILES
+from exporter.mixin.rules.rule_files import FILES
 from exporter.settings.field_types import parse_duration
 
 if TYPE_CHECKING:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import promql
 import simulated_exporter as simulated
 
-from grafana.generator import DASHBOARDS, FOLDER
+from exporter.mixin.dashboards.dashboards import DASHBOARDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
 
 BOARDS: Final[dict[str, dict[str, Any]]] = {
     name: json.loads((FOLDER / name).read_text(encoding="utf-8")) for name in DASHBOARDS

@@ -12,8 +12,8 @@ from committed_dashboards import BOARDS, CHOSEN, EMPTY, Target, interpolated, pa
 from filled_prometheus import TIMES, filled_prometheus
 from looping import for_every
 
-from alerts.generator import groups
-from alerts.generator.rules import Recording
+from exporter.mixin.rules.rule_files import groups
+from exporter.mixin.rules.rule_types import Recording
 from exporter.selfmetrics import descriptions
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from committed_dashboards import BOARDS, panels, parsed
+from committed_dashboards import BOARDS, FOLDER, panels, parsed
 from grafana_foundation_sdk.models import units
 from looping import for_every
 
-from alerts.generator import Config
-from grafana.generator import DASHBOARDS, FOLDER, documents, palette, reread
+from exporter.mixin.dashboards import palette
+from exporter.mixin.dashboards.dashboards import DASHBOARDS, dashboards, reread
+from exporter.mixin.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +54,8 @@ def excluded(rule: str, panel: dict[str, Any]) -> bool:
 
 
 def test_the_committed_dashboards_are_what_the_generator_makes() -> None:
-    for name, text in documents().items():
-        assert (FOLDER / name).read_text(encoding="utf-8") == text, "run make dashboards"
+    for name, text in dashboards(Values()).items():
+        assert (FOLDER / name).read_text(encoding="utf-8") == text, "run make mixin"
     assert {path.name for path in FOLDER.glob("*.json")} == set(DASHBOARDS)
 
 
@@ -260,7 +261,7 @@ def test_links_lead_to_existing_dashboards_and_runbooks(board: dict[str, Any]) -
         if link.startswith("/d/"):
             assert re.match(r"/d/([\w-]+)", link)[1] in uids  # type: ignore[index]
         else:
-            assert link.startswith(Config().runbooks_url)
+            assert link.startswith(Values().links.runbooks)
     assert {"dashboards", "link"} == {link["type"] for link in board["links"]}
 
 

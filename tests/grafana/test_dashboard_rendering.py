@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import simulated_exporter as simulated
-from committed_dashboards import BOARDS, EMPTY, panels
+from committed_dashboards import BOARDS, EMPTY, FOLDER, panels
 from dashboard_drawing import Drawing, draw
 from filled_prometheus import ROOT, TIMES, filled_prometheus
 from looping import for_every
 from prerequisites import exclusive
-
-from grafana.generator import FOLDER
 
 if TYPE_CHECKING:
     import httpx

@@ -18,7 +18,9 @@ from looping import for_every
 from prerequisites import exclusive
 from sharded_events import END, HOUR, SHOWN_ESIM, SHOWN_PACKAGE
 
-from alerts.generator import Alert, Config, groups
+from exporter.mixin.rules.rule_files import groups
+from exporter.mixin.rules.rule_types import Alert
+from exporter.mixin.values import Jobs, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import httpx
     from sharded_fleet import Layout
 
-    from alerts.generator.rules import Recording
+    from exporter.mixin.rules.rule_types import Recording
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +89,8 @@ class Evaluated:
 
     def rule(self, rule: Recording | Alert, layout: Layout) -> Found:
         """Return the result of a rule for a layout at the end."""
-        config = Config(job=layout.name, esims_job=layout.esims_job)
-        return self.ask(rule.document(config)["expr"], layout, NOW)
+        values = Values(jobs=Jobs(exporter=layout.name, esims=layout.esims_job))
+        return self.ask(rule.document(values)["expr"], layout, NOW)
 
 
 @pytest.fixture(scope="module")

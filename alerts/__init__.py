@@ -1,3 +1,0 @@
-"""Alerting. ``alerts.generator`` writes the YAML files in this folder."""
-
-from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Configuration of Alertmanager: routes, receivers and inhibition."""

@@ -1,0 +1,221 @@
+"""The dashboard ``esim-exporter``: whether events arrive and are stored and shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.mixin.dashboards import palette, process, replicas, variables, webhook
+from exporter.mixin.dashboards.alerts import firing, of_exporter
+from exporter.mixin.dashboards.layout import dashboard
+from exporter.mixin.dashboards.panels import (
+    Query,
+    Words,
+    figure,
+    label_figure,
+    up_or_down,
+)
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import stat
+    from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+    from exporter.mixin.dashboards.panels import Panel
+    from exporter.mixin.values import Values
+
+
+def make(values: Values) -> Dashboard:
+    """Return the dashboard."""
+    figures = (
+        *(_up(), _version(), _uptime(), _feed()),
+        *(_esims(), _over_limit(), _kept(), _budget(values)),
+    )
+    return dashboard(
+        "exporter",
+        "eSIM / Exporter",
+        """The exporter itself: whether events arrive, and whether it understands, stores and shows
+        them in time.""",
+        values=values,
+        since="now-1d",
+        chosen_by=[
+            *(variables.datasource(), variables.job()),
+            *(variables.instance(), variables.vendor()),
+        ],
+        sections=[
+            ("", [(4, [(3, each) for each in figures])]),
+            (
+                "Webhook",
+                [
+                    (9, _halves(webhook.events(), webhook.rejections())),
+                    (9, _thirds(webhook.latency(), webhook.delay(), webhook.burn(values))),
+                    (
+                        8,
+                        _thirds(
+                            webhook.signatures(), webhook.requests(), firing(of_exporter(), values)
+                        ),
+                    ),
+                ],
+            ),
+            (
+                "Storage, scrapes and process",
+                [
+                    (8, _thirds(process.commits(), process.failures(), process.storage())),
+                    (8, _thirds(process.series(), process.scrapes(), process.scrape_sizes())),
+                    (8, _halves(process.memory(), process.processor())),
+                ],
+            ),
+            (
+                "Replicas and shards",
+                [
+                    (
+                        8,
+                        [
+                            *((3, replicas.storage()), (4, replicas.missing())),
+                            *((6, replicas.shards()), (6, replicas.lag())),
+                            (5, replicas.conflicts()),
+                        ],
+                    )
+                ],
+            ),
+        ],
+    )
+
+
+def _halves(*panels: Panel) -> list[tuple[int, Panel]]:
+    return [(12, panel) for panel in panels]
+
+
+def _thirds(*panels: Panel) -> list[tuple[int, Panel]]:
+    return [(8, panel) for panel in panels]
+
+
+def _up() -> stat.Panel:
+    return up_or_down(
+        Words(
+            "Up",
+            """Whether Prometheus reaches every chosen instance. While an instance is down, the
+            vendor drops events after three retries: start it. The runbook is EsimExporterDown.""",
+            "not scraped",
+        ),
+        Query("min(up{@exporter})", instant=True),
+    )
+
+
+def _version() -> stat.Panel:
+    return label_figure(
+        Words(
+            "Version",
+            """The version of each chosen instance. Read the changelog before an upgrade.""",
+            "not scraped",
+        ),
+        Query("max by (version) (esim_exporter_build_info{@exporter})", instant=True),
+        "version",
+    )
+
+
+def _uptime() -> stat.Panel:
+    return figure(
+        Words(
+            "Uptime",
+            """Time since the newest start of a chosen instance. If it is short and nobody
+            restarted it, its log says why it ended.""",
+            "not scraped",
+        ),
+        [Query("time() - max(process_start_time_seconds{@exporter})", instant=True)],
+        "s",
+        trend=False,
+    )
+
+
+def _feed() -> stat.Panel:
+    return figure(
+        Words(
+            "Feed age",
+            """Time since the last verified delivery. Long without rejections: the vendor does not
+            send, or something in front of the exporter is broken. Long with signature
+            rejections: the secret has changed.""",
+            "nothing received yet",
+        ),
+        [
+            Query(
+                """time() - min(max without (instance, pod) (
+                esim_exporter_last_received_timestamp_seconds{@fleet}))""",
+                instant=True,
+            )
+        ],
+        "s",
+        palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
+        trend=False,
+    )
+
+
+def _esims() -> stat.Panel:
+    return figure(
+        Words(
+            "Cap used",
+            """eSIMs with series of their own, as a share of --limits.max-esims. With several
+            shards it is the fullest shard. Near 100 %, raise the limit; this needs memory of
+            Prometheus and of the exporter.""",
+            "no cap",
+        ),
+        [
+            Query(
+                "max(esim_exporter_esims{@exporter} / (esim_exporter_esims_limit{@exporter} > 0))",
+                instant=True,
+            )
+        ],
+        "percentunit",
+        palette.above((0.8, palette.NOTICE), (1, palette.CRITICAL)),
+        decimals=1,
+        trend=False,
+    )
+
+
+def _over_limit() -> stat.Panel:
+    return figure(
+        Words(
+            "Over the cap",
+            """eSIMs that are stored and counted but have no series of their own. No alert about
+            one of them can fire. If it is not 0, raise --limits.max-esims.""",
+            "not loaded",
+        ),
+        [
+            Query(
+                replicas.sum_of_processes("esim_exporter_esims_over_limit{@exporter}"), instant=True
+            )
+        ],
+        "locale",
+        palette.above((1, palette.CRITICAL)),
+        trend=False,
+    )
+
+
+def _kept() -> stat.Panel:
+    return figure(
+        Words(
+            "Rejected",
+            """Signed deliveries that the exporter could not understand and keeps. If it is not 0,
+            the vendor may have changed its format. The runbook is EsimRejectedEventsWaiting.""",
+            "not loaded",
+        ),
+        [Query("max(esim_exporter_rejected_events{@exporter})", instant=True)],
+        "locale",
+        palette.above((1, palette.NOTICE)),
+        trend=False,
+    )
+
+
+def _budget(values: Values) -> stat.Panel:
+    return figure(
+        Words(
+            "Error budget used",
+            """0.1 % of the webhook's requests may fail in three days; this share of them has
+            failed. Above 100 % the objective is missed. Panels below show which errors, and
+            when.""",
+            "no requests, or the rules are not loaded",
+        ),
+        [Query(f"max({webhook.error_ratio('3d')}) / {values.webhook.error_budget}", instant=True)],
+        "percentunit",
+        palette.above((0.5, palette.NOTICE), (1, palette.CRITICAL)),
+        decimals=0,
+        trend=False,
+    )

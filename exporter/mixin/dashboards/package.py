@@ -1,0 +1,246 @@
+"""The dashboard ``esim-package``: packages side by side, to find the one with a problem."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from exporter.mixin.dashboards import palette, variables
+from exporter.mixin.dashboards.alerts import firing, of_package
+from exporter.mixin.dashboards.layout import dashboard
+from exporter.mixin.dashboards.panels import (
+    Query,
+    Words,
+    bars,
+    dashed,
+    lines,
+    recoloured,
+)
+from exporter.mixin.dashboards.tables import Column, columns
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import bargauge, table, timeseries
+    from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+    from exporter.mixin.values import Values
+
+_OVER: Final = """max without (instance, pod) (
+    esim_fleet_allowances_over_threshold{@package, resource="data", threshold="%s"})"""
+_CONSUMED: Final = "package:esim_fleet_data_consumed_bytes"
+
+
+def make(values: Values) -> Dashboard:
+    """Return the dashboard."""
+    return dashboard(
+        "package",
+        "eSIM / Package",
+        """All packages side by side, and the chosen ones over time. An eSIM with two packages
+        counts in each.""",
+        values=values,
+        since="now-2d",
+        chosen_by=[
+            *(variables.datasource(), variables.job(), variables.instance()),
+            *(variables.vendor(), variables.package()),
+        ],
+        sections=[
+            ("", [(14, ((24, _packages()),))]),
+            (
+                "The chosen packages",
+                [
+                    (10, ((14, _consumption()), (10, _remaining()))),
+                    (9, ((8, _distribution()), (8, _nearly_used()), (8, _statuses()))),
+                    (11, ((12, _lasts()), (12, firing(of_package(), values)))),
+                ],
+            ),
+        ],
+    )
+
+
+def _packages() -> table.Panel:
+    by = "sum by (vendor, package_id)"
+    remaining = "min without (instance, pod) (esim_fleet_data_remaining_bytes{@package})"
+    allowed = "max without (instance, pod) (esim_fleet_data_allowed_bytes{@package})"
+    queries = [
+        """max by (vendor, package_id, package_name) (esim_package_info{@package})""",
+        f"""{by} (max without (instance, pod) (
+            esim_fleet_allowances{{@package, status="ACTIVATED"}}))""",
+        f"1 - {by} ({remaining}) / {by} ({allowed})",
+        f"{by} ({_OVER % '0.9'})",
+        f"{by} ({_OVER % '1'})",
+        """count by (vendor, package_id) (
+            esim_package:esim_last_event_age_seconds:stale{@package_rules}
+            unless on (job, vendor, esim_id) esim_status{@fleet, status!="ACTIVATED"})""",
+        f"{by} ({remaining}) / {by} ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400",
+    ]
+    to_package = variables.to_dashboard("package", "package", "package_id")
+    return columns(
+        Words(
+            "Packages",
+            """All chosen packages, those nearest to their limit first. Used is the share of all
+            data of its eSIMs. Lasts is how long the rest lasts at the consumption of the last
+            day. If many eSIMs are exhausted but the share is low, the package is too small.""",
+            "no package is known",
+        ),
+        [Query(source, instant=True) for source in queries],
+        [
+            Column("package_id", "Package", link=to_package, link_title="Only this package"),
+            Column("package_name", "Name"),
+            Column("Value #B", "Activated", "locale", width=90),
+            Column(
+                *("Value #C", "Used", "percentunit", palette.USED),
+                bar=True,
+                empty="unlimited",
+                decimals=1,
+                width=220,
+            ),
+            Column("Value #D", "Over 90 %", "locale", palette.above((1, palette.WARNING)), 90),
+            Column("Value #E", "Exhausted", "locale", palette.above((1, palette.CRITICAL)), 90),
+            Column(
+                *("Value #F", "Stale", "locale", palette.above((1, palette.NOTICE)), 80),
+                empty="0",
+            ),
+            Column(
+                *("Value #G", "Lasts", "s", ((None, palette.CRITICAL), (2 * 86400, palette.GOOD))),
+                width=110,
+                empty="-",
+                decimals=1,
+            ),
+        ],
+        sort_by="Value #C",
+    )
+
+
+def _consumption() -> timeseries.Panel:
+    return lines(
+        Words(
+            "Consumption",
+            """Mean over four hours, because each eSIM reports every four hours. Compare with the
+            same hour of the day before. A gap means that no events arrived.""",
+            "nothing consumed, or the rules are not loaded",
+        ),
+        [
+            Query(
+                f"sum by (package_id) ({_CONSUMED}:delta4h{{@package_rules}}) / 14400",
+                "{{package_id}}",
+            )
+        ],
+        "binBps",
+        stacked=True,
+        legend=["mean", "max"],
+    )
+
+
+def _remaining() -> timeseries.Panel:
+    panel = lines(
+        Words(
+            "Remaining against allowed",
+            """Sums over the chosen packages: limited data of eSIMs that have not ended. Allowed
+            rises with new eSIMs and top-ups, and falls when eSIMs end.""",
+            "no limited package is chosen",
+        ),
+        [
+            Query(
+                """sum(min without (instance, pod) (esim_fleet_data_remaining_bytes{@package}))""",
+                "remaining",
+            ),
+            Query(
+                """sum(max without (instance, pod) (esim_fleet_data_allowed_bytes{@package}))""",
+                "allowed",
+            ),
+        ],
+        "bytes",
+        stairs=True,
+    )
+    return dashed(recoloured(panel, "remaining", palette.NEUTRAL), "allowed", palette.IDLE)
+
+
+def _distribution() -> bargauge.Panel:
+    shares = list(palette.BANDS)
+    names = ["25 to 50 %", "50 to 75 %", "75 to 90 %", "90 to 100 %", "exhausted"]
+    totals = {share: f"sum({_OVER % share})" for share in shares}
+    bands = {
+        name: totals[low] + (f" - {totals[high]}" if high else "")
+        for name, low, high in zip(names, shares, [*shares[1:], ""], strict=True)
+    }
+    below = f"sum(package:esim_fleet_allowances:sum{{@package_rules}}) - {totals[shares[0]]}"
+    colours = {name: palette.BANDS[share][1] for name, share in zip(names, shares, strict=True)}
+    lowest = "less, or unlimited"
+    return bars(
+        Words(
+            "eSIMs by share used, now",
+            """eSIMs of the chosen packages by their share of data used, without ended eSIMs. Those
+            in orange lose service next.""",
+            "no package is chosen",
+        ),
+        [Query(expr, name, instant=True) for name, expr in {lowest: below, **bands}.items()],
+        "locale",
+        colours={lowest: palette.IDLE, **colours},
+    )
+
+
+def _nearly_used() -> timeseries.Panel:
+    return lines(
+        Words(
+            "Share of eSIMs over 90 %",
+            """For each package, the share of its eSIMs that used over 90 %, without ended eSIMs.
+            Above the dashed line EsimPackageUsageHigh opens a ticket if it concerns ten or more
+            eSIMs: offer top-ups, or a larger package.""",
+            "no limited package is chosen, or the rules are not loaded",
+        ),
+        [
+            Query(
+                """max by (package_id) (
+                package:esim_fleet_allowances_over:ratio{@package_rules, resource="data"}) > 0""",
+                "{{package_id}}",
+            )
+        ],
+        "percentunit",
+        steps=((None, "transparent"), (0.2, palette.WARNING)),
+        fill=0,
+    )
+
+
+def _statuses() -> timeseries.Panel:
+    panel = lines(
+        Words(
+            "eSIMs by status",
+            """eSIMs of the chosen packages. When EXPIRED rises as ACTIVATED falls, packages end as
+            usual. A rise of REVOKED or DELETED is not usual.""",
+            "no package is chosen",
+        ),
+        [
+            Query(
+                """sum by (status) (max without (instance, pod) (esim_fleet_allowances{@package}))
+                > 0""",
+                "{{status}}",
+            )
+        ],
+        "locale",
+        fill=0,
+        stairs=True,
+    )
+    for status, colour in palette.STATUSES.items():
+        panel = recoloured(panel, status, colour)
+    return panel
+
+
+def _lasts() -> timeseries.Panel:
+    return lines(
+        Words(
+            "How long the remaining data lasts",
+            """For each package, at the consumption of the last day. Below the dashed line of two
+            days EsimPackageExhaustionForecast opens a ticket if it concerns ten or more eSIMs.""",
+            "no consumption within a day, or the rules are not loaded",
+        ),
+        [
+            Query(
+                f"""sum by (package_id) (
+                min without (instance, pod) (esim_fleet_data_remaining_bytes{{@package}}))
+                / sum by (package_id) ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400""",
+                "{{package_id}}",
+            )
+        ],
+        "s",
+        steps=((None, "transparent"), (2 * 86400, palette.WARNING)),
+        fill=0,
+        legend=["lastNotNull"],
+    )

@@ -1,0 +1,164 @@
+"""Panels of the webhook, for the exporter's dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from exporter.mixin.dashboards import palette
+from exporter.mixin.dashboards.panels import Query, Words, lines, quantiles, recoloured
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import timeseries
+
+    from exporter.mixin.values import Values
+
+_BURN: Final = {"1h": 14.4, "6h": 6.0, "1d": 3.0, "3d": 1.0}
+"""The burn rate above which each window alerts, as in the rules."""
+
+_RESULTS: Final = {
+    "accepted": palette.GOOD,
+    "duplicate": palette.NEUTRAL,
+    "late": palette.NOTICE,
+    "stale": palette.IDLE,
+    "ignored": "dark-purple",
+}
+
+
+def error_ratio(window: str) -> str:
+    """Return an expression for the share of failed requests by job; 0 if none ever failed."""
+    requests = 'increase(esim_exporter_http_requests_total{@exporter, handler=~"/webhooks/.+"}'
+    return f"""job:esim_exporter_webhook_requests:error_ratio_rate{window}{{@job}}
+        or 0 * (sum by (job) ({requests}[{window}])) > 0)"""
+
+
+def events() -> timeseries.Panel:
+    """Return the panel of verified events over time."""
+    family, by = "esim_exporter_webhook_events_total{@fleet}", "sum by (event_type, result)"
+    panel = lines(
+        Words(
+            "Verified events by type and result",
+            """Every activated eSIM sends a usage event every four hours. late and stale events
+            came out of order, which is harmless. Many duplicates mean that the vendor retries
+            because answers are too slow. Fewer events than yesterday: see EsimWebhookFeedLow.""",
+            "nothing received yet",
+        ),
+        # Only the kinds that occur, because there are many.
+        [
+            Query(
+                f"""60 * {by} (rate({family}[$__rate_interval]))
+                and {by} (increase({family}[$__range])) > 0""",
+                "{{event_type}} {{result}}",
+            )
+        ],
+        "epm",
+        stacked=True,
+        legend=["mean", "max"],
+    ).decimals(2)
+    for result, colour in _RESULTS.items():
+        panel = recoloured(panel, f"usage {result}", colour)
+    return panel
+
+
+def rejections() -> timeseries.Panel:
+    """Return the panel of rejected deliveries over time."""
+    rate = "rate(esim_exporter_webhook_rejected_total{@fleet}[$__rate_interval])"
+    return lines(
+        Words(
+            "Rejected deliveries by reason",
+            """signature: a wrong secret or a stranger. malformed and invalid: a new format.
+            storage and overload: events may be lost, so free disk space or processor time.
+            too_large and timeout: something between the vendor and the exporter.""",
+            "nothing was ever rejected",
+        ),
+        [Query(f"60 * sum by (reason) ({rate})", "{{reason}}")],
+        "epm",
+        stacked=True,
+        legend=["mean", "max"],
+    ).decimals(2)
+
+
+def latency() -> timeseries.Panel:
+    """Return the panel of the time to answer."""
+    return lines(
+        Words(
+            "Time to answer the webhook",
+            """The time includes the commit. The lines are the median and the slowest 5 % and 1 %.
+            The vendor gives up after 2 or 3 s (dashed lines) and sends again. If p99 is near
+            them, see the commits below.""",
+            "no requests",
+        ),
+        quantiles("esim_exporter_webhook_duration_seconds", "@exporter", 0.5, 0.95, 0.99),
+        "s",
+        steps=((None, "transparent"), (2, palette.WARNING), (3, palette.CRITICAL)),
+        fill=0,
+        decades=(0.001, 10),
+    )
+
+
+def delay() -> timeseries.Panel:
+    """Return the panel of the delay of events."""
+    return lines(
+        Words(
+            "Delay of events",
+            """Time from an event's own time to its arrival. Minutes for a few events are retries.
+            Hours for many mean that the vendor is behind, or that its clock is wrong.""",
+            "no events",
+        ),
+        quantiles("esim_exporter_event_delay_seconds", "@exporter", 0.5, 0.95),
+        "s",
+        fill=0,
+    )
+
+
+def burn(values: Values) -> timeseries.Panel:
+    """Return the panel of how fast the error budget is used."""
+    return lines(
+        Words(
+            "Error budget burn",
+            """How many times faster than allowed requests fail, over several windows. Above 14.4
+            in one hour or 6 in six hours it is a page; above 3 in a day or 1 in three days it
+            is a ticket.""",
+            "no requests, or the rules are not loaded",
+        ),
+        [
+            Query(
+                f"max by (job) ({error_ratio(window)}) / {values.webhook.error_budget}",
+                f"{window}, alerts at {most:g}",
+            )
+            for window, most in _BURN.items()
+        ],
+        "none",
+        fill=0,
+    )
+
+
+def signatures() -> timeseries.Panel:
+    """Return the panel of deliveries by secret."""
+    rate = "rate(esim_exporter_webhook_signatures_total{@fleet}[$__rate_interval])"
+    return lines(
+        Words(
+            "Deliveries by secret",
+            """Deliveries by the place of their secret in the file, counted from 0. After a
+            rotation, remove the old secret when its line stays at 0.""",
+            "nothing received yet",
+        ),
+        [Query(f"60 * sum by (vendor, secret) ({rate})", "{{vendor}} secret {{secret}}")],
+        "epm",
+        stacked=True,
+    )
+
+
+def requests() -> timeseries.Panel:
+    """Return the panel of HTTP requests by code."""
+    rate = "rate(esim_exporter_http_requests_total{@exporter}[$__rate_interval])"
+    return lines(
+        Words(
+            "HTTP requests by code",
+            """Requests to all listeners, also scrapes. 5xx of the webhook use up the error budget.
+            401 are wrong signatures or passwords.""",
+            "no requests",
+        ),
+        [Query(f"60 * sum by (handler, code) ({rate})", "{{code}} {{handler}}")],
+        "reqpm",
+        stacked=True,
+    )

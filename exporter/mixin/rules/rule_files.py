@@ -1,0 +1,27 @@
+"""Which rule file holds which groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from exporter.mixin.rules.exporter import BUDGET, EXPORTER, WATCHDOG
+from exporter.mixin.rules.feed import FEED
+from exporter.mixin.rules.fleet import FLEET, PACKAGES, PARTNER
+from exporter.mixin.rules.forecast import FORECAST
+from exporter.mixin.rules.usage import USAGE
+
+if TYPE_CHECKING:
+    from exporter.mixin.rules.rule_types import Group
+
+FILES: Final[dict[str, tuple[Group, ...]]] = {
+    "esim-exporter.rules.yml": (EXPORTER, FEED, BUDGET),
+    "esim-fleet.rules.yml": (PACKAGES, FLEET, PARTNER),
+    "esim-usage.rules.yml": (USAGE, FORECAST),
+    "watchdog.rules.yml": (WATCHDOG,),
+}
+"""``esim-usage.rules.yml`` reads the job of single eSIMs. The other files read the other job."""
+
+
+def groups() -> tuple[Group, ...]:
+    """Return all groups, in the order of the files."""
+    return tuple(group for in_file in FILES.values() for group in in_file)

@@ -1,0 +1,133 @@
+"""The types of rules. Each can return the document that Prometheus reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from exporter.model import events
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.mixin.values import Values
+
+TERMINAL = "|".join(sorted(events.TERMINAL))
+"""Statuses that an eSIM never leaves, as a regular expression for a matcher."""
+
+
+class Severity(StrEnum):
+    """How urgent an alert is."""
+
+    CRITICAL = "critical"
+    """A page, now."""
+    WARNING = "warning"
+    """A ticket."""
+    INFO = "info"
+    """Sent to nobody; shown in Prometheus, in Alertmanager and on dashboards."""
+    NONE = "none"
+    """Not for people: for another machine, or to mute other alerts."""
+
+
+class Scope(StrEnum):
+    """What an alert is about. It decides the route and the dashboard that the alert links to."""
+
+    ESIM = "esim"
+    PACKAGE = "package"
+    FLEET = "fleet"
+    EXPORTER = "exporter"
+
+
+_VARIABLES = {
+    Scope.ESIM: (("var-vendor", "vendor"), ("var-esim", "esim_id")),
+    Scope.PACKAGE: (("var-vendor", "vendor"), ("var-package", "package_id")),
+    Scope.FLEET: (("var-vendor", "vendor"),),
+    Scope.EXPORTER: (),
+}
+"""Variables of the dashboard ``esim-<scope>``, and the labels that fill them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording rule. The expression is a source for :meth:`Values.expression`."""
+
+    record: str
+    expr: str
+    why: str = ""
+    """A comment above the rule."""
+
+    def document(self, values: Values) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        return {"record": self.record, "expr": values.expression(self.expr)}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alerting rule. The expression is a source for :meth:`Values.expression`."""
+
+    name: str
+    severity: Severity
+    scope: Scope
+    expr: str
+    summary: str
+    """One sentence, the same for every alert that is notified together."""
+    description: str
+    """A template that names the eSIM, package, vendor or job, and the value."""
+    for_: str = ""
+    keep: str = ""
+    """How long it keeps firing after the condition is gone."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Further labels."""
+    why: str = ""
+    """A comment above the rule."""
+
+    def document(self, values: Values) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        document: dict[str, Any] = {"alert": self.name, "expr": values.expression(self.expr)}
+        if self.for_:
+            document["for"] = values.duration(values.text(self.for_))
+        if self.keep:
+            document["keep_firing_for"] = values.duration(values.text(self.keep))
+        labels = {"severity": str(self.severity), "scope": str(self.scope), **self.labels}
+        document["labels"] = {name: values.text(value) for name, value in labels.items()}
+        document["annotations"] = {
+            "summary": values.text(self.summary),
+            "description": values.text(self.description),
+            "runbook_url": f"{values.links.runbooks}/{self.name}.md",
+            "dashboard_url": self._dashboard(values),
+        }
+        return document
+
+    def _dashboard(self, values: Values) -> str:
+        variables = "&".join(
+            f"{variable}={{{{ $labels.{label} | urlquery }}}}"
+            for variable, label in _VARIABLES[self.scope]
+        )
+        return f"{values.links.dashboards}/esim-{self.scope}" + (
+            f"?{variables}" if variables else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rules that are evaluated one after the other, at the same times."""
+
+    name: str
+    interval: str
+    rules: tuple[Recording | Alert, ...]
+    why: str = ""
+    """A comment above the group."""
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the rules that are alerts."""
+        return tuple(rule for rule in self.rules if isinstance(rule, Alert))
+
+    def document(self, values: Values) -> dict[str, Any]:
+        """Return the group as Prometheus reads it."""
+        return {
+            "name": self.name,
+            "interval": values.duration(self.interval),
+            "rules": [rule.document(values) for rule in self.rules],
+        }

@@ -1,3 +1,0 @@
-"""Dashboards for Grafana. :mod:`grafana.generator` writes the JSON."""
-
-from __future__ import annotations
