@@ -34,7 +34,7 @@ def test_the_subcommands_are_explained(
 ) -> None:
     assert main(arguments, {}) == 0
     printed = capsys.readouterr().out
-    for command in ("serve", "check", "simulate", "demo", "storage"):
+    for command in ("serve", "check", "simulate", "demo", "storage", "mixin"):
         assert re.search(rf"^  {command} +[a-z]", printed, re.MULTILINE)
 
 
@@ -45,7 +45,7 @@ def test_an_unknown_subcommand_is_an_error(capsys: pytest.CaptureFixture[str]) -
     assert printed.err.startswith("esim-exporter: no such command: observe\n")
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "simulate", "demo", "storage"])
+@pytest.mark.parametrize("command", ["serve", "check", "simulate", "demo", "storage", "mixin"])
 def test_every_subcommand_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"], {})
