@@ -141,6 +141,11 @@ class SelfMetrics:
             "Deliveries by the place of the secret that verified them, counted from 0.",
             "vendor secret",
         )
+        self.unverified_known_esims = self._counter(
+            "webhook_unverified_known_esims",
+            "Deliveries with a wrong signature about an eSIM that is known here.",
+            "vendor",
+        )
         self.requests = self._counter(
             "http_requests", "Answered HTTP requests.", "handler method code"
         )
@@ -203,6 +208,7 @@ class SelfMetrics:
             for event_type in event_types:
                 for result in Result:
                     self.events.labels(vendor, event_type, result.value)
+            self.unverified_known_esims.labels(vendor)
             for reason in REFUSALS:
                 self.rejected.labels(vendor, reason)
 

@@ -1,8 +1,8 @@
 """The endpoint that vendors send events to.
 
 A delivery is handled in five steps: read the body, verify the signature, parse, wait for the
-commit, answer. Every answer is JSON: ``{"code": <status>, "status": "success" | "error", ...}``.
-The answer is 200 only if the event is on disk.
+commit, answer. The answer is 200 only if the event is on disk. Of a delivery whose signature is
+wrong, nothing is kept: it is only counted.
 
 A delivery reaches :meth:`Webhook.answer` in one of two ways, which answer the same byte for byte:
 
@@ -29,24 +29,24 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
 from quart import Blueprint, Response, request
 from quart.asgi import ASGIHTTPConnection
 
-from exporter.errors import (
-    EventError,
-    FieldError,
-    InvalidEvent,
-    MalformedEvent,
-    Overloaded,
-    StorageUnavailable,
+from exporter.endpoints.delivery_answers import (
+    ACCEPTED,
+    Answer,
+    BodyTooLarge,
+    BodyTooSlow,
+    Refused,
+    Unsigned,
+    WrongSignature,
+    refusal,
 )
-from exporter.http.timeouts import RETRY_AFTER
+from exporter.errors import EventError, Overloaded, StorageUnavailable
 from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
-from exporter.model.events import OtherEvent, event_type_of
-from exporter.model.refusals import REFUSALS
+from exporter.model.events import OtherEvent, StatusEvent, UsageEvent, event_type_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -61,50 +61,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SUCCESS = b'{"code":200,"status":"success"}\n'
-
 LINGER = 5.0
 """Seconds for which the rest of a body is read after its delivery was refused."""
 
 
-class Refused(Exception):
-    """A delivery is refused before it is parsed; nothing of it is kept."""
-
-
-class BodyTooLarge(Refused):
-    """The body is larger than allowed."""
-
-
-class BodyTooSlow(Refused):
-    """The body did not arrive in time."""
-
-
-class Unsigned(Refused):
-    """The signature is missing or empty."""
-
-
-class WrongSignature(Refused):
-    """No secret gives this signature for the body."""
-
-
 class ClientGone(Exception):
     """The client closed the connection before its body was read. It gets no answer."""
-
-
-_REASONS: dict[type[Exception], str] = {
-    BodyTooLarge: "too_large",
-    BodyTooSlow: "timeout",
-    Unsigned: "unsigned",
-    WrongSignature: "signature",
-    MalformedEvent: "malformed",
-    InvalidEvent: "invalid",
-    StorageUnavailable: "storage",
-    Overloaded: "overload",
-}
-"""Keys of ``REFUSALS``."""
-
-_STORAGE_FAILS = "the event cannot be stored now, send it again later"
-"""Error text for vendors. The real reason names files of this machine, so only the log has it."""
 
 
 @dataclass(slots=True)
@@ -116,43 +78,6 @@ class Access:
     max_body_bytes: int
     read_timeout: float
     """Seconds within which a body must arrive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a delivery."""
-
-    code: int
-    reason: str = ""
-    """Label ``reason`` of ``webhook_rejected_total``; empty for an accepted delivery."""
-    error: str = ""
-    """Why the delivery was refused; empty for an accepted one."""
-    errors: Sequence[FieldError] = ()
-    """What is wrong with each field of an invalid event."""
-    lingering: bool = False
-    """Whether the client may still be sending its body."""
-
-    @property
-    def body(self) -> bytes:
-        """Return the JSON document."""
-        if not self.reason:
-            return SUCCESS
-        error = _STORAGE_FAILS if self.reason == "storage" else self.error
-        document: dict[str, Any] = {"code": self.code, "status": "error", "error": error}
-        if self.errors:
-            document["errors"] = [{"loc": e.loc, "msg": e.msg} for e in self.errors]
-        return to_json(document) + b"\n"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Return the headers of the answer, names in lower case."""
-        headers = {"content-type": "application/json", "content-length": str(len(self.body))}
-        if self.code == 503:  # noqa: PLR2004  # Service Unavailable
-            headers["retry-after"] = str(RETRY_AFTER)
-        return headers
-
-
-ACCEPTED = Answer(200)
 
 
 class Webhook:
@@ -208,7 +133,7 @@ class Webhook:
             outcome = await self._commit(verified, now, content)
             answer = ACCEPTED
         except (Refused, EventError, StorageUnavailable, Overloaded) as error:
-            answer = _refusal(error)
+            answer = refusal(error)
             outcome = answer.reason
             self._metrics.rejected.labels(self.vendor.name, answer.reason).inc()
             self._log_refusal(answer)
@@ -243,10 +168,30 @@ class Webhook:
             return body
         secret = self.vendor.verify(body, signature, access.secrets)
         if secret is None:
-            reason = WrongSignature if signature and signature.strip() else Unsigned
-            raise reason(f"{self.vendor.signature_header} is missing or does not fit the body")
+            raise self._unverified(body, signature or "")
         self._signatures(self.vendor.name, str(secret)).inc()
         return body
+
+    def _unverified(self, body: bytes, signature: str) -> Refused:
+        """Return why a delivery without a right signature is refused, and count what it is.
+
+        A scanner does not know the eSIMs of the fleet. So a well-formed signature of an event of
+        a known eSIM tells of a vendor whose secret changed. The answer is the same.
+        """
+        error = f"{self.vendor.signature_header} is missing or does not fit the body"
+        if not signature.strip():
+            return Unsigned(error)
+        if self.vendor.well_formed(signature) and self._is_of_known_esim(body):
+            self._metrics.unverified_known_esims.labels(self.vendor.name).inc()
+        return WrongSignature(error)
+
+    def _is_of_known_esim(self, body: bytes) -> bool:
+        event, state = self._parse(body, self._clock()), self._intake.state
+        return (
+            isinstance(event, UsageEvent | StatusEvent)
+            and state is not None
+            and state.fleet.esim((event.vendor, event.esim_id)) is not None
+        )
 
     def _parse(self, body: bytes, now: float) -> Event | EventError:
         """Return the event, or the error that the intake keeps with the rejected delivery."""
@@ -274,13 +219,6 @@ class Webhook:
         if held_back:
             facts["not_logged"] = held_back
         log.warning("delivery rejected", extra=fields(vendor=self.vendor.name, **facts))
-
-
-def _refusal(error: Exception) -> Answer:
-    reason = _REASONS[type(error)]
-    errors = error.errors if isinstance(error, InvalidEvent) else ()
-    lingering = isinstance(error, BodyTooLarge | BodyTooSlow)
-    return Answer(REFUSALS[reason].code, reason, str(error), errors, lingering)
 
 
 async def _read(chunks: AsyncIterator[bytes], length: int, most: int, seconds: float) -> bytes:

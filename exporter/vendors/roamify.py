@@ -94,11 +94,20 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int 
     All secrets are tried, each in constant time. Upper-case hex and surrounding blanks are
     accepted.
     """
-    given = (signature or "").strip(" \t").lower()
-    if not _SIGNATURE.fullmatch(given):
+    if signature is None or not well_formed(signature):
         return None
+    given = _normalized(signature)
     matches = [hmac.compare_digest(sign(body, secret), given) for secret in secrets]
     return matches.index(True) if True in matches else None
+
+
+def well_formed(signature: str) -> bool:
+    """Return whether a header's value has the form of a signature, be it right or wrong."""
+    return _SIGNATURE.fullmatch(_normalized(signature)) is not None
+
+
+def _normalized(signature: str) -> str:
+    return signature.strip(" \t").lower()
 
 
 def parse(body: bytes, now: float, unit_base: int = DEFAULT_UNIT_BASE) -> Event:
@@ -328,6 +337,7 @@ ROAMIFY = Vendor(
     signature_header=SIGNATURE_HEADER,
     event_types=EVENT_TYPES,
     verify=verify,
+    well_formed=well_formed,
     parse=parse,
     sign=sign,
     report_interval=4 * 3600,

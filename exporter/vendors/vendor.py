@@ -36,12 +36,14 @@ class Vendor:
     """Every value of the label ``event_type``, sorted."""
     verify: Callable[[bytes, str | None, Sequence[bytes]], int | None]
     """Takes body, signature and secrets; returns the index of the secret that signed."""
+    well_formed: Callable[[str], bool]
+    """Takes a signature; returns whether it has the form of one, be it right or wrong."""
     parse: Parse
     sign: Callable[[bytes, bytes], str]
     """Takes body and secret; returns the signature. Only the simulator and tests sign."""
     report_interval: int | None
-    """Seconds between two usage events of an activated eSIM; ``None`` if there is none without a
-    threshold that is reached."""
+    """Seconds between two usage events of an activated eSIM; ``None`` if there is no fixed
+    interval."""
 
     @property
     def webhook_path(self) -> str:

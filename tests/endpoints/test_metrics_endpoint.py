@@ -79,6 +79,7 @@ FAMILIES = {
     "esim_exporter_webhook_events": "counter",
     "esim_exporter_webhook_rejected": "counter",
     "esim_exporter_webhook_signatures": "counter",
+    "esim_exporter_webhook_unverified_known_esims": "counter",
     "esim_exporter_http_requests": "counter",
     "esim_exporter_expired": "counter",
     "esim_exporter_rejected_dropped": "counter",

@@ -198,6 +198,41 @@ def test_a_refused_delivery_changes_nothing_and_the_next_one_is_taken(
     assert server.post(event()).status_code == 200
 
 
+KNOWN_ESIM = 'webhook_unverified_known_esims_total{vendor="roamify"}'
+
+
+def test_a_wrong_signature_of_a_known_esim_tells_a_changed_secret_from_a_scanner(
+    serve: Serve,
+) -> None:
+    server = serve()
+    known = event()
+    later = known | {"data": known["data"] | {"timestamp": 1700000100}}
+    status = json.loads((PAYLOADS / "status.json").read_bytes())
+    status["data"] |= {"esim_id": known["data"]["esim_id"], "timestamp": 1700000200}
+    assert server.own()[KNOWN_ESIM] == 0
+    assert server.post(known).status_code == 200
+    before = server.state()
+
+    refused = [server.post(body, secret=b"changed") for body in (later, event(), b"{", {})]
+    refused.append(server.client.post(server.webhook, content=encoded(later)))
+    refused.append(
+        server.client.post(
+            server.webhook, content=encoded(later), headers={roamify.SIGNATURE_HEADER: "?"}
+        )
+    )
+    assert server.own()[KNOWN_ESIM] == 1
+    refused.append(server.post(status, secret=b"changed"))
+    assert server.own()[KNOWN_ESIM] == 2
+
+    assert {(r.status_code, r.content) for r in refused} == {(401, refused[0].content)}
+    assert server.state() == before
+    own = server.own()
+    assert own["rejected_events"] == 0
+    assert sum(v for k, v in own.items() if k.startswith("webhook_events_total")) == 1
+    listed = server.get("/api/v1/events").json()["data"]["events"]
+    assert {e["esim_id"] for e in listed if e["code"] == 401} == {None}
+
+
 def test_an_invalid_delivery_is_answered_with_the_place_of_each_error(server: Serving) -> None:
     document = event(data_units="furlongs", iccid="8991234567890123456")
     document["data"]["usage_list"][1]["data_used"] = -1

@@ -21,6 +21,8 @@ def test_what_a_vendor_signs_it_verifies() -> None:
         signature = vendor.sign(b"body", b"second")
         assert vendor.verify(b"body", signature, [b"first", b"second"]) == 1, vendor.name
         assert vendor.verify(b"body", signature, [b"first"]) is None, vendor.name
+        assert vendor.well_formed(signature), vendor.name
+        assert not vendor.well_formed(""), vendor.name
 
 
 def test_unit_base_is_given_by_vendor() -> None:

@@ -26,7 +26,15 @@ from exporter.model.events import (
     StatusEvent,
     UsageEvent,
 )
-from exporter.vendors.roamify import EVENT_TYPES, SIGNATURE_HEADER, VENDOR, parse, sign, verify
+from exporter.vendors.roamify import (
+    EVENT_TYPES,
+    SIGNATURE_HEADER,
+    VENDOR,
+    parse,
+    sign,
+    verify,
+    well_formed,
+)
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 NOW = 1_700_000_100.0
@@ -213,6 +221,7 @@ def test_tells_which_secret_matched(secrets: list[bytes], index: int | None) -> 
 )
 def test_tolerates_upper_case_and_blanks_around_a_signature(signature: str) -> None:
     assert verify(BODY, signature, [b"new"]) == 0
+    assert well_formed(signature)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +234,7 @@ def test_tolerates_upper_case_and_blanks_around_a_signature(signature: str) -> N
 )
 def test_anything_else_is_no_match(signature: str | None) -> None:
     assert verify(BODY, signature, [b"old", b"new"]) is None
+    assert well_formed(signature or "") == (signature == "0" * 64)
 
 
 def test_a_changed_body_is_no_match() -> None:
