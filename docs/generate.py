@@ -21,6 +21,7 @@ from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
     InfoLabels,
+    attention_families,
     esim_families,
 )
 from exporter.selfmetrics import Description, descriptions
@@ -43,6 +44,7 @@ def pages() -> dict[str, dict[str, str]]:
     return {
         "configuration.md": {"settings": _settings_table()},
         "metrics.md": {
+            "attention": _metrics_table(map(_described, attention_families(InfoLabels()))),
             "esims": _metrics_table(map(_described, esim_families(InfoLabels()))),
             "fleet": _metrics_table(map(_described, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))),
             "exporter": _metrics_table(descriptions()),

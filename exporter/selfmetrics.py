@@ -77,6 +77,10 @@ _READ_AT_SCRAPE = (
     Description("esims", _GAUGE, (), "eSIMs with series of their own."),
     Description("esims_over_limit", _GAUGE, (), "eSIMs over the limit, without series."),
     Description(
+        *("attention_over_limit", _GAUGE, ()),
+        "eSIMs over the limit of the group attention, without series in it.",
+    ),
+    Description(
         *("expiry_held", _GAUGE, ()),
         "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
     ),

@@ -221,6 +221,7 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
         values |= {
             "esims": len(state.fleet.esims),
             "esims_over_limit": len(state.fleet.over_cap),
+            "attention_over_limit": state.fleet.attention.over_limit,
             "expiry_held": state.fleet.held,
             "rejected_events": len(state.rejected),
             "storage_damaged_rows": state.damage,

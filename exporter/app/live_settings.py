@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from exporter.endpoints.webhook import Access
 from exporter.errors import SettingsError
+from exporter.fleet.attention import AttentionRule
 from exporter.fleet.fleet import Policy
 from exporter.model.expiry import Retention
 from exporter.settings.loading import read_secrets
@@ -27,11 +29,15 @@ class LiveSettings:
         """The settings of the last reload. Use them only where a reload applies a setting."""
 
     def policy(self) -> Policy:
-        """Return how long eSIMs are kept, and how many have series of their own."""
+        """Return how long eSIMs are kept, how many have series, and which need attention."""
         retention = self.current.retention
         return Policy(
             Retention(terminal=retention.terminal, silent=retention.silent),
             max_esims=self.started.limits.max_esims,
+            attention=AttentionRule(
+                least=Fraction(str(self.started.attention.min_used_ratio)),  # exactly as written
+                max_esims=self.started.limits.max_attention,
+            ),
             # By then every live eSIM has had time to report.
             grace=min(self.current.fleet.stale_after, retention.silent),
         )

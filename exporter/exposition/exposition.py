@@ -14,9 +14,15 @@ from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
     VendorView,
+    attention_families,
     esim_families,
 )
-from exporter.exposition.rendering import metadata, render_esims, render_totals
+from exporter.exposition.rendering import (
+    metadata,
+    render_attention,
+    render_esims,
+    render_totals,
+)
 from exporter.fleet.compact_store import unpack_block
 from exporter.model.records import AccountBalance, PartnerNotice
 
@@ -25,11 +31,13 @@ if TYPE_CHECKING:
 
     from exporter.exposition.families import Family, InfoLabels
     from exporter.fleet.fleet import Fleet
+    from exporter.model.attention import Attention
 
 
 class Group(StrEnum):
     """Groups of families. A scrape chooses them with ``collect[]`` and ``exclude[]``."""
 
+    ATTENTION = "attention"
     ESIMS = "esims"
     FLEET = "fleet"
     EXPORTER = "exporter"
@@ -54,6 +62,12 @@ class Exposition:
         shard_label = f',shard="{shard.number}"' if shard and not shard.is_only else ""
         self._shard_label = shard_label
         """Further label of the group ``fleet``, if this process has one shard of several."""
+        self._attention = FamilyTexts(
+            fleet.attention.shown,
+            attention_families(info_labels),
+            lambda block, families: render_attention(_attentions(fleet, block.keys), families),
+            self._deflater,
+        )
         families = esim_families(info_labels)
         self._esims = FamilyTexts(
             fleet.esims.blocks,
@@ -75,10 +89,12 @@ class Exposition:
     @property
     def pending(self) -> int:
         """Return how many blocks have changed since they were last rendered."""
-        return self._esims.pending + self._packages.pending
+        return self._attention.pending + self._esims.pending + self._packages.pending
 
     def refresh(self, groups: Collection[Group] = frozenset(Group)) -> Iterator[None]:
         """Render what has changed until now in these groups, pausing after each block."""
+        if Group.ATTENTION in groups:
+            yield from self._attention.refresh()
         if Group.ESIMS in groups:
             yield from self._esims.refresh()
         if Group.FLEET in groups:
@@ -92,6 +108,8 @@ class Exposition:
         ``exporter`` is the text of the group ``exporter`` in the same format.
         """
         texts: list[DeflatedText] = []
+        if Group.ATTENTION in groups:
+            texts += self._under_headers(self._attention.capture(), format_)
         if Group.ESIMS in groups:
             texts += self._under_headers(self._esims.capture(), format_)
         if Group.FLEET in groups:
@@ -122,6 +140,14 @@ class Exposition:
             text = metadata(family, openmetrics=format_ is Format.OPENMETRICS)
             self._metadata[key] = self._deflater.deflate(text)
         return self._metadata[key]
+
+
+def _attentions(fleet: Fleet, keys: Iterable[bytes]) -> Iterator[Attention]:
+    for key in keys:
+        esim = fleet.esim_of_packed(key)
+        attention = esim and fleet.attention.of(esim)
+        if attention:
+            yield attention
 
 
 def own_text(text: str, format_: Format) -> ScrapeBody:

@@ -1,4 +1,4 @@
-"""Every metric family of the groups ``esims`` and ``fleet``, in one table.
+"""Every metric family of the groups ``attention``, ``esims`` and ``fleet``, in one table.
 
 A family has a *level*: the kind of thing its series are about, which gives their first labels.
 Some families have further labels of their own. The headers, the rendering and the documentation
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from exporter.fleet.aggregates import PackageTotals, VendorTotals
+    from exporter.model.attention import OutOfData
     from exporter.model.records import Esim
 
 InfoLabel = Literal["reference_id", "iccid", "iccid_hash"]
@@ -219,6 +220,55 @@ def esim_families(info_labels: InfoLabels) -> tuple[Family, ...]:
     )
 
 
+def attention_families(info_labels: InfoLabels) -> tuple[Family, ...]:
+    """Return the families of the group ``attention``, sorted by name.
+
+    Their subject is an :class:`Attention`.
+    """
+    level = SeriesLevel.ESIM
+    return (
+        Family(
+            *("esim_attention_info", MetricType.GAUGE, level),
+            "Names in other systems of an eSIM that needs attention; always 1.",
+            own_labels=info_labels.labels,
+            samples=lambda a: info_labels.samples(a.esim),
+        ),
+        _gauge(
+            *("esim_attention_last_event_timestamp_seconds", level),
+            "Event time of the newest usage event of an eSIM that needs attention.",
+            lambda a: a.last_event,
+        ),
+        Family(
+            *("esim_attention_out_of_data", MetricType.GAUGE, level),
+            "1 for an eSIM without data left in any package; with the one that ran out last.",
+            own_labels=("package_id",),
+            samples=lambda a: (((out.package_id,), 1) for out in _if_any(a.out_of_data)),
+        ),
+        Family(
+            *("esim_attention_out_of_data_since_timestamp_seconds", MetricType.GAUGE, level),
+            "Event time since when an eSIM has no data left.",
+            own_labels=("package_id",),
+            samples=lambda a: (((out.package_id,), out.since) for out in _if_any(a.out_of_data)),
+        ),
+        Family(
+            *("esim_attention_since_timestamp_seconds", MetricType.GAUGE, level),
+            "Event time since when the used share is in its band: 0.75, 0.9 or 1.",
+            own_labels=("package_id", "resource"),
+            samples=lambda a: (((s.package_id, s.resource), s.since) for s in a.shares),
+        ),
+        Family(
+            *("esim_attention_used_ratio", MetricType.GAUGE, level),
+            "Used share of an allowance of which --attention.min-used-ratio or more is used.",
+            own_labels=("package_id", "resource"),
+            samples=lambda a: (((s.package_id, s.resource), s.ratio) for s in a.shares),
+        ),
+    )
+
+
+def _if_any(out: OutOfData | None) -> tuple[OutOfData, ...]:
+    return (out,) if out else ()
+
+
 def _over_threshold(p: PackageTotals) -> Iterable[tuple[Sequence[str], float]]:
     for (resource, percent), count in p.over_threshold.items():
         yield (resource, f"{percent / 100:g}"), count
@@ -251,6 +301,11 @@ PACKAGE_FAMILIES: tuple[Family, ...] = (
         *("esim_fleet_data_remaining_bytes", SeriesLevel.PACKAGE),
         "Data left, summed over limited allowances of eSIMs not terminal.",
         lambda p: p.remaining if p.limited else None,
+    ),
+    _gauge(
+        *("esim_fleet_esims_out_of_data", SeriesLevel.PACKAGE),
+        "eSIMs not terminal without data left in any package, by the one that ran out last.",
+        lambda p: p.out_of_data,
     ),
     Family(
         *("esim_package_info", MetricType.GAUGE, SeriesLevel.PACKAGE),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from exporter.fleet.aggregates import PackageTotals
+    from exporter.model.attention import Attention
     from exporter.model.records import Esim
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -49,7 +50,7 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
     of_esims: Subjects = []
     of_allowances: Subjects = []
     for esim in esims:
-        labels = f'vendor="{escape(esim.vendor)}",esim_id="{escape(esim.esim_id)}"'
+        labels = _esim_labels(esim)
         of_esims.append((labels, esim))
         of_allowances += [
             (f'{labels},package_id="{escape(allowance.package_id)}"', allowance)
@@ -57,6 +58,12 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
         ]
     subjects = {SeriesLevel.ESIM: of_esims, SeriesLevel.ALLOWANCE: of_allowances}
     return [_lines(family, subjects[family.level]) for family in families]
+
+
+def render_attention(attentions: Iterable[Attention], families: tuple[Family, ...]) -> list[str]:
+    """Return the lines of each family for eSIMs that need attention, sorted by their keys."""
+    subjects: Subjects = [(_esim_labels(each.esim), each) for each in attentions]
+    return [_lines(family, subjects) for family in families]
 
 
 def render_totals(
@@ -74,6 +81,10 @@ def render_totals(
         labels = [f'{name}="{escape(part)}"' for name, part in zip(names, key, strict=True)]
         subjects.append((",".join(labels) + common, total))
     return [_lines(family, subjects) for family in families]
+
+
+def _esim_labels(esim: Esim) -> str:
+    return f'vendor="{escape(esim.vendor)}",esim_id="{escape(esim.esim_id)}"'
 
 
 def _lines(family: Family, subjects: Subjects) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged
 from exporter.fleet.blocks import Blocks
+from exporter.model.attention import out_of_data
 from exporter.model.events import TERMINAL, Status
 from exporter.model.records import RESOURCES, STATUSES, Package, PackageKey
 
@@ -48,6 +49,8 @@ class PackageTotals:
         """Bytes, summed over the limited allowances."""
         self.consumed = 0
         """Bytes, summed over all allowances, expired ones included."""
+        self.out_of_data = 0
+        """eSIMs that have no data left in any package, and whose data in this one ran out last."""
         self._reached = tuple([[0] * (len(THRESHOLDS) + 1) for _ in RESOURCES])
         """For each resource: how many allowances reached exactly 0, 1, 2... thresholds. Unused
         allowances are not counted."""
@@ -168,6 +171,8 @@ class Aggregates:
                 of_packages[vendor, allowance.package_id].append((allowance, esim))
                 for location, amount in allowance.peaks:
                     locations[vendor, location] += amount
+            if out := out_of_data(esim):
+                self._package((vendor, out.package_id)).out_of_data += 1
         for vendor, those in of_vendors.items():
             self.vendors[vendor].add_many(those)
         for key, uses in of_packages.items():
@@ -193,6 +198,8 @@ class Aggregates:
             self._package((vendor, allowance.package_id)).add(((allowance, esim),), sign)
             for location, amount in allowance.peaks:
                 locations[vendor, location] += sign * amount
+        if out := out_of_data(esim):
+            self._package((vendor, out.package_id)).out_of_data += sign
 
     def _package(self, key: PackageKey) -> PackageTotals:
         """Return the totals of a package, and note that they are about to change."""

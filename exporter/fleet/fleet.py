@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from exporter.fleet.admission import AdmissionOrder
 from exporter.fleet.aggregates import Aggregates
-from exporter.fleet.compact_store import CompactEsims
+from exporter.fleet.attention import AttentionRule, EsimsInAttention
+from exporter.fleet.compact_store import CompactEsims, pack_key
 from exporter.model.expiry import ExpiryHold, Retention
 from exporter.model.records import Esim, Feed, Package, Tombstone
 from exporter.storage.contract import Table
@@ -40,6 +41,8 @@ class Policy:
     grace: float = 0.0
     """Seconds for which no silent eSIM expires after a start, and after an interruption in which
     no delivery could arrive: see :class:`exporter.model.expiry.ExpiryHold`."""
+    attention: AttentionRule = field(default_factory=AttentionRule)
+    """Which eSIMs need somebody. Only a new fleet applies it."""
 
 
 class Fleet:
@@ -61,6 +64,7 @@ class Fleet:
         self.registers: dict[Key, Register] = {}
         """Registers of packages, accounts and vendors, by table and key."""
         self.totals = Aggregates(vendors)
+        self.attention = EsimsInAttention(policy.attention)
         self._vendors = vendors
         self.expired = 0
         """Allowances that expired since the process started."""
@@ -68,7 +72,11 @@ class Fleet:
 
     def esim(self, key: EsimKey) -> Esim | None:
         """Return an eSIM, or ``None``."""
-        return self.esims.get(key) or self.over_cap.get(key)
+        return self.esim_of_packed(pack_key(key))
+
+    def esim_of_packed(self, key: bytes) -> Esim | None:
+        """Return the eSIM of a packed key, or ``None``."""
+        return self.esims.get_packed(key) or self.over_cap.get_packed(key)
 
     def package_name(self, vendor: str, package_id: str) -> str:
         """Return the name of a package, empty if none is known."""
@@ -124,8 +132,7 @@ class Fleet:
         """Replace what the draft changed; its commit has succeeded."""
         for esim_key, before, after in draft.esims.items():
             if self.keeps(*esim_key):
-                self.totals.replace(before, after)
-                self._place(before, after)
+                self._replace(before, after)
         for key, known, tombstone in draft.tombstones.items():
             if not self.keeps(*key[:2]):
                 continue
@@ -171,8 +178,7 @@ class Fleet:
         # Equal versions alone prove nothing: an eSIM that returns begins at version 1 again.
         if before == after:
             return
-        self.totals.replace(before, after)
-        self._place(before, after)
+        self._replace(before, after)
         if after and not before and not after.tracked and self.room() <= 0:
             later = self.admission.admitted_after(after)
             if later:
@@ -183,6 +189,11 @@ class Fleet:
         if self.shard is None or self.shard.is_only:
             return bases
         return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
+
+    def _replace(self, before: Esim | None, after: Esim | None) -> None:
+        self.totals.replace(before, after)
+        self._place(before, after)
+        self.attention.replace(before, after)
 
     def _place(self, before: Esim | None, after: Esim | None) -> None:
         """Put an eSIM into ``esims`` or ``over_cap``, depending on its ``tracked``."""

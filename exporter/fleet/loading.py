@@ -67,6 +67,7 @@ class FleetLoader:
         waiting = fleet.admission.begin(self._places, len(self._admitted), cap)
         if waiting or not self._all_tracked:
             self._separate(waiting)
+        fleet.attention.begin()
         oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
         fleet.tombstones = dict(oldest_first)
         return fleet
@@ -74,6 +75,7 @@ class FleetLoader:
     def _add(self, esims: list[Esim]) -> None:
         """Add eSIMs after those that were loaded before."""
         self._fleet.totals.add_many(esims)
+        self._fleet.attention.add_all(esims)
         self._fleet.esims.extend(esims)
         self._admitted.extend([esim.admitted for esim in esims])
         # A list takes half the time of a generator.

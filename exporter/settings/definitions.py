@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from exporter.exposition.families import DEFAULT_INFO_LABELS
+from exporter.model.attention import DEFAULT_LEAST
 from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.model.shards import SLOTS
 from exporter.settings.field_types import (
@@ -19,11 +20,13 @@ from exporter.settings.field_types import (
     Duration,
     EsimLabels,
     ExternalUrl,
+    NotAboveOne,
     NotNegative,
     OptionalAddress,
     OptionalFolder,
     OptionalPath,
     Positive,
+    Ratio,
     RoutePrefix,
     ShardNumber,
     StorageUrl,
@@ -226,6 +229,11 @@ class LimitsSettings(_Group):
         description="Maximum number of eSIMs with series of their own; 0 for no limit. eSIMs over "
         "the limit still count in the metrics of the fleet.",
     )
+    max_attention: Annotated[Count, NotNegative] = Field(
+        default=20000,
+        description="Maximum number of eSIMs in the group attention; 0 for no limit. Above it, "
+        "those that need attention for the longest time have no series in the group.",
+    )
     max_rejected: Annotated[Count, Positive] = Field(
         default=1000,
         description="Maximum number of rejected deliveries that are kept, for the status page and "
@@ -260,6 +268,16 @@ class FleetSettings(_Group):
     )
 
 
+class AttentionSettings(_Group):
+    """Attention."""
+
+    min_used_ratio: Annotated[Ratio, Positive, NotAboveOne] = Field(
+        default=float(DEFAULT_LEAST),
+        description="Used share of an allowance, up to 1, from which on it is in the group "
+        "attention.",
+    )
+
+
 class RoamifySettings(_Group):
     """Roamify."""
 
@@ -287,6 +305,7 @@ class Settings(_Group):
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
+    attention: AttentionSettings = Field(default_factory=AttentionSettings)
     roamify: RoamifySettings = Field(default_factory=RoamifySettings)
 
     @model_validator(mode="after")

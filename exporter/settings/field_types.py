@@ -212,7 +212,9 @@ def _esim_labels(value: object) -> object:
 
 Count = Annotated[int, Kind("number")]
 Bytes = Annotated[int, Kind("bytes")]
+Ratio = Annotated[float, Kind("number")]
 NotNegative = Field(ge=0)
+NotAboveOne = Field(le=1)
 Positive = Field(gt=0)
 
 Duration = Annotated[float, BeforeValidator(_duration), Kind("duration")]

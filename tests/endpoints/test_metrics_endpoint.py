@@ -93,6 +93,7 @@ FAMILIES = {
     "esim_exporter_esims": "gauge",
     "esim_exporter_esims_limit": "gauge",
     "esim_exporter_esims_over_limit": "gauge",
+    "esim_exporter_attention_over_limit": "gauge",
     "esim_exporter_tombstones": "gauge",
     "esim_exporter_rejected_events": "gauge",
     "esim_exporter_storage_size_bytes": "gauge",
@@ -118,6 +119,7 @@ FLEET_FAMILIES = {
     "esim_package_info": "gauge",
     "esim_fleet_esims": "gauge",
     "esim_fleet_esims_stale": "gauge",
+    "esim_fleet_esims_out_of_data": "gauge",
     "esim_fleet_allowances": "gauge",
     "esim_fleet_data_allowed_bytes": "gauge",
     "esim_fleet_data_remaining_bytes": "gauge",
@@ -127,6 +129,14 @@ FLEET_FAMILIES = {
     "esim_partner_balance": "gauge",
     "esim_partner_balance_threshold": "gauge",
     "esim_partner_last_event_timestamp_seconds": "gauge",
+}
+ATTENTION_FAMILIES = {
+    "esim_attention_used_ratio": "gauge",
+    "esim_attention_since_timestamp_seconds": "gauge",
+    "esim_attention_out_of_data": "gauge",
+    "esim_attention_out_of_data_since_timestamp_seconds": "gauge",
+    "esim_attention_last_event_timestamp_seconds": "gauge",
+    "esim_attention_info": "gauge",
 }
 ESIM_FAMILIES = {
     "esim_data_allowed_bytes": "gauge",
@@ -410,7 +420,8 @@ def test_a_secret_that_never_signed_is_counted_as_zero(serve: Serve) -> None:
     assert own['webhook_signatures_total{secret="0",vendor="roamify"}'] == 0
 
 
-def test_the_groups_esims_and_fleet_hold_the_families_of_the_contract(server: Serving) -> None:
+def test_each_group_holds_the_families_of_the_contract(server: Serving) -> None:
+    assert types(scraped(server, "attention", Accept=PROMETHEUS_3).text) == ATTENTION_FAMILIES
     assert types(scraped(server, "esims", Accept=PROMETHEUS_3).text) == ESIM_FAMILIES
     assert types(scraped(server, "fleet", Accept=PROMETHEUS_3).text) == FLEET_FAMILIES
 

@@ -92,6 +92,9 @@ def small_fleet() -> RunningFleet:
         UsageEvent(
             "roamify", START, "e2", "p1", snapshot, Status.ACTIVATED, "order 7", "8", "1 GB"
         ),
+        UsageEvent(
+            "roamify", START, "e4", "p1", snapshot._replace(data_remaining=0, sms_remaining=9)
+        ),
         UsageEvent("roamify", START + 1, "e1", "p2", Snapshot(data_unlimited=True, locations=())),
         StatusEvent("roamify", START + 2, 'e"3\\', Status.EXPIRED, 'a\nb"c\\d'),
         PartnerEvent("roamify", "low_balance", START + 3, "EUR", 12.5, 50.0),
@@ -314,7 +317,8 @@ def test_groups_are_chosen(format_: Format) -> None:
     assert text(Group.EXPORTER) == OWN
     assert "esim_fleet_" not in text(Group.ESIMS)
     assert "esim_status" not in text(Group.FLEET)
-    assert text(*Group) == text(Group.ESIMS) + text(Group.FLEET) + OWN
+    assert "esim_data_" not in text(Group.ATTENTION)
+    assert text(*Group) == "".join(text(group) for group in Group)
     assert text() == ""
 
 

@@ -16,6 +16,7 @@ from exporter.exposition.families import (
     Family,
     InfoLabels,
     MetricType,
+    attention_families,
     esim_families,
 )
 from exporter.model.events import PartnerEvent, Snapshot, Status, UsageEvent
@@ -40,6 +41,7 @@ FLEET = """
 | `esim_package_info` | gauge 1 | vendor, package_id, package_name |
 | `esim_fleet_esims` | gauge | vendor, status |
 | `esim_fleet_esims_stale` | gauge | vendor |
+| `esim_fleet_esims_out_of_data` | gauge | vendor, package_id |
 | `esim_fleet_allowances` | gauge | vendor, package_id, status |
 | `esim_fleet_data_allowed_bytes`, `esim_fleet_data_remaining_bytes` | gauge | vendor, package_id |
 | `esim_fleet_data_consumed_bytes_total` | counter | vendor, package_id |
@@ -47,6 +49,15 @@ FLEET = """
 | `esim_fleet_location_data_consumed_bytes_total` | counter | vendor, location |
 | `esim_partner_balance`, `esim_partner_balance_threshold` | gauge | vendor, currency |
 | `esim_partner_last_event_timestamp_seconds` | gauge | vendor, event_type |
+"""
+
+ATTENTION = """
+| `esim_attention_used_ratio` | gauge | vendor, esim_id, package_id, resource |
+| `esim_attention_since_timestamp_seconds` | gauge | vendor, esim_id, package_id, resource |
+| `esim_attention_out_of_data` | gauge 1 | " |
+| `esim_attention_out_of_data_since_timestamp_seconds` | gauge | " |
+| `esim_attention_last_event_timestamp_seconds` | gauge | vendor, esim_id |
+| `esim_attention_info` | gauge 1 | vendor, esim_id, reference_id |
 """
 
 ALLOWANCE = ["vendor", "esim_id", "package_id"]
@@ -81,7 +92,7 @@ def everything() -> RunningFleet:
     """Return a fleet that has series of every family."""
     running = RunningFleet()
     snapshot = Snapshot(
-        *(False, 100, 25, 10, 9, 60, 30),
+        *(False, 100, 0, 10, 9, 60, 30),
         start=START,
         end=START + 60,
         locations=(("France", 7),),
@@ -94,15 +105,21 @@ def everything() -> RunningFleet:
 
 @pytest.mark.parametrize(
     ("table", "families"),
-    [(ESIMS, esim_families(InfoLabels())), (FLEET, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES))],
-    ids=["esims", "fleet"],
+    [
+        (ATTENTION, attention_families(InfoLabels())),
+        (ESIMS, esim_families(InfoLabels())),
+        (FLEET, (*PACKAGE_FAMILIES, *VENDOR_FAMILIES)),
+    ],
+    ids=["attention", "esims", "fleet"],
 )
 def test_families_are_those_documented(table: str, families: tuple[Family, ...]) -> None:
     assert defined(families) == documented(table)
 
 
 @pytest.mark.parametrize(
-    ("table", "group"), [(ESIMS, Group.ESIMS), (FLEET, Group.FLEET)], ids=["esims", "fleet"]
+    ("table", "group"),
+    [(ATTENTION, Group.ATTENTION), (ESIMS, Group.ESIMS), (FLEET, Group.FLEET)],
+    ids=["attention", "esims", "fleet"],
 )
 def test_every_documented_family_is_shown_with_its_type_and_labels(
     table: str, group: Group
@@ -121,7 +138,13 @@ def test_every_documented_family_is_shown_with_its_type_and_labels(
 
 
 @pytest.mark.parametrize(
-    "families", [esim_families(InfoLabels()), PACKAGE_FAMILIES, VENDOR_FAMILIES]
+    "families",
+    [
+        attention_families(InfoLabels()),
+        esim_families(InfoLabels()),
+        PACKAGE_FAMILIES,
+        VENDOR_FAMILIES,
+    ],
 )
 def test_families_are_sorted_and_say_what_they_are(families: tuple[Family, ...]) -> None:
     names = [family.name for family in families]

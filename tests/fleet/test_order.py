@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
+from expected_attention import attention_samples
 from expected_samples import DAY, Model
 from generated_events import (
     START,
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from running_fleet import ARRIVAL, RunningFleet, Series, counters_of, samples_of
 
+from exporter.fleet.attention import AttentionRule
 from exporter.fleet.drafts import expire_due
 from exporter.fleet.fleet import Policy
 from exporter.model.events import OtherEvent, Snapshot, UsageEvent
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
     from exporter.model.events import Event
 
 
-def shown_after(deliveries: list[list[Event]]) -> str:
-    running = RunningFleet()
+SHARES = (Fraction(1, 2), Fraction(3, 4), Fraction(95, 100))
+
+
+def shown_after(deliveries: list[list[Event]], policy: Policy | None = None) -> str:
+    running = RunningFleet(policy)
     for batch in deliveries:
         running.take(*batch)
     return running.text()
@@ -54,6 +60,19 @@ def test_shows_what_the_contract_says_of_a_set_of_events(
         model.arrive(event, ARRIVAL)
     text = shown_after(data.draw(deliveries(of)))
     assert samples_of(text) == model.samples(ARRIVAL)
+
+
+@given(data=st.data(), of=event_sets, cap=st.sampled_from((1, 2)), least=st.sampled_from(SHARES))
+def test_the_cap_of_attention_shows_the_same_in_any_order(
+    data: st.DataObject, of: list[Event], cap: int, least: Fraction
+) -> None:
+    policy = Policy(attention=AttentionRule(least, cap))
+    model = Model()
+    for event in of:
+        model.arrive(event, ARRIVAL)
+    shown = samples_of(shown_after(data.draw(deliveries(of)), policy))
+    attention = {s: value for s, value in shown.items() if s[0].startswith("esim_attention")}
+    assert attention == attention_samples(model.cards, least, cap)
 
 
 samples = st.tuples(st.integers(START, START + 30), st.sampled_from((0, 10, 20, 25, 400, 1000)))
@@ -132,10 +151,10 @@ class FleetBesideModel(RuleBasedStateMachine):
         self.delivered: list[Event] = []
         self.highest: dict[Series, float] = {}
 
-    @initialize(cap=CAPS)
-    def start(self, cap: int) -> None:
-        self.model = Model(cap)
-        self.running = RunningFleet(policy(cap))
+    @initialize(cap=CAPS, attention_cap=CAPS)
+    def start(self, cap: int, attention_cap: int) -> None:
+        self.model = Model(cap, attention_cap=attention_cap)
+        self.running = RunningFleet(self.policy(cap))
 
     @rule(batch=st.lists(events, min_size=1, max_size=6), shift=st.booleans())
     def arrive(self, batch: list[Event], shift: bool) -> None:
@@ -169,15 +188,15 @@ class FleetBesideModel(RuleBasedStateMachine):
 
     @rule(cap=CAPS)
     def restart(self, cap: int) -> None:
-        self.running.load(policy(cap))
+        self.running.load(self.policy(cap))
         self.model.restart(cap)
         self.wait(0, 500)  # as the exporter does first after loading
 
     @rule(cap=CAPS)
     def raise_the_cap(self, cap: int) -> None:
         if not cap or 0 < self.model.cap < cap:
-            self.running.policy = policy(cap)
-            self.running.fleet.set_policy(policy(cap))
+            self.running.policy = self.policy(cap)
+            self.running.fleet.set_policy(self.running.policy)
             self.model.cap = cap
             self.wait(0, 500)
 
@@ -193,6 +212,10 @@ class FleetBesideModel(RuleBasedStateMachine):
         fleet = {series for series in self.highest if series[0].startswith("esim_fleet")}
         assert fleet <= set(samples)
 
+    def policy(self, cap: int) -> Policy:
+        attention = AttentionRule(max_esims=self.model.attention_cap)
+        return Policy(Retention(terminal=DAY, silent=30 * DAY), cap, attention=attention)
+
     def _take(self, batch: list[Event]) -> None:
         self.running.take(*batch)
         self.delivered += batch
@@ -207,10 +230,6 @@ class FleetBesideModel(RuleBasedStateMachine):
             for series, value in self.highest.items()
             if series[0].startswith("esim_fleet") or not labels <= set(series[1])
         }
-
-
-def policy(cap: int) -> Policy:
-    return Policy(Retention(terminal=DAY, silent=30 * DAY), cap)
 
 
 def later(event: Event, seconds: int) -> Event:

@@ -123,10 +123,12 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "retention.terminal": "1h",
         "retention.silent": "1w",
         "limits.max-esims": "0",
+        "limits.max-attention": "6",
         "limits.max-rejected": "5",
         "metrics.esim-labels": "iccid_hash, reference_id",
         "metrics.iccid-hash-key-file": "key",
         "fleet.stale-after": "1d",
+        "attention.min-used-ratio": "0.8",
         "roamify.unit-base": "1000",
     }
     switches = {"web.enable-lifecycle", "web.enable-admin-api"}
@@ -267,6 +269,9 @@ def test_reports_every_problem_on_a_line_of_its_own_by_the_name_that_was_used(
         ("--webhook.max-body-bytes=0", "should be greater than 0"),
         ("--webhook.max-pending=0", "should be greater than 0"),
         ("--limits.max-rejected=0", "should be greater than 0"),
+        ("--attention.min-used-ratio=0", "should be greater than 0"),
+        ("--attention.min-used-ratio=1.01", "should be less than or equal to 1"),
+        ("--attention.min-used-ratio=nan", "should be"),
         ("--retention.silent=0s", "should be greater than 0"),
         ("--log.level", "expected one argument"),
         ("--config.check=yes", "takes no value"),

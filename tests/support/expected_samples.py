@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from expected_attention import attention_samples, last_to_run_out
 from generated_events import VENDORS
 from running_fleet import STALE_AFTER, Series, series
 
@@ -133,8 +134,11 @@ def used(snapshot: Snapshot) -> dict[str, int]:
 class Model:
     """A fleet as the contract describes it. Times in unix seconds."""
 
-    def __init__(self, cap: int = 0, terminal: int = DAY, silent: int = 30 * DAY) -> None:
+    def __init__(
+        self, cap: int = 0, terminal: int = DAY, silent: int = 30 * DAY, attention_cap: int = 0
+    ) -> None:
         self.cap = cap
+        self.attention_cap = attention_cap
         self.terminal = terminal
         self.silent = silent
         self.cards: dict[tuple[str, str], Card] = {}
@@ -171,7 +175,12 @@ class Model:
         self._promote()
 
     def samples(self, now: float) -> dict[Series, float]:
-        return self.esim_samples() | self._package_samples() | self._vendor_samples(now)
+        return (
+            self.esim_samples()
+            | attention_samples(self.cards, cap=self.attention_cap)
+            | self._package_samples()
+            | self._vendor_samples(now)
+        )
 
     def esim_samples(self) -> dict[Series, float]:
         shown: dict[Series, float] = {}
@@ -286,6 +295,9 @@ class Model:
             shown[series("esim_fleet_data_consumed_bytes_total", **labels)] = self.base.get(
                 (vendor, package), 0
             ) + sum(use.counters["data"].value for _, use in uses if "data" in use.counters)
+            shown[series("esim_fleet_esims_out_of_data", **labels)] = sum(
+                (last_to_run_out(card) or (0, ""))[1] == package for card, _ in uses
+            )
             live = [use.newest.snapshot for card, use in uses if not card.terminal]
             limited = [s for s in live if None not in {s.data_allowed, s.data_remaining}]
             if limited:

@@ -142,7 +142,7 @@ def record(checkout: Path) -> dict[str, str]:
         webhook = _webhook(server)
         files = {
             f"{group}.{name}.txt": _text(server, group, accept)
-            for group in ("esims", "fleet")
+            for group in ("attention", "esims", "fleet")
             for name, accept in (("text", "text/plain"), ("openmetrics", _OPENMETRICS))
         }
         files["api.json"] = _written(before | _every_api_answer(server))

@@ -30,7 +30,7 @@ ARRIVAL = START + SECONDS + 10
 
 STALE_AFTER = 9 * 3600
 
-STATE = frozenset({Group.ESIMS, Group.FLEET})
+STATE = frozenset({Group.ATTENTION, Group.ESIMS, Group.FLEET})
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels, sorted."""

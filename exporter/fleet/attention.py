@@ -1,0 +1,108 @@
+"""The eSIMs that need somebody, kept up to date as records change.
+
+They have a cap of their own. It keeps those whose newest reason is youngest, because somebody was
+told about the others first. Which ones these are does not depend on the order of events.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter.fleet.blocks import FULL, Block, Blocks
+from exporter.fleet.compact_store import pack_key
+from exporter.model.attention import DEFAULT_LEAST, attention_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from fractions import Fraction
+
+    from exporter.model.attention import Attention
+    from exporter.model.records import Esim
+
+    Waiting = tuple[int, bytes]
+    """Since when an eSIM needs somebody (event time of the newest reason), and its packed key."""
+
+
+class AttentionRule(NamedTuple):
+    """What the operator decides about attention."""
+
+    least: Fraction = DEFAULT_LEAST
+    """The least used share of an allowance that needs attention."""
+    max_esims: int = 0
+    """eSIMs that may have series in the group; 0 for no limit."""
+
+
+class EsimsInAttention:
+    """The packed keys of the eSIMs that need somebody."""
+
+    def __init__(self, rule: AttentionRule) -> None:
+        self.rule = rule
+        self.shown: Blocks[bytes, bytes] = Blocks()
+        """The keys of those under the cap, as keys and as records."""
+        self._most = rule.max_esims or sys.maxsize
+        self._waiting: list[Waiting] = []
+        """All of them, the longest waiting first; the last ``_most`` are shown."""
+
+    @property
+    def over_limit(self) -> int:
+        """Return how many eSIMs need somebody and are not shown."""
+        return max(0, len(self._waiting) - self._most)
+
+    def __len__(self) -> int:
+        """Return how many eSIMs need somebody."""
+        return len(self._waiting)
+
+    def of(self, esim: Esim) -> Attention | None:
+        """Return why an eSIM needs somebody, or ``None``."""
+        return attention_of(esim, self.rule.least)
+
+    def replace(self, before: Esim | None, after: Esim | None) -> None:
+        """Note that an eSIM changed, is new, or has left."""
+        was, now = (esim and self._waiting_of(esim) for esim in (before, after))
+        if was == now:
+            if now and self._is_shown(bisect_left(self._waiting, now)):
+                self.shown.touch(now[1])
+            return
+        if was:
+            self._remove(was)
+        if now:
+            self._add(now)
+
+    def add_all(self, esims: Iterable[Esim]) -> None:
+        """Note new eSIMs at the start. Call :meth:`begin` after the last of them."""
+        found = (self._waiting_of(esim) for esim in esims)
+        self._waiting += [waiting for waiting in found if waiting]
+
+    def begin(self) -> None:
+        """Show what :meth:`add_all` noted."""
+        self._waiting.sort()
+        keys = sorted(key for _, key in self._waiting[-self._most :])
+        parts = [keys[at : at + FULL] for at in range(0, len(keys), FULL)]
+        self.shown.extend([Block(part, [*part], 0.0) for part in parts])
+
+    def _waiting_of(self, esim: Esim) -> Waiting | None:
+        attention = self.of(esim)
+        return attention and (attention.since, pack_key(esim.key))
+
+    def _is_shown(self, at: int) -> bool:
+        return at >= len(self._waiting) - self._most
+
+    def _add(self, waiting: Waiting) -> None:
+        insort(self._waiting, waiting)
+        if (hidden := self.over_limit) and waiting <= self._waiting[hidden - 1]:
+            return
+        if hidden:
+            self.shown.remove(self._waiting[hidden - 1][1])
+        self.shown.put(waiting[1], waiting[1])
+
+    def _remove(self, waiting: Waiting) -> None:
+        at = bisect_left(self._waiting, waiting)
+        shown = self._is_shown(at)
+        if shown:
+            self.shown.remove(waiting[1])
+            if hidden := self.over_limit:
+                _, key = self._waiting[hidden - 1]
+                self.shown.put(key, key)
+        del self._waiting[at]

@@ -1,0 +1,138 @@
+"""What needs somebody: allowances that are used up or nearly, and eSIMs without any data left.
+
+Everything here is derived from a record, so it depends on the order of events no more than the
+record does. Nothing is stored for it.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import nextafter
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter.model.events import TERMINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.model.consumption import Consumption
+    from exporter.model.records import Esim
+
+BANDS = (Fraction(75, 100), Fraction(90, 100), Fraction(1))
+"""The used shares from which on an allowance is in the next band."""
+
+DEFAULT_LEAST = BANDS[0]
+"""The least used share that needs attention, unless the operator chose another."""
+
+_BELOW_ONE = nextafter(1.0, 0.0)
+
+
+class UsedShare(NamedTuple):
+    """An allowance of which much is used."""
+
+    package_id: str
+    resource: str
+    """``data``, ``sms`` or ``voice``."""
+    ratio: float
+    """The used share, up to 1. It is 1 only if nothing is left."""
+    since: int
+    """Event time of the earliest kept report from which on, without a break, the used share was
+    in the present band or above. All reports are judged by the present allowance."""
+
+
+class OutOfData(NamedTuple):
+    """An eSIM has data allowances, none of them unlimited, and nothing left in any."""
+
+    package_id: str
+    """The package that ran out last."""
+    since: int
+    """Event time of the earliest kept report from which on that package had nothing left."""
+
+
+class Attention(NamedTuple):
+    """Why an eSIM needs somebody."""
+
+    esim: Esim
+    shares: tuple[UsedShare, ...]
+    """Sorted by package and resource."""
+    out_of_data: OutOfData | None
+
+    @property
+    def since(self) -> int:
+        """Return the event time of the newest reason."""
+        times = [share.since for share in self.shares]
+        return max([*times, self.out_of_data.since] if self.out_of_data else times)
+
+    @property
+    def last_event(self) -> int:
+        """Return the event time of the eSIM's newest usage event."""
+        return max(allowance.time for allowance in self.esim.allowances)
+
+
+def attention_of(esim: Esim, least: Fraction) -> Attention | None:
+    """Return why an eSIM needs somebody, ``None`` if it does not, or if it is terminal.
+
+    ``least`` is the least used share of an allowance that counts; greater than 0, at most 1.
+    """
+    if esim.status in TERMINAL:
+        return None
+    shares = tuple(_used_shares(esim, least))
+    out = out_of_data(esim)
+    return Attention(esim, shares, out) if shares or out else None
+
+
+def out_of_data(esim: Esim) -> OutOfData | None:
+    """Return since when an eSIM has no data left, ``None`` if it has some or is terminal.
+
+    An allowance of 0 bytes is none: a package for voice may be reported with it. If only half of
+    an allowance was reported, a remaining amount of 0 counts as used up. Without a remaining
+    amount, there may be data left.
+    """
+    if esim.status in TERMINAL:
+        return None
+    last: tuple[int, str] | None = None
+    for allowance in esim.allowances:
+        unlimited, allowed, remaining, *_ = allowance.snapshot
+        if unlimited or remaining or (remaining is None and allowed):
+            return None
+        if remaining is None or allowed == 0:
+            continue
+        since = allowance.time
+        if allowed:
+            since = _since(allowance.data, allowed, BANDS[-1], since)
+        last = max(last or (since, ""), (since, allowance.package_id))
+    return last and OutOfData(last[1], last[0])
+
+
+def _used_shares(esim: Esim, least: Fraction) -> Iterator[UsedShare]:
+    numerator, denominator = least.numerator, least.denominator
+    for allowance in esim.allowances:
+        _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
+        for resource, allowed, remaining, counter in (
+            ("data", data, data_left, allowance.data),
+            ("sms", sms, sms_left, allowance.sms),
+            ("voice", voice, voice_left, allowance.voice),
+        ):
+            # Integers, so that exactly 75 % counts as 75 %.
+            if not allowed or remaining is None:
+                continue
+            used = allowed - remaining
+            if used * denominator < allowed * numerator:
+                continue
+            ratio = min(used / allowed, _BELOW_ONE) if remaining else 1.0
+            band = max((b for b in BANDS if used >= allowed * b), default=least)
+            since = _since(counter, allowed, band, allowance.time)
+            yield UsedShare(allowance.package_id, resource, ratio, since)
+
+
+def _since(counter: Consumption | None, allowed: int, share: Fraction, newest: int) -> int:
+    """Return the time from which on at least a share of the allowance was used.
+
+    ``newest`` is the time of the newest report, which is known to be one.
+    """
+    limit = allowed * share
+    for time, used in reversed(counter.history if counter else ()):
+        if used < limit:
+            break
+        newest = time
+    return newest
