@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.endpoints.status.banners import SILENT, Condition, Severity, banners
+from exporter.endpoints.status.banners import GRACE, Condition, Severity, banners
 from exporter.model.records import AccountBalance
 
 NOW = 1_800_000_000.0
 DAY = 86400
+REPORTS = 4 * 3600
 
 WELL = Condition(
     now=NOW,
@@ -16,6 +17,7 @@ WELL = Condition(
     stopping=False,
     storage_failed=False,
     received=NOW - 10,
+    report_interval=REPORTS,
     activated=3,
     stale_after=9 * 3600,
 )
@@ -39,7 +41,7 @@ def test_there_is_no_banner_without_a_problem() -> None:
         ({"damage": 1}, Severity.CRITICAL, "The storage has 1 damaged place.", ""),
         ({"received": None}, Severity.INFO, "has arrived yet", ""),
         (
-            {"received": NOW - SILENT - 1},
+            {"received": NOW - REPORTS - GRACE - 1},
             Severity.CRITICAL,
             "arrived for 5 h. There should be events for 3 activated eSIMs.",
             "/deliveries",
@@ -98,8 +100,10 @@ def test_a_hold_of_expiry_is_shown_only_where_it_keeps_silent_esims() -> None:
     assert "the vendor first gets 9 h to report every activated eSIM" in banner.text
 
 
-def test_silence_is_no_problem_without_activated_esims() -> None:
-    assert banners(replace(WELL, received=NOW - 10 * SILENT, activated=0)) == []
+def test_silence_is_no_problem_as_long_as_no_event_should_have_arrived() -> None:
+    assert banners(replace(WELL, received=NOW - REPORTS - GRACE)) == []
+    for change in ({"activated": 0}, {"report_interval": 0.0}):
+        assert banners(replace(WELL, received=NOW - DAY, **change)) == []
 
 
 def test_the_fleet_has_no_banners_before_it_is_loaded() -> None:

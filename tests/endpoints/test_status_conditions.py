@@ -15,7 +15,9 @@ from exporter.app.build import build
 from exporter.app.listener_applications import build_applications, build_status_pages
 from exporter.endpoints.status import admin_actions
 from exporter.errors import FieldError, InvalidEvent, StorageUnavailable
+from exporter.fleet.drafts import Draft
 from exporter.ingest.batch import VerifiedDelivery
+from exporter.model.events import Status, StatusEvent
 from exporter.settings import loading
 from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.vendors.registry import VENDORS
@@ -116,6 +118,23 @@ async def test_before_the_first_event_the_pages_say_what_to_wait_for(tmp_path: P
         assert "all get their own series" in text
         assert "No eSIM was reported yet." in await made.get("/esims")
         assert "No delivery since the exporter started." in await made.get("/deliveries")
+        made.exporter.intake.stop()
+        await task
+
+
+@pytest.mark.parametrize(("hours", "silent"), [(4.9, False), (5.1, True)])
+async def test_the_overview_says_that_the_vendor_missed_a_report(
+    hours: float, silent: bool, tmp_path: Path
+) -> None:
+    async with site(tmp_path) as made:
+        task = await made.load()
+        state = made.exporter.intake.state
+        assert state
+        draft = Draft(state.fleet, time.time() - hours * 3600)
+        draft.note_delivery("roamify")
+        draft.merge(StatusEvent("roamify", 1_700_000_000, "e", Status.ACTIVATED))
+        state.fleet.publish(draft)
+        assert ("No verified delivery has arrived for" in await made.get("/")) is silent
         made.exporter.intake.stop()
         await task
 

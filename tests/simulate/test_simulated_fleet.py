@@ -16,8 +16,10 @@ from exporter.model.events import (
     UsageEvent,
 )
 from exporter.simulate.catalogue import CATALOGUE
+from exporter.simulate.esim import REPORT_INTERVAL
 from exporter.simulate.fleet import Phase, SimulatedFleet, Timeline
 from exporter.vendors import roamify
+from exporter.vendors.registry import SIMULATED
 
 START = 1_700_000_000
 HOUR = 3600
@@ -151,6 +153,10 @@ def test_an_activated_esim_reports_every_four_hours(week: list[Sent]) -> None:
             checked += 1
             assert end - regular[-1] <= INTERVAL
     assert checked > 200
+
+
+def test_the_simulated_vendor_reports_as_often_as_it_says() -> None:
+    assert SIMULATED.report_interval == REPORT_INTERVAL
 
 
 def test_reports_are_spread_over_the_four_hours(week: list[Sent]) -> None:

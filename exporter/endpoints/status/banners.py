@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from exporter.model.records import AccountBalance
 
-SILENT = 5 * 3600
-"""Seconds without a delivery after which the vendor counts as silent, as in the alert. The vendor
-sends an event for every activated eSIM every four hours."""
+GRACE = 3600
+"""Seconds by which the next report may be late before the vendor counts as silent, as in the
+alert."""
 
 _EXPIRES_SOON = 14 * 86400
 """A certificate gets a warning this many seconds before it expires."""
@@ -63,6 +63,8 @@ class Condition:
     """Places in the storage that were found damaged."""
     received: float | None = None
     """When a verified delivery last arrived, ``None`` if none ever did."""
+    report_interval: float = 0.0
+    """Seconds between two usage events of an activated eSIM; 0 if there is no fixed interval."""
     activated: int = 0
     """Activated eSIMs: the vendor should send events for them."""
     stale: int = 0
@@ -80,6 +82,13 @@ class Condition:
     balances: Sequence[AccountBalance] = ()
     certificates: Sequence[tuple[str, float]] = ()
     """Listeners, with the times at which their certificates expire."""
+
+    @property
+    def silent(self) -> bool:
+        """Return whether an event should have arrived, but none did."""
+        if self.received is None or not self.report_interval or not self.activated:
+            return False
+        return self.now - self.received > self.report_interval + GRACE
 
 
 def banners(condition: Condition) -> list[Banner]:
@@ -127,7 +136,7 @@ def _of_process(c: Condition) -> Iterator[Banner]:
 def _of_deliveries(c: Condition) -> Iterator[Banner]:
     if c.received is None:
         yield Banner(Severity.INFO, "No verified delivery has arrived yet.")
-    elif c.activated and c.now - c.received > SILENT:
+    elif c.silent:
         yield Banner(
             Severity.CRITICAL,
             f"No verified delivery has arrived for {span(c.now - c.received)}. There should be "

@@ -6,10 +6,11 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exporter.endpoints.status.banners import SILENT, Condition
+from exporter.endpoints.status.banners import Condition
 from exporter.endpoints.status.formatting import age, count, minutes_chart, size, span
 from exporter.model.events import Status
 from exporter.model.records import STATUSES, AccountBalance, Feed
+from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,7 @@ def condition(sources: StatusSources, now: float) -> Condition:
         process,
         damage=state.damage,
         received=max((r.received for r in registers if isinstance(r, Feed)), default=None),
+        report_interval=max(vendor.report_interval or 0 for vendor in VENDORS),
         activated=sum(vendor.statuses[Status.ACTIVATED] for vendor in vendors),
         stale=sum(vendor.stale(now, after) for vendor in vendors),
         stale_after=after,
@@ -127,9 +129,8 @@ def figures(sources: StatusSources, c: Condition, events: EventRate, up: float) 
 def _last_delivery(c: Condition) -> Figure:
     if c.received is None:
         return Figure("Last delivery", "none yet")
-    silent = c.activated and c.now - c.received > SILENT
     return Figure(
-        "Last delivery", age(c.received, c.now), "critical" if silent else "good", "verified"
+        "Last delivery", age(c.received, c.now), "critical" if c.silent else "good", "verified"
     )
 
 
