@@ -72,8 +72,9 @@ class EsimsInAttention:
 
     def add_all(self, esims: Iterable[Esim]) -> None:
         """Note new eSIMs at the start. Call :meth:`begin` after the last of them."""
-        found = (self._waiting_of(esim) for esim in esims)
-        self._waiting += [waiting for waiting in found if waiting]
+        least = self.rule.least
+        found = [attention for esim in esims if (attention := attention_of(esim, least))]
+        self._waiting += [(each.since, pack_key(each.esim.key)) for each in found]
 
     def begin(self) -> None:
         """Show what :meth:`add_all` noted."""

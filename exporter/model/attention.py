@@ -74,7 +74,7 @@ def attention_of(esim: Esim, least: Fraction) -> Attention | None:
 
     ``least`` is the least used share of an allowance that counts; greater than 0, at most 1.
     """
-    if esim.status in TERMINAL:
+    if not _worth_a_look(esim, least) or esim.status in TERMINAL:
         return None
     shares = tuple(_used_shares(esim, least))
     out = out_of_data(esim)
@@ -88,11 +88,9 @@ def out_of_data(esim: Esim) -> OutOfData | None:
     an allowance was reported, a remaining amount of 0 counts as used up. Without a remaining
     amount, there may be data left.
     """
-    if esim.status in TERMINAL:
-        return None
     last: tuple[int, str] | None = None
     for allowance in esim.allowances:
-        unlimited, allowed, remaining, *_ = allowance.snapshot
+        unlimited, allowed, remaining, _, _, _, _, _, _, _ = allowance.snapshot
         if unlimited or remaining or (remaining is None and allowed):
             return None
         if remaining is None or allowed == 0:
@@ -101,7 +99,27 @@ def out_of_data(esim: Esim) -> OutOfData | None:
         if allowed:
             since = _since(allowance.data, allowed, BANDS[-1], since)
         last = max(last or (since, ""), (since, allowance.package_id))
-    return last and OutOfData(last[1], last[0])
+    if last is None or esim.status in TERMINAL:
+        return None
+    return OutOfData(last[1], last[0])
+
+
+def _worth_a_look(esim: Esim, least: Fraction) -> bool:
+    """Return whether an eSIM may need somebody.
+
+    Written out for each resource: this runs for every eSIM at a start and for every event.
+    """
+    parts = least.denominator
+    left = parts - least.numerator
+    for allowance in esim.allowances:
+        _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
+        if (
+            (data_left is not None and data_left * parts <= (data or 0) * left)
+            or (sms and sms_left is not None and sms_left * parts <= sms * left)
+            or (voice and voice_left is not None and voice_left * parts <= voice * left)
+        ):
+            return True
+    return False
 
 
 def _used_shares(esim: Esim, least: Fraction) -> Iterator[UsedShare]:
