@@ -14,7 +14,7 @@ from exporter.mixin.command import files
 from exporter.mixin.documents import documents
 from exporter.mixin.rules.rule_files import groups
 from exporter.mixin.rules.rule_types import Severity
-from exporter.mixin.values import Routing, Values
+from exporter.mixin.values import MixinValues, RoutingValues
 
 if TYPE_CHECKING:
     from exporter.mixin.rules.rule_types import Alert
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "alerts" / "README.md"
 _OPERATOR = "prometheusrule.yaml"
+DEFAULTS = MixinValues()
 
 _SENT = {
     Severity.CRITICAL: "page",
@@ -33,14 +34,13 @@ _SENT = {
 
 def copies() -> dict[Path, str]:
     """Return the text of each file by its path."""
-    defaults = Values()
-    written = files(defaults)
-    large = documents(Values(routing=Routing(large_fleet=True)))["alertmanager.yml"]
+    written = files(DEFAULTS)
+    large = documents(MixinValues(routing=RoutingValues(large_fleet=True)))["alertmanager.yml"]
     texts = {_folder(name) / Path(name).name: text for name, text in written.items()}
     texts[ROOT / "alerts" / "alertmanager-large-fleet.yml"] = large
     # A kustomization reads no files outside of its folder.
     texts[ROOT / "deploy" / "kubernetes" / _OPERATOR] = written[_OPERATOR]
-    texts[README] = filled(README.read_text(encoding="utf-8"), defaults)
+    texts[README] = filled(README.read_text(encoding="utf-8"))
     return texts
 
 
@@ -48,14 +48,14 @@ def _folder(name: str) -> Path:
     return ROOT / ("grafana/dashboards" if name.startswith("dashboards/") else "alerts")
 
 
-def filled(readme: str, values: Values) -> str:
+def filled(readme: str) -> str:
     """Return the text of alerts/README.md with the current table of alerts."""
     start, end = "<!-- alerts -->", "<!-- /alerts -->"
     before, opening, rest = readme.partition(start)
     _, closing, after = rest.partition(end)
     assert opening, "alerts/README.md has no line <!-- alerts -->"
     assert closing, "alerts/README.md has no line <!-- /alerts -->"
-    return f"{before}{start}\n\n{values.text(_table())}\n{end}{after}"
+    return f"{before}{start}\n\n{DEFAULTS.text(_table())}\n{end}{after}"
 
 
 def _table() -> str:
@@ -68,7 +68,8 @@ def _row(alert: Alert) -> str:
     link = f"[{alert.name}](runbooks/{alert.name}.md)"
     distinct = " ".join(f"{name}={value}" for name, value in alert.labels.items())
     about = f"{alert.scope}, {distinct}" if distinct else str(alert.scope)
-    cells = (link, _SENT[alert.severity], about, alert.summary, alert.for_ or "at once")
+    sent = _SENT[Severity(DEFAULTS.text(alert.severity))]
+    cells = (link, sent, about, alert.summary, alert.for_ or "at once")
     return f"| {' | '.join(cells)} |"
 
 

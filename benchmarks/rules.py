@@ -29,7 +29,7 @@ from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.mixin.documents import documents
 from exporter.mixin.rules.rule_files import FILES
-from exporter.mixin.values import Values
+from exporter.mixin.values import MixinValues
 from exporter.model.events import Snapshot, Status, UsageEvent
 from exporter.settings.field_types import parse_duration
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -170,7 +170,7 @@ def _write_yesterday(folder: Path, esims: int, now: int) -> None:
                 event = _event(number, now)
                 value = max(0, _used(number) * 5 * GIB - DAILY) if instance else DAILY
                 labels = (
-                    f'job="{Values().jobs.esims}"{instance},vendor="{VENDOR}",'
+                    f'job="{MixinValues().jobs.esims}"{instance},vendor="{VENDOR}",'
                     f'esim_id="{event.esim_id}",package_id="{event.package_id}"'
                 )
                 file.writelines(f"{name}{{{labels}}} {value} {at}\n" for at in times)
@@ -194,7 +194,7 @@ def _exporter(folder: Path) -> Iterator[str]:
 @contextmanager
 def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
-    values = Values()
+    values = MixinValues()
     for name, text in documents(values).items():
         if name in FILES:
             rules = yaml.safe_load(text)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from exporter.errors import ExitStatus
 from exporter.mixin.dashboards.dashboards import dashboards
 from exporter.mixin.documents import documents
-from exporter.mixin.values import Values
+from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def files(values: Values) -> dict[str, str]:
+def files(values: MixinValues) -> dict[str, str]:
     """Return the text of every file by its path below the folder of the output."""
     boards = {f"dashboards/{name}": text for name, text in dashboards(values).items()}
     return documents(values) | boards
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
     args = parser.parse_args(argv)
-    for name, text in files(Values()).items():
+    for name, text in files(MixinValues()).items():
         path = args.output / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -12,7 +12,7 @@ from exporter.mixin.rules.rule_files import FILES
 
 if TYPE_CHECKING:
     from exporter.mixin.rules.rule_types import Group
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 _HEADER = "# Written by `esim-exporter mixin`. Change its values instead of this file.\n"
 _LARGE_FLEET = "# For large fleets: packages page, single eSIMs are tickets.\n"
@@ -39,7 +39,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def documents(values: Values) -> dict[str, str]:
+def documents(values: MixinValues) -> dict[str, str]:
     """Return the text of each YAML file by its name."""
     large_fleet = _LARGE_FLEET if values.routing.large_fleet else ""
     rules = {name: _HEADER + _rules(in_file, values) for name, in_file in FILES.items()}
@@ -51,7 +51,7 @@ def documents(values: Values) -> dict[str, str]:
     }
 
 
-def _prometheus_rule(values: Values) -> dict[str, Any]:
+def _prometheus_rule(values: MixinValues) -> dict[str, Any]:
     shipped = [group for name, file in FILES.items() if name != WATCHDOG_FILE for group in file]
     return {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -64,7 +64,7 @@ def _prometheus_rule(values: Values) -> dict[str, Any]:
     }
 
 
-def _operator_group(group: Group, values: Values) -> dict[str, Any]:
+def _operator_group(group: Group, values: MixinValues) -> dict[str, Any]:
     document = group.document(values)
     return document | {"rules": [_stripped(rule) for rule in document["rules"]]}
 
@@ -73,7 +73,7 @@ def _stripped(rule: dict[str, Any]) -> dict[str, Any]:
     return rule | {"expr": rule["expr"].strip()}
 
 
-def _rules(in_file: tuple[Group, ...], values: Values) -> str:
+def _rules(in_file: tuple[Group, ...], values: MixinValues) -> str:
     """Return the text of a rule file, with the reason for a rule as a comment above it."""
     text = "groups:\n"
     for group in in_file:

@@ -26,7 +26,7 @@ from exporter.mixin.documents import documents
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 ALERTS = Path(__file__).resolve().parents[2] / "alerts"
 
@@ -84,7 +84,7 @@ def receiving() -> Iterator[Receiver]:
 
 
 @contextmanager
-def alertmanager(folder: Path, values: Values) -> Iterator[httpx.Client]:
+def alertmanager(folder: Path, values: MixinValues) -> Iterator[httpx.Client]:
     """Run Alertmanager with the shipped configuration; yield a client of its API."""
     path = folder / "alertmanager.yml"
     path.write_text(documents(values)[path.name], encoding="utf-8")
@@ -103,7 +103,7 @@ def alertmanager(folder: Path, values: Values) -> Iterator[httpx.Client]:
 @contextmanager
 def prometheus(
     folder: Path,
-    values: Values,
+    values: MixinValues,
     *,
     exporter: str,
     alertmanager_url: str = "",

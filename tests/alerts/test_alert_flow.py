@@ -13,7 +13,8 @@ import monitoring_stack
 import pytest
 from running import event, serving, until
 
-from exporter.mixin.values import Values
+from exporter.mixin.value_groups import LinkValues
+from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,8 @@ def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -
     with ExitStack() as running:
         receiver = running.enter_context(monitoring_stack.receiving())
         exporter = running.enter_context(serving(tmp_path))
-        values = Values(faster=600, receivers_url=receiver.url)
+        links = LinkValues(grafana="http://grafana.test", status_page="http://esim.test/exporter/")
+        values = MixinValues(faster=600, receivers_url=receiver.url, links=links)
         alertmanager = running.enter_context(monitoring_stack.alertmanager(tmp_path, values))
         running.enter_context(
             monitoring_stack.prometheus(
@@ -76,10 +78,11 @@ def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -
         "esim_id": esim_id,
         "package_id": PACKAGE,
     }
-    dashboard = f"{values.links.dashboards}/esim-esim?var-vendor=roamify&var-esim={esim_id}"
+    dashboard = f"{values.links.grafana}/d/esim-esim?var-vendor=roamify&var-esim={esim_id}"
     assert alert["annotations"] == {
         "summary": "An eSIM has used all of its data.",
         "description": f"eSIM {esim_id} with package {PACKAGE} has used 100% of its data.",
         "runbook_url": f"{values.links.runbooks}/EsimDataUsageHigh.md",
         "dashboard_url": dashboard,
+        "status_page_url": f"http://esim.test/exporter/esims/roamify/{esim_id}",
     }

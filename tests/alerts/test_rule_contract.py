@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, sources
 
-from exporter.mixin.values import Values
+from exporter.mixin.values import MixinValues
 from exporter.simulate.deliveries import Fault, Faults, Simulation
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
         for _ in range(2):  # the second scrape shows what the first one measured
             found.add(exporter.get("/metrics").text)
         with monitoring_stack.prometheus(
-            folder, Values(), exporter=exporter.internal
+            folder, MixinValues(), exporter=exporter.internal
         ) as prometheus:
             rules = 'rule_group="'
             until(lambda: rules in prometheus.get("/metrics").text)
@@ -119,7 +119,7 @@ def wrong_selectors(expression: promql.Expression, exposed: Exposed) -> list[str
 def matches(names: set[str], label: str, operator: str, value: str, exposed: Exposed) -> bool:
     """Return whether a metric has the label with a value that the matcher names."""
     if label == "job":
-        return value in {Values().jobs.exporter, Values().jobs.esims}
+        return value in {MixinValues().jobs.exporter, MixinValues().jobs.esims}
     present = {v for name in names for v in exposed.values.get((name, label), ())}
     if label == "alertname":
         return value in {rule.name for rule in RULES}

@@ -29,7 +29,7 @@ CHOSEN: Final[Mapping[str, str]] = {
     "__range": "2d",
     "__rate_interval": f"{4 * simulated.STEP}s",
 }
-"""Values of variables, as Grafana writes them into expressions."""
+"""MixinValues of variables, as Grafana writes them into expressions."""
 
 
 _NOT_SHARED: Final = "the simulated exporter is alone on its storage, which is SQLite"

@@ -18,7 +18,7 @@ from looping import for_every
 
 from exporter.mixin.dashboards import palette
 from exporter.mixin.dashboards.dashboards import DASHBOARDS, dashboards, reread
-from exporter.mixin.values import Values
+from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def excluded(rule: str, panel: dict[str, Any]) -> bool:
 
 
 def test_the_committed_dashboards_are_what_the_generator_makes() -> None:
-    for name, text in dashboards(Values()).items():
+    for name, text in dashboards(MixinValues()).items():
         assert (FOLDER / name).read_text(encoding="utf-8") == text, "run make mixin"
     assert {path.name for path in FOLDER.glob("*.json")} == set(DASHBOARDS)
 
@@ -261,7 +261,7 @@ def test_links_lead_to_existing_dashboards_and_runbooks(board: dict[str, Any]) -
         if link.startswith("/d/"):
             assert re.match(r"/d/([\w-]+)", link)[1] in uids  # type: ignore[index]
         else:
-            assert link.startswith(Values().links.runbooks)
+            assert link.startswith(MixinValues().links.runbooks)
     assert {"dashboards", "link"} == {link["type"] for link in board["links"]}
 
 

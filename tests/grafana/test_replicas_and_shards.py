@@ -20,7 +20,8 @@ from sharded_events import END, HOUR, SHOWN_ESIM, SHOWN_PACKAGE
 
 from exporter.mixin.rules.rule_files import groups
 from exporter.mixin.rules.rule_types import Alert
-from exporter.mixin.values import Jobs, Values
+from exporter.mixin.value_groups import JobValues
+from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ PER_PROCESS = {
 LAYOUT_LABELS = {"job", "instance", "pod", "shard"}
 
 Found = dict[frozenset[tuple[str, str]], dict[float, float]]
-"""Values by time, for each set of labels."""
+"""MixinValues by time, for each set of labels."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Evaluated:
 
     def rule(self, rule: Recording | Alert, layout: Layout) -> Found:
         """Return the result of a rule for a layout at the end."""
-        values = Values(jobs=Jobs(exporter=layout.name, esims=layout.esims_job))
+        values = MixinValues(jobs=JobValues(exporter=layout.name, esims=layout.esims_job))
         return self.ask(rule.document(values)["expr"], layout, NOW)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from grafana_foundation_sdk.builders import table
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 _FIRING = 'alertname=~"Esim.+", alertstate="firing", severity!="none"'
 
@@ -45,7 +45,7 @@ def _ranked(expr: str) -> str:
     return expr
 
 
-def firing(expr: str, values: Values) -> table.Panel:
+def firing(expr: str, values: MixinValues) -> table.Panel:
     """Return a table of firing alerts."""
     return _table(
         Words(
@@ -69,7 +69,7 @@ def firing(expr: str, values: Values) -> table.Panel:
     )
 
 
-def of_esim(values: Values) -> table.Panel:
+def of_esim(values: MixinValues) -> table.Panel:
     """Return a table of the alerts of the chosen eSIM."""
     expr = """count by (severity, alertname, resource, threshold, alertstate) (
         ALERTS{@esim_rules, severity!="none"})"""
@@ -101,7 +101,7 @@ def _severity() -> Column:
     return Column("rank", "Severity", width=90, colours=colours, names=ranks)
 
 
-def _alert(values: Values) -> Column:
+def _alert(values: MixinValues) -> Column:
     return Column(
         "alertname", "Alert", link=variables.to_runbook(values), link_title="Open the runbook"
     )

@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from exporter.mixin.dashboards import esim, exporter, fleet, package
 
 if TYPE_CHECKING:
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 DASHBOARDS: Final = {
     "esim-fleet.json": fleet.make,
@@ -26,7 +26,7 @@ DASHBOARDS: Final = {
 _ENCODER: Final = JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False)
 
 
-def dashboards(values: Values) -> dict[str, str]:
+def dashboards(values: MixinValues) -> dict[str, str]:
     """Return the text of each dashboard by the name of its file."""
     return {name: _ENCODER.encode(make(values).build()) + "\n" for name, make in DASHBOARDS.items()}
 

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, gauge, stat, table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 _TYPE_ID: Final = "no such eSIM: enter an id above"
 
 
-def make(values: Values) -> Dashboard:
+def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
     return dashboard(
         "esim",

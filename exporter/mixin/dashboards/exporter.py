@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from exporter.mixin.dashboards.panels import Panel
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 
-def make(values: Values) -> Dashboard:
+def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
     figures = (
         *(_up(), _version(), _uptime(), _feed()),
@@ -204,7 +204,7 @@ def _kept() -> stat.Panel:
     )
 
 
-def _budget(values: Values) -> stat.Panel:
+def _budget(values: MixinValues) -> stat.Panel:
     return figure(
         Words(
             "Error budget used",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, piechart, table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 _DAYS: Final = {
     "1": ("within a day", palette.CRITICAL),
@@ -38,7 +38,7 @@ _DAYS: Final = {
 """Names and colours of the days of the forecast."""
 
 
-def make(values: Values) -> Dashboard:
+def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
     figures = (
         (4, figure(*_ACTIVE)),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
 
     from exporter.mixin.dashboards.panels import Panel
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 WIDTH: Final = 24
 """Columns of Grafana's grid."""
@@ -31,7 +31,7 @@ def dashboard(
     title: str,
     description: str,
     *,
-    values: Values,
+    values: MixinValues,
     since: str,
     chosen_by: Sequence[Builder[models.VariableModel]],
     sections: Sequence[Section],

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, table, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 _OVER: Final = """max without (instance, pod) (
     esim_fleet_allowances_over_threshold{@package, resource="data", threshold="%s"})"""
 _CONSUMED: Final = "package:esim_fleet_data_consumed_bytes"
 
 
-def make(values: Values) -> Dashboard:
+def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
     return dashboard(
         "package",

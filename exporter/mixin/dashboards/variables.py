@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.common import DataSourceRef
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 DATASOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG: Final = "esim-exporter"
@@ -107,6 +107,6 @@ def to_dashboard(name: str, variable: str = "", field: str = "") -> str:
     return address + (f"&var-{variable}=${{__data.fields.{field}}}" if variable else "")
 
 
-def to_runbook(values: Values, field: str = "alertname") -> str:
+def to_runbook(values: MixinValues, field: str = "alertname") -> str:
     """Return the address of the runbook of the alert in a field of the same row."""
     return f"{values.links.runbooks}/${{__data.fields.{field}}}.md"

@@ -10,7 +10,7 @@ from exporter.mixin.dashboards.panels import Query, Words, lines, quantiles, rec
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import timeseries
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.values import MixinValues
 
 _BURN: Final = {"1h": 14.4, "6h": 6.0, "1d": 3.0, "3d": 1.0}
 """The burn rate above which each window alerts, as in the rules."""
@@ -110,7 +110,7 @@ def delay() -> timeseries.Panel:
     )
 
 
-def burn(values: Values) -> timeseries.Panel:
+def burn(values: MixinValues) -> timeseries.Panel:
     """Return the panel of how fast the error budget is used."""
     return lines(
         Words(

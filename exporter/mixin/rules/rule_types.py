@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter.model import events
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.mixin.values import Values
+    from exporter.mixin.value_groups import LinkValues
+    from exporter.mixin.values import MixinValues
 
 TERMINAL = "|".join(sorted(events.TERMINAL))
 """Statuses that an eSIM never leaves, as a regular expression for a matcher."""
@@ -39,35 +40,44 @@ class Scope(StrEnum):
     EXPORTER = "exporter"
 
 
-_VARIABLES = {
-    Scope.ESIM: (("var-vendor", "vendor"), ("var-esim", "esim_id")),
-    Scope.PACKAGE: (("var-vendor", "vendor"), ("var-package", "package_id")),
-    Scope.FLEET: (("var-vendor", "vendor"),),
-    Scope.EXPORTER: (),
+_VARIABLES: Final[Mapping[Scope, Mapping[str, str]]] = {
+    Scope.ESIM: {"var-vendor": "vendor", "var-esim": "esim_id"},
+    Scope.PACKAGE: {"var-vendor": "vendor", "var-package": "package_id"},
+    Scope.FLEET: {"var-vendor": "vendor"},
+    Scope.EXPORTER: {},
 }
 """Variables of the dashboard ``esim-<scope>``, and the labels that fill them."""
+
+_STATUS_PAGES: Final[Mapping[Scope, str]] = {
+    Scope.ESIM: "/esims/{{ $labels.vendor | urlquery }}/{{ $labels.esim_id | urlquery }}",
+    Scope.PACKAGE: "/esims?package_id={{ $labels.package_id | urlquery }}",
+    Scope.FLEET: "/",
+    Scope.EXPORTER: "/",
+}
+"""Pages of the exporter, below the address of the status page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording rule. The expression is a source for :meth:`Values.expression`."""
+    """A recording rule. The expression is a source for :meth:`MixinValues.expression`."""
 
     record: str
     expr: str
     why: str = ""
     """A comment above the rule."""
 
-    def document(self, values: Values) -> dict[str, Any]:
+    def document(self, values: MixinValues) -> dict[str, Any]:
         """Return the rule as Prometheus reads it."""
         return {"record": self.record, "expr": values.expression(self.expr)}
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alerting rule. The expression is a source for :meth:`Values.expression`."""
+    """An alerting rule. The expression is a source for :meth:`MixinValues.expression`."""
 
     name: str
-    severity: Severity
+    severity: Severity | str
+    """A severity, or a source for :meth:`MixinValues.text` such as ``@severity.sms.full``."""
     scope: Scope
     expr: str
     summary: str
@@ -82,7 +92,7 @@ class Alert:
     why: str = ""
     """A comment above the rule."""
 
-    def document(self, values: Values) -> dict[str, Any]:
+    def document(self, values: MixinValues) -> dict[str, Any]:
         """Return the rule as Prometheus reads it."""
         document: dict[str, Any] = {"alert": self.name, "expr": values.expression(self.expr)}
         if self.for_:
@@ -95,18 +105,25 @@ class Alert:
             "summary": values.text(self.summary),
             "description": values.text(self.description),
             "runbook_url": f"{values.links.runbooks}/{self.name}.md",
-            "dashboard_url": self._dashboard(values),
+            **self._known_links(values.links),
         }
         return document
 
-    def _dashboard(self, values: Values) -> str:
-        variables = "&".join(
-            f"{variable}={{{{ $labels.{label} | urlquery }}}}"
-            for variable, label in _VARIABLES[self.scope]
-        )
-        return f"{values.links.dashboards}/esim-{self.scope}" + (
-            f"?{variables}" if variables else ""
-        )
+    def _known_links(self, links: LinkValues) -> dict[str, str]:
+        """Return the links whose beginnings users have given."""
+        known = {}
+        if links.grafana:
+            page = f"{links.grafana.rstrip('/')}/d/esim-{self.scope}"
+            known["dashboard_url"] = page + _query(_VARIABLES[self.scope])
+        if links.status_page:
+            known["status_page_url"] = links.status_page.rstrip("/") + _STATUS_PAGES[self.scope]
+        return known
+
+
+def _query(labels: Mapping[str, str]) -> str:
+    """Return the part of a URL that gives the values of labels to parameters."""
+    pairs = (f"{name}={{{{ $labels.{label} | urlquery }}}}" for name, label in labels.items())
+    return "?" + "&".join(pairs) if labels else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,7 @@ class Group:
         """Return the rules that are alerts."""
         return tuple(rule for rule in self.rules if isinstance(rule, Alert))
 
-    def document(self, values: Values) -> dict[str, Any]:
+    def document(self, values: MixinValues) -> dict[str, Any]:
         """Return the group as Prometheus reads it."""
         return {
             "name": self.name,

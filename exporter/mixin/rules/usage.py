@@ -61,28 +61,28 @@ def _bands(resource: str) -> tuple[Alert, ...]:
     return (
         band(
             Severity.CRITICAL,
-            "usage.critical",
-            f"{ratio} >= @usage.critical\nunless {_STALE}",
+            "usage.full",
+            f"{ratio} >= @usage.full\nunless {_STALE}",
             used_up,
         ),
         band(
             Severity.WARNING,
-            "usage.critical",
-            f"{ratio} >= @usage.critical\nand {_STALE}",
+            "usage.full",
+            f"{ratio} >= @usage.full\nand {_STALE}",
             f"An eSIM that no longer reports has used all of its {noun}.",
             ", and has not reported for more than @esims.missed_reports",
         ),
         band(
             Severity.WARNING,
-            "usage.warning",
-            f"{ratio} >= @usage.warning < @usage.critical",
-            f"An eSIM has used @usage.warning% of its {noun}.",
+            "usage.high",
+            f"{ratio} >= @usage.high < @usage.full",
+            f"An eSIM has used @usage.high% of its {noun}.",
         ),
         band(
             Severity.INFO,
-            "usage.info",
-            f"{ratio} >= @usage.info < @usage.warning",
-            f"An eSIM has used @usage.info% of its {noun}.",
+            "usage.low",
+            f"{ratio} >= @usage.low < @usage.high",
+            f"An eSIM has used @usage.low% of its {noun}.",
         ),
     )
 
@@ -94,11 +94,11 @@ USAGE = Group(
         Recording("esim_package:esim_data_used:ratio", _share("data")),
         Recording(
             _high("data"),
-            "esim_package:esim_data_used:ratio >= @usage.info",
+            "esim_package:esim_data_used:ratio >= @usage.low",
             "It holds the few eSIMs that can alert, so that twelve rules need not read every eSIM.",
         ),
-        Recording(_high("sms"), f"{_share('sms')} >= @usage.info"),
-        Recording(_high("voice"), f"{_share('voice')} >= @usage.info"),
+        Recording(_high("sms"), f"{_share('sms')} >= @usage.low"),
+        Recording(_high("voice"), f"{_share('voice')} >= @usage.low"),
         Recording(
             _STALE,
             """

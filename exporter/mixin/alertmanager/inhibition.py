@@ -1,0 +1,65 @@
+"""Inhibition: which alert mutes which others."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exporter.mixin.values import MixinValues
+
+
+def inhibit_rules(values: MixinValues) -> list[dict[str, list[str]]]:
+    """Return the rules. None mutes alerts of another job or of another installation."""
+    mute = partial(_mute, values.target)
+    refused = "EsimWebhookSignatureFailures|EsimWebhookInvalidPayloads"
+    follows = "EsimUsageNotMoving|EsimFleetReportingStale"
+    return [
+        mute(
+            ['alertname="EsimExporterDown"'],
+            [f'job=~"{values.jobs.exporter}|{values.jobs.esims}"', 'alertname!="EsimExporterDown"'],
+        ),
+        mute(
+            ['alertname="EsimWebhookFeedSilent"'],
+            [f'alertname=~"EsimWebhookFeedLow|{follows}|EsimPackage.+"'],
+            "vendor",
+        ),
+        mute(['alertname="EsimEventsSilent"'], ['scope="esim"', 'severity!="none"'], "vendor"),
+        mute(
+            ['alertname=~"EsimStorageDown|EsimStorageNotCommitting"'],
+            [f'alertname=~"EsimWebhookFeed.+|EsimWebhookErrorBudgetBurn|{follows}"'],
+        ),
+        mute(['alertname="EsimStorageDown"'], ['alertname="EsimStorageNotCommitting"']),
+        mute(['alertname="EsimShardMissing"'], ['alertname=~"EsimFleetShrunk|EsimReplicaDown"']),
+        mute(
+            [f'alertname=~"{refused}"', 'severity="critical"'],
+            [f'alertname=~"EsimWebhookFeed.+|{follows}"'],
+            "vendor",
+        ),
+        mute(
+            ['alertname="EsimPackageExhausted"'],
+            ['alertname=~"EsimPackageUsageHigh|EsimPackageExhaustionForecast"'],
+            *("vendor", "package_id"),
+        ),
+        mute(
+            ['alertname="EsimPartnerBalanceInsufficient"'],
+            ['alertname="EsimPartnerBalanceLow"'],
+            "vendor",
+        ),
+        mute(
+            ['severity="critical"', 'scope="exporter"'],
+            ['severity="warning"', 'scope="exporter"'],
+            *("alertname", "vendor"),
+        ),
+    ]
+
+
+def _mute(
+    same: tuple[str, ...], source: list[str], target: list[str], *equal: str
+) -> dict[str, list[str]]:
+    """Return an inhibition rule. It never mutes alerts of another scrape job."""
+    return {
+        "source_matchers": source,
+        "target_matchers": target,
+        "equal": [*same, *equal],
+    }

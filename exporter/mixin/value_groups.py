@@ -1,0 +1,191 @@
+"""Groups of values: names, links, and the thresholds and durations of the alerts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from exporter import PROJECT_URL
+from exporter.settings.field_types import parse_duration
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+"""A duration as Prometheus writes it."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""1 is all."""
+
+AlertSeverity = Literal["critical", "warning", "info"]
+
+
+class ValueGroup(BaseModel):
+    """MixinValues that belong together in the file of values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class JobValues(ValueGroup):
+    """Names of the two scrape jobs. No rule joins across the two."""
+
+    exporter: str = Field(
+        "esim-exporter", description="scrape job of the metric groups exporter and fleet"
+    )
+    esims: str = Field("esim-exporter-esims", description="scrape job of the metric group esims")
+
+
+class LinkValues(ValueGroup):
+    """URLs in alerts, in notifications and on dashboards. Links that are not known are left out."""
+
+    runbooks: str = Field(
+        f"{PROJECT_URL}/blob/main/alerts/runbooks",
+        description="folder of the runbooks; the name of the alert and .md follow",
+    )
+    grafana: str = Field("", description="URL of Grafana, for links to the dashboards")
+    status_page: str = Field("", description="URL of the status page of the exporter")
+    alertmanager: str = Field(
+        "",
+        description="URL of Alertmanager, for links that prefill a silence; by default its own "
+        "--web.external-url",
+    )
+
+
+class UsageValues(ValueGroup):
+    """The used shares of an allowance at which the three bands begin."""
+
+    low: Share = Field(0.75, description="the first band; the vendor sends an event there")
+    high: Share = Field(0.9, description="the second band; the vendor sends an event there")
+    full: Share = Field(1, description="the third band: nothing is left")
+
+
+class BandSeverities(ValueGroup):
+    """How urgent each band of one resource is: critical, warning or info."""
+
+    low: AlertSeverity = Field("info", description="from usage.low on")
+    high: AlertSeverity = Field("warning", description="from usage.high on")
+    full: AlertSeverity = Field("warning", description="from usage.full on")
+
+
+class SeverityValues(ValueGroup):
+    """How urgent the use of each resource is. critical pages, and warning is a ticket."""
+
+    data: BandSeverities = Field(
+        BandSeverities(full="info"),
+        description="of one package while another has data left; EsimOutOfData tells of the eSIM",
+    )
+    sms: BandSeverities = BandSeverities()
+    voice: BandSeverities = BandSeverities()
+
+
+class StormValues(ValueGroup):
+    """When many eSIMs run out of data at once, one page in their place tells how many."""
+
+    package_esims: int = Field(10, gt=0, description="eSIMs of one package within the window")
+    fleet_esims: int = Field(20, gt=0, description="eSIMs of the whole fleet within the window")
+    window: Duration = Field("1h", description="how long an eSIM that ran out counts")
+
+
+class EsimValues(ValueGroup):
+    """Alerts about single eSIMs."""
+
+    missed_reports: Duration = Field(
+        "9h",
+        description="silence after which an eSIM is stale: two reports, four hours apart, and one "
+        "hour of grace",
+    )
+
+
+class ForecastValues(ValueGroup):
+    """Alerts about allowances that will soon be used up."""
+
+    horizon: Duration = Field(
+        "2d", description="how far to look ahead if the end of the package is not plausible"
+    )
+    min_share: Share = Field(0.5, description="used share below which there is no forecast")
+
+
+class ExpiryValues(ValueGroup):
+    """Alerts about packages that end unused."""
+
+    horizon: Duration = Field("2d", description="time before the end")
+    unused_share: Share = Field(0.5, description="unused share from which on it is told")
+
+
+class FairUseValues(ValueGroup):
+    """Alerts about unlimited packages."""
+
+    bytes_per_day: int = Field(
+        5 * 1024**3, gt=0, description="bytes that an eSIM with an unlimited package may use a day"
+    )
+
+
+class SpikeValues(ValueGroup):
+    """Alerts about unusual consumption of one eSIM."""
+
+    factor: float = Field(5, gt=0, description="multiple of the consumption of the day before")
+    min_bytes: int = Field(1024**3, gt=0, description="bytes a day below which nothing is a spike")
+    base_bytes: int = Field(
+        50 * 1024**2, gt=0, description="bytes that the day before must have had at least"
+    )
+
+
+class PackageValues(ValueGroup):
+    """Alerts about packages."""
+
+    min_esims: int = Field(10, gt=0, description="eSIMs below which no share is judged")
+    usage_high: Share = Field(0.2, description="share of the eSIMs of a package at 90 % and more")
+    exhausted: Share = Field(0.1, description="share of the eSIMs of a package at 100 %")
+
+
+class FleetValues(ValueGroup):
+    """Alerts about the whole fleet."""
+
+    min_esims: int = Field(20, gt=0, description="eSIMs below which no share is judged")
+    kept: Share = Field(0.7, description="share of the eSIMs of four hours ago that must be left")
+    stale: Share = Field(0.2, description="share of the eSIMs that may miss reports")
+
+
+class MassValues(ValueGroup):
+    """Alerts about many eSIMs that get a terminal status at once."""
+
+    share: Share = Field(0.05, description="share of the fleet within four hours")
+    min_esims: int = Field(10, gt=0, description="eSIMs within four hours")
+    factor: float = Field(3, gt=0, description="multiple of the same four hours yesterday")
+
+
+class FeedValues(ValueGroup):
+    """Alerts about incoming events."""
+
+    silent: Duration = Field("5h", description="one report interval and an hour of grace")
+    low: Share = Field(0.5, description="share of the events of yesterday that must arrive")
+    min_events: int = Field(20, gt=0, description="events below which no share is judged")
+    clock_skew: Duration = Field("5m", description="how far the clock of a vendor may be off")
+    failures_few: int = Field(5, ge=0, description="refused or failed requests that are normal")
+    signature_share: Share = Field(0.05, description="share of false signatures for a ticket")
+    rejected_most: Share = Field(0.5, description="share of refused requests for a page")
+
+
+class ExporterValues(ValueGroup):
+    """Alerts about the processes of the exporter."""
+
+    crash_loop: int = Field(3, gt=0, description="restarts within an hour that are normal")
+    replica_lag: Duration = Field(
+        "30s", description="how far a replica may lag; half a second is normal"
+    )
+
+
+class WebhookValues(ValueGroup):
+    """Objectives of the webhook."""
+
+    slow_share: Share = Field(0.01, description="share of answers that may take over two seconds")
+    error_budget: Share = Field(
+        0.001, description="share of webhook requests that may be answered with 5xx"
+    )
+    budget_min_requests: int = Field(
+        100, gt=0, description="requests in a window below which no share is judged"
+    )
