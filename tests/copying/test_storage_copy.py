@@ -106,7 +106,7 @@ async def held(storage: Storage) -> Held:
     await storage.close()
     exposition = Exposition(restoration.finish(), InfoLabels(), 3600)
     list(exposition.refresh())
-    scrape = exposition.scrape((Group.ESIMS, Group.FLEET), Format.TEXT, NOW)
+    scrape = exposition.scrape((Group.ATTENTION, Group.ESIMS, Group.FLEET), Format.TEXT, NOW)
     return Held(rows, bases, b"".join(scrape.identity()).decode())
 
 

@@ -168,7 +168,7 @@ def merged(reports: Iterable[Report]) -> str:
         draft.merge(roamify.parse(report.body, now))
         draft.changes()
         fleet.publish(draft)
-    groups = (Group.ESIMS, Group.FLEET)
+    groups = (Group.ATTENTION, Group.ESIMS, Group.FLEET)
     exposition = Exposition(fleet, InfoLabels(), STALE_AFTER)
     for _ in exposition.refresh(groups):
         pass

@@ -287,7 +287,8 @@ def documents(chance: random.Random) -> list[bytes]:
             reference_id=chance.choice(("", "a", "b")),
         )
         usage = document["data"]["usage_data"]
-        usage |= {"allowed_data": allowed, "remaining_data": chance.randint(0, allowed)}
+        remaining = chance.choice((0, chance.randint(0, allowed)))
+        usage |= {"allowed_data": allowed, "remaining_data": remaining}
         bodies.append(encoded(document))
     return bodies
 

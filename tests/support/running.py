@@ -192,8 +192,8 @@ class Serving:
         return self.client.post(self.webhook, content=content, headers=signed)
 
     def state(self) -> str:
-        """Return all that deliveries can change for users: the groups esims and fleet."""
-        response = self.get("/metrics", params={"collect[]": ["esims", "fleet"]})
+        """Return all that deliveries can change for users: the groups about eSIMs."""
+        response = self.get("/metrics", params={"collect[]": ["attention", "esims", "fleet"]})
         assert response.status_code == httpx.codes.OK
         return response.text
 
