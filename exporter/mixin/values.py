@@ -111,8 +111,11 @@ class MixinValues(ValueGroup):
         such as ``> 5h``. There the duration becomes seconds. Lists of labels that begin with
         ``job``, as in ``on (job, vendor)`` and ``by (job, vendor)``, get ``target_labels`` too.
         """
-        labelled = _TARGET.sub(rf"\1{', '.join(self.target)}", self.text(source))
-        return _TOKEN.sub(self._token, labelled)
+        return _TOKEN.sub(self._token, self.with_target_labels(self.text(source)))
+
+    def with_target_labels(self, expression: str) -> str:
+        """Add ``target_labels`` to lists of labels that begin with ``job``."""
+        return _TARGET.sub(rf"\1{', '.join(self.target)}", expression)
 
     @property
     def target(self) -> tuple[str, ...]:

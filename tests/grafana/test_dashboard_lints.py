@@ -274,6 +274,14 @@ def test_dashboards_link_to_one_another_by_their_tag() -> None:
         assert others["keepTime"]
 
 
+@every_board
+def test_links_and_annotations_are_in_no_menu(board: dict[str, Any]) -> None:
+    """The SDK puts them into a menu that Grafana 12.3 does not fill (grafana/grafana#115084)."""
+    shown = [*board["links"], *board["annotations"].get("list", ())]
+    assert shown
+    assert not any("placement" in each for each in shown)
+
+
 def provisioning() -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted((FOLDER.parent / "provisioning").glob("*/*.yaml")):
         yield path, yaml.safe_load(path.read_text(encoding="utf-8"))
