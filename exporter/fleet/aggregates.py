@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged
 from exporter.fleet.blocks import Blocks
-from exporter.model.attention import out_of_data
 from exporter.model.events import TERMINAL, Status
 from exporter.model.records import RESOURCES, STATUSES, Package, PackageKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from exporter.model.attention import Attention
     from exporter.model.records import Allowance, Esim, Tombstone
 
     Use = tuple[Allowance, Esim]
@@ -171,12 +171,16 @@ class Aggregates:
                 of_packages[vendor, allowance.package_id].append((allowance, esim))
                 for location, amount in allowance.peaks:
                     locations[vendor, location] += amount
-            if out := out_of_data(esim):
-                self._package((vendor, out.package_id)).out_of_data += 1
         for vendor, those in of_vendors.items():
             self.vendors[vendor].add_many(those)
         for key, uses in of_packages.items():
             self._package(key).add(uses, 1)
+
+    def count_out_of_data(self, attentions: Iterable[Attention], sign: int = 1) -> None:
+        """Count (``sign`` 1) or no longer count (-1) those eSIMs that are out of data."""
+        for each in attentions:
+            if out := each.out_of_data:
+                self._package((each.esim.vendor, out.package_id)).out_of_data += sign
 
     def name(self, package: Package) -> None:
         """Note a package and its name."""
@@ -198,8 +202,6 @@ class Aggregates:
             self._package((vendor, allowance.package_id)).add(((allowance, esim),), sign)
             for location, amount in allowance.peaks:
                 locations[vendor, location] += sign * amount
-        if out := out_of_data(esim):
-            self._package((vendor, out.package_id)).out_of_data += sign
 
     def _package(self, key: PackageKey) -> PackageTotals:
         """Return the totals of a package, and note that they are about to change."""

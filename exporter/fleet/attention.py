@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.fleet.blocks import FULL, Block, Blocks
 from exporter.fleet.compact_store import pack_key
-from exporter.model.attention import DEFAULT_LEAST, attention_of
+from exporter.model.attention import DEFAULT_LEAST, attention_of, attentions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,13 +54,13 @@ class EsimsInAttention:
         """Return how many eSIMs need somebody."""
         return len(self._waiting)
 
-    def of(self, esim: Esim) -> Attention | None:
-        """Return why an eSIM needs somebody, or ``None``."""
-        return attention_of(esim, self.rule.least)
+    def of(self, esim: Esim | None) -> Attention | None:
+        """Return why an eSIM needs somebody, ``None`` if it does not or is none."""
+        return esim and attention_of(esim, self.rule.least)
 
-    def replace(self, before: Esim | None, after: Esim | None) -> None:
+    def replace(self, before: Attention | None, after: Attention | None) -> None:
         """Note that an eSIM changed, is new, or has left."""
-        was, now = (esim and self._waiting_of(esim) for esim in (before, after))
+        was, now = before and _waiting(before), after and _waiting(after)
         if was == now:
             if now and self._is_shown(bisect_left(self._waiting, now)):
                 self.shown.touch(now[1])
@@ -70,11 +70,14 @@ class EsimsInAttention:
         if now:
             self._add(now)
 
-    def add_all(self, esims: Iterable[Esim]) -> None:
-        """Note new eSIMs at the start. Call :meth:`begin` after the last of them."""
-        least = self.rule.least
-        found = [attention for esim in esims if (attention := attention_of(esim, least))]
-        self._waiting += [(each.since, pack_key(each.esim.key)) for each in found]
+    def add_all(self, esims: Iterable[Esim]) -> list[Attention]:
+        """Note new eSIMs at the start, and return why some of them need somebody.
+
+        Call :meth:`begin` after the last of them.
+        """
+        found = attentions(esims, self.rule.least)
+        self._waiting += map(_waiting, found)
+        return found
 
     def begin(self) -> None:
         """Show what :meth:`add_all` noted."""
@@ -82,10 +85,6 @@ class EsimsInAttention:
         keys = sorted(key for _, key in self._waiting[-self._most :])
         parts = [keys[at : at + FULL] for at in range(0, len(keys), FULL)]
         self.shown.extend([Block(part, [*part], 0.0) for part in parts])
-
-    def _waiting_of(self, esim: Esim) -> Waiting | None:
-        attention = self.of(esim)
-        return attention and (attention.since, pack_key(esim.key))
 
     def _is_shown(self, at: int) -> bool:
         return at >= len(self._waiting) - self._most
@@ -107,3 +106,7 @@ class EsimsInAttention:
                 _, key = self._waiting[hidden - 1]
                 self.shown.put(key, key)
         del self._waiting[at]
+
+
+def _waiting(attention: Attention) -> Waiting:
+    return (attention.since, pack_key(attention.esim.key))

@@ -191,9 +191,13 @@ class Fleet:
         return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
 
     def _replace(self, before: Esim | None, after: Esim | None) -> None:
+        was, now = self.attention.of(before), self.attention.of(after)
         self.totals.replace(before, after)
         self._place(before, after)
-        self.attention.replace(before, after)
+        if was or now:
+            self.attention.replace(was, now)
+            self.totals.count_out_of_data(filter(None, [was]), -1)
+            self.totals.count_out_of_data(filter(None, [now]))
 
     def _place(self, before: Esim | None, after: Esim | None) -> None:
         """Put an eSIM into ``esims`` or ``over_cap``, depending on its ``tracked``."""

@@ -75,7 +75,7 @@ class FleetLoader:
     def _add(self, esims: list[Esim]) -> None:
         """Add eSIMs after those that were loaded before."""
         self._fleet.totals.add_many(esims)
-        self._fleet.attention.add_all(esims)
+        self._fleet.totals.count_out_of_data(self._fleet.attention.add_all(esims))
         self._fleet.esims.extend(esims)
         self._admitted.extend([esim.admitted for esim in esims])
         # A list takes half the time of a generator.

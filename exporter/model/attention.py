@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from exporter.model.events import TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from exporter.model.consumption import Consumption
     from exporter.model.records import Esim
@@ -74,11 +74,35 @@ def attention_of(esim: Esim, least: Fraction) -> Attention | None:
 
     ``least`` is the least used share of an allowance that counts; greater than 0, at most 1.
     """
-    if not _worth_a_look(esim, least) or esim.status in TERMINAL:
-        return None
-    shares = tuple(_used_shares(esim, least))
-    out = out_of_data(esim)
-    return Attention(esim, shares, out) if shares or out else None
+    found = attentions((esim,), least)
+    return found[0] if found else None
+
+
+def attentions(esims: Iterable[Esim], least: Fraction) -> list[Attention]:
+    """Return those of the eSIMs that need somebody, in the same order.
+
+    The conditions are written out for each resource, as this runs for every eSIM at a start and
+    for every event.
+    """
+    parts = least.denominator
+    left = parts - least.numerator
+    found = []
+    for esim in esims:
+        for allowance in esim.allowances:
+            _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
+            if (
+                (data_left is not None and data_left * parts <= (data or 0) * left)
+                or (sms and sms_left is not None and sms_left * parts <= sms * left)
+                or (voice and voice_left is not None and voice_left * parts <= voice * left)
+            ):
+                break
+        else:
+            continue
+        shares = tuple(_used_shares(esim, least))
+        out = out_of_data(esim)
+        if (shares or out) and esim.status not in TERMINAL:
+            found.append(Attention(esim, shares, out))
+    return found
 
 
 def out_of_data(esim: Esim) -> OutOfData | None:
@@ -102,24 +126,6 @@ def out_of_data(esim: Esim) -> OutOfData | None:
     if last is None or esim.status in TERMINAL:
         return None
     return OutOfData(last[1], last[0])
-
-
-def _worth_a_look(esim: Esim, least: Fraction) -> bool:
-    """Return whether an eSIM may need somebody.
-
-    Written out for each resource: this runs for every eSIM at a start and for every event.
-    """
-    parts = least.denominator
-    left = parts - least.numerator
-    for allowance in esim.allowances:
-        _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
-        if (
-            (data_left is not None and data_left * parts <= (data or 0) * left)
-            or (sms and sms_left is not None and sms_left * parts <= sms * left)
-            or (voice and voice_left is not None and voice_left * parts <= voice * left)
-        ):
-            return True
-    return False
 
 
 def _used_shares(esim: Esim, least: Fraction) -> Iterator[UsedShare]:
