@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.fleet.blocks import FULL, Block, Blocks
 from exporter.fleet.compact_store import pack_key
-from exporter.model.attention import DEFAULT_LEAST, attention_of, attentions
+from exporter.model.attention import (
+    DEFAULT_LEAST,
+    NEARLY_ALL,
+    about_to_run_out,
+    attention_of,
+    attentions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from fractions import Fraction
 
     from exporter.model.attention import Attention
@@ -44,6 +50,11 @@ class EsimsInAttention:
         self._most = rule.max_esims or sys.maxsize
         self._waiting: list[Waiting] = []
         """All of them, the longest waiting first; the last ``_most`` are shown."""
+        self.out_of_data: list[Waiting] = []
+        """Those out of data, with the time since when, oldest first. It has no cap."""
+        self.about_to_run_out: list[Waiting] | None = [] if rule.least <= NEARLY_ALL else None
+        """Those about to run out of data, with the time since when, oldest first. It has no cap.
+        ``None`` if the rule leaves some of them out."""
 
     @property
     def over_limit(self) -> int:
@@ -60,6 +71,10 @@ class EsimsInAttention:
 
     def replace(self, before: Attention | None, after: Attention | None) -> None:
         """Note that an eSIM changed, is new, or has left."""
+        for index, entry in self._indexed(before):
+            del index[bisect_left(index, entry)]
+        for index, entry in self._indexed(after):
+            insort(index, entry)
         was, now = before and _waiting(before), after and _waiting(after)
         if was == now:
             if now and self._is_shown(bisect_left(self._waiting, now)):
@@ -77,14 +92,27 @@ class EsimsInAttention:
         """
         found = attentions(esims, self.rule.least)
         self._waiting += map(_waiting, found)
+        for attention in found:
+            for index, entry in self._indexed(attention):
+                index.append(entry)
         return found
 
     def begin(self) -> None:
         """Show what :meth:`add_all` noted."""
-        self._waiting.sort()
+        for each in (self._waiting, self.out_of_data, self.about_to_run_out or []):
+            each.sort()
         keys = sorted(key for _, key in self._waiting[-self._most :])
         parts = [keys[at : at + FULL] for at in range(0, len(keys), FULL)]
         self.shown.extend([Block(part, [*part], 0.0) for part in parts])
+
+    def _indexed(self, attention: Attention | None) -> Iterator[tuple[list[Waiting], Waiting]]:
+        """Yield the list about data that has an eSIM, and its entry there; none for most."""
+        if attention and (out := attention.out_of_data):
+            yield self.out_of_data, (out.since, pack_key(attention.esim.key))
+        elif attention and self.about_to_run_out is not None:
+            since = about_to_run_out(attention.esim)
+            if since is not None:
+                yield self.about_to_run_out, (since, pack_key(attention.esim.key))
 
     def _is_shown(self, at: int) -> bool:
         return at >= len(self._waiting) - self._most

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BANDS = (Fraction(75, 100), Fraction(90, 100), Fraction(1))
 """The used shares from which on an allowance is in the next band."""
 
+NEARLY_ALL = BANDS[1]
+"""The used share of every package from which on an eSIM is about to run out of data."""
+
 DEFAULT_LEAST = BANDS[0]
 """The least used share that needs attention, unless the operator chose another."""
 
@@ -126,6 +129,31 @@ def out_of_data(esim: Esim) -> OutOfData | None:
     if last is None or esim.status in TERMINAL:
         return None
     return OutOfData(last[1], last[0])
+
+
+def about_to_run_out(esim: Esim) -> int | None:
+    """Return since when :data:`NEARLY_ALL` of the data is used in every package of an eSIM.
+
+    The time is an event time. It is ``None`` if a package has more data left or may have it, and
+    also if the eSIM is out of data or terminal. Amounts count as in :func:`out_of_data`.
+    """
+    since: int | None = None
+    any_left = False
+    for allowance in esim.allowances:
+        unlimited, allowed, remaining, _, _, _, _, _, _, _ = allowance.snapshot
+        if unlimited or (remaining is None and allowed):
+            return None
+        if remaining:
+            if not allowed or allowed - remaining < allowed * NEARLY_ALL:
+                return None
+            any_left = True
+        elif remaining is None or allowed == 0:
+            continue
+        at = allowance.time
+        if allowed:
+            at = _since(allowance.data, allowed, NEARLY_ALL, at)
+        since = at if since is None else max(since, at)
+    return since if any_left and esim.status not in TERMINAL else None
 
 
 def _used_shares(esim: Esim, least: Fraction) -> Iterator[UsedShare]:

@@ -3,7 +3,9 @@
 eSIMs are packed in memory, and unpacking a hundred thousand of them takes a second. Three rules
 keep webhooks fast while somebody asks:
 
-- A list sorted by id unpacks little more than its page.
+- A list sorted by id unpacks little more than its page. So does a list of eSIMs out of data,
+  sorted by the time since when.
+- A question about eSIMs out of data, or about to run out, reads only these.
 - A question about every eSIM skips records that cannot match, without unpacking them.
 - Long questions rest as long as they work, and run one at a time. Short questions do not wait.
 """
@@ -11,12 +13,20 @@ keep webhooks fast while somebody asks:
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from itertools import islice, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.fleet.compact_store import pack_key, unpack
-from exporter.query.list_options import EsimFilter, ListPosition, Sorting, SortOrder, sort_value
-from exporter.query.scan import NEXT_KEY, ScanTurn, batches
+from exporter.query.list_options import (
+    EsimFilter,
+    ListPosition,
+    Sorting,
+    SortKey,
+    SortOrder,
+    sort_value,
+)
+from exporter.query.scan import NEXT_KEY, ScanTurn, batches, indexed_batches
 from exporter.query.shown_values import (
     EsimData,
     EsimItem,
@@ -26,10 +36,11 @@ from exporter.query.shown_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
+    from exporter.fleet.attention import Waiting
     from exporter.fleet.fleet import Fleet
     from exporter.model.records import Esim, EsimKey, PackageKey
 
@@ -67,14 +78,9 @@ class FleetQueries:
         """
         sorting = sorting or Sorting()
         position = ListPosition.from_cursor(after, sorting) if after else None
-        conditions = conditions or EsimFilter()
+        candidates = _candidates(fleet, conditions or EsimFilter(), sorting, position)
         async with ScanTurn(self._turn) as turn:
-            if sorting == Sorting():
-                found = await _first_by_key(turn, fleet, conditions, position, most=limit + 1)
-            else:
-                found = await _first_by_value(
-                    turn, fleet, conditions, sorting, position, most=limit + 1
-                )
+            found = await _first(turn, candidates, sorting, position, most=limit + 1)
         page, following = found[:limit], None
         if len(found) > limit:
             last = page[-1]
@@ -86,6 +92,14 @@ class FleetQueries:
         """Return one eSIM in full, or ``None``."""
         esim = fleet.esim(key)
         return esim and EsimData.of(esim, fleet, self._info_labels)
+
+    def newest_out_of_data(self, fleet: Fleet, most: int) -> list[EsimItem]:
+        """Return up to ``most`` eSIMs out of data, those that ran out last first."""
+        return _newest(fleet, fleet.attention.out_of_data, most)
+
+    def newest_about_to_run_out(self, fleet: Fleet, most: int) -> list[EsimItem]:
+        """Return up to ``most`` eSIMs about to run out of data, those since the latest first."""
+        return _newest(fleet, fleet.attention.about_to_run_out or [], most)
 
     def vendors_of(self, fleet: Fleet, esim_id: str) -> list[str]:
         """Return the vendors that have an eSIM with this id, sorted."""
@@ -116,39 +130,56 @@ class FleetQueries:
         return found
 
 
-async def _first_by_key(
-    turn: ScanTurn, fleet: Fleet, conditions: EsimFilter, after: ListPosition | None, *, most: int
-) -> list[Esim]:
-    """Return the first eSIMs by key. Stops as soon as the page is full."""
-    found: list[Esim] = []
-    start = after.key + NEXT_KEY if after else b""
-    for batch in batches(fleet, conditions, conditions.record_parts, start):
-        found += islice(filter(conditions.matches, starmap(unpack, batch)), most - len(found))
-        if len(found) == most:
-            break
-        await turn.rest()
-    return found
+class _Candidates(NamedTuple):
+    """The eSIMs that a list may hold, packed."""
+
+    conditions: EsimFilter
+    batches: Iterator[Iterator[tuple[bytes, bytes]]]
+    in_order: bool
+    """Whether they come in the order of the list."""
 
 
-async def _first_by_value(
+def _candidates(
+    fleet: Fleet, conditions: EsimFilter, sorting: Sorting, after: ListPosition | None
+) -> _Candidates:
+    """Return the candidates for a list, which may begin before ``after``."""
+    index = conditions.index(fleet.attention)
+    if index is None:
+        in_order = sorting == Sorting()
+        start = after.key + NEXT_KEY if after and in_order else b""
+        found = batches(fleet, conditions, conditions.record_parts, start)
+        return _Candidates(conditions, found, in_order)
+    in_order = sorting.by is SortKey.OUT_OF_DATA_SINCE and index is fleet.attention.out_of_data
+    waiting = index[:]  # events change the index while the scan rests
+    if in_order:
+        at = bisect_left(index, after) if after else None
+        waiting = index[at:] if sorting.order is SortOrder.ASCENDING else index[:at][::-1]
+    return _Candidates(conditions, indexed_batches(fleet, conditions, waiting), in_order)
+
+
+async def _first(
     turn: ScanTurn,
-    fleet: Fleet,
-    conditions: EsimFilter,
+    candidates: _Candidates,
     sorting: Sorting,
     after: ListPosition | None,
     *,
     most: int,
 ) -> list[Esim]:
-    """Return the first eSIMs by another value. Looks at every eSIM, but holds few at a time."""
+    """Return the first eSIMs of a list. Holds few at a time.
+
+    Stops as soon as there are enough if the candidates are in order. Looks at all otherwise.
+    """
     descending = sorting.order is SortOrder.DESCENDING
     best: list[tuple[ListPosition, bytes]] = []
-    for batch in batches(fleet, conditions, conditions.record_parts):
+    for batch in candidates.batches:
         for key, record in batch:
             esim = unpack(key, record)
             position = ListPosition(sort_value(esim, sorting), key)
             follows = after is None or (position < after if descending else position > after)
-            if follows and conditions.matches(esim):
+            if follows and candidates.conditions.matches(esim):
                 best.append((position, record))
+        if candidates.in_order and len(best) >= most:
+            break
         if len(best) > 2 * most:
             best = sorted(best, reverse=descending)[:most]
         await turn.rest()
@@ -156,12 +187,17 @@ async def _first_by_value(
     return [unpack(position.key, record) for position, record in best]
 
 
+def _newest(fleet: Fleet, index: list[Waiting], most: int) -> list[EsimItem]:
+    esims = [fleet.esim_of_packed(key) for _, key in reversed(index[-most:])]
+    return [EsimItem.of(esim) for esim in esims if esim]
+
+
 class Ranking(NamedTuple):
     """One way to order packages."""
 
     label: str
     """Its name in the list of choices."""
-    key: Callable[[PackageTotals], float | str]
+    key: Callable[[PackageTotals], tuple[float | str, ...]]
     """Packages with the least value come first."""
 
 
@@ -170,12 +206,10 @@ def _share(totals: PackageTotals) -> float:
 
 
 RANKINGS = {
-    "esims": Ranking("eSIMs, most first", lambda t: -sum(t.statuses.values())),
-    "share": Ranking("data used, most first", lambda t: -_share(t)),
-    "exhausted": Ranking(
-        "eSIMs without data, most first", lambda t: -t.over_threshold["data", 100]
-    ),
-    "name": Ranking("name", lambda t: t.name.casefold()),
+    "urgency": Ranking("eSIMs out of data, then data used", lambda t: (-t.out_of_data, -_share(t))),
+    "share": Ranking("data used, most first", lambda t: (-_share(t),)),
+    "esims": Ranking("eSIMs, most first", lambda t: (-sum(t.statuses.values()),)),
+    "name": Ranking("name", lambda t: (t.name.casefold(),)),
 }
 
 
@@ -186,7 +220,7 @@ async def ranked(fleet: Fleet, ranking: Ranking, text: str = "") -> list[Package
     webhooks are served. The caller then summarises only the packages that it shows.
     """
     packages, wanted = list(fleet.totals.packages), text.casefold()
-    found: list[tuple[float | str, PackageKey, PackageTotals]] = []
+    found: list[tuple[tuple[float | str, ...], PackageKey, PackageTotals]] = []
     for at in range(0, len(packages), _RANKED_AT_ONCE):
         found += [
             (ranking.key(totals), totals.key, totals)

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from exporter.query.shown_values import data_used_share, last_event
+from exporter.model.attention import about_to_run_out, out_of_data
+from exporter.model.records import RESOURCES
+from exporter.query.shown_values import data_used_share, greatest_used_share, last_event
 
 if TYPE_CHECKING:
+    from exporter.fleet.attention import EsimsInAttention, Waiting
     from exporter.model.events import Status
     from exporter.model.records import Esim
 
@@ -25,25 +28,61 @@ class EsimFilter:
     prefix: str = ""
     """The beginning of the eSIM's id."""
     status: Status | None = None
+    terminal: bool | None = None
+    """Whether the eSIM is deleted, revoked or expired."""
     package_id: str | None = None
+    """A package of the eSIM. The used shares are then those of this package. In a list of eSIMs
+    out of data, it is the package that ran out last, as in ``esim_fleet_esims_out_of_data``."""
     reference_id: str | None = None
     min_data_used_share: float | None = None
-    """0 to 1. Excludes eSIMs without a data limit."""
+    """0 to 1. Excludes eSIMs without a limit; so do the next two."""
+    min_sms_used_share: float | None = None
+    min_voice_used_share: float | None = None
+    out_of_data: bool | None = None
+    """Whether the eSIM has no data left in any package."""
+    about_to_run_out: bool | None = None
+    """Whether nearly all data is used in every package: see ``exporter.model.attention``."""
     over_limit: bool | None = None
     """Whether the eSIM is over the cap ``--limits.max-esims``."""
 
     def matches(self, esim: Esim) -> bool:
         """Check an eSIM. The caller checks vendor, id and cap, which need no unpacked record."""
-        share = self.min_data_used_share
-        if share is not None:
-            used = data_used_share(esim)
-            if used is None or used < share:
-                return False
         return (
             self.status in {None, esim.status}
+            and self.terminal in {None, esim.terminal}
             and self.reference_id in {None, esim.reference_id}
-            and (self.package_id is None or esim.allowance(self.package_id) is not None)
+            and self._package_matches(esim)
+            and self._data_left_matches(esim)
         )
+
+    def _package_matches(self, esim: Esim) -> bool:
+        allowances = esim.allowances
+        if self.package_id is not None:
+            allowances = tuple(a for a in allowances if a.package_id == self.package_id)
+            if not allowances:
+                return False
+        least = (self.min_data_used_share, self.min_sms_used_share, self.min_voice_used_share)
+        for resource, share in zip(RESOURCES, least, strict=True):
+            used = greatest_used_share(allowances, resource) if share is not None else None
+            if share is not None and (used is None or used < share):
+                return False
+        return True
+
+    def _data_left_matches(self, esim: Esim) -> bool:
+        if self.out_of_data is not None:
+            out = out_of_data(esim)
+            if (out is not None) is not self.out_of_data:
+                return False
+            if out and self.package_id not in {None, out.package_id}:
+                return False
+        wanted = self.about_to_run_out
+        return wanted is None or wanted is (about_to_run_out(esim) is not None)
+
+    def index(self, attention: EsimsInAttention) -> list[Waiting] | None:
+        """Return a list that has every matching eSIM, ``None`` if there is no such list."""
+        if self.out_of_data:
+            return attention.out_of_data
+        return attention.about_to_run_out if self.about_to_run_out else None
 
     @property
     def record_parts(self) -> tuple[bytes, ...]:
@@ -60,6 +99,8 @@ class SortKey(StrEnum):
     DATA_USED_SHARE = "data_used_share"
     """eSIMs without a data limit come last in both orders."""
     LAST_EVENT = "last_event"
+    OUT_OF_DATA_SINCE = "out_of_data_since"
+    """eSIMs that have data left come last in both orders."""
 
 
 class SortOrder(StrEnum):
@@ -78,10 +119,13 @@ class Sorting(NamedTuple):
 
 def sort_value(esim: Esim, sorting: Sorting) -> float:
     """Return the number by which an eSIM is sorted; 0 in a list by id."""
+    last = inf if sorting.order is SortOrder.ASCENDING else -1.0
     if sorting.by is SortKey.DATA_USED_SHARE:
         share = data_used_share(esim)
-        last = inf if sorting.order is SortOrder.ASCENDING else -1.0
         return last if share is None else share
+    if sorting.by is SortKey.OUT_OF_DATA_SINCE:
+        out = out_of_data(esim)
+        return float(out.since) if out else last
     return float(last_event(esim)) if sorting.by is SortKey.LAST_EVENT else 0.0
 
 

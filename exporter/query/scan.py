@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Self
 from exporter.fleet.compact_store import may_contain, pack_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from exporter.fleet.attention import Waiting
+    from exporter.fleet.compact_store import CompactEsims
     from exporter.fleet.fleet import Fleet
     from exporter.query.list_options import EsimFilter
 
@@ -18,6 +20,10 @@ WORK_BEFORE_REST = 0.002
 
 NEXT_KEY = b"\0"
 """A key with this appended is the next possible key. No identifier holds a NUL."""
+
+
+_AT_ONCE = 64
+"""eSIMs of an index in one batch."""
 
 
 class ScanTurn:
@@ -70,6 +76,31 @@ def batches(
             start = run[-1][0] + NEXT_KEY
 
 
+def indexed_batches(
+    fleet: Fleet, conditions: EsimFilter, waiting: Sequence[Waiting]
+) -> Iterator[Iterator[tuple[bytes, bytes]]]:
+    """Yield packed keys and records of the eSIMs in ``waiting``, in their order and in batches.
+
+    Leaves out the same as :func:`batches`, and eSIMs that have left the fleet meanwhile.
+    """
+    prefixes = tuple(_key_prefixes(fleet, conditions))
+    stores = [esims.blocks for esims in _stores(fleet, conditions)]
+    for at in range(0, len(waiting), _AT_ONCE):
+        yield (
+            (key, record)
+            for _, key in waiting[at : at + _AT_ONCE]
+            if key.startswith(prefixes)
+            for blocks in stores
+            if (record := blocks.get(key)) and may_contain(record, conditions.record_parts)
+        )
+
+
+def _stores(fleet: Fleet, conditions: EsimFilter) -> list[CompactEsims]:
+    """Return the stores whose eSIMs meet the condition about the cap."""
+    stores = ((fleet.esims, False), (fleet.over_cap, True))
+    return [esims for esims, over in stores if conditions.over_limit in {None, over}]
+
+
 def _key_prefixes(fleet: Fleet, conditions: EsimFilter) -> list[bytes]:
     """Return the beginnings of keys that meet the conditions, sorted: one for each vendor."""
     vendors = fleet.totals.vendors if conditions.vendor is None else [conditions.vendor]
@@ -78,11 +109,8 @@ def _key_prefixes(fleet: Fleet, conditions: EsimFilter) -> list[bytes]:
 
 def _next_run(fleet: Fleet, conditions: EsimFilter, start: bytes) -> list[tuple[bytes, bytes]]:
     """Return some keys from ``start`` on with their records, sorted; none at the end."""
-    runs = [
-        run
-        for esims, over in ((fleet.esims, False), (fleet.over_cap, True))
-        if conditions.over_limit in {None, over} and (run := esims.blocks.slice_from(start))
-    ]
+    stores = _stores(fleet, conditions)
+    runs = [run for esims in stores if (run := esims.blocks.slice_from(start))]
     if len(runs) < 2:  # noqa: PLR2004  # nothing to merge
         return runs[0] if runs else []
     last = min(run[-1][0] for run in runs)

@@ -11,9 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from exporter.model.attention import out_of_data
 from exporter.model.events import Status  # noqa: TC001  # pydantic reads the types
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.fleet import Fleet
@@ -45,6 +48,13 @@ class EsimItem(Documented):
     """Package ids."""
     data_used_share: float | None
     """Of the allowance of which the greatest share of data is used; null without a limit."""
+    out_of_data: bool
+    """Whether no data is left in any package; false where an eSIM is DELETED, REVOKED or EXPIRED,
+    has unlimited data, or no data was ever included."""
+    out_of_data_since: int | None
+    """Event time since when; null where it is not out of data."""
+    out_of_data_package: str | None
+    """Id of the package that ran out last; null where it is not out of data."""
     last_event: int
     """Event time of the newest event."""
     received: int
@@ -53,6 +63,7 @@ class EsimItem(Documented):
     @classmethod
     def of(cls, esim: Esim) -> EsimItem:
         """Return the short form of an eSIM."""
+        out = out_of_data(esim)
         return cls(
             vendor=esim.vendor,
             esim_id=esim.esim_id,
@@ -61,6 +72,9 @@ class EsimItem(Documented):
             over_limit=not esim.tracked,
             packages=[allowance.package_id for allowance in esim.allowances],
             data_used_share=data_used_share(esim),
+            out_of_data=out is not None,
+            out_of_data_since=out.since if out else None,
+            out_of_data_package=(out.package_id or None) if out else None,
             last_event=last_event(esim),
             received=esim.received,
         )
@@ -200,6 +214,8 @@ class PackageItem(Documented):
     """Bytes, over limited allowances of eSIMs that are not terminal; null without any."""
     data_consumed: int
     """Bytes; never falls."""
+    out_of_data: int
+    """eSIMs without data left in any package, of which this package ran out last."""
     over_percent: dict[str, dict[int, int]]
     """Allowances that used at least so many percent, by resource and percent."""
 
@@ -218,6 +234,7 @@ class PackageItem(Documented):
             data_allowed=totals.allowed if totals.limited else None,
             data_remaining=totals.remaining if totals.limited else None,
             data_consumed=totals.consumed,
+            out_of_data=totals.out_of_data,
             over_percent=over,
         )
 
@@ -236,10 +253,23 @@ def used_share(allowed: int | None, remaining: int | None) -> float | None:
 
 def data_used_share(esim: Esim) -> float | None:
     """Return the greatest used share of data among the allowances; ``None`` without a limit."""
-    shares = [
-        used_share(a.snapshot.data_allowed, a.snapshot.data_remaining) for a in esim.allowances
-    ]
+    return greatest_used_share(esim.allowances, "data")
+
+
+def greatest_used_share(allowances: Iterable[Allowance], resource: str) -> float | None:
+    """Return the greatest used share of a resource; ``None`` without a limit."""
+    shares = [used_share(*_amounts(allowance, resource)) for allowance in allowances]
     return max((share for share in shares if share is not None), default=None)
+
+
+def _amounts(allowance: Allowance, resource: str) -> tuple[int | None, int | None]:
+    """Return what is allowed and what remains."""
+    s = allowance.snapshot
+    if resource == "data":
+        return s.data_allowed, s.data_remaining
+    if resource == "sms":
+        return s.sms_allowed, s.sms_remaining
+    return s.voice_allowed, s.voice_remaining
 
 
 def last_event(esim: Esim) -> int:

@@ -133,6 +133,29 @@ def test_a_list_is_paged_sorted_and_filtered(server: Serving) -> None:
     assert ask(server, "/esims?min_data_used_share=1")["esims"] == []
 
 
+def test_esims_out_of_data_are_listed_with_the_time_since_when(server: Serving) -> None:
+    empty = {"isUnlimited": False, "allowed_data": 1024, "remaining_data": 0}
+    nearly = empty | {"remaining_data": 100}
+    for number, usage in enumerate((empty, empty, nearly)):
+        new_esim(server, esim_id=f"out-{number}", timestamp=UPGRADE + number, usage_data=usage)
+    newest = ask(server, "/esims?out_of_data=true&sort=out_of_data_since&order=desc&limit=1")
+    rest = ask(
+        server,
+        "/esims?out_of_data=true&sort=out_of_data_since&order=desc&after=" + quote(newest["next"]),
+    )
+
+    (item,) = newest["esims"]
+    assert (item["esim_id"], item["out_of_data"]) == ("out-1", True)
+    assert item["out_of_data_since"] == UPGRADE + 1
+    assert item["out_of_data_package"] == "esim-afghanistan-7days-1gb-all"
+    assert [esim["esim_id"] for esim in rest["esims"]] == ["out-0"]
+    others = ask(server, "/esims?out_of_data=false&prefix=out-")["esims"]
+    assert [(esim["esim_id"], esim["out_of_data_since"]) for esim in others] == [("out-2", None)]
+    nearly_out = ask(server, "/esims?about_to_run_out=true&status=ACTIVATED")["esims"]
+    assert [esim["esim_id"] for esim in nearly_out] == ["out-2"]
+    assert ask(server, "/packages")["packages"][0]["out_of_data"] == 2
+
+
 def test_one_esim_is_shown_in_full_without_its_iccid(server: Serving) -> None:
     esim = ask(server, f"/esims/{ESIM}")
 
@@ -247,7 +270,7 @@ def test_the_documentation_has_every_endpoint() -> None:
     ("query", "named"),
     [
         ("/status?x=1", "x: no such parameter; there is none"),
-        ("/esims?colour=red", "colour: no such parameter; there are after, limit"),
+        ("/esims?colour=red", "colour: no such parameter; there are about_to_run_out, after"),
         ("/esims?limit=5&limit=6", "limit: given 2 times"),
         ("/esims?limit=501", "limit: must be a number from 1 to 500"),
         ("/esims?limit=-1", "limit"),

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from exporter.model.attention import DEFAULT_LEAST, Attention, OutOfData, attention_of, out_of_data
+from exporter.model.attention import (
+    DEFAULT_LEAST,
+    Attention,
+    OutOfData,
+    about_to_run_out,
+    attention_of,
+    out_of_data,
+)
 from exporter.model.consumption import SAMPLES_KEPT
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import merge_status, merge_usage
@@ -126,3 +133,33 @@ def test_half_of_an_allowance_is_out_of_data_only_if_nothing_is_left() -> None:
 
 def test_out_of_data_since_is_the_first_report_of_it_and_not_the_newest() -> None:
     assert out(*((4 * at, "a", data(1000, 0)) for at in range(1, 4))) == ("a", 4)
+
+
+@pytest.mark.parametrize(
+    ("reports", "since"),
+    [
+        ([(0, "p", data(1000, 101))], None),
+        ([(0, "p", data(1000, 100))], 0),
+        ([(0, "p", data(1000, 1))], 0),
+        ([(0, "p", data(1000, 0))], None),  # that is out of data
+        ([(0, "p", data(1000, 50)), (1, "q", data(1000, 900))], None),
+        ([(0, "p", data(1000, 0)), (1, "q", data(1000, 900))], None),
+        ([(0, "p", data(1000, 0)), (7, "q", data(1000, 90)), (9, "q", data(1000, 80))], 7),
+        ([(5, "p", data(1000, 0)), (1, "q", data(1000, 90))], 5),
+        ([(0, "p", data(1000, 50)), (1, "q", Snapshot(data_unlimited=True))], None),
+        ([(0, "p", data(1000, 50)), (1, "q", data(1000, None))], None),
+        ([(0, "p", data(1000, 50)), (1, "q", data(None, 3))], None),
+        ([(0, "p", data(1000, 50)), (3, "q", data(None, 0))], 3),
+        ([(0, "p", data(1000, 50)), (3, "q", data(0, 0))], 0),
+        ([(0, "p", data(None, None, sms_allowed=10, sms_remaining=1))], None),
+    ],
+)
+def test_an_esim_is_about_to_run_out_when_little_is_left_in_every_package(
+    reports: list[tuple[int, str, Snapshot]], since: int | None
+) -> None:
+    found = about_to_run_out(esim(*reports))
+    assert found == (None if since is None else START + since)
+
+
+def test_an_expired_esim_does_not_run_out() -> None:
+    assert about_to_run_out(esim((0, "p", data(1000, 50)), status=Status.EXPIRED)) is None

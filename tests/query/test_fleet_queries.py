@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from base64 import urlsafe_b64encode
+from dataclasses import replace
+from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from running_fleet import ARRIVAL, RunningFleet
 
 from exporter.exposition.families import InfoLabels
+from exporter.fleet.attention import AttentionRule
 from exporter.fleet.blocks import Blocks
 from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
@@ -26,7 +29,7 @@ from exporter.query.shown_values import EsimItem, ResourceData, UsedAt
 
 if TYPE_CHECKING:
     from exporter.fleet.fleet import Fleet
-    from exporter.model.records import EsimKey
+    from exporter.model.records import Esim, EsimKey
 
 ESIMS = 300
 """Several blocks of each vendor, with series and without."""
@@ -55,8 +58,9 @@ def filled() -> RunningFleet:
         running.take(StatusEvent(vendor, START, esim_id, chance.choice(STATUSES)))
         for package_id in chance.sample(PACKAGES, chance.choice((0, 1, 1, 2))):
             limit = chance.choice((None, 0, 100, 100, 100))
-            left = None if limit is None else chance.randint(0, 120)
-            amounts = Snapshot(limit is None, limit, left)
+            left = None if limit is None else chance.choice((0, 0, 7, chance.randint(0, 120)))
+            sms = chance.choice((None, 5))
+            amounts = Snapshot(limit is None, limit, left, sms, sms and chance.randint(0, 5))
             time = START + chance.randint(0, 20)
             reference = chance.choice((None, "r1", "r2"))
             event = UsageEvent(vendor, time, esim_id, package_id, amounts, None, reference)
@@ -74,23 +78,8 @@ QUERIES = FleetQueries(InfoLabels())
 
 def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimItem]:
     """Return a whole list, made by looking at every eSIM."""
-    found = [
-        summary
-        for summary in map(EsimItem.of, [*fleet().esims, *fleet().over_cap])
-        if wanted.vendor in {None, summary.vendor}
-        and summary.esim_id.startswith(wanted.prefix)
-        and wanted.status in {None, summary.status}
-        and wanted.reference_id in {None, summary.reference_id}
-        and (wanted.package_id is None or wanted.package_id in summary.packages)
-        and wanted.over_limit in {None, summary.over_limit}
-        and (
-            wanted.min_data_used_share is None
-            or (
-                summary.data_used_share is not None
-                and summary.data_used_share >= wanted.min_data_used_share
-            )
-        )
-    ]
+    esims = [*fleet().esims, *fleet().over_cap]
+    found = [EsimItem.of(esim) for esim in esims if is_wanted(esim, wanted)]
 
     def key(summary: EsimItem) -> tuple[str, str]:
         return summary.vendor, summary.esim_id
@@ -100,12 +89,60 @@ def listed(wanted: EsimFilter, sorting: Sorting) -> list[EsimItem]:
         return sorted(found, key=key, reverse=not ascending)
     if sorting.by is SortKey.LAST_EVENT:
         return sorted(found, key=lambda s: (s.last_event, key(s)), reverse=not ascending)
-    limited = [s for s in found if s.data_used_share is not None]
-    unlimited = [s for s in found if s.data_used_share is None]
+    field = sorting.by.value
+    known = [s for s in found if getattr(s, field) is not None]
+    unknown = [s for s in found if getattr(s, field) is None]
     return [
-        *sorted(limited, key=lambda s: (s.data_used_share, key(s)), reverse=not ascending),
-        *sorted(unlimited, key=key, reverse=not ascending),
+        *sorted(known, key=lambda s: (getattr(s, field), key(s)), reverse=not ascending),
+        *sorted(unknown, key=key, reverse=not ascending),
     ]
+
+
+def is_wanted(esim: Esim, wanted: EsimFilter) -> bool:
+    """Return whether an eSIM meets all conditions, judged by its shares in a slow way."""
+    uses = [a for a in esim.allowances if wanted.package_id in {None, a.package_id}]
+    snapshots = [a.snapshot for a in uses]
+    data = [(s.data_allowed, s.data_remaining) for s in snapshots]
+    sms = [(s.sms_allowed, s.sms_remaining) for s in snapshots]
+    shares = data_shares(esim)
+    live = esim.status not in {Status.DELETED, Status.REVOKED, Status.EXPIRED}
+    out = live and set(shares) == {1}
+    known = [share for share in shares if share is not None]
+    nearly = live and not out and bool(shares) and known == shares and min(known) >= 0.9
+    last = EsimItem.of(esim).out_of_data_package
+    return (
+        wanted.vendor in {None, esim.vendor}
+        and esim.esim_id.startswith(wanted.prefix)
+        and wanted.status in {None, esim.status}
+        and wanted.terminal in {None, not live}
+        and wanted.reference_id in {None, esim.reference_id}
+        and wanted.over_limit in {None, not esim.tracked}
+        and (wanted.package_id is None or bool(uses))
+        and (wanted.min_data_used_share is None or used(data) >= wanted.min_data_used_share)
+        and (wanted.min_sms_used_share is None or used(sms) >= wanted.min_sms_used_share)
+        and wanted.out_of_data in {None, out}
+        and (not wanted.out_of_data or wanted.package_id in {None, last})
+        and wanted.about_to_run_out in {None, nearly}
+        and wanted.min_voice_used_share is None  # no package has voice
+    )
+
+
+def used(amounts: list[tuple[int | None, int | None]]) -> float:
+    """Return the greatest used share, -1 without any."""
+    known = [(allowed, left) for allowed, left in amounts if allowed and left is not None]
+    return max((max(0, allowed - left) / allowed for allowed, left in known), default=-1)
+
+
+def data_shares(esim: Esim) -> list[float | None]:
+    """Return the used share of each data allowance; ``None`` if there may be any amount left."""
+    shares: list[float | None] = []
+    for snapshot in (a.snapshot for a in esim.allowances):
+        allowed, left = snapshot.data_allowed, snapshot.data_remaining
+        if snapshot.data_unlimited or (left and not allowed):
+            shares.append(None)
+        elif allowed and left is not None:
+            shares.append((allowed - left) / allowed)
+    return shares
 
 
 async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimItem]:
@@ -132,9 +169,14 @@ wishes = st.builds(
     vendor=some("roamify", "other-vendor", "nobody"),
     prefix=some("0", "012", "012-3", "029-9", "x", "\N{SNOWMAN}", default=""),
     status=some(*STATUSES, Status.OTHER),
+    terminal=some(True, False),
     package_id=some(*PACKAGES, "p"),
     reference_id=some("r1", "r"),
     min_data_used_share=some(0.0, 0.5, 0.75, 1.0),
+    min_sms_used_share=some(0.8, 1.0),
+    min_voice_used_share=some(0.0),
+    out_of_data=some(True, False),
+    about_to_run_out=some(True, False),
     over_limit=some(True, False),
 )
 sortings = st.builds(Sorting, st.sampled_from(SortKey), st.sampled_from(SortOrder))
@@ -155,6 +197,82 @@ def test_pages_are_the_list_cut_up() -> None:
 
     check()
     assert with_several_pages >= 20
+
+
+NEEDY = (EsimFilter(out_of_data=True), EsimFilter(about_to_run_out=True))
+
+
+@pytest.mark.parametrize("sort", SortKey)
+@pytest.mark.parametrize("wanted", NEEDY)
+async def test_esims_in_need_are_listed_without_reading_the_others(
+    wanted: EsimFilter, sort: SortKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("the fleet was scanned")
+
+    monkeypatch.setattr(Blocks, "slice_from", read)
+    for order in SortOrder:
+        whole = listed(wanted, Sorting(sort, order))
+        assert 5 < len(whole) < ESIMS / 2
+        assert await walked(wanted, Sorting(sort, order), 3) == whole
+
+
+async def test_the_newest_in_need_come_first() -> None:
+    newest = QUERIES.newest_out_of_data(fleet(), 7)
+    by_time = Sorting(SortKey.OUT_OF_DATA_SINCE, SortOrder.DESCENDING)
+
+    assert newest == listed(NEEDY[0], by_time)[:7]
+    assert QUERIES.newest_out_of_data(fleet(), ESIMS) == listed(NEEDY[0], by_time)
+    nearly = QUERIES.newest_about_to_run_out(fleet(), ESIMS)
+    assert {e.esim_id for e in nearly} == {e.esim_id for e in listed(NEEDY[1], Sorting())}
+
+
+async def test_what_is_over_the_cap_of_the_metrics_is_still_listed() -> None:
+    running = RunningFleet(Policy(attention=AttentionRule(max_esims=2)))
+    for number in range(5):
+        running.take(usage(f"e{number}", time=number, used=100))
+    items = (await QUERIES.esims(running.fleet, NEEDY[0])).esims
+
+    assert len(running.fleet.attention.shown) == 2
+    assert [item.esim_id for item in items] == ["e0", "e1", "e2", "e3", "e4"]
+    assert items[3].out_of_data_since == START + 3
+    assert items[3].out_of_data_package == "p1"
+
+
+async def test_an_esim_leaves_the_list_with_a_top_up_and_returns_when_that_is_used_up() -> None:
+    running = RunningFleet()
+    for time, snapshot in enumerate(
+        (Snapshot(False, 100, 0), Snapshot(False, 200, 100), Snapshot(False, 200, 9))
+    ):
+        running.take(usage(time=time, snapshot=snapshot))
+        out, nearly = [(await QUERIES.esims(running.fleet, wanted)).esims for wanted in NEEDY]
+        assert (len(out), len(nearly)) == ((1, 0), (0, 0), (0, 1))[time]
+    running.take(usage(time=9, snapshot=Snapshot(False, 200, 0)))
+    ((item,), nearly) = [(await QUERIES.esims(running.fleet, w)).esims for w in NEEDY]
+    assert (item.out_of_data_since, nearly) == (START + 9, [])
+
+
+def test_the_lists_are_the_same_after_a_restart_and_after_other_orders() -> None:
+    running = filled()
+    again = running.restarted().fleet.attention
+    assert again.out_of_data == running.fleet.attention.out_of_data
+    assert again.about_to_run_out == running.fleet.attention.about_to_run_out
+    for esim in [*running.fleet.esims, *running.fleet.over_cap]:
+        draft = Draft(running.fleet, running.now)
+        draft.remove(esim.key)
+        running.publish(draft)
+    assert running.fleet.attention.out_of_data == []
+    assert running.fleet.attention.about_to_run_out == []
+
+
+async def test_who_is_about_to_run_out_does_not_depend_on_the_rule() -> None:
+    running = RunningFleet(Policy(attention=AttentionRule(least=Fraction(1))))
+    running.take(usage("nearly", used=90), usage("half", used=50), usage("out", used=100))
+
+    (item,) = (await QUERIES.esims(running.fleet, NEEDY[1])).esims
+    assert item.esim_id == "nearly"
+    assert len(running.fleet.attention) == 1
+    assert running.fleet.attention.about_to_run_out is None
 
 
 @pytest.mark.parametrize("order", SortOrder)
@@ -340,6 +458,9 @@ def test_one_esim_in_full() -> None:
         over_limit=False,
         packages=["p1"],
         data_used_share=0.75,
+        out_of_data=False,
+        out_of_data_since=None,
+        out_of_data_package=None,
         last_event=START + 9,
         received=ARRIVAL + 7,
     )
@@ -437,6 +558,28 @@ async def test_packages_are_summed_as_in_the_metrics() -> None:
     assert p1.data_used_share == 0.9
     assert p1.esims[Status.ACTIVATED] == 1
     assert (p1.over_percent["data"][75], p1.over_percent["data"][90]) == (2, 1)
+    assert (p0.out_of_data, p1.out_of_data) == (0, 1)
+
+
+async def test_every_count_of_a_package_is_the_length_of_a_list() -> None:
+    for package in await QUERIES.packages(fleet()):
+        of = EsimFilter(vendor=package.vendor, package_id=package.package_id)
+        live = replace(of, terminal=False)
+        counts = [
+            (of, sum(package.esims.values())),
+            (replace(of, out_of_data=True), package.out_of_data),
+            *(
+                (replace(live, min_data_used_share=percent / 100), number)
+                for percent, number in package.over_percent["data"].items()
+            ),
+            *(
+                (replace(live, min_sms_used_share=percent / 100), number)
+                for percent, number in package.over_percent["sms"].items()
+            ),
+        ]
+        assert min(number for _, number in counts) > 0
+        for wanted, number in counts:
+            assert len((await QUERIES.esims(fleet(), wanted, limit=ESIMS)).esims) == number
 
 
 async def test_a_summary_is_of_its_moment() -> None:

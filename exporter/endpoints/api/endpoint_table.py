@@ -100,8 +100,23 @@ ENDPOINTS = (
             text("prefix", "What the eSIM's id starts with."),
             text("reference_id", "With exactly this reference."),
             choice("status", "In this status.", Status),
-            text("package_id", "With this package."),
-            share("min_data_used_share", "Of which at least this share of data is used."),
+            switch("terminal", "DELETED, REVOKED or EXPIRED, or in no such status."),
+            switch("out_of_data", "Without data left in any package, or not."),
+            switch(
+                "about_to_run_out",
+                "Not out of data, but at least 90 % is used in every package with data; or not.",
+            ),
+            text(
+                "package_id",
+                "With this package; with out_of_data=true, the package that ran out last.",
+            ),
+            *(
+                share(
+                    f"min_{resource}_used_share",
+                    f"Of which at least this share of {what} is used, in one package.",
+                )
+                for resource, what in (("data", "data"), ("sms", "SMS"), ("voice", "voice"))
+            ),
             switch("over_limit", "Without series of their own, for --limits.max-esims, or with."),
             choice(
                 "sort",
