@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from exporter.demo import processes
 from exporter.mixin.documents import WATCHDOG_FILE, documents
+from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def shortened(seconds: float) -> str:
 
 def written(pages: str) -> dict[str, str]:
     """Return the text of the rules and routes by the name of the file."""
-    files = documents(MixinValues(faster=FASTER, receivers_url=pages))
+    files = documents(MixinValues(faster=FASTER, receivers=ReceiversValues.below(pages)))
     unused = {WATCHDOG_FILE, "prometheusrule.yaml"}
     return {name: text for name, text in files.items() if name not in unused}
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from exporter.errors import ExitStatus
+from exporter.errors import ExitStatus, SettingsError
 from exporter.mixin.dashboards.dashboards import dashboards
 from exporter.mixin.documents import documents
 from exporter.mixin.values import MixinValues
+from exporter.mixin.values_file import commented_defaults, read_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_PROG: Final = "esim-exporter mixin"
+
+_DESCRIPTION: Final = """\
+Write rules for Prometheus, also as a PrometheusRule, the configuration of Alertmanager, and
+dashboards for Grafana. The command creates DIR if it does not exist, and overwrites the files that
+an earlier run wrote there. If a value cannot be used, it writes nothing."""
 
 
 def files(values: MixinValues) -> dict[str, str]:
@@ -22,17 +33,45 @@ def files(values: MixinValues) -> dict[str, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the files; return the exit status."""
+    """Write the files; return 0, 1 if writing failed, 2 if arguments or values are unusable."""
     parser = argparse.ArgumentParser(
-        "esim-exporter mixin",
-        description="Write rules, the configuration of Alertmanager, and dashboards.",
+        _PROG, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+        "--values",
+        metavar="FILE",
+        help="YAML file of values that differ from the defaults; - prints all defaults with "
+        "comments, and writes nothing",
     )
     args = parser.parse_args(argv)
-    for name, text in files(MixinValues()).items():
-        path = args.output / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    if args.values == "-":
+        if args.output:
+            parser.error("--values=- prints to standard output, so leave out --output")
+        sys.stdout.write(commented_defaults())
+        return ExitStatus.DONE
+    if not args.output:
+        parser.error("give --output=DIR, or --values=- to see the values")
+    try:
+        texts = files(read_values(Path(args.values)) if args.values else MixinValues())
+        for name, text in texts.items():
+            _write(args.output / name, text)
+            sys.stdout.write(f"{args.output / name}\n")
+    except SettingsError as error:
+        sys.stderr.write("".join(f"{_PROG}: {line}\n" for line in str(error).splitlines()))
+        return error.exit_status
+    except OSError as error:
+        sys.stderr.write(f"{_PROG}: {error.filename}: {error.strerror}\n")
+        return ExitStatus.FAILED
     return ExitStatus.DONE
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file as a whole, so that no program reads a part of it. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        file.write(text)
+    os.chmod(file.name, 0o644)  # noqa: PTH101  # for whoever reads it: it holds no secret
+    os.replace(file.name, path)  # noqa: PTH105  # beside its name

@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from exporter import PROJECT_URL
 from exporter.settings.field_types import parse_duration
 
 
-def _duration(text: str) -> str:
+def fitting(pattern: str, meant: str) -> AfterValidator:
+    """Return a validator of texts that fit a pattern. ``meant`` says it in words."""
+
+    def validate(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {meant}")
+        return text
+
+    return AfterValidator(validate)
+
+
+def _wait(text: str) -> str:
     parse_duration(text)
     return text
 
 
+def _duration(text: str) -> str:
+    if parse_duration(text) == 0:
+        raise ValueError(f"not a duration above zero: {text!r}")
+    return text
+
+
+def _url(text: str) -> str:
+    """Check a URL. It becomes a part of templates, so it holds no braces, quotes or spaces."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or _UNFIT_IN_URL.search(text):
+        raise ValueError(f"not a URL: {text!r} (write it like https://monitoring.test/path)")
+    return text.rstrip("/")
+
+
+_UNFIT_IN_URL = re.compile(r"[\s{}\"'<>|\\]")
+
 Duration = Annotated[str, AfterValidator(_duration)]
-"""A duration as Prometheus writes it."""
+"""A duration above zero, as Prometheus writes it."""
+
+Wait = Annotated[str, AfterValidator(_wait)]
+"""A duration as Prometheus writes it, or zero."""
+
+HttpUrl = Annotated[str, AfterValidator(_url)]
+"""A URL without the last slash."""
+
+OptionalUrl = Annotated[str, AfterValidator(lambda text: text and _url(text))]
+"""A URL without the last slash; empty if there is none."""
+
+JobName = Annotated[str, fitting(r"[a-zA-Z0-9_./:-]+", "a name of letters, digits and _ . / : -")]
+"""A name that needs no escapes in PromQL, in matchers and in regular expressions."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """1 is all."""
@@ -25,30 +66,38 @@ AlertSeverity = Literal["critical", "warning", "info"]
 
 
 class ValueGroup(BaseModel):
-    """MixinValues that belong together in the file of values."""
+    """Values that belong together in the file of values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class JobValues(ValueGroup):
     """Names of the two scrape jobs. No rule joins across the two."""
 
-    exporter: str = Field(
+    exporter: JobName = Field(
         "esim-exporter", description="scrape job of the metric groups exporter and fleet"
     )
-    esims: str = Field("esim-exporter-esims", description="scrape job of the metric group esims")
+    esims: JobName = Field(
+        "esim-exporter-esims", description="scrape job of the metric group esims"
+    )
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if self.exporter == self.esims:
+            raise ValueError("exporter and esims must be different jobs")
+        return self
 
 
 class LinkValues(ValueGroup):
     """URLs in alerts, in notifications and on dashboards. Links that are not known are left out."""
 
-    runbooks: str = Field(
+    runbooks: HttpUrl = Field(
         f"{PROJECT_URL}/blob/main/alerts/runbooks",
         description="folder of the runbooks; the name of the alert and .md follow",
     )
-    grafana: str = Field("", description="URL of Grafana, for links to the dashboards")
-    status_page: str = Field("", description="URL of the status page of the exporter")
-    alertmanager: str = Field(
+    grafana: OptionalUrl = Field("", description="URL of Grafana, for links to the dashboards")
+    status_page: OptionalUrl = Field("", description="URL of the status page of the exporter")
+    alertmanager: OptionalUrl = Field(
         "",
         description="URL of Alertmanager, for links that prefill a silence; by default its own "
         "--web.external-url",
@@ -61,6 +110,12 @@ class UsageValues(ValueGroup):
     low: Share = Field(0.75, description="the first band; the vendor sends an event there")
     high: Share = Field(0.9, description="the second band; the vendor sends an event there")
     full: Share = Field(1, description="the third band: nothing is left")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if not self.low < self.high < self.full:
+            raise ValueError("low must be below high, and high below full")
+        return self
 
 
 class BandSeverities(ValueGroup):
@@ -88,6 +143,12 @@ class StormValues(ValueGroup):
     package_esims: int = Field(10, gt=0, description="eSIMs of one package within the window")
     fleet_esims: int = Field(20, gt=0, description="eSIMs of the whole fleet within the window")
     window: Duration = Field("1h", description="how long an eSIM that ran out counts")
+
+    @model_validator(mode="after")
+    def _fleet_holds_packages(self) -> Self:
+        if self.package_esims > self.fleet_esims:
+            raise ValueError("package_esims must not exceed fleet_esims")
+        return self
 
 
 class EsimValues(ValueGroup):

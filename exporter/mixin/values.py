@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.value_groups import (
     Duration,
     EsimValues,
@@ -25,19 +26,50 @@ from exporter.mixin.value_groups import (
     StormValues,
     UsageValues,
     ValueGroup,
+    Wait,
     WebhookValues,
 )
 from exporter.settings.field_types import parse_duration
 
-Label = Annotated[str, Field(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+def _target_label(name: str) -> str:
+    if not _LABEL.fullmatch(name) or name in _TAKEN:
+        raise ValueError(
+            f"not a label that tells installations apart: {name!r} (a name as in Prometheus, "
+            f"and none of {', '.join(sorted(_TAKEN))})"
+        )
+    return name
+
+
+_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_TAKEN: Final = frozenset(
+    ("alertname", "esim_id", "instance", "job", "package_id", "pod", "scope", "severity", "vendor")
+)
+"""Labels that the rules set, keep or leave out themselves."""
+
+Label = Annotated[str, AfterValidator(_target_label)]
+
+
+_RETENTION: Final = "120h"
+"""How long Alertmanager knows what it has sent, unless ``--data.retention`` says otherwise."""
 
 
 class TimingValues(ValueGroup):
-    """When Alertmanager notifies of a group of alerts, as in its own documentation."""
+    """When Alertmanager notifies of a group of alerts."""
 
-    group_wait: Duration
-    group_interval: Duration
-    repeat_interval: Duration
+    group_wait: Wait = Field(description="from the first alert to the first notification")
+    group_interval: Duration = Field(description="from one notification to one with new alerts")
+    repeat_interval: Duration = Field(description="until the same alerts are notified again")
+
+    @model_validator(mode="after")
+    def _known_until_repeated(self) -> Self:
+        repeat = parse_duration(self.repeat_interval)
+        if not parse_duration(self.group_interval) <= repeat <= parse_duration(_RETENTION):
+            raise ValueError(
+                f"repeat_interval must be from group_interval to {_RETENTION}, the time for which "
+                "Alertmanager knows what it has sent"
+            )
+        return self
 
 
 def _timing(group_wait: str, group_interval: str, repeat_interval: str) -> TimingValues:
@@ -54,8 +86,12 @@ class RoutingValues(ValueGroup):
         description="packages page and single eSIMs are tickets, instead of the reverse",
     )
     esim_pages: TimingValues = Field(_timing("30s", "2h", "1d"), description="eSIMs or packages")
-    esim_tickets: TimingValues = _timing("10m", "4h", "7d")
-    package_tickets: TimingValues = _timing("5m", "4h", "1d")
+    esim_tickets: TimingValues = Field(
+        _timing("10m", "4h", "4d"), description="tickets about single eSIMs"
+    )
+    package_tickets: TimingValues = Field(
+        _timing("5m", "4h", "1d"), description="tickets about packages"
+    )
     pages: TimingValues = Field(_timing("30s", "10m", "4h"), description="all other pages")
     tickets: TimingValues = Field(_timing("1m", "10m", "1d"), description="all other tickets")
     watchdog: TimingValues = Field(_timing("0s", "1m", "5m"), description="the deadman's switch")
@@ -67,15 +103,19 @@ class MixinValues(ValueGroup):
     jobs: JobValues = JobValues()
     target_labels: tuple[Label, ...] = Field(
         (),
-        strict=False,
         description="labels of targets that tell installations apart; alerts keep them",
     )
     links: LinkValues = LinkValues()
-    receivers_url: str = "http://127.0.0.1:5001"
+    receivers: ReceiversValues = ReceiversValues()
     keep_firing_for: Duration = Field(
         "10m",
         description="how long an alert fires after its condition is gone, so that a restart does "
         "not end it",
+    )
+    pending: dict[str, Duration] = Field(
+        {},
+        description="by the name of an alert: how long its condition must last before it fires, "
+        "if not as shipped, such as EsimReplicaDown: 30m",
     )
     usage: UsageValues = UsageValues()
     severity: SeverityValues = SeverityValues()
@@ -149,10 +189,10 @@ _TOKEN: Final = re.compile(
     r"""
     (?P<text>"[^"]*")
     | (?P<window>\[[^]]+\]|\boffset\s+\w+)
-    | (?P<number>(?<![\w.:])[0-9]+(?:ms|[smhdwy])\b)
+    | (?P<number>(?<![\w.:])(?:[0-9]+(?:ms|[smhdwy]))+\b)
     """,
     re.VERBOSE,
 )
-_DURATION: Final = re.compile(r"[0-9]+(?:ms|[smhdwy])")
+_DURATION: Final = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _NAME: Final = re.compile(r"@([a-z_0-9]+(?:\.[a-z_0-9]+)*)(%?)")
 _TARGET: Final = re.compile(r"(\b(?:on|by) \()job\b")

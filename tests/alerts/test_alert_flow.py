@@ -13,6 +13,7 @@ import monitoring_stack
 import pytest
 from running import event, serving, until
 
+from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.value_groups import LinkValues
 from exporter.mixin.values import MixinValues
 
@@ -41,7 +42,7 @@ def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -
         receiver = running.enter_context(monitoring_stack.receiving())
         exporter = running.enter_context(serving(tmp_path))
         links = LinkValues(grafana="http://grafana.test", status_page="http://esim.test/exporter/")
-        values = MixinValues(faster=600, receivers_url=receiver.url, links=links)
+        values = MixinValues(faster=600, receivers=ReceiversValues.below(receiver.url), links=links)
         alertmanager = running.enter_context(monitoring_stack.alertmanager(tmp_path, values))
         running.enter_context(
             monitoring_stack.prometheus(

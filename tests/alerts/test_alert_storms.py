@@ -13,6 +13,7 @@ import monitoring_stack
 import pytest
 from running import until
 
+from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.rules.rule_files import groups
 from exporter.mixin.values import MixinValues, RoutingValues
 
@@ -81,7 +82,7 @@ def notified_esims(receiver: Receiver, name: str) -> int:
 def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path) -> None:
     esims, intervals, size = 5000, 6, 834
     with monitoring_stack.receiving() as receiver:
-        values = MixinValues(faster=FASTER, receivers_url=receiver.url)
+        values = MixinValues(faster=FASTER, receivers=ReceiversValues.below(receiver.url))
         with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             began = time.monotonic()
             for interval in range(intervals):
@@ -100,7 +101,9 @@ def test_a_storm_of_exhausted_esims_is_a_handful_of_notifications(tmp_path: Path
 def test_a_storm_in_a_large_fleet_pages_for_its_packages(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
         values = MixinValues(
-            faster=FASTER, receivers_url=receiver.url, routing=RoutingValues(large_fleet=True)
+            faster=FASTER,
+            receivers=ReceiversValues.below(receiver.url),
+            routing=RoutingValues(large_fleet=True),
         )
         with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, exhausted("critical", range(500)))
@@ -127,7 +130,7 @@ FOLLOWING = [
 
 def test_a_silent_feed_is_one_notification_with_all_that_follows_from_it(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        values = MixinValues(faster=FASTER, receivers_url=receiver.url)
+        values = MixinValues(faster=FASTER, receivers=ReceiversValues.below(receiver.url))
         with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, [firing("EsimEventsSilent", "none")])
             send(alertmanager, [firing("EsimWebhookFeedSilent", "critical")])
@@ -158,7 +161,7 @@ SHARD_MISSING = [firing("EsimFleetShrunk", "critical"), firing("EsimReplicaDown"
 
 def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        values = MixinValues(faster=FASTER, receivers_url=receiver.url)
+        values = MixinValues(faster=FASTER, receivers=ReceiversValues.below(receiver.url))
         with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             causes = ["EsimStorageDown", "EsimShardMissing"]
             send(alertmanager, [firing(cause, "critical") for cause in causes])
@@ -175,7 +178,7 @@ def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Pat
 
 def test_without_the_silence_the_same_alerts_are_notified(tmp_path: Path) -> None:
     with monitoring_stack.receiving() as receiver:
-        values = MixinValues(faster=FASTER, receivers_url=receiver.url)
+        values = MixinValues(faster=FASTER, receivers=ReceiversValues.below(receiver.url))
         with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, FOLLOWING)
             expected = {

@@ -95,8 +95,8 @@ class Alert:
     def document(self, values: MixinValues) -> dict[str, Any]:
         """Return the rule as Prometheus reads it."""
         document: dict[str, Any] = {"alert": self.name, "expr": values.expression(self.expr)}
-        if self.for_:
-            document["for"] = values.duration(values.text(self.for_))
+        if pending := values.pending.get(self.name, self.for_):
+            document["for"] = values.duration(values.text(pending))
         if self.keep:
             document["keep_firing_for"] = values.duration(values.text(self.keep))
         labels = {"severity": str(self.severity), "scope": str(self.scope), **self.labels}

@@ -1,0 +1,83 @@
+"""What notifications say: templates for the text of alerts, with links.
+
+The templates stand in the fields of the receivers, so that the configuration is one file. It works
+wherever it is copied to, and inside an object of the Prometheus Operator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.mixin.values import MixinValues
+
+_MOST: Final = 10
+"""Alerts that a text lists. With more, it would be too long for Opsgenie (15 000 characters)."""
+
+_SUMMARY: Final = "{{ or .CommonAnnotations.summary .CommonLabels.alertname }}"
+
+TITLE: Final = (
+    f'{{{{ if eq .Status "resolved" }}}}Resolved: {_SUMMARY}'
+    "{{ else if eq (len .Alerts.Firing) 1 }}{{ (index .Alerts.Firing 0).Annotations.description }}"
+    f"{{{{ else }}}}{_SUMMARY} ({{{{ len .Alerts.Firing }}}} alerts){{{{ end }}}}"
+)
+"""A single alert is told with its names, several with what they have in common."""
+
+RUNBOOK: Final = "{{ .CommonAnnotations.runbook_url }}"
+
+_LINKS: Final = {"Dashboard": "dashboard_url", "Status page": "status_page_url"}
+"""Titles of links, and the annotations with their URLs. Rules leave out those that are unknown."""
+
+
+def links(values: MixinValues) -> dict[str, str]:
+    """Return the templates of the URLs that all alerts of a notification share, by their titles.
+
+    A URL is empty if the alerts do not share it.
+    """
+    shared = {title: f"{{{{ .CommonAnnotations.{name} }}}}" for title, name in _LINKS.items()}
+    return {"Runbook": RUNBOOK, **shared, "Silence": _silence(values, ".CommonLabels")}
+
+
+def firing(values: MixinValues, link: Callable[[str, str], str]) -> str:
+    """Return the template of the text about firing alerts. ``link`` writes a title and a URL."""
+    known = (
+        f"{{{{ with .Annotations.{name} }}}}{link(title, '{{ . }}')}\n{{{{ end }}}}"
+        for title, name in _LINKS.items()
+    )
+    silence = link("Silence", _silence(values, ".Labels"))
+    return (
+        f"{{{{ range $index, $alert := .Alerts.Firing }}}}{{{{ if lt $index {_MOST} }}}}"
+        f"{{{{ .Annotations.description }}}}\n{''.join(known)}{silence}\n\n"
+        f"{{{{ end }}}}{{{{ end }}}}{{{{ if gt (len .Alerts.Firing) {_MOST} }}}}"
+        f"These are {_MOST} of {{{{ len .Alerts.Firing }}}} alerts.\n\n{{{{ end }}}}"
+    )
+
+
+RESOLVED: Final = (
+    f"{{{{ range $index, $alert := .Alerts.Resolved }}}}{{{{ if lt $index {_MOST} }}}}"
+    "Resolved: {{ .Annotations.description }}\n{{ end }}{{ end }}"
+)
+
+
+def text(values: MixinValues, link: Callable[[str, str], str]) -> str:
+    """Return the template of a whole text: firing alerts, resolved ones, the runbook."""
+    runbook = (
+        f"{{{{ with .CommonAnnotations.runbook_url }}}}{link('Runbook', '{{ . }}')}{{{{ end }}}}"
+    )
+    return f"{firing(values, link)}{RESOLVED}{runbook}"
+
+
+def _silence(values: MixinValues, labels: str) -> str:
+    """Return a template of the URL of Alertmanager's form for a silence.
+
+    The form reads ``filter`` as matchers whose values are JSON strings. It does not decode ``+``.
+    """
+    return (
+        f"{values.links.alertmanager or '{{ $.ExternalURL }}'}/#/silences/new?filter=%7B"
+        f"{{{{ range $number, $pair := {labels}.SortedPairs }}}}"
+        "{{ if $number }}%2C{{ end }}"
+        '{{ $pair.Name }}%3D{{ reReplaceAll "[+]" "%20" (printf "%q" $pair.Value | urlquery) }}'
+        "{{ end }}%7D"
+    )
