@@ -12,10 +12,12 @@ from pydantic import Field, model_validator
 
 from exporter.mixin.value_groups import HttpUrl, OptionalUrl, ValueGroup, fitting
 
-Path = Annotated[str, fitting(r"\S+", "a path without spaces")]
+Path = Annotated[str, fitting(r"(?!\S*://)\S+", "the path of a file, without spaces")]
 """A file that Alertmanager reads. A relative path begins at the folder of its configuration."""
 
 Address = Annotated[str, fitting(r"[^@\n]+@[^\n]+", "an e-mail address")]
+
+Channel = Annotated[str, fitting(r"\S+", "a channel or a user, such as #esim or @ann")]
 
 
 class WebhookReceiver(ValueGroup):
@@ -69,9 +71,7 @@ class SlackReceiver(ValueGroup):
         description="file with the URL of the incoming webhook",
         examples=["/etc/alertmanager/secrets/slack-url"],
     )
-    channel: Annotated[str, fitting(r"\S+", "a channel such as #esim or a user such as @ann")] = (
-        Field(description="channel or user", examples=["#esim-alerts"])
-    )
+    channel: Channel = Field(description="channel or user", examples=["#esim-alerts"])
 
 
 class EmailReceiver(ValueGroup):

@@ -93,8 +93,8 @@ BAD = {
     "storm: {package_esims: 2.5}": "storm.package_esims: must be a whole number, not '2.5'",
     "routing: {large_fleet: perhaps}": "routing.large_fleet: must be true or false, not 'perhaps'",
     "routing: {pages: {repeat_interval: 1m}}": "routing.pages: repeat_interval must be from",
-    "severity: {sms: {full: urgent}}": "severity.sms.full: must be 'critical', 'warning' or 'info', not 'urgent'",
-    "jobs: {exporter: 'a\"b'}": "jobs.exporter: must be a name of letters, digits and _ . / : -, not",
+    "severity: {sms: {full: urgent}}": "severity.sms.full: must be 'critical', 'warning' or",
+    "jobs: {exporter: 'a\"b'}": "jobs.exporter: must be a name of letters, digits and _ . / : -",
     "jobs: {exporter: same, esims: same}": "jobs: exporter and esims must be different jobs",
     "links: {grafana: grafana.test}": "links.grafana: not a URL: 'grafana.test' (write it like",
     "links: {grafana: 'https://x/{{ .Labels }}'}": "links.grafana: not a URL:",
@@ -110,6 +110,8 @@ BAD = {
     "usage: 7": "usage: must have keys below it; known here: low, high, full",
     "receivers: {pager: {email: {to: x, sender: a@b, smarthost: 'h:25'}}}": "must be an e-mail",
     "receivers: {pager: {email: {to: a@b, sender: a@b, smarthost: h}}}": "must be a host with a",
+    "receivers: {pager: {opsgenie: {api_key_file: 'https://x/SECRET'}}}": "receivers.pager."
+    "opsgenie.api_key_file: must be the path of a file, without spaces",
     "pending: [a]": "pending: must be a mapping of names to values",
     "- a": "not a mapping of keys to values",
     "usage: {low: 0.1, low: 0.2}": "not valid YAML: the key 'low' is given twice",
@@ -128,6 +130,7 @@ def test_a_wrong_value_is_explained_in_a_line_and_nothing_is_written(
     assert first.startswith(f"esim-exporter mixin: {values}")
     assert BAD[text] in printed.err
     assert not [line for line in others if not line.startswith("esim-exporter mixin: ")]
+    assert "SECRET" not in printed.err
     assert printed.out == ""
     assert not folder.exists()
 
