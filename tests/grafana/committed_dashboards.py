@@ -34,6 +34,7 @@ CHOSEN: Final[Mapping[str, str]] = {
 
 _NOT_SHARED: Final = "the simulated exporter is alone on its storage, which is SQLite"
 EMPTY: Final[Mapping[tuple[str, str, str], str]] = {
+    ("eSIM / Exporter", "Certificate ends in", "A"): "the simulated exporter has no TLS",
     ("eSIM / Exporter", "Shards missing", "A"): _NOT_SHARED,
     ("eSIM / Exporter", "Replicas by shard", "A"): _NOT_SHARED,
     ("eSIM / Exporter", "Lag behind other replicas", "A"): _NOT_SHARED,

@@ -131,7 +131,7 @@ def samples() -> Iterator[str]:
 def _scrape(layout: Layout, parts: list[Shown], at: int) -> Iterator[str]:
     both = at % (4 * HOUR) == 0 or at == _LAST
     for number, part in enumerate(parts):
-        fleet = part.text(Group.FLEET, at)
+        fleet = part.text(Group.FLEET, at) + part.text(Group.ATTENTION, at)
         esims = part.text(Group.ESIMS, at) if both else ""
         for replica in range(layout.replicas):
             instance = f"{layout.name}-{number}-{replica}"
@@ -173,6 +173,9 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
         "esim_exporter_storage_wal_size_bytes": 4096,
         "esim_exporter_tombstones": len(part.fleet.tombstones),
         'esim_exporter_last_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
+        'esim_exporter_last_usage_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
+        'esim_exporter_tls_certificate_expiry_timestamp_seconds{listener="public"}': END + HOUR,
+        "esim_exporter_attention_over_limit": 8 / layout.shards,
     }
     if part.shard:
         values |= {
@@ -216,6 +219,7 @@ def _happens(metrics: SelfMetrics, times: int) -> None:
     for counter in (metrics.commit_errors, metrics.conflicts, metrics.expired):
         counter.inc(times)
     metrics.scrape_size.labels("gzip").set(1000)
+    metrics.last_event_delay.labels("roamify").set(400)
     for _ in range(times):
         for histogram in (metrics.webhook_duration, metrics.event_delay, metrics.scrape_duration):
             histogram.observe(0.02)

@@ -10,7 +10,9 @@ import asyncio
 import heapq
 import json
 import logging
+import random
 import re
+import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,11 +52,19 @@ ESIMS_JOB: Final = "esim-exporter-esims"
 INSTANCE: Final = "exporter.example:10877"
 STEP: Final = 240
 """Seconds between two scrapes: as long as Prometheus allows (it looks back five minutes)."""
-_GROUPS: Final = {JOB: b"collect[]=exporter&collect[]=fleet", ESIMS_JOB: b"collect[]=esims"}
+_GROUPS: Final = {
+    JOB: b"collect[]=exporter&collect[]=fleet&collect[]=attention",
+    ESIMS_JOB: b"collect[]=esims",
+}
 
 SHOWN_ESIM: Final = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
 """An eSIM with data, SMS, voice, several locations and a top-up."""
 SHOWN_PACKAGE: Final = "esim-united-states-30days-20gb-all"
+
+STORM_PACKAGE: Final = "esim-caribbean-7days-1gb-all"
+OUT_OF_DATA: Final = 59
+"""How many eSIMs have no data left at the end. Nearly all are of one package."""
+_STORM_ESIMS: Final = OUT_OF_DATA - 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,7 @@ async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
     deliveries = heapq.merge(
         Simulation(start=START, seed=7, esims=ESIMS, faults=FAULTS),
         _shown_deliveries(),
+        _storm_deliveries(),
         key=lambda delivery: delivery.at,
     )
     delivery = next(deliveries)
@@ -294,3 +305,33 @@ def _shown_deliveries() -> Iterator[SimulatedDelivery]:
         if used > 0.9 * allowed:
             allowed += 5120
         at += 4 * HOUR
+
+
+def _storm_deliveries() -> Iterator[SimulatedDelivery]:
+    """Yield the reports of a package that is too small: all run out within two hours."""
+    names = random.Random(19)
+    deliveries = []
+    for number in range(_STORM_ESIMS):
+        esim_id = str(uuid.UUID(int=names.getrandbits(128), version=4))
+        last = END - 2 * HOUR + number * 110 * 60 // _STORM_ESIMS
+        for reports_before, used in enumerate((1024.0, 930.0 - 3 * number, 400.0, 0.0)):
+            document = json.loads(USAGE)
+            document["data"] |= {
+                "timestamp": last - 4 * HOUR * reports_before,
+                "esim_id": esim_id,
+                "reference_id": f"order-2026-{1000 + number}",
+                "start": END - DAY,
+                "end": END + 6 * DAY,
+                "status": "ACTIVATED",
+                "package_id": STORM_PACKAGE,
+                "package_name": "1 GB - 7 Days",
+                "usage_data": {
+                    "isUnlimited": False,
+                    "allowed_data": 1024.0,
+                    "remaining_data": 1024.0 - used,
+                },
+                "usage_list": [],
+            }
+            at = document["data"]["timestamp"] + 20
+            deliveries.append(SimulatedDelivery(at, json.dumps(document).encode()))
+    yield from sorted(deliveries, key=lambda delivery: delivery.at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import backfilling
@@ -29,6 +30,7 @@ RECORDED = {
 }
 TARGET = {"job", "instance"}
 SHARED_ONLY = {each.name for each in descriptions() if "of PostgreSQL only" in each.help}
+ABSENT = SHARED_ONLY | {"esim_exporter_tls_certificate_expiry_timestamp_seconds"}
 every_target = for_every("target", targets(), lambda target: " ".join(target.place))
 
 _DAY = backfilling.Times(TIMES.end - simulated.DAY, TIMES.end, TIMES.step)
@@ -89,13 +91,13 @@ def test_every_metric_and_label_named_is_exposed_or_recorded(
     expression = parsed(target.expr)
     for selector in expression.selectors:
         if target.place in EMPTY:
-            assert selector.name in SHARED_ONLY
+            assert selector.name in ABSENT
             continue
         assert selector.name in labels
         assert (selector.name in RECORDED) == (":" in selector.name)
         assert {label for label, _, _ in selector.matchers} <= labels[selector.name]
     # These come from label_replace and count_values, buckets, Kubernetes and shards.
-    made = {"rank", "days", "le", "pod", "shard"}
+    made = {"rank", "days", "le", "pod", "shard", "state", "runbook", "reference_id"}
     there = {label for each in expression.selectors for label in labels.get(each.name, TARGET)}
     assert expression.labels - made <= there
     assert set(re.findall(r"\{\{(\w+)\}\}", target.legend)) <= expression.labels | there | made
@@ -145,9 +147,38 @@ def test_figures_of_the_fleet_are_those_of_its_esims(prometheus: httpx.Client) -
     assert shown(prometheus, fleet, "Activated eSIMs") == value(prometheus, active)
     ended = 'on (esim_id) esim_status{status=~"DELETED|EXPIRED|REVOKED"}'
     ratio = "1 - esim_data_remaining_bytes / esim_data_allowed_bytes"
-    for title, share in (("90 % or more used", 0.9), ("Exhausted", 1)):
-        single = value(prometheus, f"count({ratio} >= {share} unless {ended})")
-        assert shown(prometheus, fleet, title) == single > 0
+    # In the simulated fleet, each eSIM has one package.
+    for panel, ref, band in (
+        ("Out of data now", "A", "== 1"),
+        ("About to run out", "B", ">= 0.75 < 0.9"),
+    ):
+        single = value(prometheus, f"count({ratio} {band} unless {ended})")
+        assert shown(prometheus, fleet, panel, ref) == single > 0
+
+
+def rows(prometheus: httpx.Client, board: str, panel: str, ref: str = "A") -> list[dict[str, str]]:
+    """Return the labels of the rows of a table."""
+    (target,) = (each for each in targets() if each.place == (board, panel, ref))
+    found = ask(prometheus, "query", query=target.filled(), time=TIMES.end)["result"]
+    return [each["metric"] for each in found]
+
+
+def test_the_number_out_of_data_the_lists_and_the_packages_are_about_the_same_esims(
+    prometheus: httpx.Client,
+) -> None:
+    number = shown(prometheus, "eSIM / Fleet", "Out of data now")
+    assert number == simulated.OUT_OF_DATA
+    listed = rows(prometheus, "eSIM / Fleet", "Which eSIMs are out of data")
+    assert len({row["esim_id"] for row in listed}) == number
+    assert rows(prometheus, "eSIM / Package", "Which eSIMs are out of data") == listed
+    assert all(row["reference_id"] for row in listed)
+    packages = Counter(row["package_id"] for row in listed)
+    for package, count in packages.items():
+        assert value(prometheus, _OF_PACKAGE % package) == count
+    assert packages[simulated.STORM_PACKAGE] == number - 4
+
+
+_OF_PACKAGE = 'sum(esim_fleet_esims_out_of_data{package_id="%s"})'
 
 
 def test_figures_of_an_esim_are_those_of_its_newest_report(prometheus: httpx.Client) -> None:

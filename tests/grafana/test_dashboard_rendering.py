@@ -30,15 +30,19 @@ GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FA6400", "#E02F44"
 """The palette's colours as the dark theme has them."""
 
 EXPECTED = {
-    ("esim-fleet.json", "90 % or more used"): (None, ORANGE),
-    ("esim-fleet.json", "Exhausted"): (None, RED),
+    ("esim-fleet.json", "Out of data now"): (str(simulated.OUT_OF_DATA), RED),
+    ("esim-fleet.json", "About to run out"): ("0", GREEN),
     ("esim-fleet.json", "Stale"): (None, YELLOW),
     ("esim-fleet.json", "Feed age"): (None, GREEN),
-    ("esim-fleet.json", "Data used of all that is allowed"): ("37.6%", GREEN),
+    ("esim-fleet.json", "Data used of all that is allowed"): ("46.8%", GREEN),
     ("esim-esim.json", "Status"): ("ACTIVATED", GREEN),
+    ("esim-esim.json", "Service"): ("HAS DATA", GREEN),
     ("esim-esim.json", "Last report"): ("1.33 hours", GREEN),
     ("esim-esim.json", "Data used"): ("81.8%", YELLOW),
     ("esim-exporter.json", "Up"): ("UP", GREEN),
+    ("esim-exporter.json", "Storage"): ("UP", GREEN),
+    ("esim-exporter.json", "Last usage"): (None, GREEN),
+    ("esim-exporter.json", "Attention over limit"): ("0", GREEN),
     ("esim-exporter.json", "Cap used"): (None, GREEN),
     ("esim-exporter.json", "Over the cap"): ("0", GREEN),
     ("esim-exporter.json", "Rejected"): (None, YELLOW),

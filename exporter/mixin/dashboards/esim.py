@@ -44,7 +44,7 @@ def make(values: MixinValues) -> Dashboard:
             *(variables.vendor(), variables.esim()),
         ],
         sections=[
-            ("", [(4, ((14, _identity()), (5, _status()), (5, _age())))]),
+            ("", [(4, ((12, _identity()), (4, _service()), (4, _status()), (4, _age())))]),
             (
                 "Data",
                 [
@@ -98,6 +98,30 @@ def _identity() -> table.Panel:
     )
 
 
+def _service() -> stat.Panel:
+    states = {"0": (palette.GOOD, "HAS DATA"), "1": (palette.CRITICAL, "OUT OF DATA")}
+    panel = figure(
+        Words(
+            "Service",
+            """Whether it has data left in any package. If it has none, the person is offline: top
+            it up. The runbook is EsimOutOfData. An eSIM with a final status has no service,
+            whatever is left.""",
+            _TYPE_ID,
+        ),
+        [
+            Query(
+                "max(esim_attention_out_of_data{@esim}) or 0 * max(esim_status{@esim})",
+                instant=True,
+            )
+        ],
+        "none",
+        trend=False,
+    )
+    colours = {value: colour for value, (colour, _) in states.items()}
+    names = {value: name for value, (_, name) in states.items()}
+    return panel.mappings([palette.coloured(colours, names), palette.empty(_TYPE_ID)])
+
+
 def _status() -> stat.Panel:
     return label_figure(
         Words(
@@ -134,11 +158,17 @@ def _share() -> gauge.Panel:
         Words(
             "Data used",
             """Share of the data that its package allows. With several packages, it is the one that
-            has used most. At 100 % the eSIM has lost service: top it up. Unlimited packages
-            have no share.""",
+            has used most. At 100 % of one package, the eSIM may have data in another: the panel
+            Service tells. Unlimited packages have no share.""",
             "no share",
         ),
-        [Query("max(esim_package:esim_data_used:ratio{@esim_rules})", instant=True)],
+        [
+            Query(
+                """1 - min(
+                esim_data_remaining_bytes{@esim} / (esim_data_allowed_bytes{@esim} > 0))""",
+                instant=True,
+            )
+        ],
         palette.USED,
     )
 
@@ -211,8 +241,8 @@ def _daily() -> timeseries.Panel:
             ),
             [
                 Query(
-                    """sum by (package_id) (max without (instance, pod) (
-                    increase(esim_data_consumed_bytes_total{@esim}[1d] offset -1d)))""",
+                    """max by (package_id) (
+                    increase(esim_data_consumed_bytes_total{@esim}[1d] offset -1d))""",
                     "{{package_id}}",
                 )
             ],
@@ -236,8 +266,8 @@ def _locations() -> bargauge.Panel:
         ),
         [
             Query(
-                "sort_desc(sum by (location) (max without (instance, pod) "
-                "(esim_location_data_used_bytes{@esim})))",
+                "sort_desc(sum by (location) "
+                "(max by (package_id, location) (esim_location_data_used_bytes{@esim})))",
                 "{{location}}",
                 instant=True,
             )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from exporter.mixin.dashboards import palette, process, replicas, variables, webhook
 from exporter.mixin.dashboards.alerts import firing, of_exporter
+from exporter.mixin.dashboards.expressions import sum_of_processes
 from exporter.mixin.dashboards.layout import dashboard
 from exporter.mixin.dashboards.panels import (
     Query,
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 
 def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
-    figures = (
-        *(_up(), _version(), _uptime(), _feed()),
-        *(_esims(), _over_limit(), _kept(), _budget(values)),
-    )
+    health = (_up(), process.storage_up(), _feed(), _usage(), _kept(), _budget(values))
+    sizes = (_version(), _uptime(), _certificate(), _esims(), _over_limit(), _over_attention())
     return dashboard(
         "exporter",
         "eSIM / Exporter",
@@ -41,18 +40,14 @@ def make(values: MixinValues) -> Dashboard:
             *(variables.instance(), variables.vendor()),
         ],
         sections=[
-            ("", [(4, [(3, each) for each in figures])]),
+            ("", [(4, _sixths(*health)), (4, _sixths(*sizes))]),
             (
                 "Webhook",
                 [
                     (9, _halves(webhook.events(), webhook.rejections())),
                     (9, _thirds(webhook.latency(), webhook.delay(), webhook.burn(values))),
-                    (
-                        8,
-                        _thirds(
-                            webhook.signatures(), webhook.requests(), firing(of_exporter(), values)
-                        ),
-                    ),
+                    (9, _thirds(webhook.requests(), webhook.clocks(), webhook.strangers())),
+                    (8, _halves(webhook.signatures(), firing(of_exporter(), values))),
                 ],
             ),
             (
@@ -69,9 +64,8 @@ def make(values: MixinValues) -> Dashboard:
                     (
                         8,
                         [
-                            *((3, replicas.storage()), (4, replicas.missing())),
-                            *((6, replicas.shards()), (6, replicas.lag())),
-                            (5, replicas.conflicts()),
+                            *((5, replicas.missing()), (7, replicas.shards())),
+                            *((7, replicas.lag()), (5, replicas.conflicts())),
                         ],
                     )
                 ],
@@ -82,6 +76,10 @@ def make(values: MixinValues) -> Dashboard:
 
 def _halves(*panels: Panel) -> list[tuple[int, Panel]]:
     return [(12, panel) for panel in panels]
+
+
+def _sixths(*panels: Panel) -> list[tuple[int, Panel]]:
+    return [(4, panel) for panel in panels]
 
 
 def _thirds(*panels: Panel) -> list[tuple[int, Panel]]:
@@ -135,15 +133,52 @@ def _feed() -> stat.Panel:
             rejections: the secret has changed.""",
             "nothing received yet",
         ),
+        [_since("esim_exporter_last_received_timestamp_seconds")],
+        "s",
+        palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
+        trend=False,
+    )
+
+
+def _usage() -> stat.Panel:
+    return figure(
+        Words(
+            "Last usage",
+            """Time since the last usage event that changed something. If it is long while the feed
+            age is short, the vendor sends other events but no usage, and nobody sees who runs
+            out of data: ask the vendor.""",
+            "no usage received yet",
+        ),
+        [_since("esim_exporter_last_usage_received_timestamp_seconds")],
+        "s",
+        palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
+        trend=False,
+    )
+
+
+def _since(timestamp: str) -> Query:
+    """Return a query for the time since then, of the vendor for which it is longest."""
+    return Query(f"time() - min(max by (job, vendor) ({timestamp}{{@fleet}}))", instant=True)
+
+
+def _certificate() -> stat.Panel:
+    return figure(
+        Words(
+            "Certificate ends in",
+            """Time until the first TLS certificate of a listener expires. After that, the vendor
+            can deliver nothing: renew it before. Behind a proxy with TLS there is none here.""",
+            "no TLS here",
+        ),
         [
             Query(
-                """time() - min(max without (instance, pod) (
-                esim_exporter_last_received_timestamp_seconds{@fleet}))""",
+                """min(esim_exporter_tls_certificate_expiry_timestamp_seconds{@exporter})
+                - time()""",
                 instant=True,
             )
         ],
         "s",
-        palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
+        ((None, palette.CRITICAL), (3 * 86400, palette.WARNING), (14 * 86400, palette.GOOD)),
+        decimals=0,
         trend=False,
     )
 
@@ -174,15 +209,28 @@ def _over_limit() -> stat.Panel:
     return figure(
         Words(
             "Over the cap",
-            """eSIMs that are stored and counted but have no series of their own. No alert about
-            one of them can fire. If it is not 0, raise --limits.max-esims.""",
+            """eSIMs that are stored and counted but have no series of their own in the group esims.
+            The eSIM dashboard does not show them. Pages do not need these series. If it is not
+            0, raise --limits.max-esims.""",
             "not loaded",
         ),
-        [
-            Query(
-                replicas.sum_of_processes("esim_exporter_esims_over_limit{@exporter}"), instant=True
-            )
-        ],
+        [Query(sum_of_processes("esim_exporter_esims_over_limit{@exporter}"), instant=True)],
+        "locale",
+        palette.above((1, palette.WARNING)),
+        trend=False,
+    )
+
+
+def _over_attention() -> stat.Panel:
+    return figure(
+        Words(
+            "Attention over limit",
+            """eSIMs that need somebody but have no series in the group attention, because more than
+            --limits.max-attention need somebody. No alert about one of them can fire. If it is
+            not 0, raise that limit.""",
+            "not loaded",
+        ),
+        [Query(sum_of_processes("esim_exporter_attention_over_limit{@exporter}"), instant=True)],
         "locale",
         palette.above((1, palette.CRITICAL)),
         trend=False,

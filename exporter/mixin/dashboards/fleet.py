@@ -1,18 +1,18 @@
-"""The dashboard ``esim-fleet``: whether anyone is about to lose service."""
+"""The dashboard ``esim-fleet``: who has lost service, and who is about to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from exporter.mixin.dashboards import palette, variables
+from exporter.mixin.dashboards import attention, balance, palette, variables
 from exporter.mixin.dashboards.alerts import firing, in_scopes
+from exporter.mixin.dashboards.expressions import per_shard
 from exporter.mixin.dashboards.layout import dashboard
 from exporter.mixin.dashboards.panels import (
     PER_ESIM,
     Query,
     Words,
     bars,
-    dashed,
     dial,
     figure,
     in_order,
@@ -20,11 +20,9 @@ from exporter.mixin.dashboards.panels import (
     pie,
     renamed,
 )
-from exporter.mixin.dashboards.tables import Column, columns
-from exporter.mixin.rules.rule_types import TERMINAL
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import bargauge, piechart, table, timeseries
+    from grafana_foundation_sdk.builders import bargauge, piechart, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from exporter.mixin.values import MixinValues
@@ -41,18 +39,15 @@ _DAYS: Final = {
 def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
     figures = (
-        (4, figure(*_ACTIVE)),
-        (4, figure(*_NEARLY, trend=False)),
-        (4, figure(*_EXHAUSTED, trend=False)),
-        (4, figure(*_STALE)),
-        (4, figure(*_FEED, trend=False)),
-        (4, figure(*_BALANCE, decimals=0, trend=False)),
+        (6, figure(*_ACTIVE)),
+        (6, figure(*_STALE)),
+        (6, figure(*_FEED, trend=False)),
+        (6, balance.now()),
     )
     return dashboard(
         "fleet",
         "eSIM / Fleet",
-        """All eSIMs: who is about to lose service, which package, which eSIM, and whether events
-        arrive.""",
+        """All eSIMs: who has lost service, who is about to, and whether events arrive.""",
         values=values,
         since="now-2d",
         # There is no variable for packages, because half of these figures do not exist per package.
@@ -63,30 +58,44 @@ def make(values: MixinValues) -> Dashboard:
             variables.vendor(),
         ],
         sections=[
-            ("", [(5, figures)]),
             (
-                "About to lose service",
+                "",
+                [(10, ((4, attention.how_many(values)), (20, attention.which("@fleet", values))))],
+            ),
+            (
+                "About to run out of data",
+                [(9, ((4, attention.how_many_soon()), (20, attention.which_soon())))],
+            ),
+            (
+                "Alerts, feed and balance",
                 [
+                    (4, figures),
                     (
                         9,
                         (
-                            (14, _nearest()),
-                            (10, firing(in_scopes("fleet|package|exporter"), values)),
+                            (12, firing(in_scopes("fleet|package|exporter"), values)),
+                            (12, _thresholds()),
                         ),
                     ),
-                    (9, ((10, _thresholds()), (8, _forecast()), (6, dial(*_SHARE)))),
                 ],
             ),
             (
                 "Consumption and status",
                 [
                     (9, ((16, _by_package()), (8, _statuses()))),
-                    (9, ((16, _by_location()), (8, _balance()))),
+                    (9, ((16, _by_location()), (8, balance.over_time()))),
+                    (9, ((16, _forecast()), (8, dial(*_SHARE)))),
                 ],
             ),
         ],
     )
 
+
+_PACKAGE: Final = ("vendor", "package_id")
+_ESIMS: Final = "esim_fleet_esims{@fleet}"
+_ACTIVATED: Final = 'esim_fleet_esims{@fleet, status="ACTIVATED"}'
+_REMAINING: Final = "esim_fleet_data_remaining_bytes{@fleet}"
+_OVER: Final = 'esim_fleet_allowances_over_threshold{@fleet, resource="data"}'
 
 _ACTIVE: Final = (
     Words(
@@ -95,41 +104,8 @@ _ACTIVE: Final = (
         the status panel below and the runbook of EsimFleetShrunk.""",
         "no eSIMs known",
     ),
-    [Query('sum(max without (instance, pod) (esim_fleet_esims{@fleet, status="ACTIVATED"}))')],
+    [Query(f"sum({per_shard(_ACTIVATED, 'vendor')})")],
     "locale",
-)
-_NEARLY: Final = (
-    Words(
-        "90 % or more used",
-        """eSIMs that have used at least 90 % of their data, also those that have used all. The
-        table below shows which. Tell their owners, or top them up.""",
-        "no limited packages",
-    ),
-    [
-        Query(
-            """sum(max without (instance, pod) (
-            esim_fleet_allowances_over_threshold{@fleet, resource="data", threshold="0.9"}))"""
-        )
-    ],
-    "locale",
-    palette.above((1, palette.WARNING)),
-)
-_EXHAUSTED: Final = (
-    Words(
-        "Exhausted",
-        """eSIMs without any data left: they have lost service. There are always a few. A rise
-        within hours is a page (EsimPackageExhausted). The package dashboard shows which
-        package.""",
-        "no limited packages",
-    ),
-    [
-        Query(
-            """sum(max without (instance, pod) (
-            esim_fleet_allowances_over_threshold{@fleet, resource="data", threshold="1"}))"""
-        )
-    ],
-    "locale",
-    palette.above((1, palette.CRITICAL)),
 )
 _STALE: Final = (
     Words(
@@ -138,7 +114,7 @@ _STALE: Final = (
         old. If there are many, events are missing: see the exporter's dashboard.""",
         "no eSIMs known",
     ),
-    [Query("sum(min without (instance, pod) (esim_fleet_esims_stale{@fleet}))")],
+    [Query(f"sum({per_shard('esim_fleet_esims_stale{@fleet}', 'vendor', of_replicas='min')})")],
     "locale",
     palette.above((1, palette.NOTICE)),
 )
@@ -152,24 +128,13 @@ _FEED: Final = (
     ),
     [
         Query(
-            """time() - min(max without (instance, pod) (
+            """time() - min(max by (job, vendor) (
             esim_exporter_last_received_timestamp_seconds{@fleet}))""",
             instant=True,
         )
     ],
     "s",
     palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
-)
-_BALANCE: Final = (
-    Words(
-        "Lowest balance",
-        """The balance at the vendor, in the account's currency. With several accounts it is the
-        lowest. Orders fail once it is used up: top up before it falls below the threshold in
-        the panel below.""",
-        "no partner event yet",
-    ),
-    [Query("min(min without (instance, pod) (esim_partner_balance{@fleet}))")],
-    "none",
 )
 _SHARE: Final = (
     Words(
@@ -180,53 +145,13 @@ _SHARE: Final = (
     ),
     [
         Query(
-            """1 - sum(min without (instance, pod) (esim_fleet_data_remaining_bytes{@fleet}))
-            / sum(max without (instance, pod) (esim_fleet_data_allowed_bytes{@fleet}))""",
+            f"1 - sum({per_shard(_REMAINING, *_PACKAGE, of_replicas='min')}) "
+            f"/ sum({per_shard('esim_fleet_data_allowed_bytes{@fleet}', *_PACKAGE)})",
             instant=True,
         )
     ],
     palette.USED,
 )
-
-
-def _nearest() -> table.Panel:
-    # It reads only the few eSIMs that the rules record, above 75 %. That is fast in large fleets.
-    near = f"""topk(12,
-        esim_package:esim_data_used:ratio_high{{@rules}} < 1
-        unless on (job, vendor, esim_id) esim_status{{@fleet, status=~"{TERMINAL}"}})"""
-    by = "max by (vendor, esim_id, package_id)"  # equal labels make one row
-    left = "esim_package:esim_data_left_seconds:forecast1d{@rules}"
-    return columns(
-        Words(
-            "Nearest to their limit",
-            """The twelve eSIMs that have used most of their data and still have some. Follow an
-            eSIM to its history, or a package to compare it with others. Top up those that must
-            not lose service. Alerts list the exhausted ones.""",
-            "no eSIM has used 75 % of its data",
-        ),
-        [
-            Query(f"{by} ({near})", instant=True),
-            Query(f"{by} ({left} and {near})", instant=True),
-        ],
-        [
-            Column(
-                "esim_id",
-                "eSIM",
-                width=320,
-                link=variables.to_dashboard("esim", "esim", "esim_id"),
-                link_title="Show this eSIM",
-            ),
-            Column(
-                "package_id",
-                "Package",
-                link=variables.to_dashboard("package", "package", "package_id"),
-                link_title="Show this package",
-            ),
-            Column("Value #A", "Used", "percentunit", palette.USED, 90, decimals=1),
-            Column("Value #B", "Lasts", "s", width=110, empty="a day idle", decimals=1),
-        ],
-        sort_by="Value #A",
-    )
 
 
 def _thresholds() -> timeseries.Panel:
@@ -240,8 +165,7 @@ def _thresholds() -> timeseries.Panel:
         ),
         [
             Query(
-                """sum by (threshold) (max without (instance, pod) (
-                esim_fleet_allowances_over_threshold{@fleet, resource="data"}))""",
+                f"sum by (threshold) ({per_shard(_OVER, *_PACKAGE, 'threshold')})",
                 "{{threshold}}",
             )
         ],
@@ -259,9 +183,9 @@ def _forecast() -> bargauge.Panel:
         Words(
             "Forecast to run out of data",
             """eSIMs by the day on which their data runs out, at the consumption of the last day.
-            Those that run out within a day need a top-up today; the table of the nearest to
-            their limit shows which.""",
-            "no eSIM runs out within a week, or the rules are not loaded",
+            Those that run out within a day need a top-up today. It needs the job of single
+            eSIMs.""",
+            "no eSIM runs out within a week, or single eSIMs are not scraped",
         ),
         [
             Query(
@@ -301,8 +225,11 @@ def _by_package() -> timeseries.Panel:
 
 
 def _by_location() -> timeseries.Panel:
-    used = "max without (instance, pod) (increase("
     family = "esim_fleet_location_data_consumed_bytes_total{@fleet}"
+    by_day, by_report = (
+        f"sum by (location) ({per_shard(f'increase({family}[{window}])', 'vendor', 'location')})"
+        for window in ("1d", "4h")
+    )
     return lines(
         Words(
             "Consumption per location, ten largest of the last day",
@@ -312,9 +239,9 @@ def _by_location() -> timeseries.Panel:
         ),
         [
             Query(
-                f"""sum by (location) ({used}{family}[4h]))) / 14400
+                f"""{by_report} / 14400
                 and on (location)
-                topk(10, sum by (location) ({used}{family}[1d] @ end()))))""",
+                topk(10, {by_day.replace("[1d]", "[1d] @ end()")})""",
                 "{{location}}",
             )
         ],
@@ -336,7 +263,7 @@ def _statuses() -> piechart.Panel:
         ),
         [
             Query(
-                """sum by (status) (max without (instance, pod) (esim_fleet_esims{@fleet})) > 0""",
+                f"sum by (status) ({per_shard(_ESIMS, 'vendor', 'status')}) > 0",
                 "{{status}}",
                 instant=True,
             )
@@ -344,28 +271,3 @@ def _statuses() -> piechart.Panel:
         "locale",
         palette.STATUSES,
     )
-
-
-def _balance() -> timeseries.Panel:
-    panel = lines(
-        Words(
-            "Partner balance",
-            """The balance in the newest partner event. The dashed line is where the vendor warns;
-            below it, top up. The balance changes with partner events only, so a flat line means
-            no news.""",
-            "no partner event yet",
-        ),
-        [
-            Query(
-                "min without (instance, pod, shard, job) (esim_partner_balance{@fleet})",
-                "{{vendor}} {{currency}}",
-            ),
-            Query(
-                "max without (instance, pod, shard, job) (esim_partner_balance_threshold{@fleet})",
-                "threshold {{vendor}} {{currency}}",
-            ),
-        ],
-        "none",
-        stairs=True,
-    )
-    return dashed(panel, "^threshold.*", palette.CRITICAL)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from exporter.mixin.dashboards import palette, variables
 from exporter.mixin.dashboards.alerts import firing, of_package
+from exporter.mixin.dashboards.attention import esims_out_of_data, which
+from exporter.mixin.dashboards.expressions import per_shard
 from exporter.mixin.dashboards.layout import dashboard
 from exporter.mixin.dashboards.panels import (
     Query,
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 
     from exporter.mixin.values import MixinValues
 
-_OVER: Final = """max without (instance, pod) (
-    esim_fleet_allowances_over_threshold{@package, resource="data", threshold="%s"})"""
+_PACKAGE: Final = ("vendor", "package_id")
+_REMAINING: Final = per_shard(
+    "esim_fleet_data_remaining_bytes{@package}", *_PACKAGE, of_replicas="min"
+)
+_ALLOWED: Final = per_shard("esim_fleet_data_allowed_bytes{@package}", *_PACKAGE)
+_STATUSES: Final = per_shard("esim_fleet_allowances{@package}", *_PACKAGE, "status")
 _CONSUMED: Final = "package:esim_fleet_data_consumed_bytes"
 
 
@@ -42,10 +48,11 @@ def make(values: MixinValues) -> Dashboard:
             *(variables.vendor(), variables.package()),
         ],
         sections=[
-            ("", [(14, ((24, _packages()),))]),
+            ("", [(15, ((24, _packages()),))]),
             (
                 "The chosen packages",
                 [
+                    (9, ((24, which("@package", values)),)),
                     (10, ((14, _consumption()), (10, _remaining()))),
                     (9, ((8, _distribution()), (8, _nearly_used()), (8, _statuses()))),
                     (11, ((12, _lasts()), (12, firing(of_package(), values)))),
@@ -55,57 +62,55 @@ def make(values: MixinValues) -> Dashboard:
     )
 
 
+def _over(threshold: str) -> str:
+    """Return an expression for the allowances of which at least a share is used."""
+    family = "esim_fleet_allowances_over_threshold"
+    series = f'{family}{{@package, resource="data", threshold="{threshold}"}}'
+    return per_shard(series, *_PACKAGE)
+
+
 def _packages() -> table.Panel:
     by = "sum by (vendor, package_id)"
-    remaining = "min without (instance, pod) (esim_fleet_data_remaining_bytes{@package})"
-    allowed = "max without (instance, pod) (esim_fleet_data_allowed_bytes{@package})"
     queries = [
         """max by (vendor, package_id, package_name) (esim_package_info{@package})""",
-        f"""{by} (max without (instance, pod) (
-            esim_fleet_allowances{{@package, status="ACTIVATED"}}))""",
-        f"1 - {by} ({remaining}) / {by} ({allowed})",
-        f"{by} ({_OVER % '0.9'})",
-        f"{by} ({_OVER % '1'})",
-        """count by (vendor, package_id) (
-            esim_package:esim_last_event_age_seconds:stale{@package_rules}
-            unless on (job, vendor, esim_id) esim_status{@fleet, status!="ACTIVATED"})""",
-        f"{by} ({remaining}) / {by} ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400",
+        esims_out_of_data("@package"),
+        f"{by} ({_over('0.9')})",
+        f"""{by} ({_STATUSES.replace("@package", '@package, status="ACTIVATED"')})""",
+        f"1 - {by} ({_REMAINING}) / {by} ({_ALLOWED})",
+        f"{by} ({_REMAINING}) / {by} ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400",
     ]
     to_package = variables.to_dashboard("package", "package", "package_id")
     return columns(
         Words(
             "Packages",
-            """All chosen packages, those nearest to their limit first. Used is the share of all
-            data of its eSIMs. Lasts is how long the rest lasts at the consumption of the last
-            day. If many eSIMs are exhausted but the share is low, the package is too small.""",
+            """All chosen packages, those with most eSIMs out of data first. An eSIM is out of data
+            if it has nothing left in any package; it counts in the one that ran out last. Used
+            is the share of all data of the eSIMs. Lasts is how long the rest lasts at the
+            consumption of the last day.""",
             "no package is known",
         ),
         [Query(source, instant=True) for source in queries],
         [
             Column("package_id", "Package", link=to_package, link_title="Only this package"),
             Column("package_name", "Name"),
-            Column("Value #B", "Activated", "locale", width=90),
+            Column("Value #B", "Out of data", "locale", palette.above((1, palette.CRITICAL)), 115),
+            Column("Value #C", "Over 90 %", "locale", palette.above((1, palette.WARNING)), 90),
+            Column("Value #D", "Activated", "locale", width=90),
             Column(
-                *("Value #C", "Used", "percentunit", palette.USED),
+                *("Value #E", "Used", "percentunit", palette.USED),
                 bar=True,
                 empty="unlimited",
                 decimals=1,
                 width=220,
             ),
-            Column("Value #D", "Over 90 %", "locale", palette.above((1, palette.WARNING)), 90),
-            Column("Value #E", "Exhausted", "locale", palette.above((1, palette.CRITICAL)), 90),
             Column(
-                *("Value #F", "Stale", "locale", palette.above((1, palette.NOTICE)), 80),
-                empty="0",
-            ),
-            Column(
-                *("Value #G", "Lasts", "s", ((None, palette.CRITICAL), (2 * 86400, palette.GOOD))),
+                *("Value #F", "Lasts", "s", ((None, palette.CRITICAL), (2 * 86400, palette.GOOD))),
                 width=110,
                 empty="-",
                 decimals=1,
             ),
         ],
-        sort_by="Value #C",
+        sort_by="Value #B",
     )
 
 
@@ -139,11 +144,11 @@ def _remaining() -> timeseries.Panel:
         ),
         [
             Query(
-                """sum(min without (instance, pod) (esim_fleet_data_remaining_bytes{@package}))""",
+                f"sum({_REMAINING})",
                 "remaining",
             ),
             Query(
-                """sum(max without (instance, pod) (esim_fleet_data_allowed_bytes{@package}))""",
+                f"sum({_ALLOWED})",
                 "allowed",
             ),
         ],
@@ -155,8 +160,8 @@ def _remaining() -> timeseries.Panel:
 
 def _distribution() -> bargauge.Panel:
     shares = list(palette.BANDS)
-    names = ["25 to 50 %", "50 to 75 %", "75 to 90 %", "90 to 100 %", "exhausted"]
-    totals = {share: f"sum({_OVER % share})" for share in shares}
+    names = ["25 to 50 %", "50 to 75 %", "75 to 90 %", "90 to 100 %", "used up"]
+    totals = {share: f"sum({_over(share)})" for share in shares}
     bands = {
         name: totals[low] + (f" - {totals[high]}" if high else "")
         for name, low, high in zip(names, shares, [*shares[1:], ""], strict=True)
@@ -168,7 +173,7 @@ def _distribution() -> bargauge.Panel:
         Words(
             "eSIMs by share used, now",
             """eSIMs of the chosen packages by their share of data used, without ended eSIMs. Those
-            in orange lose service next.""",
+            in orange lose service next, unless they have another package.""",
             "no package is chosen",
         ),
         [Query(expr, name, instant=True) for name, expr in {lowest: below, **bands}.items()],
@@ -209,8 +214,7 @@ def _statuses() -> timeseries.Panel:
         ),
         [
             Query(
-                """sum by (status) (max without (instance, pod) (esim_fleet_allowances{@package}))
-                > 0""",
+                f"sum by (status) ({_STATUSES}) > 0",
                 "{{status}}",
             )
         ],
@@ -233,8 +237,7 @@ def _lasts() -> timeseries.Panel:
         ),
         [
             Query(
-                f"""sum by (package_id) (
-                min without (instance, pod) (esim_fleet_data_remaining_bytes{{@package}}))
+                f"""sum by (package_id) ({_REMAINING})
                 / sum by (package_id) ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400""",
                 "{{package_id}}",
             )

@@ -223,13 +223,14 @@ def lines(
     legend: Sequence[str] | None = (),
     interval: str = "",
     decades: tuple[float, float] | None = None,
+    least: float | None = 0,
 ) -> timeseries.Panel:
     """Return lines over time.
 
     ``steps`` are drawn as dashed lines. ``decades`` are the ends of a logarithmic scale, on which
     dashed lines far above the measured values are visible too. ``legend`` lists the calculations
     of a table beside the graph. If it is empty, the legend is a list below the graph. ``None``
-    means no legend.
+    means no legend. ``least`` is the lower end of the scale.
     """
     panel = (
         described(timeseries.Panel(), words, queries, unit, steps)
@@ -248,7 +249,9 @@ def lines(
     if decades:
         scale = common_builders.ScaleDistributionConfig().type(common.ScaleDistribution.LOG)
         panel = panel.scale_distribution(scale.log(10)).max(decades[1])
-    panel = panel.min(decades[0] if decades else 0)
+    lower = decades[0] if decades else least
+    if lower is not None:
+        panel = panel.min(lower)
     if stacked:
         stacking = common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
         panel = panel.stacking(stacking)
@@ -271,6 +274,14 @@ def quantiles(family: str, selection: str, *shares: float) -> list[Query]:
 def recoloured(panel: P, name: str, colour: str) -> P:
     """Give a series of a panel its colour."""
     return panel.override_by_name(name, [_colour(colour)])
+
+
+def shaded(panel: timeseries.Panel, pattern: str, colour: str) -> timeseries.Panel:
+    """Give the series whose names match a pattern shades of a colour."""
+    value = {"mode": "shades", "fixedColor": colour}
+    return panel.override_by_regexp(
+        pattern, [models.DynamicConfigValue(id_val="color", value=value)]
+    )
 
 
 def renamed(panel: P, name: str, colour: str, title: str) -> P:

@@ -5,11 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.mixin.dashboards import palette
-from exporter.mixin.dashboards.panels import Query, Words, dashed, lines, quantiles
-from exporter.mixin.dashboards.replicas import sum_of_processes
+from exporter.mixin.dashboards.expressions import sum_of_processes
+from exporter.mixin.dashboards.panels import Query, Words, dashed, lines, quantiles, up_or_down
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import timeseries
+    from grafana_foundation_sdk.builders import stat, timeseries
+
+
+def storage_up() -> stat.Panel:
+    """Return the panel that shows whether the storage works."""
+    return up_or_down(
+        Words(
+            "Storage",
+            """Whether every chosen instance can write to its storage. While one cannot, it refuses
+            events and what it shows gets old. The runbook is EsimStorageDown.""",
+            "not scraped",
+        ),
+        Query("min(esim_exporter_storage_up{@exporter})", instant=True),
+    )
 
 
 def commits() -> timeseries.Panel:

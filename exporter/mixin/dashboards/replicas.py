@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from exporter.mixin.dashboards import palette
-from exporter.mixin.dashboards.panels import Query, Words, figure, lines, up_or_down
+from exporter.mixin.dashboards.panels import Query, Words, figure, lines
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, timeseries
@@ -17,30 +17,6 @@ _UNUSED: Final = "not used: no shared storage"
 
 _SHOWN: Final = 'count_values("shard", esim_exporter_shard{@exporter})'
 """How many replicas show each shard."""
-
-
-def sum_of_processes(gauge: str) -> str:
-    """Return an expression for the sum over shards of a gauge that each process shows.
-
-    Such a gauge has no label ``shard``. The expression takes it from the group ``fleet`` of the
-    same scrape.
-    """
-    shard = "group without (vendor, status) (esim_fleet_esims{@exporter})"
-    return f"""sum(max without (instance, pod) (
-        {gauge} * ignoring (shard) group_left (shard) {shard}))"""
-
-
-def storage() -> stat.Panel:
-    """Return the panel that shows whether the storage works."""
-    return up_or_down(
-        Words(
-            "Storage",
-            """Whether every chosen instance can write to its storage. While one cannot, it refuses
-            events and what it shows gets old. The runbook is EsimStorageDown.""",
-            "not scraped",
-        ),
-        Query("min(esim_exporter_storage_up{@exporter})", instant=True),
-    )
 
 
 def missing() -> stat.Panel:

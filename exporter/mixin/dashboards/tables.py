@@ -38,6 +38,12 @@ class Column:
     decimals: int | None = None
 
 
+def opened(title: str, url: str) -> Column:
+    """Return a column with a link to a page in each row. Its label has the value ``open``."""
+    name = title.lower()
+    return Column(name.replace(" ", "_"), title, width=105, link=url, link_title=f"Open the {name}")
+
+
 def columns(
     words: Words,
     queries: Sequence[Query],

@@ -107,6 +107,22 @@ def to_dashboard(name: str, variable: str = "", field: str = "") -> str:
     return address + (f"&var-{variable}=${{__data.fields.{field}}}" if variable else "")
 
 
-def to_runbook(values: MixinValues, field: str = "alertname") -> str:
-    """Return the address of the runbook of the alert in a field of the same row."""
-    return f"{values.links.runbooks}/${{__data.fields.{field}}}.md"
+def to_runbook(values: MixinValues, alert: str = "${__data.fields.alertname}") -> str:
+    """Return the address of the runbook of an alert: of a field of the same row, or by its name."""
+    return f"{values.links.runbooks.rstrip('/')}/{alert}.md"
+
+
+ESIM_PAGE: Final = (
+    "/esims/${__data.fields.vendor:percentencode}/${__data.fields.esim_id:percentencode}"
+)
+"""Path of the status page of the eSIM in the fields of the same row."""
+
+
+def to_status_page(values: MixinValues, path: str) -> str:
+    """Return the address of a status page. It needs to be known."""
+    return values.links.status_page.rstrip("/") + path
+
+
+def link(title: str, url: str) -> builders.DashboardLink:
+    """Return a link to a page in the same tab."""
+    return builders.DashboardLink(title).type(models.DashboardLinkType.LINK).url(url)

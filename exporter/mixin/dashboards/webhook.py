@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from exporter.mixin.dashboards import palette
-from exporter.mixin.dashboards.panels import Query, Words, lines, quantiles, recoloured
+from exporter.mixin.dashboards.panels import Query, Words, lines, quantiles, recoloured, shaded
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import timeseries
@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 _BURN: Final = {"1h": 14.4, "6h": 6.0, "1d": 3.0, "3d": 1.0}
 """The burn rate above which each window alerts, as in the rules."""
+
+_CLASSES: Final = {
+    "2": palette.GOOD,
+    "3": palette.NEUTRAL,
+    "4": palette.WARNING,
+    "5": palette.CRITICAL,
+}
+"""The colours of HTTP codes by their first digit."""
 
 _RESULTS: Final = {
     "accepted": palette.GOOD,
@@ -65,12 +73,14 @@ def rejections() -> timeseries.Panel:
     return lines(
         Words(
             "Rejected deliveries by reason",
-            """signature: a wrong secret or a stranger. malformed and invalid: a new format.
+            """signature: a wrong secret or a stranger. unsigned: a stranger or a probe. malformed
+            and invalid: a new format.
             storage and overload: events may be lost, so free disk space or processor time.
             too_large and timeout: something between the vendor and the exporter.""",
-            "nothing was ever rejected",
+            "nothing was rejected",
         ),
-        [Query(f"60 * sum by (reason) ({rate})", "{{reason}}")],
+        # Not those that are 0: they would draw a line on top of the others.
+        [Query(f"60 * sum by (reason) ({rate}) > 0", "{{reason}}")],
         "epm",
         stacked=True,
         legend=["mean", "max"],
@@ -132,6 +142,58 @@ def burn(values: MixinValues) -> timeseries.Panel:
     )
 
 
+def clocks() -> timeseries.Panel:
+    """Return the panel of the delay of each vendor's last event."""
+    return lines(
+        Words(
+            "Delay of the last event",
+            """Time from the last event's own time to its arrival. Steadily below zero, the clock of
+            the vendor is ahead; steadily above, it is behind, or the vendor sends late.""",
+            "no events since the start",
+        ),
+        [Query("max by (vendor) (esim_exporter_last_event_delay_seconds{@fleet})", "{{vendor}}")],
+        "s",
+        fill=0,
+        least=None,
+    )
+
+
+def strangers() -> timeseries.Panel:
+    """Return the panel of wrong and missing signatures."""
+
+    def hourly(series: str) -> str:
+        return f"sum(increase({series}[1h]))"
+
+    rejected = "esim_exporter_webhook_rejected_total"
+    panel = lines(
+        Words(
+            "Wrong signatures in an hour",
+            """A wrong signature about a known eSIM can only come from the vendor: its secret has
+            changed, so add the new one. Other wrong signatures, and deliveries without one, come
+            from strangers and harm nobody.""",
+            "not scraped",
+        ),
+        [
+            Query(
+                hourly("esim_exporter_webhook_unverified_known_esims_total{@fleet}"),
+                "wrong, about a known eSIM",
+            ),
+            Query(hourly(f'{rejected}{{@fleet, reason="signature"}}'), "wrong, all"),
+            Query(hourly(f'{rejected}{{@fleet, reason="unsigned"}}'), "none at all"),
+        ],
+        "locale",
+        fill=0,
+    )
+    colours = {
+        "wrong, about a known eSIM": palette.CRITICAL,
+        "wrong, all": palette.NOTICE,
+        "none at all": palette.IDLE,
+    }
+    for name, colour in colours.items():
+        panel = recoloured(panel, name, colour)
+    return panel
+
+
 def signatures() -> timeseries.Panel:
     """Return the panel of deliveries by secret."""
     rate = "rate(esim_exporter_webhook_signatures_total{@fleet}[$__rate_interval])"
@@ -151,14 +213,18 @@ def signatures() -> timeseries.Panel:
 def requests() -> timeseries.Panel:
     """Return the panel of HTTP requests by code."""
     rate = "rate(esim_exporter_http_requests_total{@exporter}[$__rate_interval])"
-    return lines(
+    panel = lines(
         Words(
             "HTTP requests by code",
-            """Requests to all listeners, also scrapes. 5xx of the webhook use up the error budget.
-            401 are wrong signatures or passwords.""",
+            """Requests to all listeners, also scrapes. 5xx (red) of the webhook use up the error
+            budget. 4xx are orange; 401 are wrong signatures or passwords.""",
             "no requests",
         ),
-        [Query(f"60 * sum by (handler, code) ({rate})", "{{code}} {{handler}}")],
+        # Not those that are 0: they would draw a line on top of the others.
+        [Query(f"60 * sum by (handler, code) ({rate}) > 0", "{{code}} {{handler}}")],
         "reqpm",
         stacked=True,
     )
+    for class_, colour in _CLASSES.items():
+        panel = shaded(panel, f"/^{class_}/", colour)
+    return panel
