@@ -9,9 +9,10 @@ seconds). Times are whole unix seconds in UTC. Only ``EsimData.info`` may hold a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from exporter.model.attention import out_of_data
+from exporter.model.attention import about_to_run_out, out_of_data
 from exporter.model.events import Status  # noqa: TC001  # pydantic reads the types
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class EsimItem(Documented):
     """Event time since when; null where it is not out of data."""
     out_of_data_package: str | None
     """Id of the package that ran out last; null where it is not out of data."""
+    about_to_run_out: bool
+    """Whether it is not out of data, but at least 90 % is used in every package with data."""
     last_event: int
     """Event time of the newest event."""
     received: int
@@ -74,7 +77,8 @@ class EsimItem(Documented):
             data_used_share=data_used_share(esim),
             out_of_data=out is not None,
             out_of_data_since=out.since if out else None,
-            out_of_data_package=(out.package_id or None) if out else None,
+            out_of_data_package=out.package_id if out else None,
+            about_to_run_out=about_to_run_out(esim) is not None,
             last_event=last_event(esim),
             received=esim.received,
         )
@@ -174,11 +178,42 @@ class AllowanceData(Documented):
         )
 
 
+class DataService(StrEnum):
+    """Whether an eSIM has data, over all its packages."""
+
+    DATA_LEFT = "data_left"
+    UNLIMITED = "unlimited"
+    """At least one package is unlimited."""
+    OUT_OF_DATA = "out_of_data"
+    TERMINAL = "terminal"
+    """The eSIM is deleted, revoked or expired."""
+    UNKNOWN = "unknown"
+    """No event said how much data is left."""
+
+    @classmethod
+    def of(cls, esim: Esim) -> DataService:
+        """Return the state of an eSIM."""
+        snapshots = [allowance.snapshot for allowance in esim.allowances]
+        if esim.terminal:
+            return cls.TERMINAL
+        if out_of_data(esim):
+            return cls.OUT_OF_DATA
+        if any(snapshot.data_unlimited for snapshot in snapshots):
+            return cls.UNLIMITED
+        left = any(snapshot.data_remaining for snapshot in snapshots)
+        return cls.DATA_LEFT if left else cls.UNKNOWN
+
+
 @dataclass(frozen=True, slots=True)
 class EsimData(Documented):
     """An eSIM in full."""
 
     esim: EsimItem
+    data_service: DataService
+    """Whether it has data: data_left, unlimited (in at least one package), out_of_data, terminal
+    (DELETED, REVOKED or EXPIRED), or unknown where no event said how much is left."""
+    data_remaining: int
+    """Bytes, over all packages with a limit; 0 where nothing is left or known."""
     status_time: int | None
     """Event time of the status; null where none was ever said."""
     info: dict[str, str]
@@ -192,6 +227,8 @@ class EsimData(Documented):
         """Return an eSIM in full. ``info_labels`` decides whether and how its ICCID is shown."""
         return cls(
             esim=EsimItem.of(esim),
+            data_service=DataService.of(esim),
+            data_remaining=sum(a.snapshot.data_remaining or 0 for a in esim.allowances),
             status_time=esim.status_time or None,
             info=info_labels.names(esim),
             expires=int(fleet.policy.retention.deadline(esim)),

@@ -17,7 +17,7 @@ def sampled(counts: dict[int, float], until: int) -> EventRate:
 
 
 def test_nothing_is_known_before_the_first_sample() -> None:
-    assert EventRate().per_minute(5, 100) == 0
+    assert EventRate().per_minute(5, 100) is None
     assert EventRate().minutes(5, 100) == (None,) * MINUTES
 
 
@@ -26,10 +26,11 @@ def test_the_rate_is_that_of_the_last_five_minutes() -> None:
     assert rate.per_minute(800, 1035) == (1035 - 1000) / 5
 
 
-def test_the_rate_is_not_exaggerated_right_after_the_start() -> None:
-    rate = sampled({}, 0)
-    assert rate.per_minute(1, 7) == 7 * 60 / STEP
-    assert rate.per_minute(30, 7) == 14
+def test_no_rate_is_told_before_there_is_a_minute_to_count() -> None:
+    rate = sampled({}, 50)
+    assert rate.per_minute(59, 7) is None
+    assert rate.per_minute(60, 7) == 7
+    assert rate.per_minute(120, 7) == 3.5
 
 
 def test_the_rate_is_zero_long_after_the_last_event() -> None:

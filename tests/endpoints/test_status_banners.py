@@ -50,7 +50,7 @@ def test_there_is_no_banner_without_a_problem() -> None:
             {"over_limit": 1234},
             Severity.WARNING,
             "1,234 eSIMs have no separate series",
-            "/esims?over_limit=yes",
+            "/esims?over_limit=true",
         ),
         ({"rejected": 1}, Severity.WARNING, "1 rejected delivery is kept", "/rejected"),
         ({"rejected": 2}, Severity.WARNING, "2 rejected deliveries are kept", "/rejected"),

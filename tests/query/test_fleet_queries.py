@@ -161,7 +161,7 @@ async def walked(wanted: EsimFilter, sorting: Sorting, limit: int) -> list[EsimI
 
 def some(*values: object, default: object = None) -> st.SearchStrategy[object]:
     """Return a condition that is mostly absent, so that most lists are not empty."""
-    return st.sampled_from((*[default] * 4 * len(values), *values))
+    return st.sampled_from((*[default] * 8 * len(values), *values))
 
 
 wishes = st.builds(
@@ -461,6 +461,7 @@ def test_one_esim_in_full() -> None:
         out_of_data=False,
         out_of_data_since=None,
         out_of_data_package=None,
+        about_to_run_out=False,
         last_event=START + 9,
         received=ARRIVAL + 7,
     )

@@ -21,6 +21,7 @@ from werkzeug.exceptions import (
 )
 
 from exporter.endpoints.status.formatting import visible
+from exporter.endpoints.status.loaded_state import loaded_state
 from exporter.errors import EventError, Missing, Overloaded, StorageUnavailable
 from exporter.http.timeouts import RETRY_AFTER
 from exporter.model.merge import Result
@@ -113,8 +114,7 @@ class AdminActions:
         return self._administration
 
     def _kept(self, digest: str) -> RejectedDelivery:
-        state = self._intake.state
-        rejection = state.rejected.get(digest) if state else None
+        rejection = loaded_state(self._intake).rejected.get(digest)
         if rejection is None:
             raise NotFound
         return rejection

@@ -161,7 +161,7 @@ def _of_fleet(c: Condition) -> Iterator[Banner]:
             Severity.WARNING,
             f"{_many(c.over_limit, 'eSIM has', 'eSIMs have')} no separate series, because of "
             "--limits.max-esims. Sums over the fleet include all eSIMs.",
-            "/esims?over_limit=yes",
+            "/esims?over_limit=true",
             "List these eSIMs",
         )
     if c.stale:

@@ -135,10 +135,12 @@ def _last_delivery(c: Condition) -> Figure:
 
 
 def _event_rate(events: EventRate, since_start: float, up: float) -> Figure:
+    rate = events.per_minute(up, since_start)
+    start = "The rate follows after a minute. " if rate is None else ""
     return Figure(
         "Events per minute",
-        _rate(events.per_minute(up, since_start)),
-        more=f"{count(int(since_start))} since the start. In the last hour:",
+        "not yet" if rate is None else _rate(rate),
+        more=f"{start}{count(int(since_start))} since the start. In the last hour:",
         drawing=minutes_chart(events.minutes(up, since_start)),
     )
 
@@ -187,12 +189,15 @@ class EventRate:
         """Keep the counter's value at time ``at``. Call this every :data:`STEP` seconds."""
         self._samples.append((at, total))
 
-    def per_minute(self, at: float, total: float) -> float:
-        """Return the increase per minute over the last five minutes, or since the first sample."""
-        if not self._samples:
-            return 0.0
+    def per_minute(self, at: float, total: float) -> float | None:
+        """Return the increase per minute over the last five minutes, or since the first sample.
+
+        It is ``None`` until the first sample is a minute old.
+        """
+        if not self._samples or at - self._samples[0][0] < _MINUTE:
+            return None
         begun, before = self._before(at - _WINDOW)
-        return (total - before) * _MINUTE / max(at - begun, STEP)
+        return (total - before) * _MINUTE / (at - begun)
 
     def minutes(self, at: float, total: float) -> tuple[int | None, ...]:
         """Return the increase in each minute, oldest first; ``None`` before the first sample."""

@@ -10,21 +10,21 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, Response, request
-from werkzeug.exceptions import BadRequest, NotFound, ServiceUnavailable
+from werkzeug.exceptions import BadRequest, NotFound
 
 from exporter.endpoints.status import overview
 from exporter.endpoints.status.admin_actions import DONE, read_form
 from exporter.endpoints.status.banners import banners
+from exporter.endpoints.status.esim_list_form import CHOICES, SORTS, EsimListForm, chosen
+from exporter.endpoints.status.loaded_state import loaded_state
 from exporter.endpoints.status.overview import STEP, EventRate
-from exporter.http.timeouts import RETRY_AFTER
 from exporter.ingest.recent_deliveries import MAX_UNVERIFIED, MAX_VERIFIED
-from exporter.model.records import STATUSES
 from exporter.query.fleet_queries import RANKINGS, ranked
-from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder, UnknownCursor
+from exporter.query.list_options import EsimFilter, UnknownCursor
 from exporter.query.shown_values import PackageItem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from werkzeug.exceptions import HTTPException
 
@@ -41,35 +41,24 @@ KEPT = MAX_VERIFIED + MAX_UNVERIFIED
 _PACKAGES_ON_OVERVIEW = 15
 """Most packages in the short list of the overview."""
 
+_OUT_ON_OVERVIEW = 10
+"""Most eSIMs out of data in the list of the overview."""
+
+_SOON_ON_OVERVIEW = 5
+"""Most eSIMs about to run out in the list of the overview."""
+
 _PAGE_SIZE = 50
 """Most rows on one page of a list."""
 
 _SUGGESTED_PACKAGES = 200
 """Most package ids that the browser suggests in the form."""
 
-_ASKED = ("prefix", "reference_id", "status", "package_id", "used", "over_limit", "after")
-
 _ERRORS_SHOWN = 5
 """Most errors shown for one rejected delivery in the list."""
 
-_SORTS = {
-    "esim_id": ("eSIM id", Sorting()),
-    "data_used_share": (
-        "data used, most first",
-        Sorting(SortKey.DATA_USED_SHARE, SortOrder.DESCENDING),
-    ),
-    "newest": ("last event, newest first", Sorting(SortKey.LAST_EVENT, SortOrder.DESCENDING)),
-    "last_event": ("last event, oldest first", Sorting(SortKey.LAST_EVENT)),
-}
-
-_STATUSES = {"": None, **{status.value: status for status in STATUSES}}
-_USED = {"": None, "75": 0.75, "90": 0.9, "100": 1.0}
-_OVER = {"": None, "yes": True, "no": False}
 _SHOWN = {"": "All", "refused": "Refused (not answered with 200)"}
 
 _NUMBER = re.compile("[1-9][0-9]{0,8}")
-
-_LOADING = "The state is still being loaded. Try again in a moment."
 
 _TITLES = {404: "Page not found", 405: "Request not allowed"}
 _TEXTS = {
@@ -138,24 +127,38 @@ class StatusPages:
         now = self._clock()
         condition = overview.condition(self._sources, now)
         state = self._sources.intake.state
-        packages = await ranked(state.fleet, RANKINGS["esims"]) if state else []
         return self._renderer.answer(
             "overview.html",
             section="/",
-            loaded=state is not None,
             banners=banners(condition),
             figures=list(overview.figures(self._sources, condition, self._events, self._up)),
-            statuses=overview.statuses(state.fleet) if state else (),
-            packages=[PackageItem.of(totals) for totals in packages[:_PACKAGES_ON_OVERVIEW]],
-            more_packages=len(packages) if len(packages) > _PACKAGES_ON_OVERVIEW else 0,
             balances=condition.balances,
             settings=self._sources.settings(),
+            **await self._fleet_overview(state.fleet if state else None),
         )
+
+    async def _fleet_overview(self, fleet: Fleet | None) -> dict[str, Any]:
+        """Return what the overview shows of the fleet."""
+        if fleet is None:
+            return {"loaded": False}
+        packages = await ranked(fleet, RANKINGS["urgency"])
+        queries, attention = self._sources.queries, fleet.attention
+        return {
+            "loaded": True,
+            "out_of_data": len(attention.out_of_data),
+            "newest_out": queries.newest_out_of_data(fleet, _OUT_ON_OVERVIEW),
+            "soon": None if (soon := attention.about_to_run_out) is None else len(soon),
+            "newest_soon": queries.newest_about_to_run_out(fleet, _SOON_ON_OVERVIEW),
+            "package_name": fleet.package_name,
+            "statuses": overview.statuses(fleet),
+            "packages": [PackageItem.of(totals) for totals in packages[:_PACKAGES_ON_OVERVIEW]],
+            "more_packages": len(packages) if len(packages) > _PACKAGES_ON_OVERVIEW else 0,
+        }
 
     async def _packages(self) -> Response:
         state = self._state()
-        text, sort = request.args.get("text", ""), _chosen("sort", RANKINGS, "esims")
-        packages = await ranked(state.fleet, RANKINGS[sort], text)
+        text, sort = request.args.get("text", ""), request.args.get("sort", "urgency")
+        packages = await ranked(state.fleet, chosen("sort", sort, RANKINGS), text)
         window = self._window(packages, "/packages", text=text, sort=sort)
         window["rows"] = [PackageItem.of(totals) for totals in window["rows"]]
         return self._renderer.answer(
@@ -169,36 +172,28 @@ class StatusPages:
 
     async def _esims(self) -> Response:
         fleet = self._state().fleet
-        asked = {name: request.args.get(name, "") for name in _ASKED}
-        asked["sort"] = _chosen("sort", _SORTS, "esim_id")
-        wanted = EsimFilter(
-            prefix=asked["prefix"],
-            status=_STATUSES[_chosen("status", _STATUSES, "")],
-            package_id=asked["package_id"] or None,
-            reference_id=asked["reference_id"] or None,
-            min_data_used_share=_USED[_chosen("used", _USED, "")],
-            over_limit=_OVER[_chosen("over_limit", _OVER, "")],
-        )
-        sorting = _SORTS[asked["sort"]][1]
-        after = asked.pop("after")
+        form = EsimListForm.read(request.args)
+        after = request.args.get("after", "")
         try:
             found = await self._sources.queries.esims(
-                fleet, wanted, sorting, after=after or None, limit=_PAGE_SIZE
+                fleet, form.conditions, form.sorting, after=after or None, limit=_PAGE_SIZE
             )
         except UnknownCursor as error:
             raise BadRequest(str(error)) from None
-        link = partial(self._renderer.links.page, "/esims", **asked)
+        link = partial(self._renderer.links.page, "/esims", **form.asked)
         return self._renderer.answer(
             "esims.html",
             section="/esims",
-            asked={**asked, "after": after},
+            asked=form.asked,
+            after=after,
             done=_done(),
             esims=found.esims,
-            filtered=wanted != EsimFilter(),
-            total=_known_total(fleet, wanted),
-            all_statuses=STATUSES,
+            package_name=fleet.package_name,
+            filtered=form.conditions != EsimFilter(),
+            total=_known_total(fleet, form.conditions),
+            choices=CHOICES,
+            sorts=SORTS,
             package_ids=self._package_ids(fleet),
-            sorts=[(name, label) for name, (label, _) in _SORTS.items()],
             first=link() if after else "",
             next=link(after=found.next) if found.next else "",
         )
@@ -213,6 +208,7 @@ class StatusPages:
             section="/esims",
             esim=esim.esim,
             detail=esim,
+            package_name=state.fleet.package_name,
             deliveries=self._sources.deliveries.newest(
                 _PAGE_SIZE, lambda d: (d.vendor, d.esim_id) == (vendor, esim_id)
             ),
@@ -236,12 +232,14 @@ class StatusPages:
             "search.html",
             section="",
             esims=found,
+            package_name=state.fleet.package_name,
             full=len(found) == _PAGE_SIZE,
             searched=bool(text),
         )
 
     async def _recent(self) -> Response:
-        show = _chosen("show", _SHOWN, "")
+        show = request.args.get("show", "")
+        chosen("show", show, _SHOWN)
         deliveries = self._sources.deliveries.newest(
             KEPT, lambda d: not show or d.code != HTTPStatus.OK
         )
@@ -267,11 +265,7 @@ class StatusPages:
         )
 
     def _state(self) -> CommittedState:
-        """Return the state. Raises the HTTP error 503 until it is loaded."""
-        state = self._sources.intake.state
-        if state is None:
-            raise ServiceUnavailable(_LOADING, retry_after=RETRY_AFTER)
-        return state
+        return loaded_state(self._sources.intake)
 
     def _window(self, rows: Sequence[object], path: str, **query: str) -> dict[str, Any]:
         """Return the values for a template that shows one page of a list."""
@@ -302,17 +296,11 @@ def _known_total(fleet: Fleet, wanted: EsimFilter) -> int | None:
     """Return how many eSIMs match, or ``None`` if counting would have to read all of them."""
     if wanted == EsimFilter():
         return len(fleet.esims) + len(fleet.over_cap)
+    if wanted == EsimFilter(out_of_data=True):
+        return len(fleet.attention.out_of_data)
     if wanted.status and wanted == EsimFilter(status=wanted.status):
         return sum(vendor.statuses[wanted.status] for vendor in fleet.totals.vendors.values())
     return None
-
-
-def _chosen(name: str, among: Mapping[str, object], default: str) -> str:
-    """Return the value of a parameter that must be one of a few. Raises the HTTP error 400."""
-    value = request.args.get(name, default)
-    if value not in among:
-        raise BadRequest(f"{name} must be one of: {', '.join(filter(None, among))}")
-    return value
 
 
 def _page_number() -> int:
