@@ -29,6 +29,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from exporter import __version__
+from exporter.model.events import OTHER
 from exporter.model.merge import Result
 from exporter.model.refusals import REFUSALS
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 PREFIX: Final = "esim_exporter_"
+
+MAX_UNKNOWN_FIELDS: Final = 50
+"""Most values of the label ``field`` for each vendor, besides ``other``."""
 
 _ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10)
 _COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -150,6 +154,11 @@ class SelfMetrics:
             "Deliveries with a wrong signature about an eSIM that is known here.",
             "vendor",
         )
+        self._unknown_fields = self._counter(
+            "webhook_unknown_fields",
+            "Deliveries with a field that the vendor does not document, or with half of a pair.",
+            "vendor field",
+        )
         self.requests = self._counter(
             "http_requests", "Answered HTTP requests.", "handler method code"
         )
@@ -195,6 +204,20 @@ class SelfMetrics:
             "config_last_reload_success_timestamp_seconds", "When a reload last succeeded."
         )
         self._start_at_zero(vendors)
+
+    def unknown_fields(self, vendor: str) -> Callable[[str], None]:
+        """Return a function that counts a delivery of the vendor that has an unknown field.
+
+        After :data:`MAX_UNKNOWN_FIELDS` different fields, all others count as one.
+        """
+        counters = {OTHER: self._unknown_fields.labels(vendor, OTHER)}
+
+        def count(field: str) -> None:
+            if field not in counters and len(counters) <= MAX_UNKNOWN_FIELDS:
+                counters[field] = self._unknown_fields.labels(vendor, field)
+            counters.get(field, counters[OTHER]).inc()
+
+        return count
 
     def show(self, read: Callable[[], Mapping[str, Values]]) -> None:
         """Add families. At each scrape, ``read`` returns their values by names without prefix."""

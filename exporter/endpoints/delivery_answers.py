@@ -34,6 +34,10 @@ class BodyTooSlow(Refused):
     """The body did not arrive in time."""
 
 
+class EncodedBody(Refused):
+    """The body has a content encoding."""
+
+
 class Unsigned(Refused):
     """The signature is missing or empty."""
 
@@ -45,6 +49,7 @@ class WrongSignature(Refused):
 _REASONS: dict[type[Exception], str] = {
     BodyTooLarge: "too_large",
     BodyTooSlow: "timeout",
+    EncodedBody: "encoding",
     Unsigned: "unsigned",
     WrongSignature: "signature",
     MalformedEvent: "malformed",
@@ -99,5 +104,5 @@ def refusal(error: Exception) -> Answer:
     """Return the answer to a delivery that was refused for this reason."""
     reason = _REASONS[type(error)]
     errors = error.errors if isinstance(error, InvalidEvent) else ()
-    lingering = isinstance(error, BodyTooLarge | BodyTooSlow)
+    lingering = isinstance(error, BodyTooLarge | BodyTooSlow | EncodedBody)
     return Answer(REFUSALS[reason].code, reason, str(error), errors, lingering)

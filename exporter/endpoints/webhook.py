@@ -37,6 +37,7 @@ from exporter.endpoints.delivery_answers import (
     Answer,
     BodyTooLarge,
     BodyTooSlow,
+    EncodedBody,
     Refused,
     Unsigned,
     WrongSignature,
@@ -107,29 +108,42 @@ class Webhook:
         self._signatures = cache(metrics.signatures.labels)
         self._events = cache(metrics.events.labels)
         self._last_delay = cache(metrics.last_event_delay.labels)
+        self._count_unknown_field = metrics.unknown_fields(vendor.name)
 
     def blueprint(self) -> Blueprint:
         """Return the routes of Quart's own way: one takes deliveries, one answers a GET."""
         blueprint = Blueprint(f"webhook_{self.vendor.name}", __name__)
-        blueprint.add_url_rule(self.vendor.webhook_path, "probe", _probe, methods=["GET", "HEAD"])
-        blueprint.add_url_rule(self.vendor.webhook_path, "receive", self._receive, methods=["POST"])
+        for endpoint, answer, methods in (
+            ("probe", _probe, ["GET", "HEAD"]),
+            ("receive", self._receive, ["POST"]),
+        ):
+            blueprint.add_url_rule(
+                *(self.vendor.webhook_path, endpoint, answer),
+                methods=methods,
+                strict_slashes=False,  # takes a slash at the end too
+            )
         return blueprint
 
     async def answer(
-        self, signature: str | None, length: int | None, body: AsyncIterator[bytes] | bytes
+        self,
+        signature: str | None,
+        encoding: str | None,
+        length: int | None,
+        body: AsyncIterator[bytes] | bytes,
     ) -> Answer:
         """Return the answer to a delivery.
 
-        ``signature`` and ``length`` are the values of two headers, ``None`` if missing. ``body`` is
-        the whole body, or an iterator over its chunks as they arrive; the iterator may raise
-        ``ClientGone``.
+        ``signature``, ``encoding`` and ``length`` are the values of headers, ``None`` if missing.
+        ``body`` is the whole body, or an iterator over its chunks as they arrive; the iterator may
+        raise ``ClientGone``.
         """
         started = self._stopwatch()
         content: Event | EventError | None = None
         try:
+            _refuse_encoded(encoding)
             verified = await self._verified(signature, length, body)
             now = self._clock()
-            content = self._parse(verified, now)
+            content = self._parse(verified, now, self._count_unknown_field)
             outcome = await self._commit(verified, now, content)
             answer = ACCEPTED
         except (Refused, EventError, StorageUnavailable, Overloaded) as error:
@@ -151,8 +165,9 @@ class Webhook:
 
     async def _receive(self) -> Response:
         signature = request.headers.get(self.vendor.signature_header)
+        encoding = request.headers.get("Content-Encoding")
         body = aiter(request.body)
-        answer = await self.answer(signature, request.content_length, body)
+        answer = await self.answer(signature, encoding, request.content_length, body)
         return Response(_content(answer, body), answer.code, answer.headers)
 
     async def _verified(
@@ -193,10 +208,15 @@ class Webhook:
             and state.fleet.esim((event.vendor, event.esim_id)) is not None
         )
 
-    def _parse(self, body: bytes, now: float) -> Event | EventError:
-        """Return the event, or the error that the intake keeps with the rejected delivery."""
+    def _parse(
+        self, body: bytes, now: float, unknown: Callable[[str], None] | None = None
+    ) -> Event | EventError:
+        """Return the event, or the error that the intake keeps with the rejected delivery.
+
+        ``unknown`` gets the name of each field that the vendor does not document.
+        """
         try:
-            return self.vendor.parse(body, now)
+            return self.vendor.parse(body, now, unknown=unknown)
         except EventError as error:
             return error
 
@@ -219,6 +239,14 @@ class Webhook:
         if held_back:
             facts["not_logged"] = held_back
         log.warning("delivery rejected", extra=fields(vendor=self.vendor.name, **facts))
+
+
+def _refuse_encoded(encoding: str | None) -> None:
+    """Raise ``EncodedBody`` if the body is compressed, or encoded in another way."""
+    if encoding and encoding.strip().lower() not in {"", "identity"}:
+        raise EncodedBody(
+            "the body has a Content-Encoding: send it as it is signed, without compression"
+        )
 
 
 async def _read(chunks: AsyncIterator[bytes], length: int, most: int, seconds: float) -> bytes:
@@ -275,7 +303,9 @@ async def _content(answer: Answer, unread: AsyncIterator[bytes]) -> AsyncIterato
 
 def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetrics) -> None:
     """Make an application that has the webhooks' routes answer deliveries in the direct way."""
-    by_path = {webhook.vendor.webhook_path: webhook for webhook in webhooks}
+    by_path = {
+        f"{webhook.vendor.webhook_path}{end}": webhook for webhook in webhooks for end in ("", "/")
+    }
     counter = cache(metrics.requests.labels)
 
     class WebhookConnection(ASGIHTTPConnection):
@@ -288,7 +318,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
                 return
             with suppress(ClientGone):
                 code = await _exchange(webhook, self.scope, receive, send)
-                counter(self.scope["path"], "POST", str(code)).inc()
+                counter(webhook.vendor.webhook_path, "POST", str(code)).inc()
 
     app.asgi_http_class = WebhookConnection
 
@@ -299,11 +329,13 @@ async def _exchange(
     """Read a delivery from ASGI messages, answer it, and return the status of the answer."""
     headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of equal names wins
     signature = headers.get(webhook.vendor.signature_header.lower().encode())
+    encoding = headers.get(b"content-encoding")
     length = headers.get(b"content-length", b"")
     chunks = _BodyChunks(receive)
     whole = scope.get("extensions", {}).get(BODY_EXTENSION)
     answer = await webhook.answer(
         None if signature is None else signature.decode("latin1"),
+        None if encoding is None else encoding.decode("latin1"),
         int(length) if length.isdigit() else None,
         whole["body"] if whole else chunks,
     )

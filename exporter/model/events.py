@@ -21,6 +21,9 @@ MAX_TIME = 2**32 - 1
 MAX_IDENTIFIER = 256
 """The greatest length of an identifier, a name or a location, in characters."""
 
+OTHER = "other"
+"""The value of a label for event types and fields that have no name of their own there."""
+
 
 class Status(StrEnum):  # clients see the docstring in openapi.json
     """State of an eSIM, in the vendor's eight spellings plus one for all others."""

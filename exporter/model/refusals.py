@@ -15,6 +15,7 @@ class Refusal(NamedTuple):
 
 
 REFUSALS = {
+    "encoding": Refusal(415, verified=False),
     "invalid": Refusal(422, verified=True),
     "malformed": Refusal(400, verified=True),
     "overload": Refusal(503, verified=True),

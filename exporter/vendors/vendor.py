@@ -18,10 +18,18 @@ DEFAULT_UNIT_BASE: Final = 1024
 class Parse(Protocol):
     """Translates the body of a delivery to an event."""
 
-    def __call__(self, body: bytes, now: float, unit_base: int = DEFAULT_UNIT_BASE) -> Event:
-        """Return the event; ``now`` is the time of receipt in unix seconds.
+    def __call__(
+        self,
+        body: bytes,
+        now: float,
+        unit_base: int = DEFAULT_UNIT_BASE,
+        unknown: Callable[[str], None] | None = None,
+    ) -> Event:
+        """Return the event; ``now`` is the present time in unix seconds.
 
-        ``unit_base`` says whether the vendor's MB is 1024 or 1000 kB. Raises ``EventError``.
+        ``unit_base`` says whether the vendor's MB is 1024 or 1000 kB. ``unknown`` gets the name of
+        each field that the vendor does not document, and of each missing half of a pair of
+        amounts, but no value. Raises ``EventError``.
         """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import socket
@@ -138,6 +139,12 @@ def signed_with_no_signature(server: Serving) -> httpx.Response:
     )
 
 
+def compressed(server: Serving) -> httpx.Response:
+    body = gzip.compress(encoded(event()))
+    headers = {roamify.SIGNATURE_HEADER: roamify.sign(body, SECRET), "Content-Encoding": "gzip"}
+    return server.client.post(server.webhook, content=body, headers=headers)
+
+
 def oversized(server: Serving) -> httpx.Response:
     return server.post(b" " * 65537)
 
@@ -170,7 +177,9 @@ REFUSED: dict[str, tuple[int, str, Callable[[Serving], httpx.Response]]] = {
     "not JSON": (400, "malformed", lambda s: s.post(b"{")),
     "does not fit": (422, "invalid", lambda s: s.post(event(data_units="furlongs"))),
     "in the future": (422, "invalid", lambda s: s.post(event(timestamp=int(time.time()) + 90000))),
+    "without any known amount": (422, "invalid", lambda s: s.post(event(usage_data={}))),
     "before 2015": (422, "invalid", lambda s: s.post(event(timestamp=1420070399))),
+    "compressed": (415, "encoding", compressed),
     "too large": (413, "too_large", oversized),
     "too large, in chunks": (413, "too_large", oversized_in_chunks),
     "too slow": (408, "timeout", slow),
@@ -307,7 +316,7 @@ def test_other_methods_are_answered_405_in_json(method: str, server: Serving) ->
 
 ELSEWHERE = (
     *("/", "/metrics", "/-/healthy", "/-/ready", "/-/reload", "/-/quit", "/api/v1/esims"),
-    *("/webhooks", "/webhooks/", "/webhooks/other", f"{WEBHOOK}/", "/webhooks//roamify"),
+    *("/webhooks", "/webhooks/", "/webhooks/other", f"{WEBHOOK}//", "/webhooks//roamify"),
     *("/favicon.ico", "/%ff", "/static/x"),
 )
 

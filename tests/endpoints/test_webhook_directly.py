@@ -140,7 +140,7 @@ def signed(body: bytes, **more: str) -> dict[str, str]:
 
 def counted(metrics: SelfMetrics) -> dict[str, float]:
     """Return the counters of requests and deliveries that are not 0."""
-    names = ("http_requests_total", "events_total", "rejected_total", "signatures_total")
+    names = ("requests_total", "events_total", "rejected_total", "signatures_total", "fields_total")
     return {
         f"{sample.name}{sorted(sample.labels.items())}": sample.value
         for family in metrics.registry.collect()
@@ -166,10 +166,14 @@ def answer_read(sent: list[Message]) -> tuple[int, list[tuple[bytes, bytes]], by
 
 
 BODY = json.dumps(USAGE).encode()
+NEW_FIELD = json.dumps(USAGE | {"roaming": True}).encode()
 CASES: dict[str, tuple[tuple[bytes, ...], dict[str, str], int]] = {
     "accepted": ((BODY,), signed(BODY), 200),
     "in pieces": ((BODY[:9], b"", BODY[9:]), signed(BODY), 200),
     "unknown type": ((b'{"event_type":"new"}',), signed(b'{"event_type":"new"}'), 200),
+    "compressed": ((BODY,), signed(BODY, **{"Content-Encoding": "gzip"}), 415),
+    "not compressed, as it says": ((BODY,), signed(BODY, **{"Content-Encoding": "Identity"}), 200),
+    "unknown field": ((NEW_FIELD,), signed(NEW_FIELD), 200),
     "no signature": ((BODY,), {"Content-Length": str(len(BODY))}, 401),
     "forged": ((BODY,), signed(b"another"), 401),
     "no body": ((), signed(b""), 400),
@@ -190,6 +194,33 @@ async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> 
     assert answer_read(short[0]) == answer_read(ordinary[0])
     assert answer_read(short[0])[0] == code
     assert short[1] == ordinary[1]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_a_slash_at_the_end_of_the_path_changes_nothing(direct: bool) -> None:
+    async with gateway(direct=direct) as (app, _, metrics):
+        client = Client(BODY, headers=signed(BODY))
+        sent = await asyncio.wait_for(client.ask(app, path="/webhooks/roamify/"), WAIT)
+        assert answer_read(sent)[0] == 200
+        probe = await Client(headers={}).ask(app, "GET", "/webhooks/roamify/")
+        assert answer_read(probe)[0] == 200
+        handlers = {name for name in counted(metrics) if "handler" in name}
+        assert {"('handler', '/webhooks/roamify')" in name for name in handlers} == {True}
+
+
+async def test_unknown_fields_of_verified_deliveries_are_counted_and_bounded() -> None:
+    async with gateway(direct=True) as (app, _, metrics):
+        fields = [f"new_{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(60)]
+        for body in (json.dumps(USAGE | {field: 1}).encode() for field in (*fields, fields[0])):
+            await Client(body, headers=signed(body)).ask(app)
+        forged = json.dumps(USAGE | {"forged": 1}).encode()
+        await Client(forged, headers=signed(b"another")).ask(app)
+        prefix = "esim_exporter_webhook_unknown_fields_total"
+        found = {name: value for name, value in counted(metrics).items() if prefix in name}
+        assert len(found) == 51
+        assert sum(found.values()) == 61
+        assert found[f"{prefix}[('field', 'other'), ('vendor', 'roamify')]"] == 10
+        assert found[f"{prefix}[('field', 'new_aa'), ('vendor', 'roamify')]"] == 2
 
 
 async def test_both_ways_give_the_same_answer_if_the_event_cannot_be_stored() -> None:

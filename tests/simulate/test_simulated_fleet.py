@@ -116,9 +116,11 @@ def test_every_kind_of_event_occurs_within_a_week(week: list[Sent]) -> None:
     assert any("data" not in s.document for s in week)
 
 
-def test_every_event_is_accepted_by_the_parser(week: list[Sent]) -> None:
-    kinds = Counter(type(roamify.parse(s.body, now=s.at)) for s in week)
+def test_every_event_is_accepted_by_the_parser_and_has_documented_fields(week: list[Sent]) -> None:
+    unknown: set[str] = set()
+    kinds = Counter(type(roamify.parse(s.body, now=s.at, unknown=unknown.add)) for s in week)
     assert set(kinds) == {UsageEvent, StatusEvent, PartnerEvent, OtherEvent}
+    assert unknown == set()
 
 
 def test_the_parser_finds_the_amounts_that_were_meant(week: list[Sent]) -> None:

@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import json
 import math
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -870,7 +872,14 @@ def test_rejects_a_partner_event_that_does_not_fit(
     "body",
     [
         *(b"", b" ", b"{", b"not json", b"\xff\xfe", b'{"event_type": "\xff"}', b'"\\ud800"'),
-        *(b"\xef\xbb\xbf{}", b"{}x", b'{"a": NaN}', b'{"a": Infinity}', b'{"a": -Infinity}'),
+        *(
+            b"\xef\xbb\xbf",
+            b"{}\xef\xbb\xbf",
+            b"{}x",
+            b'{"a": NaN}',
+            b'{"a": Infinity}',
+            b'{"a": -Infinity}',
+        ),
         *(b"[" * 100_000, b'{"a":' * 100_000, b"[" * 300 + b"]" * 300, b"{'a': 1}", b"\0"),
         *(b'{"a": 1,}', b'{"a": 0x10}', b"9" * 5000),
     ],
@@ -923,9 +932,116 @@ def test_rejects_a_usage_event_without_usage_data(value: object, msg: str) -> No
     assert refused_usage(usage_data=value) == [(("data", "usage_data"), msg)]
 
 
-def test_amounts_may_all_be_missing() -> None:
-    snapshot = usage(usage_data={}, usage_list=None).snapshot
-    assert snapshot == Snapshot(start=1_699_996_800, end=1_700_000_400)
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {},
+        {"isUnlimited": False},
+        {"allowedData": 1024, "remainingData": 512},
+        {"allowed_data": None, "remaining_data": -1, "allowed_sms": -1, "remaining_sms": -1},
+        {"allowedData": 1024, "allowed_sms": 0, "remaining_sms": 0, "allowed_voice": -1},
+    ],
+)
+def test_rejects_a_usage_event_without_any_known_amount(amounts: dict[str, object]) -> None:
+    assert refused_usage(usage_data=amounts) == [
+        (("data", "usage_data"), "holds no amount that is known")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ({"isUnlimited": True}, Snapshot(data_unlimited=True)),
+        ({"allowed_data": 0}, Snapshot(data_allowed=0)),
+        ({"remaining_sms": 4}, Snapshot(sms_remaining=4)),
+        ({"allowed_voice": 1}, Snapshot(voice_allowed=60)),
+    ],
+)
+def test_one_known_amount_is_enough(amounts: dict[str, object], expected: Snapshot) -> None:
+    snapshot = usage(usage_data=amounts, usage_list=None).snapshot
+    assert snapshot == expected._replace(start=1_699_996_800, end=1_700_000_400)
+
+
+def test_a_byte_order_mark_before_the_document_changes_nothing() -> None:
+    assert parse(b"\xef\xbb\xbf" + payload("usage"), NOW) == USAGE
+
+
+# Fields that are not documented
+
+
+def noticed(top: object) -> list[str]:
+    """Return what the parser notices in a document, be it accepted or not."""
+    names: list[str] = []
+    with suppress(InvalidEvent):
+        parse(json.dumps(top).encode(), NOW, unknown=names.append)
+    return sorted(names)
+
+
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_nothing_of_a_published_payload_is_unknown(name: str) -> None:
+    assert noticed(json.loads(payload(name))) == []
+
+
+def test_unknown_fields_are_named_by_their_place_once_for_each_document() -> None:
+    top = document("usage", roaming=True) | {"version": 2}
+    top["data"]["usage_data"]["bonus_data"] = 5
+    for row in top["data"]["usage_list"]:
+        row["cost"] = 1
+    assert noticed(top) == [
+        *("data.roaming", "data.usage_data.bonus_data", "data.usage_list.cost", "version"),
+    ]
+    flat = {**top, **top["data"], "data": None}
+    assert noticed(flat) == ["roaming", "usage_data.bonus_data", "usage_list.cost", "version"]
+
+
+def test_the_unknown_fields_of_a_document_that_does_not_fit_tell_why() -> None:
+    renamed = document("usage", usage_data={"allowedData": 10, "remainingData": 5})
+    assert noticed(renamed) == ["data.usage_data.allowedData", "data.usage_data.remainingData"]
+
+
+def test_fields_of_events_that_are_only_counted_are_not_unknown() -> None:
+    assert noticed({"event_type": "announced", "data": {"anything": 1}}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"remaining_data": ABSENT}, ["usage_data.remaining_data (missing)"]),
+        ({"allowed_data": None}, ["usage_data.allowed_data (missing)"]),
+        (
+            {"allowed_sms": ABSENT, "remaining_voice": ABSENT},
+            ["usage_data.allowed_sms (missing)", "usage_data.remaining_voice (missing)"],
+        ),
+        ({"isUnlimited": True, "remaining_data": ABSENT}, []),
+        ({"allowed_data": -1, "remaining_data": ABSENT}, []),
+        ({"allowed_sms": -1, "remaining_sms": ABSENT}, []),
+        ({"allowed_sms": ABSENT, "remaining_sms": ABSENT}, []),
+    ],
+)
+def test_the_missing_half_of_a_pair_is_noticed(
+    changes: dict[str, object], missing: list[str]
+) -> None:
+    amounts = changed(document("usage")["data"]["usage_data"], changes)
+    assert noticed(document("usage", usage_data=amounts)) == missing
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("8991234567890123456", ESIM_ID, "", "a b", "data.usage", 'x"y', "größe", "日本", "\0"),
+        *("ref_1234567890", "a" * 41, "a\n", "a123"),
+    ],
+)
+def test_a_key_that_could_be_a_value_is_not_named(key: str) -> None:
+    assert noticed(document("usage", **{key: 1})) == ["other"]
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text(), st.integers()))
+def test_names_are_short_and_plain_whatever_a_payload_holds(more: dict[str, int]) -> None:
+    top = document("usage", usage_data=document("usage")["data"]["usage_data"] | more)
+    for name in noticed(top | more):
+        assert re.fullmatch(r"[A-Za-z0-9_.]{1,60}|usage_data\.\w+ \(missing\)", name)
 
 
 def test_reports_several_errors_in_the_order_of_the_document() -> None:

@@ -1,4 +1,4 @@
-"""Roamify's webhooks: signature and wire format.
+"""Roamify's wire format: the body of a delivery becomes an event.
 
 The source is the vendor's documentation (July 2025 to 2026), which contradicts itself in places.
 A delivery is refused if a value would have to be guessed. An unknown event type becomes the type
@@ -7,7 +7,7 @@ A delivery is refused if a value would have to be guessed. An unknown event type
 
 from __future__ import annotations
 
-import hmac
+import codecs
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from exporter.model.events import (
     MAX_AMOUNT,
     MAX_IDENTIFIER,
     MAX_TIME,
+    OTHER,
     UNLIMITED_AMOUNT,
     Event,
     OtherEvent,
@@ -26,6 +27,7 @@ from exporter.model.events import (
     Status,
     StatusEvent,
     UsageEvent,
+    event_type_of,
 )
 from exporter.vendors.fields import (
     SMS_UNITS,
@@ -37,16 +39,13 @@ from exporter.vendors.fields import (
     in_document_order,
     to_base_units,
 )
-from exporter.vendors.vendor import DEFAULT_UNIT_BASE, Vendor
+from exporter.vendors.roamify.documented_fields import missing_halves, undocumented_fields
+from exporter.vendors.vendor import DEFAULT_UNIT_BASE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
 VENDOR = "roamify"
-
-SIGNATURE_HEADER = "X-Roamify-Signature"
-
-_OTHER = "other"
 
 _TYPES = {
     "usage": ("esim", "usage"),
@@ -62,7 +61,7 @@ _TYPES = {
 }
 """For each of the vendor's spellings of an event type: its category, and our name of the type."""
 
-EVENT_TYPES: tuple[str, ...] = tuple(sorted({name for _, name in _TYPES.values()} | {_OTHER}))
+EVENT_TYPES: tuple[str, ...] = tuple(sorted({name for _, name in _TYPES.values()} | {OTHER}))
 """Every value of the label ``event_type``."""
 
 _STATUSES = {status.casefold(): status for status in Status} | {"active": Status.ACTIVATED}
@@ -74,53 +73,35 @@ _AHEAD = 86_400
 """Seconds by which an event may be in the future. An event far in the future would make all later
 events stale."""
 
+_NOTHING = (False, None, None, None, None, None, None)
+"""The amounts of a snapshot without any allowance."""
+
 _MAX_ERRORS = 20
 
 _MAX_CURRENCY = 16
 
-_SIGNATURE = re.compile(r"[0-9a-f]{64}")
-
 _POSITION = re.compile(r"at line \d+ column \d+$")
 
 
-def sign(body: bytes, secret: bytes) -> str:
-    """Return the signature of a delivery: lowercase hex HMAC-SHA256 of the raw body."""
-    return hmac.digest(secret, body, "sha256").hex()
+def parse(
+    body: bytes,
+    now: float,
+    unit_base: int = DEFAULT_UNIT_BASE,
+    unknown: Callable[[str], None] | None = None,
+) -> Event:
+    """Return the event of a delivery. A byte order mark before the JSON is skipped.
 
+    ``now`` is the present time in unix seconds; ``unit_base`` says whether the vendor's MB is
+    1024 or 1000 kB. ``unknown`` gets the path of each field that the vendor does not document, and
+    of each missing half of a pair of amounts, as in "usage_data.remaining_sms (missing)".
 
-def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int | None:
-    """Return the index of the first secret that the body was signed with, or ``None``.
-
-    All secrets are tried, each in constant time. Upper-case hex and surrounding blanks are
-    accepted.
-    """
-    if signature is None or not well_formed(signature):
-        return None
-    given = _normalized(signature)
-    matches = [hmac.compare_digest(sign(body, secret), given) for secret in secrets]
-    return matches.index(True) if True in matches else None
-
-
-def well_formed(signature: str) -> bool:
-    """Return whether a header's value has the form of a signature, be it right or wrong."""
-    return _SIGNATURE.fullmatch(_normalized(signature)) is not None
-
-
-def _normalized(signature: str) -> str:
-    return signature.strip(" \t").lower()
-
-
-def parse(body: bytes, now: float, unit_base: int = DEFAULT_UNIT_BASE) -> Event:
-    """Return the event of a delivery.
-
-    ``now`` is the time of receipt in unix seconds; ``unit_base`` says whether the vendor's
-    MB is 1024 or 1000 kB. Raises ``MalformedEvent`` for a body that is not JSON, that is nested
+    Raises ``MalformedEvent`` for a body that is not JSON, that is nested
     more than about 200 levels deep, or that has a number of more than 4300 digits. Raises
     ``InvalidEvent``, with the first 20 errors in the order of the document, for a body that does
     not fit the format.
     """
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
         # The rest of the parser's message could quote the body.
         position = _POSITION.findall(str(error))
@@ -129,8 +110,14 @@ def parse(body: bytes, now: float, unit_base: int = DEFAULT_UNIT_BASE) -> Event:
         raise InvalidEvent((FieldError((), "must be an object"),))
     errors: list[FieldError] = []
     event = _event(Fields(document, (), errors), now, unit_base)
+    if unknown:
+        for path in undocumented_fields(document, event_type_of(event)):
+            unknown(path)
     if errors:
         raise InvalidEvent(tuple(in_document_order(document, errors)[:_MAX_ERRORS]))
+    if unknown and isinstance(event, UsageEvent):
+        for name in missing_halves(event.snapshot):
+            unknown(f"usage_data.{name} (missing)")
     return event
 
 
@@ -156,9 +143,9 @@ def _event_type(top: Fields) -> str:
         spelling = ""
     if not isinstance(category, str | None):
         top.fail("event_category", "must be a string")
-        return _OTHER
-    expected, event_type = _TYPES.get(spelling.casefold(), ("", _OTHER))
-    return event_type if not category or category.casefold() == expected else _OTHER
+        return OTHER
+    expected, event_type = _TYPES.get(spelling.casefold(), ("", OTHER))
+    return event_type if not category or category.casefold() == expected else OTHER
 
 
 def _payload(top: Fields) -> Fields:
@@ -238,10 +225,14 @@ def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
     data_size = fields.unit("data_units", data_units(unit_base))
     voice_size = fields.unit("voice_units", VOICE_UNITS)
     sms_size = fields.unit("sms_units", SMS_UNITS)
+    noted = len(fields.errors)
     usage = fields.required_object("usage_data")
     data = _data(usage, data_size)
     sms = _included(usage, "allowed_sms", "remaining_sms", sms_size)
     voice = _included(usage, "allowed_voice", "remaining_voice", voice_size)
+    # If the vendor renamed its amounts, taking them as absent would remove a known allowance.
+    if (*data, *sms, *voice) == _NOTHING and len(fields.errors) == noted:
+        fields.fail("usage_data", "holds no amount that is known")
     return Snapshot(
         *(*data, *sms, *voice),
         start=fields.integer("start"),
@@ -330,15 +321,3 @@ def _row(row: Any, index: int, fields: Fields, size: int) -> tuple[str, int]:
     if amount < 0:
         values.fail("data_used", "must not be negative")
     return location, _base_units(values, "data_used", amount, size) or 0
-
-
-ROAMIFY = Vendor(
-    name=VENDOR,
-    signature_header=SIGNATURE_HEADER,
-    event_types=EVENT_TYPES,
-    verify=verify,
-    well_formed=well_formed,
-    parse=parse,
-    sign=sign,
-    report_interval=4 * 3600,
-)
