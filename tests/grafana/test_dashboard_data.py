@@ -222,6 +222,18 @@ def test_each_incident_is_seen(prometheus: httpx.Client) -> None:
     assert float(wrong.values[0][1]) > 5
 
 
+def test_annotations_are_at_the_starts_of_the_exporter(prometheus: httpx.Client) -> None:
+    annotations = {each["name"]: each for each in BOARDS["esim-fleet.json"]["annotations"]["list"]}
+
+    def starts(name: str) -> set[float]:
+        expr = interpolated(annotations[name]["expr"])
+        found = backfilling.query_range(prometheus, expr, TIMES)
+        return {float(at) / 1000 for each in found for _, at in each.values}
+
+    assert starts("Restarts") == {simulated.START, simulated.DOWN.ends}
+    assert starts("Versions") == {simulated.START}, "the same version starts again"
+
+
 def test_the_simulated_vendor_does_all_there_is_to_see(prometheus: httpx.Client) -> None:
     for there in (
         "esim_data_unlimited == 1",

@@ -18,6 +18,7 @@ from looping import for_every
 
 from exporter.mixin.dashboards import palette
 from exporter.mixin.dashboards.dashboards import DASHBOARDS, dashboards, reread
+from exporter.mixin.value_groups import LinkValues
 from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
@@ -263,6 +264,7 @@ def test_links_lead_to_existing_dashboards_and_runbooks(board: dict[str, Any]) -
         else:
             assert link.startswith(MixinValues().links.runbooks)
     assert {"dashboards", "link"} == {link["type"] for link in board["links"]}
+    assert not re.search(r"example\.com", json.dumps(board))
 
 
 def test_dashboards_link_to_one_another_by_their_tag() -> None:
@@ -280,6 +282,35 @@ def test_links_and_annotations_are_in_no_menu(board: dict[str, Any]) -> None:
     shown = [*board["links"], *board["annotations"].get("list", ())]
     assert shown
     assert not any("placement" in each for each in shown)
+
+
+@every_board
+def test_annotations_are_about_the_chosen_instances(board: dict[str, Any]) -> None:
+    found = {each["name"]: each for each in board["annotations"]["list"]}
+    assert found.keys() == {"Restarts", "Versions"}
+    for each in found.values():
+        for selector in parsed(each["expr"]).selectors:
+            assert ("job", "=~", "$job") in selector.matchers
+            assert ("instance", "=~", "$instance") in selector.matchers
+
+
+def test_links_that_are_not_known_are_left_out() -> None:
+    default, known = (
+        dashboards(MixinValues(links=LinkValues(status_page=url)))["esim-fleet.json"]
+        for url in ("", "https://esims.example.com/")
+    )
+    assert "tatus page" not in without_descriptions(default)
+    (link,) = (each for each in json.loads(known)["links"] if each["title"] == "Status page")
+    assert link["url"] == "https://esims.example.com"
+    for page in (
+        "/esims?out_of_data=true",
+        "/esims/${__data.fields.vendor:percentencode}/${__data.fields.esim_id:percentencode}",
+    ):
+        assert f'"https://esims.example.com{page}"' in known
+
+
+def without_descriptions(text: str) -> str:
+    return re.sub(r'"description": .*', "", text)
 
 
 def provisioning() -> Iterator[tuple[Path, dict[str, Any]]]:

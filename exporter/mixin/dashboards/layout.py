@@ -9,6 +9,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
 
 from exporter.mixin.dashboards import variables
+from exporter.mixin.dashboards.annotations import restarts, versions
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
@@ -48,7 +49,8 @@ def dashboard(
         .timezone("browser")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
         .variables(list(chosen_by))
-        .links([_others(), _runbooks(values.links.runbooks)])
+        .annotations([restarts(), versions()])
+        .links([*_links(values)])
         .version(1)
     )
     number, top = 1, 0
@@ -69,6 +71,14 @@ def dashboard(
     return board
 
 
+def _links(values: MixinValues) -> list[builders.DashboardLink]:
+    """Return the links above the panels. Pages whose addresses are not known are left out."""
+    links = [_others(), _page("Runbooks", values.links.runbooks, "doc")]
+    if values.links.status_page:
+        links.append(_page("Status page", values.links.status_page, "external link"))
+    return links
+
+
 def _others() -> builders.DashboardLink:
     return (
         builders.DashboardLink("eSIM dashboards")
@@ -79,11 +89,7 @@ def _others() -> builders.DashboardLink:
     )
 
 
-def _runbooks(url: str) -> builders.DashboardLink:
+def _page(title: str, url: str, icon: str) -> builders.DashboardLink:
     return (
-        builders.DashboardLink("Runbooks")
-        .type(models.DashboardLinkType.LINK)
-        .url(url)
-        .icon("doc")
-        .target_blank(True)  # noqa: FBT003
+        variables.link(title, url).icon(icon).target_blank(True)  # noqa: FBT003
     )

@@ -109,7 +109,7 @@ def to_dashboard(name: str, variable: str = "", field: str = "") -> str:
 
 def to_runbook(values: MixinValues, alert: str = "${__data.fields.alertname}") -> str:
     """Return the address of the runbook of an alert: of a field of the same row, or by its name."""
-    return f"{values.links.runbooks.rstrip('/')}/{alert}.md"
+    return f"{values.links.runbooks}/{alert}.md"
 
 
 ESIM_PAGE: Final = (
@@ -120,7 +120,7 @@ ESIM_PAGE: Final = (
 
 def to_status_page(values: MixinValues, path: str) -> str:
     """Return the address of a status page. It needs to be known."""
-    return values.links.status_page.rstrip("/") + path
+    return values.links.status_page + path
 
 
 def link(title: str, url: str) -> builders.DashboardLink:
