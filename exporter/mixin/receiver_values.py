@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from exporter.mixin.value_groups import HttpUrl, OptionalUrl, ValueGroup, fitting
 
-Path = Annotated[str, fitting(r"(?!\S*://)\S+", "the path of a file, without spaces")]
-"""A file that Alertmanager reads. A relative path begins at the folder of its configuration."""
+Path = Annotated[str, fitting(r"/\S+", "an absolute path without spaces")]
+"""A file that Alertmanager reads, when it sends. It does not check the file before."""
 
 Address = Annotated[str, fitting(r"[^@\n]+@[^\n]+", "an e-mail address")]
 

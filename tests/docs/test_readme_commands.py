@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bcrypt
+import monitoring_stack
 import programs
 import pytest
 from issuing import issue
@@ -42,6 +43,7 @@ PAGES = (*GUIDE, *OTHERS)
 
 OURS = "tests/app/test_cli.py runs it"
 CHECKED = "tests/alerts/test_alert_files.py runs it on the same files"
+WRITTEN = "tests/mixin/test_command.py runs it"
 COPIED = "tests/copying/test_storage_copy.py runs it"
 SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) runs it small"
 NOT_RUN = {
@@ -64,7 +66,10 @@ NOT_RUN = {
     "esim-exporter check": OURS,
     "esim-exporter serve --config.check": OURS,
     "esim-exporter --version": OURS,
+    "esim-exporter mixin": WRITTEN,
+    "esim-exporter mixin --values=-": WRITTEN,
     "promtool check rules": CHECKED,
+    "amtool check-config alerts/alertmanager.yml": CHECKED,
     "promtool test rules": CHECKED,
     ".venv/bin/python -m pytest": "runs a part of this",
     "python -m benchmarks": "takes the machine for itself",
@@ -91,10 +96,13 @@ WEB = "tls_server_config:"
 SETTINGS = "web:"
 """How the block begins that is a file of settings."""
 
+VALUES = "receivers:"
+"""How the block begins that is a file of values for the rules."""
+
 PRINTED = "esim_data_remaining_bytes{"
 """How a block begins that a command before it prints."""
 
-MONITORING = re.compile(r"(promtool|amtool) ")
+MONITORING = re.compile(r"(promtool|amtool|alertmanager|esim-exporter mixin) ")
 SPAN = re.compile(
     r"`((?:make|pip|python3?|esim-exporter|promtool|amtool|curl|docker|kubectl) [^`]+)`"
 )
@@ -110,7 +118,9 @@ def blocks(page: str) -> list[str]:
 
 def commands(page: str) -> list[str]:
     """Return the commands of a page: of all blocks but those known as something else."""
-    shell = [b for b in blocks(page) if not b.startswith((*PROMETHEUS, WEB, SETTINGS, PRINTED))]
+    shell = [
+        b for b in blocks(page) if not b.startswith((*PROMETHEUS, WEB, SETTINGS, VALUES, PRINTED))
+    ]
     return [command for block in shell for command in re.split(r"(?<!\\)\n", block)]
 
 
@@ -146,11 +156,9 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with the files that the commands name, and the files that README.md shows."""
     for name in ("alerts", "tests/payloads"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    (tmp_path / "rules").mkdir()
-    for path in (tmp_path / "alerts").glob("*.rules.yml"):
-        shutil.copy(path, tmp_path / "rules")
     parts = [block for block in blocks("README.md") if block.startswith(PROMETHEUS)]
     (tmp_path / "prometheus.yml").write_text("\n".join(parts))
+    (tmp_path / "values.yml").write_text(block_of_guide(VALUES))
     return tmp_path
 
 
@@ -255,12 +263,20 @@ def secure(folder: Path) -> None:
 def test_prometheus_and_alertmanager_take_what_readme_shows(folder: Path) -> None:
     reader = Reader(folder)
     reader.path[:0] = [str(programs.require(name).parent) for name in ("promtool", "amtool")]
-    mine = [command for command in RUN if MONITORING.match(command)]
+    *mine, last = (command for command in RUN if MONITORING.match(command))
     for command in mine:
         reader.run(command)
-
-    assert len(mine) == 2
+    assert len(mine) == 3
     assert "4 rule files found" in reader.printed
+
+    program, *flags = last.split()
+    assert program == "alertmanager"
+    address = monitoring_stack.free_address()
+    flags += [f"--web.listen-address={address}", "--cluster.listen-address="]
+    started = monitoring_stack.placed_alertmanager(folder)
+    with monitoring_stack.serving_program(folder, started, address, flags) as alertmanager:
+        loaded = alertmanager.get("/api/v2/status").json()["config"]["original"]
+    assert "routing_key_file: /etc/alertmanager/pagerduty-key" in loaded
 
 
 def test_prometheus_takes_each_part_of_its_configuration(folder: Path) -> None:

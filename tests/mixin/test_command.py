@@ -111,7 +111,7 @@ BAD = {
     "receivers: {pager: {email: {to: x, sender: a@b, smarthost: 'h:25'}}}": "must be an e-mail",
     "receivers: {pager: {email: {to: a@b, sender: a@b, smarthost: h}}}": "must be a host with a",
     "receivers: {pager: {opsgenie: {api_key_file: 'https://x/SECRET'}}}": "receivers.pager."
-    "opsgenie.api_key_file: must be the path of a file, without spaces",
+    "opsgenie.api_key_file: must be an absolute path without spaces",
     "pending: [a]": "pending: must be a mapping of names to values",
     "- a": "not a mapping of keys to values",
     "usage: {low: 0.1, low: 0.2}": "not valid YAML: the key 'low' is given twice",
