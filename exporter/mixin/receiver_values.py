@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from exporter.mixin.value_groups import HttpUrl, OptionalUrl, ValueGroup, fitting
 
-Path = Annotated[str, fitting(r"/\S+", "an absolute path without spaces")]
+SecretFile = Annotated[str, fitting(r"/\S+", "an absolute path without spaces")]
 """A file that Alertmanager reads, when it sends. It does not check the file before."""
 
 Address = Annotated[str, fitting(r"[^@\n]+@[^\n]+", "an e-mail address")]
@@ -24,12 +24,12 @@ class WebhookReceiver(ValueGroup):
     """A program that receives Alertmanager's JSON, which has the annotations of every alert."""
 
     url: OptionalUrl = Field("", description="where to send to; give url or url_file")
-    url_file: Path | None = Field(
+    url_file: SecretFile | None = Field(
         None,
         description="file with the URL, if that is a secret; needs Alertmanager 0.26 or later",
         examples=["/etc/alertmanager/secrets/webhook-url"],
     )
-    credentials_file: Path | None = Field(
+    credentials_file: SecretFile | None = Field(
         None,
         description="file with a bearer token for the header Authorization",
         examples=["/etc/alertmanager/secrets/webhook-token"],
@@ -45,7 +45,7 @@ class WebhookReceiver(ValueGroup):
 class PagerdutyReceiver(ValueGroup):
     """PagerDuty, Events API v2."""
 
-    routing_key_file: Path = Field(
+    routing_key_file: SecretFile = Field(
         description="file with the integration key",
         examples=["/etc/alertmanager/secrets/pagerduty-key"],
     )
@@ -57,7 +57,7 @@ class PagerdutyReceiver(ValueGroup):
 class OpsgenieReceiver(ValueGroup):
     """Opsgenie, or Jira Service Management with its API."""
 
-    api_key_file: Path = Field(
+    api_key_file: SecretFile = Field(
         description="file with the API key", examples=["/etc/alertmanager/secrets/opsgenie-key"]
     )
     api_url: HttpUrl = Field("https://api.opsgenie.com", description="where the API is")
@@ -67,7 +67,7 @@ class OpsgenieReceiver(ValueGroup):
 class SlackReceiver(ValueGroup):
     """Slack, or a chat with the same incoming webhooks."""
 
-    api_url_file: Path = Field(
+    api_url_file: SecretFile = Field(
         description="file with the URL of the incoming webhook",
         examples=["/etc/alertmanager/secrets/slack-url"],
     )
@@ -89,7 +89,7 @@ class EmailReceiver(ValueGroup):
     auth_username: str | None = Field(
         None, description="user at the SMTP server", examples=["alertmanager"]
     )
-    auth_password_file: Path | None = Field(
+    auth_password_file: SecretFile | None = Field(
         None,
         description="file with the password of this user",
         examples=["/etc/alertmanager/secrets/smtp-password"],

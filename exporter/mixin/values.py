@@ -47,7 +47,7 @@ _TAKEN: Final = frozenset(
 )
 """Labels that the rules set, keep or leave out themselves."""
 
-Label = Annotated[str, AfterValidator(_target_label)]
+TargetLabel = Annotated[str, AfterValidator(_target_label)]
 
 
 _RETENTION: Final = "120h"
@@ -101,7 +101,7 @@ class MixinValues(ValueGroup):
     """Values that users may change. Durations are written as in Prometheus."""
 
     jobs: JobValues = JobValues()
-    target_labels: tuple[Label, ...] = Field(
+    target_labels: tuple[TargetLabel, ...] = Field(
         (),
         description="labels of targets that tell installations apart; alerts keep them",
     )
