@@ -105,11 +105,11 @@ class LinkValues(ValueGroup):
 
 
 class UsageValues(ValueGroup):
-    """The used shares of an allowance at which the three bands begin."""
+    """The used shares of an allowance at which the three bands of alerts begin."""
 
-    low: Share = Field(0.75, description="the first band; the vendor sends an event there")
-    high: Share = Field(0.9, description="the second band; the vendor sends an event there")
-    full: Share = Field(1, description="the third band: nothing is left")
+    low: Share = Field(0.75, description="first band; the vendor sends an event at 0.75")
+    high: Share = Field(0.9, description="second band; the vendor sends an event at 0.9")
+    full: Share = Field(1, description="third band; nothing is left at 1")
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -121,28 +121,30 @@ class UsageValues(ValueGroup):
 class BandSeverities(ValueGroup):
     """How urgent each band of one resource is: critical, warning or info."""
 
-    low: AlertSeverity = Field("info", description="from usage.low on")
-    high: AlertSeverity = Field("warning", description="from usage.high on")
-    full: AlertSeverity = Field("warning", description="from usage.full on")
+    low: AlertSeverity = Field(
+        "info", description="when the used share is in the band from usage.low on"
+    )
+    high: AlertSeverity = Field("warning", description="when it is in the band from usage.high on")
+    full: AlertSeverity = Field("warning", description="when it is in the band from usage.full on")
 
 
 class SeverityValues(ValueGroup):
-    """How urgent the use of each resource is. critical pages, and warning is a ticket."""
+    """Severities by resource and band. critical is a page, warning a ticket, info told to nobody."""
 
     data: BandSeverities = Field(
         BandSeverities(full="info"),
-        description="of one package while another has data left; EsimOutOfData tells of the eSIM",
+        description="data of one package; EsimOutOfData pages when no package has data left",
     )
-    sms: BandSeverities = BandSeverities()
-    voice: BandSeverities = BandSeverities()
+    sms: BandSeverities = Field(BandSeverities(), description="SMS")
+    voice: BandSeverities = Field(BandSeverities(), description="voice minutes")
 
 
 class StormValues(ValueGroup):
-    """When many eSIMs run out of data at once, one page in their place tells how many."""
+    """When this many eSIMs ran out of data within the window, one page in their place says so."""
 
-    package_esims: int = Field(10, gt=0, description="eSIMs of one package within the window")
-    fleet_esims: int = Field(20, gt=0, description="eSIMs of the whole fleet within the window")
-    window: Duration = Field("1h", description="how long an eSIM that ran out counts")
+    package_esims: int = Field(10, gt=0, description="eSIMs of one package")
+    fleet_esims: int = Field(20, gt=0, description="eSIMs of the whole fleet")
+    window: Duration = Field("1h", description="length of the window")
 
     @model_validator(mode="after")
     def _fleet_holds_packages(self) -> Self:
@@ -156,8 +158,8 @@ class EsimValues(ValueGroup):
 
     missed_reports: Duration = Field(
         "9h",
-        description="silence after which an eSIM is stale: two reports, four hours apart, and one "
-        "hour of grace",
+        description="an eSIM without a report for this long is stale: two reports, four hours "
+        "apart, and one hour of grace",
     )
 
 
@@ -167,76 +169,95 @@ class ForecastValues(ValueGroup):
     horizon: Duration = Field(
         "2d", description="how far to look ahead if the end of the package is not plausible"
     )
-    min_share: Share = Field(0.5, description="used share below which there is no forecast")
+    min_share: Share = Field(0.5, description="an eSIM gets a forecast from this used share on")
 
 
 class ExpiryValues(ValueGroup):
     """Alerts about packages that end unused."""
 
-    horizon: Duration = Field("2d", description="time before the end")
-    unused_share: Share = Field(0.5, description="unused share from which on it is told")
+    horizon: Duration = Field("2d", description="the alert fires this long before the end")
+    unused_share: Share = Field(0.5, description="the alert fires if at least this share is unused")
 
 
 class FairUseValues(ValueGroup):
     """Alerts about unlimited packages."""
 
     bytes_per_day: int = Field(
-        5 * 1024**3, gt=0, description="bytes that an eSIM with an unlimited package may use a day"
+        5 * 1024**3, gt=0, description="the alert fires above this use of an eSIM in a day"
     )
 
 
 class SpikeValues(ValueGroup):
     """Alerts about unusual consumption of one eSIM."""
 
-    factor: float = Field(5, gt=0, description="multiple of the consumption of the day before")
-    min_bytes: int = Field(1024**3, gt=0, description="bytes a day below which nothing is a spike")
+    factor: float = Field(
+        5, gt=0, description="the alert fires above this multiple of the use of the day before"
+    )
+    min_bytes: int = Field(1024**3, gt=0, description="and above this use of the day")
     base_bytes: int = Field(
-        50 * 1024**2, gt=0, description="bytes that the day before must have had at least"
+        50 * 1024**2, gt=0, description="if the use of the day before was above this"
     )
 
 
 class PackageValues(ValueGroup):
     """Alerts about packages."""
 
-    min_esims: int = Field(10, gt=0, description="eSIMs below which no share is judged")
-    usage_high: Share = Field(0.2, description="share of the eSIMs of a package at 90 % and more")
-    exhausted: Share = Field(0.1, description="share of the eSIMs of a package at 100 %")
+    min_esims: int = Field(10, gt=0, description="the alerts fire from this number of eSIMs on")
+    usage_high: Share = Field(
+        0.2, description="share of the eSIMs of a package that have used 90 % or more"
+    )
+    exhausted: Share = Field(0.1, description="share of the eSIMs of a package that have used all")
 
 
 class FleetValues(ValueGroup):
     """Alerts about the whole fleet."""
 
-    min_esims: int = Field(20, gt=0, description="eSIMs below which no share is judged")
-    kept: Share = Field(0.7, description="share of the eSIMs of four hours ago that must be left")
-    stale: Share = Field(0.2, description="share of the eSIMs that may miss reports")
+    min_esims: int = Field(20, gt=0, description="smaller fleets have none of these alerts")
+    kept: Share = Field(
+        0.7,
+        description="the alert fires if less than this share of the eSIMs of four hours ago is left",
+    )
+    stale: Share = Field(0.2, description="the alert fires if more than this share misses reports")
 
 
 class MassValues(ValueGroup):
-    """Alerts about many eSIMs that get a terminal status at once."""
+    """Alerts about many eSIMs that get a terminal status within four hours."""
 
-    share: Share = Field(0.05, description="share of the fleet within four hours")
-    min_esims: int = Field(10, gt=0, description="eSIMs within four hours")
-    factor: float = Field(3, gt=0, description="multiple of the same four hours yesterday")
+    share: Share = Field(0.05, description="the alert fires above this share of the fleet")
+    min_esims: int = Field(10, gt=0, description="and from this number of eSIMs on")
+    factor: float = Field(
+        3, gt=0, description="and above this multiple of the same four hours yesterday"
+    )
 
 
 class FeedValues(ValueGroup):
     """Alerts about incoming events."""
 
-    silent: Duration = Field("5h", description="one report interval and an hour of grace")
-    low: Share = Field(0.5, description="share of the events of yesterday that must arrive")
-    min_events: int = Field(20, gt=0, description="events below which no share is judged")
-    clock_skew: Duration = Field("5m", description="how far the clock of a vendor may be off")
-    failures_few: int = Field(5, ge=0, description="refused or failed requests that are normal")
-    signature_share: Share = Field(0.05, description="share of false signatures for a ticket")
-    rejected_most: Share = Field(0.5, description="share of refused requests for a page")
+    silent: Duration = Field(
+        "5h", description="no event for this long: one interval of reports, and an hour of grace"
+    )
+    low: Share = Field(
+        0.5, description="the alert fires below this share of the events of yesterday"
+    )
+    min_events: int = Field(20, gt=0, description="if there were more than this yesterday")
+    clock_skew: Duration = Field("5m", description="how far a clock may be off")
+    failures_few: int = Field(
+        5, ge=0, description="this many refused or failed requests are normal"
+    )
+    signature_share: Share = Field(
+        0.05, description="share of false signatures above which there is a ticket"
+    )
+    rejected_most: Share = Field(
+        0.5, description="share of refused requests above which there is a page"
+    )
 
 
 class ExporterValues(ValueGroup):
     """Alerts about the processes of the exporter."""
 
-    crash_loop: int = Field(3, gt=0, description="restarts within an hour that are normal")
+    crash_loop: int = Field(3, gt=0, description="this many restarts within an hour are normal")
     replica_lag: Duration = Field(
-        "30s", description="how far a replica may lag; half a second is normal"
+        "30s", description="how far a replica may lag behind; half a second is normal"
     )
 
 
@@ -248,5 +269,5 @@ class WebhookValues(ValueGroup):
         0.001, description="share of webhook requests that may be answered with 5xx"
     )
     budget_min_requests: int = Field(
-        100, gt=0, description="requests in a window below which no share is judged"
+        100, gt=0, description="windows with fewer requests are not judged"
     )
