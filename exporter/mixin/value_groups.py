@@ -129,7 +129,7 @@ class BandSeverities(ValueGroup):
 
 
 class SeverityValues(ValueGroup):
-    """Severities by resource and band. critical is a page, warning a ticket, info told to nobody."""
+    """Severities by resource and band: critical is a page, warning a ticket, info goes nowhere."""
 
     data: BandSeverities = Field(
         BandSeverities(full="info"),
@@ -215,7 +215,7 @@ class FleetValues(ValueGroup):
     min_esims: int = Field(20, gt=0, description="smaller fleets have none of these alerts")
     kept: Share = Field(
         0.7,
-        description="the alert fires if less than this share of the eSIMs of four hours ago is left",
+        description="the alert fires if less than this share of four hours ago is left",
     )
     stale: Share = Field(0.2, description="the alert fires if more than this share misses reports")
 
