@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsing import chromium
-from filled_prometheus import ROOT
 from running import Serving, event, serving
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-PICTURES = ROOT / ".cache" / "screenshots"
+PICTURES = Path(__file__).parents[2] / ".cache" / "screenshots"
 NOW = int(time.time())
 OUT, SOON, OTHERS = 59, 12, 150
 COUNTRIES = ("france", "japan", "turkiye", "united-states", "thailand", "afghanistan")
@@ -27,12 +27,21 @@ RED = "rgb(196, 22, 42)"
 DESKTOP, PHONE = 1280, 360
 
 
+def identifier(number: int) -> str:
+    return str(uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128))
+
+
+def reference(number: int) -> str:
+    """Return a short name of a booking, or a long one."""
+    return f"booking-2026-{number:06}" if number % 3 else identifier(number + 1000)
+
+
 def usage(number: int, remaining: int) -> dict[str, Any]:
     """Return an event of an eSIM whose names are as long as those of the vendor."""
     country = COUNTRIES[number * number % len(COUNTRIES)]
     return event(
-        esim_id=str(uuid.UUID(int=(number + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)),
-        reference_id=f"booking-2026-{number:06}",
+        esim_id=identifier(number + 1),
+        reference_id=reference(number),
         timestamp=NOW - 60 * number,
         package_id=f"esim-{country}-7days-1gb-all",
         package_name=f"{country.replace('-', ' ').title()} 7 days 1 GB",
@@ -121,7 +130,7 @@ def test_the_list_has_the_newest_first_and_leads_to_all(tab: Tab, server: Servin
     tab.open(server.internal)
     rows = "[...document.querySelectorAll('#out-of-data tbody')[0].rows]"
     references = tab.evaluate(f"{rows}.map((row) => row.cells[1].textContent)")
-    assert references == [f"booking-2026-{number:06}" for number in range(10)]
+    assert references == [*map(reference, range(10))]
     tab.open(tab.evaluate("[...document.links].find((l) => l.text.startsWith('All 59 ')).href"))
     assert "50 of 59" in tab.evaluate("document.querySelector('#esims p').textContent")
 

@@ -116,6 +116,7 @@ async def test_before_the_first_event_the_pages_say_what_to_wait_for(tmp_path: P
         text = await made.get("/")
         assert "No verified delivery has arrived yet." in text
         assert "No usage event has arrived yet." in text
+        assert "The number may be wrong" not in text
         assert "all get their own series" in text
         assert "No eSIM was reported yet." in await made.get("/esims")
         assert "No delivery since the exporter started." in await made.get("/deliveries")
@@ -165,6 +166,7 @@ async def test_the_overview_shows_a_failing_storage(tmp_path: Path) -> None:
         with pytest.raises(StorageUnavailable):
             await made.exporter.intake.submit(delivery)
         text = await made.get("/")
+        assert "The number may be wrong" in text
         assert "The storage cannot commit" in text
         assert "failing" in text
         made.exporter.intake.stop()

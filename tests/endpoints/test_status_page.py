@@ -245,6 +245,88 @@ def test_history_says_what_each_report_added(server: Serving) -> None:
     assert [c for c in changes if c in text] == [*changes]
 
 
+@pytest.mark.parametrize(
+    ("reports", "status", "service"),
+    [
+        ([("p1", 0)], "ACTIVATED", r"Out of data since \d+ h ago . Nothing is left in any package"),
+        ([("p1", 0), ("p2", 0)], "INACTIVE", r"Out of data since .*; Second package ran out last"),
+        ([("p1", 0), ("p2", 1000)], "ACTIVATED", "Has data : 1000 MiB left in 1 of 2 packages"),
+        ([("p1", 0), ("p2", 50)], "ACTIVATED", "About to run out : 50 MiB left in 1 of 2"),
+        ([("p1", 100), ("p2", 500)], "ACTIVATED", "Has data : 600 MiB left in 2 of 2 packages"),
+        ([("p1", 500)], "ACTIVATED", r"Has data : 500 MiB left\. "),
+        ([("p1", 0), ("p2", None)], "ACTIVATED", "Has data : it is unlimited in Second package"),
+        ([("p1", 0)], "EXPIRED", "Ended : the eSIM is EXPIRED"),
+        ([("p1", 500)], "DELETED", "Ended : the eSIM is DELETED"),
+    ],
+)
+def test_an_esim_is_in_service_while_any_package_has_data(
+    reports: list[tuple[str, int | None]], status: str, service: str, admin: Serving
+) -> None:
+    """A page must not call an eSIM dead because one of its packages is used up."""
+    name = f"served-{status}-" + "-".join(f"{left}" for _, left in reports)
+    for number, (package, left) in enumerate(reports):
+        usage = MB | {"remaining_data": left or 0, "isUnlimited": left is None}
+        admin.post(
+            event(
+                esim_id=name,
+                timestamp=NOW - 7200 + number,
+                status=status,
+                package_id=package,
+                package_name={"p1": "First package", "p2": "Second package"}[package],
+                usage_data=usage,
+                usage_list=[],
+            )
+        )
+    text = page(admin, f"/esim/esims/roamify/{name}").text
+    assert re.search(f"Data service {service}", text)
+    assert send(admin, f"/esim/esims/roamify/{name}", do="delete").status_code == 303
+
+
+def test_it_is_told_where_no_event_said_how_much_data_is_left(admin: Serving) -> None:
+    sms = {"isUnlimited": False, "allowed_sms": 10, "remaining_sms": 5}
+    admin.post(event(esim_id="sms-only", timestamp=NOW, usage_data=sms, usage_list=[]))
+    text = page(admin, "/esim/esims/roamify/sms-only").text
+    assert "Data service Not known : no event said how much data is left" in text
+    assert send(admin, "/esim/esims/roamify/sms-only", do="delete").status_code == 303
+
+
+def test_the_overview_begins_with_who_is_out_of_data(admin: Serving) -> None:
+    """Both lists have what their links lead to, and end with a top-up."""
+    assert "0 eSIMs are out of data 0 eSIMs are about to run out Exporter" in (
+        page(admin, "/esim/").text
+    )
+    for number in range(12):
+        name, left = f"needy-{number:02}", 0 if number else 60
+        usage = MB | {"remaining_data": left}
+        document = event(esim_id=name, timestamp=NOW - number, usage_data=usage, usage_list=[])
+        document["data"] |= {"reference_id": f"order-{number}", "package_name": "Pool & Co"}
+        admin.post(document)
+    read = page(admin, "/esim/")
+    assert re.search(
+        r"11 eSIMs are out of data .* needy-01 order-1 Pool & Co \d+ s ago .* needy-10 order-10 .*"
+        r"All 11 eSIMs out of data 1 eSIM is about to run out .* needy-00 .* 94 % .* Exporter",
+        read.text,
+    )
+    assert "needy-11" not in read.text
+    for query, found in (("out_of_data=true", 11), ("out_of_data=soon", 1)):
+        (link,) = {link for link in read.links if query in link and "package_id" not in link}
+        assert len(set(re.findall("needy-[0-9]+", admin.get(link).text))) == found
+    admin.post(event(esim_id="needy-01", timestamp=NOW + 1, usage_data=MB))
+    assert "10 eSIMs are out of data" in page(admin, "/esim/").text
+    for number in range(12):
+        send(admin, f"/esim/esims/roamify/needy-{number:02}", do="delete")
+    assert "0 eSIMs are out of data" in page(admin, "/esim/").text
+
+
+def test_every_count_of_a_package_is_a_link_to_its_esims(server: Serving) -> None:
+    read = page(server, "/packages?text=all-in")
+    counts = [link for link in read.links if "vendor=roamify&package_id=all-in" in link]
+    assert len(counts) == 5  # its name, all, data at 75 and 90 %, SMS at 75 %
+    for link in counts:
+        found = set(re.findall(r'href="/esims/roamify/([^"]+)"', server.get(link).text))
+        assert found == {"known"}
+
+
 def test_an_unlimited_esim_has_no_bar(server: Serving) -> None:
     usage = {"isUnlimited": True, "allowed_data": 1024, "remaining_data": 1}
     used = [{"date": "2026-06-01", "data_used": 7, "location": "France"}]
