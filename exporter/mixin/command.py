@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,7 @@ from exporter.mixin.values import MixinValues
 from exporter.mixin.values_file import commented_defaults, read_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _PROG: Final = "esim-exporter mixin"
 
@@ -54,24 +54,32 @@ def main(argv: Sequence[str]) -> int:
         parser.error("give --output=DIR, or --values=- to see the values")
     try:
         texts = files(read_values(Path(args.values)) if args.values else MixinValues())
-        for name, text in texts.items():
-            _write(args.output / name, text)
-            sys.stdout.write(f"{args.output / name}\n")
+        paths = {args.output / name: text for name, text in texts.items()}
+        _write(paths)
+        sys.stdout.write("".join(f"{path}\n" for path in paths))
     except SettingsError as error:
         sys.stderr.write("".join(f"{_PROG}: {line}\n" for line in str(error).splitlines()))
         return error.exit_status
     except OSError as error:
-        sys.stderr.write(f"{_PROG}: {error.filename}: {error.strerror}\n")
+        sys.stderr.write(f"{_PROG}: {error.filename or 'standard output'}: {error.strerror}\n")
         return ExitStatus.FAILED
     return ExitStatus.DONE
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file as a whole, so that no program reads a part of it. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)  # noqa: PTH101  # for whoever reads it: it holds no secret
-    os.replace(file.name, path)  # noqa: PTH105  # beside its name
+def _write(texts: Mapping[Path, str]) -> None:
+    """Write files beside their names, and rename them once all are written. Raises ``OSError``.
+
+    So a full disk leaves the files of an earlier run as they were, and no program reads a part.
+    """
+    with ExitStack() as temporary:
+        written = []
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = temporary.enter_context(
+                tempfile.TemporaryDirectory(dir=path.parent, prefix=".esim-exporter-mixin-")
+            )
+            new = Path(folder) / path.name
+            new.write_text(text, encoding="utf-8")
+            written.append((new, path))
+        for new, path in written:
+            new.replace(path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,9 +11,6 @@ import yaml
 from exporter.cli import main
 from exporter.mixin.values import MixinValues
 from exporter.mixin.values_file import read_values
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILES = {
     "alertmanager.yml",
@@ -51,6 +49,26 @@ def test_a_second_run_overwrites(tmp_path: Path) -> None:
     before = written(tmp_path)
     (tmp_path / "alertmanager.yml").write_text("edited")
     run(f"--output={tmp_path}")
+    assert written(tmp_path) == before
+
+
+def test_a_disk_that_is_full_leaves_the_files_of_an_earlier_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(f"--output={tmp_path}")
+    before = written(tmp_path)
+    values = tmp_path.with_suffix(".yml")
+    values.write_text("routing: {large_fleet: true}")
+    write_text = Path.write_text
+
+    def full(path: Path, text: str, encoding: str) -> int:
+        if path.name == "esim-package.json":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write_text(path, text, encoding)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert run(f"--output={tmp_path}", f"--values={values}") == 1
+    assert "No space left on device" in capsys.readouterr().err
     assert written(tmp_path) == before
 
 
