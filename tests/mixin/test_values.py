@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import typing
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 import yaml
 from looping import for_every
@@ -96,10 +98,10 @@ def nested(values: dict[tuple[str, ...], Any]) -> dict[str, Any]:
     return document
 
 
-def written(folder: Path, values: dict[str, Any]) -> str:
+def written(folder: Path, values: dict[str, Any]) -> dict[str, str]:
     path = folder / "values.yml"
     path.write_text(yaml.safe_dump(values))
-    return "\n".join(files(read_values(path)).values())
+    return files(read_values(path))
 
 
 def forms(value: Any) -> set[str]:
@@ -112,12 +114,30 @@ def forms(value: Any) -> set[str]:
     return found
 
 
+ALL_CHANGED = nested({path: value for path, value in CHANGED.items() if path != FASTER})
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return what is written for values that all differ from the defaults."""
-    changed = {path: value for path, value in CHANGED.items() if path != FASTER}
-    document = nested(changed) | {"receivers": RECEIVERS}
-    return written(tmp_path_factory.mktemp("values"), document)
+    folder = tmp_path_factory.mktemp("values")
+    return "\n".join(written(folder, ALL_CHANGED | {"receivers": RECEIVERS}).values())
+
+
+def test_prometheus_and_alertmanager_take_what_is_written(tmp_path: Path) -> None:
+    # Alertmanager 0.25 knows no url_file.
+    receivers = RECEIVERS | {"tickets": RECEIVERS["deadman"]}
+    for name, text in written(tmp_path, ALL_CHANGED | {"receivers": receivers}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    rules = map(str, tmp_path.glob("*.rules.yml"))
+    for program, *arguments in (
+        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", *rules],
+        ["amtool", "check-config", str(tmp_path / "alertmanager.yml")],
+    ):
+        command = [programs.require(program), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @for_every("path", [path for path in LEAVES if path not in {*CHOICES, FASTER}], ".".join)
