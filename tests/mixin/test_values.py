@@ -135,7 +135,7 @@ def test_prometheus_and_alertmanager_take_what_is_written(tmp_path: Path) -> Non
         ["promtool", "check", "rules", "--lint=all", "--lint-fatal", *rules],
         ["amtool", "check-config", str(tmp_path / "alertmanager.yml")],
     ):
-        command = [programs.require(program), *arguments]
+        command = [str(programs.require(program)), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
