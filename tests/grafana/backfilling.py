@@ -1,21 +1,26 @@
 """Fills a real Prometheus with past samples and with the results of the shipped rules.
 
 Prometheus evaluates every expression over a range of time. This module adds ``for`` and
-``keep_firing_for`` of alerts, which depend on earlier evaluations. ``promtool tsdb
-create-blocks-from rules`` does not help: it leaves out alerts, and rules that read other rules.
+``keep_firing_for`` of alerts, which depend on earlier evaluations. It evaluates groups whose rules
+read their own results step by step. ``promtool tsdb create-blocks-from rules`` does not help: it
+leaves out alerts, and rules that read other rules.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import programs
+import remote_write
 import yaml
 from monitoring_stack import ALERTS, free_address, serving_program
 
@@ -23,10 +28,12 @@ from exporter.mixin.rules.rule_files import FILES
 from exporter.settings.field_types import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
     import httpx
+
+Rules = Sequence[dict[str, Any]]
+Labels = frozenset[tuple[str, str]]
 
 _ONE_BLOCK: Final = "--max-block-duration=168h"
 """Without this, promtool reads its whole input again for every two hours of samples."""
@@ -67,7 +74,8 @@ def import_samples(files: Iterable[Path], database: Path) -> None:
 def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx.Client]:
     """Run Prometheus on a database without scraping; yield a client of its API."""
     config = folder / "prometheus.yml"
-    config.write_text("scrape_configs: []\n", encoding="utf-8")
+    # For what remote_write.py writes.
+    config.write_text("storage: {tsdb: {out_of_order_time_window: 100y}}\n", encoding="utf-8")
     address = free_address()
     flags = (
         f"--config.file={config}",
@@ -84,25 +92,77 @@ def prometheus(folder: Path, database: Path, *more_flags: str) -> Iterator[httpx
 
 def evaluate_rules(folder: Path, database: Path, times: Times, *flags: str) -> None:
     """Add the series that the shipped rules record, and the alerts that fire."""
-    rules = [rule for group in _shipped_groups() for rule in group["rules"]]
-    recorded = {rule["record"] for rule in rules if "record" in rule}
+    groups = [_rules(group) for group in _shipped_groups()]
+    recorded = {rule["record"] for group in groups for rule in group if "record" in rule}
     done: set[str] = set()
-    while rules:
-        ready = [rule for rule in rules if not _reads(rule, recorded) - done]
-        assert ready, "rules read one another in a circle"
-        with (
-            prometheus(folder, database, *flags) as client,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
-        ):
-            results = pool.map(lambda rule: _lines(rule, client, times), ready)
-            file = folder / "rules.om"
-            with file.open("w", encoding="utf-8") as written:
-                for lines in results:
-                    written.writelines(lines)
-                written.write("# EOF\n")
+
+    def ready(rules: Rules, own: Rules = ()) -> bool:
+        known = done | {rule["record"] for rule in own if "record" in rule}
+        return all(_reads(rule, recorded) <= known for rule in rules)
+
+    while any(groups):
+        rules = [rule for group in groups for rule in group if ready([rule])]
+        if rules:
+            with prometheus(folder, database, *flags) as client:
+                lines = _at_once(rules, client, times)
+        else:
+            rules = next(group for group in groups if group and ready(group, own=group))
+            lines = _step_by_step(rules, folder, database, times, *flags)
+        file = folder / "rules.om"
+        with file.open("w", encoding="utf-8") as written:
+            written.writelines(lines)
+            written.write("# EOF\n")
         import_samples([file], database)
-        done |= {rule["record"] for rule in ready if "record" in rule}
-        rules = [rule for rule in rules if rule not in ready]
+        done |= {rule["record"] for rule in rules if "record" in rule}
+        groups = [[rule for rule in group if rule not in rules] for group in groups]
+
+
+def _rules(group: dict[str, Any]) -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+def _at_once(rules: Rules, client: httpx.Client, times: Times) -> list[str]:
+    """Return the lines of rules that do not depend on earlier evaluations."""
+
+    def lines(rule: dict[str, Any]) -> list[str]:
+        return list(_lines(rule, query_range(client, rule["expr"], times), times))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [line for found in pool.map(lines, rules) for line in found]
+
+
+def _step_by_step(
+    rules: Rules, folder: Path, database: Path, times: Times, *flags: str
+) -> list[str]:
+    """Return the lines of a group whose rules read their own last results.
+
+    Each rule sees the results of the rules above it at the same step, and of the others at the step
+    before.
+    """
+    found: list[dict[Labels, list[tuple[float, str]]]] = [{} for _ in rules]
+    scratch = Path(shutil.copytree(database, folder / "step-by-step"))
+    with prometheus(folder, scratch, "--web.enable-remote-write-receiver", *flags) as client:
+        for at in range(times.start, times.end + 1, times.step):
+            for rule, results in zip(rules, found, strict=True):
+                samples = query_range(client, rule["expr"], Times(at, at, 1))
+                for series in samples:
+                    # A result that comes from a result has a name.
+                    labels = series.labels.items() - {("__name__", rule.get("record"))}
+                    results.setdefault(frozenset(labels), []).extend(series.values)
+                if "record" in rule and samples:
+                    named = [
+                        ({**each.labels, "__name__": rule["record"]}, float(value), at)
+                        for each in samples
+                        for _, value in each.values
+                    ]
+                    remote_write.write(client, named)
+    shutil.rmtree(scratch)
+    return [
+        line
+        for rule, results in zip(rules, found, strict=True)
+        for line in _lines(rule, [Series(dict(k), v) for k, v in results.items()], times)
+    ]
 
 
 def _shipped_groups() -> list[dict[str, Any]]:
@@ -117,25 +177,20 @@ def _reads(rule: dict[str, Any], recorded: set[str]) -> set[str]:
     return set(re.findall(r"[a-zA-Z_:][\w:]*", rule["expr"])) & recorded
 
 
-def _lines(rule: dict[str, Any], client: httpx.Client, times: Times) -> list[str]:
-    series = query_range(client, rule["expr"], times)
+def _lines(rule: dict[str, Any], series: Iterable[Series], times: Times) -> Iterator[str]:
+    """Yield the samples of what a rule records, or of the states of an alert."""
     if "record" in rule:
-        return [
-            _line(rule["record"], each.labels, value, at)
-            for each in series
-            for at, value in each.values
-        ]
+        for each in series:
+            for at, value in each.values:
+                yield _line(rule["record"], each.labels, value, at)
+        return
     own = rule["labels"]
     assert "{{" not in str(own), "labels of alerts are constant"
-    lines: list[str] = []
     for each in series:
         labels = {**each.labels, **own, "alertname": rule["alert"]}
         labels.pop("__name__", None)
-        lines += [
-            _line("ALERTS", {**labels, "alertstate": state}, "1", at)
-            for at, state in _states(rule, [at for at, _ in each.values], times)
-        ]
-    return lines
+        for at, state in _states(rule, [at for at, _ in each.values], times):
+            yield _line("ALERTS", {**labels, "alertstate": state}, "1", at)
 
 
 def _states(

@@ -31,6 +31,7 @@ _MADE_FROM: Final = (
     "alerts/*.rules.yml",
     "tests/grafana/simulated_exporter.py",
     "tests/grafana/backfilling.py",
+    "tests/grafana/remote_write.py",
 )
 TIMES: Final = backfilling.Times(simulated.START, simulated.END, simulated.STEP)
 
