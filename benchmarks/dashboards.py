@@ -181,7 +181,8 @@ def _recorded(number: int) -> Iterator[tuple[str, float]]:
         left = (1 - used) * 20 * 86_400
         yield f"esim_package:esim_data_left_seconds:forecast1d{{{labels}}}", left
     if number % 10 and used >= 0.75:  # noqa: PLR2004  # the lowest threshold of the rules
-        yield f"esim_package:esim_data_used:ratio_high{{{labels}}}", used
+        attention = labels.replace("-esims", "", 1) + ',resource="data"'
+        yield f"esim_attention_used_ratio{{{attention}}}", used
         alert = 'alertname="EsimDataUsageHigh",alertstate="firing",severity="info",scope="esim"'
         yield f"ALERTS{{{labels},{alert}}}", 1
 

@@ -203,7 +203,7 @@ def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterat
             (folder / name).write_text(yaml.safe_dump(rules), encoding="utf-8")
     relabel = [{"target_label": "instance", "replacement": "localhost"}]
     jobs = {
-        values.jobs.exporter: ("30s", ["exporter", "fleet"], exporter),
+        values.jobs.exporter: ("30s", ["exporter", "fleet", "attention"], exporter),
         values.jobs.esims: (args.scrape, ["esims"], exporter),
         "prometheus": ("5s", [], address),
     }

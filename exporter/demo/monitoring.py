@@ -104,7 +104,7 @@ def _prometheus(
 
 def _configuration(exporter: str, alertmanager: str | None) -> dict[str, Any]:
     """Return Prometheus's configuration. It is written as JSON, which is YAML too."""
-    jobs = {"esim-exporter": ["exporter", "fleet"], "esim-exporter-esims": ["esims"]}
+    jobs = {"esim-exporter": ["exporter", "fleet", "attention"], "esim-exporter-esims": ["esims"]}
     notified = [{"static_configs": [_targets(alertmanager)]}] if alertmanager else []
     return {
         "global": {"scrape_interval": _SCRAPE, "scrape_timeout": _SCRAPE},

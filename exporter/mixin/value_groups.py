@@ -127,6 +127,11 @@ class BandSeverities(ValueGroup):
     high: AlertSeverity = Field("warning", description="when it is in the band from usage.high on")
     full: AlertSeverity = Field("warning", description="when it is in the band from usage.full on")
 
+    @property
+    def full_pages(self) -> int:
+        """Return 1 if the last band pages, and 0 if not, for expressions."""
+        return int(self.full == "critical")
+
 
 class SeverityValues(ValueGroup):
     """Severities by resource and band: critical is a page, warning a ticket, info goes nowhere."""
@@ -206,7 +211,6 @@ class PackageValues(ValueGroup):
     usage_high: Share = Field(
         0.2, description="share of the eSIMs of a package that have used 90 % or more"
     )
-    exhausted: Share = Field(0.1, description="share of the eSIMs of a package that have used all")
 
 
 class FleetValues(ValueGroup):

@@ -83,9 +83,15 @@ class RoutingValues(ValueGroup):
 
     large_fleet: bool = Field(
         default=False,
-        description="packages page and single eSIMs are tickets, instead of the reverse",
+        description="single eSIMs without data are tickets; many at once page as ever",
     )
-    esim_pages: TimingValues = Field(_timing("30s", "2h", "1d"), description="eSIMs or packages")
+    esim_pages: TimingValues = Field(
+        _timing("75s", "1m", "1d"),
+        description="each eSIM without data; many that run out within group_wait are one page",
+    )
+    storms: TimingValues = Field(
+        _timing("30s", "5m", "4h"), description="pages about many eSIMs without data"
+    )
     esim_tickets: TimingValues = Field(
         _timing("10m", "4h", "4d"), description="tickets about single eSIMs"
     )

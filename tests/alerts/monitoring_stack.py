@@ -115,7 +115,10 @@ def prometheus(
     for name in rules:
         (folder / name).write_text(files[name], encoding="utf-8")
     address = free_address()
-    jobs = {values.jobs.exporter: ["exporter", "fleet"], values.jobs.esims: ["esims"]}
+    jobs = {
+        values.jobs.exporter: ["exporter", "fleet", "attention"],
+        values.jobs.esims: ["esims"],
+    }
     own = {"job_name": "prometheus", "static_configs": [{"targets": [address]}]}
     scrapes = [
         {"job_name": job, "params": {"collect[]": groups}, "static_configs": [_targets(exporter)]}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from exporter.demo import monitoring
 from exporter.mixin.documents import documents
 from exporter.mixin.rules.rule_files import FILES, groups
 from exporter.mixin.values import MixinValues
+from exporter.settings.field_types import parse_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,17 +153,20 @@ def test_the_readme_lists_every_alert() -> None:
     assert all(f"[{name}](runbooks/{name}.md)" in text for name in NAMES)
 
 
-ESIM = ("scope=esim", "vendor=roamify", "esim_id=e", "package_id=p", "job=esim-exporter-esims")
+ESIM = ("scope=esim", "vendor=roamify", "esim_id=e", "package_id=p", "job=esim-exporter")
 PACKAGE = ("scope=package", "vendor=roamify", "package_id=p", "job=esim-exporter")
 ROUTES = [
     (("alertname=Watchdog", "severity=none", "scope=exporter"), "deadman", "deadman"),
-    (("alertname=EsimDataUsageHigh", "severity=critical", *ESIM), "pager", "tickets"),
+    (("alertname=EsimOutOfData", "severity=critical", *ESIM), "pager", "tickets"),
+    (("alertname=EsimOutOfData", "severity=warning", *ESIM), "tickets", "tickets"),
     (("alertname=EsimDataUsageHigh", "severity=warning", *ESIM), "tickets", "tickets"),
     (("alertname=EsimDataUsageHigh", "severity=info", *ESIM), "null", "null"),
+    (("alertname=EsimSmsUsageHigh", "severity=warning", *ESIM), "tickets", "tickets"),
+    (("alertname=EsimSmsUsageHigh", "severity=critical", *ESIM), "pager", "pager"),
     (("alertname=EsimFairUseExceeded", "severity=warning", *ESIM), "tickets", "tickets"),
     (("alertname=EsimReportingStale", "severity=info", *ESIM), "null", "null"),
-    (("alertname=EsimEventsSilent", "severity=none", *ESIM), "null", "null"),
-    (("alertname=EsimPackageExhausted", "severity=critical", *PACKAGE), "tickets", "pager"),
+    (("alertname=EsimPackageOutOfData", "severity=critical", *PACKAGE), "pager", "pager"),
+    (("alertname=EsimFleetOutOfData", "severity=critical", "scope=fleet"), "pager", "pager"),
     (("alertname=EsimPackageUsageHigh", "severity=warning", *PACKAGE), "tickets", "tickets"),
     (("alertname=EsimMassRevocation", "severity=critical", "scope=fleet"), "pager", "pager"),
     (("alertname=EsimMassExpiry", "severity=warning", "scope=fleet"), "tickets", "tickets"),
@@ -182,6 +187,50 @@ def test_alerts_go_where_they_should(route: tuple[tuple[str, ...], str, str]) ->
         path = ALERTS / name
         routed = run("amtool", "config", "routes", "test", f"--config.file={path}", *labels)
         assert routed.strip() == receiver
+
+
+def routes(configuration: dict[str, Any]) -> list[dict[str, Any]]:
+    return [configuration["route"], *configuration["route"]["routes"]]
+
+
+def test_the_routes_of_large_fleets_differ_in_one_value() -> None:
+    usual, large = (
+        yaml.safe_load((ALERTS / f"alertmanager{name}.yml").read_text())
+        for name in ("", "-large-fleet")
+    )
+    for one, other in zip(routes(usual), routes(large), strict=True):
+        if one.get("matchers") == ['alertname="EsimOutOfData"', 'severity="critical"']:
+            assert (one.pop("receiver"), other.pop("receiver")) == ("pager", "tickets")
+    assert usual == large
+
+
+@for_every("path", CONFIGURATIONS, lambda path: path.stem)
+def test_alertmanager_remembers_a_notification_until_it_is_due_again(path: Path) -> None:
+    """It forgets after ``--data.retention``, by default 120 h, and then notifies again."""
+    for route in routes(yaml.safe_load(path.read_text())):
+        interval = route.get("repeat_interval")
+        assert interval is None or parse_duration(interval) < 120 * 3600
+
+
+@for_every("path", CONFIGURATIONS, lambda path: path.stem)
+def test_only_an_exporter_that_is_down_mutes_esims_without_data(path: Path) -> None:
+    rules = yaml.safe_load(path.read_text())["inhibit_rules"]
+    labels = {"scope": "esim", "severity": "critical", "job": "esim-exporter"}
+    for name in ("EsimOutOfData", "EsimPackageOutOfData", "EsimFleetOutOfData"):
+        muting = [r for r in rules if matched(r["target_matchers"], labels | {"alertname": name})]
+        assert [rule["source_matchers"] for rule in muting] == [['alertname="EsimExporterDown"']]
+
+
+def matched(matchers: list[str], labels: dict[str, str]) -> bool:
+    """Return whether labels fulfil the matchers of Alertmanager."""
+    for matcher in matchers:
+        match = re.fullmatch(r'(\w+)(=~|!~|!=|=)"(.*)"', matcher)
+        assert match
+        name, operator, value = match.groups()
+        same = re.fullmatch(value if "~" in operator else re.escape(value), labels.get(name, ""))
+        if bool(same) == operator.startswith("!"):
+            return False
+    return True
 
 
 @for_every("path", CONFIGURATIONS, lambda path: path.stem)

@@ -6,84 +6,118 @@ The generator divides every duration of rules and routes by the same factor.
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import monitoring_stack
 import pytest
-from running import event, serving, until
+from running import Serving, event, serving, until
 
 from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.value_groups import LinkValues
-from exporter.mixin.values import MixinValues
+from exporter.mixin.values import MixinValues, RoutingValues
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
 PACKAGE = "esim-france-7days-3gb-all"
+LINKS = LinkValues(grafana="http://grafana.test", status_page="http://esim.test/exporter/")
 
 
-def about(receiver: monitoring_stack.Receiver, esim_id: str) -> list[monitoring_stack.Notification]:
-    """Return the notifications about an eSIM.
+@dataclass(frozen=True)
+class Stack:
+    """An exporter with Prometheus, Alertmanager and a receiver of notifications."""
 
-    At this speed a busy machine misses evaluations and scrapes, and other alerts report that.
-    """
-    return [
-        each
-        for each in receiver.received
-        if any(alert["labels"].get("esim_id") == esim_id for alert in each.alerts)
-    ]
+    receiver: monitoring_stack.Receiver
+    exporter: Serving
+    prometheus: Any
+
+    def report(self, esim_id: str, left: int, *, package_id: str = PACKAGE, ago: int = 0) -> None:
+        """Send a report about an eSIM: what is left of a gigabyte, and how old the report is."""
+        document = event(package_id=package_id, timestamp=int(time.time()) - ago, esim_id=esim_id)
+        document["data"]["reference_id"] = f"ref-{esim_id}"
+        document["data"]["usage_data"] |= {
+            "allowed_data": 1024,
+            "remaining_data": left,
+        }
+        document["data"]["usage_data"] |= dict.fromkeys(
+            ("allowed_sms", "remaining_sms", "allowed_voice", "remaining_voice"), 0
+        )
+        assert self.exporter.post(document).status_code == 200
+
+    def told(self, status: str, name: str = "EsimOutOfData") -> list[str]:
+        """Return the eSIMs of the notified alerts of a name, in order.
+
+        At this speed a busy machine misses evaluations and scrapes, and other alerts report that.
+        """
+        return [
+            alert["labels"].get("esim_id", "")
+            for each in list(self.receiver.received)
+            for alert in each.alerts
+            if (alert["labels"]["alertname"], alert["status"]) == (name, status)
+        ]
 
 
-def test_an_exhausted_esim_pages_once_and_a_top_up_resolves_it(tmp_path: Path) -> None:
+@contextmanager
+def stack(folder: Path, faster: float = 60, **routing: Any) -> Iterator[Stack]:
     with ExitStack() as running:
         receiver = running.enter_context(monitoring_stack.receiving())
-        exporter = running.enter_context(serving(tmp_path))
-        links = LinkValues(grafana="http://grafana.test", status_page="http://esim.test/exporter/")
-        values = MixinValues(faster=600, receivers=ReceiversValues.below(receiver.url), links=links)
-        alertmanager = running.enter_context(monitoring_stack.alertmanager(tmp_path, values))
-        running.enter_context(
+        exporter = running.enter_context(serving(folder))
+        values = MixinValues(
+            faster=faster,
+            receivers=ReceiversValues.below(receiver.url),
+            links=LINKS,
+            routing=RoutingValues(**routing),
+        )
+        alertmanager = running.enter_context(monitoring_stack.alertmanager(folder, values))
+        prometheus = running.enter_context(
             monitoring_stack.prometheus(
-                tmp_path,
+                folder,
                 values,
                 exporter=exporter.internal,
                 alertmanager_url=str(alertmanager.base_url),
             )
         )
-        now = int(time.time())
-        document = event(package_id=PACKAGE, timestamp=now)
-        esim_id = document["data"]["esim_id"]
-        usage = document["data"]["usage_data"]
-        usage |= {"allowed_data": 1024, "remaining_data": 0}
-        assert exporter.post(document).status_code == 200
-        until(lambda: about(receiver, esim_id))
-        usage |= {"allowed_data": 2048, "remaining_data": 1024}
-        document["data"]["timestamp"] = now + 1
-        assert exporter.post(document).status_code == 200
-        until(lambda: len(about(receiver, esim_id)) > 1)
+        yield Stack(receiver, exporter, prometheus)
 
-    page, resolution = about(receiver, esim_id)
-    assert (page.receiver, page.status) == ("pager", "firing")
-    assert (resolution.receiver, resolution.status) == ("pager", "resolved")
-    (alert,) = page.alerts
+
+def test_each_esim_without_data_pages_on_its_own_and_again_after_a_top_up(tmp_path: Path) -> None:
+    with stack(tmp_path) as running:
+        running.report("has-another", 0)
+        running.report("has-another", 500, package_id="another")
+        running.report("first", 0, ago=20)
+        until(lambda: running.told("firing") == ["first"])
+        running.report("second", 0)
+        until(lambda: running.told("firing") == ["first", "second"])
+        running.report("first", 100, ago=10)
+        until(lambda: running.told("resolved") == ["first"])
+        running.report("first", 0)
+        until(lambda: running.told("firing") == ["first", "second", "first"])
+
+    alert, *_ = (
+        alert
+        for each in running.receiver.received
+        for alert in each.alerts
+        if each.receiver == "pager" and alert["labels"]["alertname"] == "EsimOutOfData"
+    )
     assert alert["labels"] == {
-        "alertname": "EsimDataUsageHigh",
+        "alertname": "EsimOutOfData",
         "severity": "critical",
         "scope": "esim",
-        "resource": "data",
-        "threshold": "1",
-        "job": "esim-exporter-esims",
+        "job": "esim-exporter",
         "vendor": "roamify",
-        "esim_id": esim_id,
+        "esim_id": "first",
         "package_id": PACKAGE,
     }
-    dashboard = f"{values.links.grafana}/d/esim-esim?var-vendor=roamify&var-esim={esim_id}"
-    assert alert["annotations"] == {
-        "summary": "An eSIM has used all of its data.",
-        "description": f"eSIM {esim_id} with package {PACKAGE} has used 100% of its data.",
-        "runbook_url": f"{values.links.runbooks}/EsimDataUsageHigh.md",
-        "dashboard_url": dashboard,
-        "status_page_url": f"http://esim.test/exporter/esims/roamify/{esim_id}",
-    }
+    told = alert["annotations"]
+    assert told["summary"] == "An eSIM has no data left."
+    assert told["description"].startswith("eSIM first (reference ref-first) of roamify has had")
+    assert told["description"].endswith(f" Package {PACKAGE} ran out last.")
+    assert told["dashboard_url"] == (
+        f"{LINKS.grafana}/d/esim-esim?var-vendor=roamify&var-esim=first"
+    )
+    assert told["status_page_url"] == "http://esim.test/exporter/esims/roamify/first"

@@ -126,6 +126,9 @@ def matches(names: set[str], label: str, operator: str, value: str, exposed: Exp
     if value.startswith("<") or label == "code":
         # A runbook has placeholders, and an error code may not have occurred yet.
         return bool(present)
+    if label == "resource" and present:
+        # The simulated eSIMs use up only their data.
+        present = exposed.values["esim_fleet_allowances_over_threshold", "resource"]
     if label == "status" and present:
         # An eSIM has only its current status, but the sums of the fleet have every status.
         present = exposed.values["esim_fleet_esims", "status"]

@@ -159,11 +159,11 @@ def test_with_prometheus_and_alertmanager_pages_that_name_an_esim_are_printed(
 ) -> None:
     folder = temporary(tmp_path)
     with demo(folder, free_ports(2), with_programs(tmp_path), esims=200) as running:
-        page = re.compile(r" PAGE +EsimDataUsageHigh: eSIM ([-0-9a-f]{36}) with package esim-")
+        page = re.compile(r" PAGE +EsimOutOfData: eSIM ([-0-9a-f]{36}) \(reference ")
         until(lambda: any(map(page.search, running.printed)))
         assert len(children(running.process)) == 4
         urls = re.findall(r"(?:Prometheus|Alertmanager) +(http://\S+)", "".join(running.printed))
-        assert "EsimDataUsageHigh" in curl(f"curl -s {urls[1]}/api/v2/alerts")
+        assert "EsimOutOfData" in curl(f"curl -s {urls[1]}/api/v2/alerts")
         assert len(urls) == 2
         assert "Pages and tickets are printed below." in "".join(running.printed)
         ended_without_a_trace(running, signal.SIGTERM, folder)
@@ -217,7 +217,7 @@ def notification(*esims: str, status: str = "firing", truncated: int = 0) -> dic
         "alerts": [
             {
                 "status": status,
-                "labels": {"alertname": "EsimDataUsageHigh"},
+                "labels": {"alertname": "EsimOutOfData"},
                 "annotations": {"description": f"eSIM {esim} has used 100% of its data."},
             }
             for esim in esims
@@ -227,7 +227,7 @@ def notification(*esims: str, status: str = "firing", truncated: int = 0) -> dic
 
 
 def test_pages_tickets_and_what_is_over_are_told_apart() -> None:
-    said = "EsimDataUsageHigh: eSIM a has used 100% of its data."
+    said = "EsimOutOfData: eSIM a has used 100% of its data."
     assert list(lines_about("/pager", notification("a"))) == [f"    PAGE  {said}"]
     assert list(lines_about("/tickets", notification("a"))) == [f"  ticket  {said}"]
     assert list(lines_about("/pager", notification("a", status="resolved"))) == [

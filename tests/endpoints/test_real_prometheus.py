@@ -95,7 +95,7 @@ class Prometheus:
 
 
 JOBS = {
-    "esim-exporter": ("exporter", "fleet"),
+    "esim-exporter": ("exporter", "fleet", "attention"),
     "esim-exporter-esims": ("esims",),
 }
 """The scrape jobs of the contract, and the groups that they collect."""

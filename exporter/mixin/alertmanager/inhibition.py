@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 
 
 def inhibit_rules(values: MixinValues) -> list[dict[str, list[str]]]:
-    """Return the rules. None mutes alerts of another job or of another installation."""
+    """Return the rules. None mutes alerts of another job or of another installation.
+
+    Only EsimExporterDown mutes alerts about eSIMs without data: a feed that falls silent makes no
+    eSIM run out. No rule has many alerts as its source, because Alertmanager compares them all.
+    """
     mute = partial(_mute, values.target)
     refused = "EsimWebhookSignatureFailures|EsimWebhookInvalidPayloads"
     follows = "EsimUsageNotMoving|EsimFleetReportingStale"
+    packages = "EsimPackageUsageHigh|EsimPackageExhaustionForecast"
     return [
         mute(
             ['alertname="EsimExporterDown"'],
@@ -21,10 +26,9 @@ def inhibit_rules(values: MixinValues) -> list[dict[str, list[str]]]:
         ),
         mute(
             ['alertname="EsimWebhookFeedSilent"'],
-            [f'alertname=~"EsimWebhookFeedLow|{follows}|EsimPackage.+"'],
+            [f'alertname=~"EsimWebhookFeedLow|{follows}|{packages}"'],
             "vendor",
         ),
-        mute(['alertname="EsimEventsSilent"'], ['scope="esim"', 'severity!="none"'], "vendor"),
         mute(
             ['alertname=~"EsimStorageDown|EsimStorageNotCommitting"'],
             [f'alertname=~"EsimWebhookFeed.+|EsimWebhookErrorBudgetBurn|{follows}"'],
@@ -37,8 +41,8 @@ def inhibit_rules(values: MixinValues) -> list[dict[str, list[str]]]:
             "vendor",
         ),
         mute(
-            ['alertname="EsimPackageExhausted"'],
-            ['alertname=~"EsimPackageUsageHigh|EsimPackageExhaustionForecast"'],
+            ['alertname="EsimPackageOutOfData"'],
+            [f'alertname=~"{packages}"'],
             *("vendor", "package_id"),
         ),
         mute(

@@ -11,39 +11,43 @@ if TYPE_CHECKING:
 def route(values: MixinValues) -> dict[str, Any]:
     """Return the tree of routes.
 
-    For a large fleet, critical alerts about packages page, and alerts about single eSIMs are
-    tickets. Otherwise critical alerts about single eSIMs page, and alerts about packages are
-    tickets.
+    Each eSIM without data is a group of its own. So Alertmanager tells of each within its
+    group_wait, and of its end. For a large fleet, only the receiver of these groups differs.
     """
     timings = values.routing
 
     def grouped(timing: TimingValues, *labels: str) -> dict[str, Any]:
         return {
-            "group_by": ["alertname", *values.target_labels, *labels],
+            "group_by": ["alertname", *values.target, *labels],
             "group_wait": values.duration(timing.group_wait),
             "group_interval": values.duration(timing.group_interval),
             "repeat_interval": values.duration(timing.repeat_interval),
         }
 
+    esim_pages = {
+        "matchers": ['alertname="EsimOutOfData"', 'severity="critical"'],
+        "receiver": "tickets" if timings.large_fleet else "pager",
+        **grouped(timings.esim_pages, "vendor", "esim_id"),
+    }
+    storms = {
+        "matchers": ['alertname=~"EsimPackageOutOfData|EsimFleetOutOfData"'],
+        "receiver": "pager",
+        **grouped(timings.storms, "vendor"),
+    }
+    pages = {
+        "matchers": ['severity="critical"'],
+        "receiver": "pager",
+        **grouped(timings.pages, "vendor"),
+    }
     esim_tickets = {
         "matchers": ['scope="esim"'],
         "receiver": "tickets",
         **grouped(timings.esim_tickets, "vendor"),
     }
-    esim_pages = {
-        "matchers": ['scope="esim"', 'severity="critical"'],
-        "receiver": "pager",
-        **grouped(timings.esim_pages, "vendor", "package_id"),
-    }
     package_tickets = {
         "matchers": ['scope="package"'],
         "receiver": "tickets",
         **grouped(timings.package_tickets, "vendor"),
-    }
-    package_pages = {
-        "matchers": ['scope="package"', 'severity="critical"'],
-        "receiver": "pager",
-        **grouped(timings.esim_pages, "vendor", "package_id"),
     }
     return {
         "receiver": "tickets",
@@ -55,13 +59,6 @@ def route(values: MixinValues) -> dict[str, Any]:
                 **grouped(timings.watchdog),
             },
             {"matchers": ['severity=~"info|none"'], "receiver": "null"},
-            package_pages if timings.large_fleet else esim_pages,
-            esim_tickets,
-            package_tickets,
-            {
-                "matchers": ['severity="critical"'],
-                "receiver": "pager",
-                **grouped(timings.pages, "vendor"),
-            },
+            *(esim_pages, storms, pages, esim_tickets, package_tickets),
         ],
     }

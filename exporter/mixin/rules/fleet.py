@@ -10,7 +10,6 @@ from exporter.mixin.rules.rule_types import TERMINAL, Alert, Group, Recording, S
 from exporter.mixin.rules.shards import fleet_rise, fleet_sum, resharded
 
 _OVER = "package:esim_fleet_allowances_over:ratio"
-_EXHAUSTED = "package:esim_fleet_allowances_exhausted:delta4h"
 _ALLOWANCES = "package:esim_fleet_allowances:sum"
 _CONSUMED4H = "package:esim_fleet_data_consumed_bytes:delta4h"
 _CONSUMED1D = "package:esim_fleet_data_consumed_bytes:delta1d"
@@ -41,9 +40,6 @@ PACKAGES = Group(
 """,
             "A ratio of two maxima over replicas never exceeds the greatest ratio of one replica.",
         ),
-        Recording(
-            _EXHAUSTED, fleet_rise('esim_fleet_allowances_over_threshold{threshold="1"}', "4h")
-        ),
         Recording(_CONSUMED4H, fleet_rise("esim_fleet_data_consumed_bytes_total", "4h")),
         Recording(_CONSUMED1D, fleet_rise("esim_fleet_data_consumed_bytes_total", "1d")),
         Recording(
@@ -69,24 +65,6 @@ and {_OVER_90} >= @packages.min_esims
             "{{ $labels.package_id }} have used 90 % or more of their {{ $labels.resource }}.",
             for_="15m",
             keep="@keep_firing_for",
-        ),
-        Alert(
-            "EsimPackageExhausted",
-            Severity.CRITICAL,
-            Scope.PACKAGE,
-            f"""
-{_EXHAUSTED} >= @packages.min_esims
-and {_EXHAUSTED}
-    / ignoring (resource, threshold) group_left () ({_ALLOWANCES} > 0)
-  > @packages.exhausted
-""",
-            "Many eSIMs of a package used up their allowance within four hours.",
-            '{{ $value | printf "%.0f" }} more eSIMs with package {{ $labels.package_id }} have '
-            "used all of their {{ $labels.resource }} than four hours ago.",
-            for_="5m",
-            keep="@keep_firing_for",
-            why="It is about a rise, not a level: some customers always use up their package. In "
-            "large fleets this alert pages, and alerts about single eSIMs do not.",
         ),
         Alert(
             "EsimPackageExhaustionForecast",

@@ -8,6 +8,7 @@ from exporter.mixin.rules.exporter import BUDGET, EXPORTER, WATCHDOG
 from exporter.mixin.rules.feed import FEED
 from exporter.mixin.rules.fleet import FLEET, PACKAGES, PARTNER
 from exporter.mixin.rules.forecast import FORECAST
+from exporter.mixin.rules.out_of_data import OUT_OF_DATA, OUT_OF_DATA_TICKETS
 from exporter.mixin.rules.usage import USAGE
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 FILES: Final[dict[str, tuple[Group, ...]]] = {
     "esim-exporter.rules.yml": (EXPORTER, FEED, BUDGET),
     "esim-fleet.rules.yml": (PACKAGES, FLEET, PARTNER),
-    "esim-usage.rules.yml": (USAGE, FORECAST),
+    "esim-usage.rules.yml": (OUT_OF_DATA, OUT_OF_DATA_TICKETS, USAGE),
+    "esim-forecast.rules.yml": (FORECAST,),
     "watchdog.rules.yml": (WATCHDOG,),
 }
-"""``esim-usage.rules.yml`` reads the job of single eSIMs. The other files read the other job."""
+"""``esim-forecast.rules.yml`` reads the job of all eSIMs, which may be left out. The other files
+read the other job."""
 
 
 def groups() -> tuple[Group, ...]:

@@ -48,6 +48,21 @@ _VARIABLES: Final[Mapping[Scope, Mapping[str, str]]] = {
 }
 """Variables of the dashboard ``esim-<scope>``, and the labels that fill them."""
 
+ESIM_ID: Final = "eSIM {{ $labels.esim_id }}"
+"""An eSIM in the description of an alert. In a page, the reference that people know follows."""
+
+_REFERENCE: Final = (
+    '{{ with printf "group by (reference_id) (last_over_time(esim_attention_info'
+    '{job=%q,vendor=%q,esim_id=%q,reference_id!=\\"\\"}[10m]))" '
+    "$labels.job $labels.vendor $labels.esim_id | query }}"
+    ' (reference {{ . | first | label "reference_id" }}){{ end }}'
+)
+"""The reference of an eSIM, or nothing where ``--metrics.esim-labels`` leaves it out.
+
+Prometheus runs the query for each alert at each evaluation. There are few pages at a time, but
+there may be thousands of tickets, so only pages have it. The window spans a restart.
+"""
+
 _STATUS_PAGES: Final[Mapping[Scope, str]] = {
     Scope.ESIM: "/esims/{{ $labels.vendor | urlquery }}/{{ $labels.esim_id | urlquery }}",
     Scope.PACKAGE: "/esims?package_id={{ $labels.package_id | urlquery }}",
@@ -101,9 +116,12 @@ class Alert:
             document["keep_firing_for"] = values.duration(values.text(self.keep))
         labels = {"severity": str(self.severity), "scope": str(self.scope), **self.labels}
         document["labels"] = {name: values.text(value) for name, value in labels.items()}
+        description = values.text(self.description)
+        if document["labels"]["severity"] == Severity.CRITICAL:
+            description = description.replace(ESIM_ID, ESIM_ID + _REFERENCE)
         document["annotations"] = {
             "summary": values.text(self.summary),
-            "description": values.text(self.description),
+            "description": description,
             "runbook_url": f"{values.links.runbooks}/{self.name}.md",
             **self._known_links(values.links),
         }

@@ -1,0 +1,149 @@
+"""Alerts about eSIMs without any data left. They read the group ``attention``.
+
+An eSIM that just ran out is a page of its own. When many run out within a short time, one page
+about the package or about the fleet takes the place of their pages. Rules that remember read the
+results of their own last evaluation. They are in one group, so they are evaluated in this order.
+"""
+
+from __future__ import annotations
+
+from exporter.mixin.rules.rule_types import (
+    ESIM_ID,
+    Alert,
+    Group,
+    Recording,
+    Scope,
+    Severity,
+)
+
+ON_ESIM = "on (job, vendor, esim_id)"
+OUT = "esim_package:esim_out_of_data_since_timestamp_seconds:held"
+"""Event time since when an eSIM has no data left, by the package that ran out last."""
+
+_SHARDS = "vendor:esim_fleet_shards:count"
+_SEEN = "esim:esim_out_of_data_seen_timestamp_seconds:first"
+_NEWS = "esim_package:esim_out_of_data_since_timestamp_seconds:news"
+_RECENT = "esim_package:esim_out_of_data_since_timestamp_seconds:recent"
+_OF_PACKAGE = "package:esim_out_of_data_recent:count"
+_OF_FLEET = "vendor:esim_out_of_data_recent:count"
+_COVERED = "esim:esim_out_of_data:covered"
+
+_WHICH = "The status page lists them, and so does GET /api/v1/esims?out_of_data=true."
+_WORST = (
+    '{{ with printf "sort_desc(topk(3, '
+    + _OF_PACKAGE
+    + '{job=%q,vendor=%q}))" $labels.job $labels.vendor | query }}'
+    " Most of them have {{ range $n, $worst := . }}{{ if $n }}, {{ end }}"
+    '{{ $worst | label "package_id" }} ({{ $worst | value | printf "%.0f" }}){{ end }}.{{ end }}'
+)
+"""The packages with the most of them. Prometheus runs the query for each alert, of which there is
+one a vendor."""
+
+OUT_OF_DATA = Group(
+    "esim-out-of-data",
+    "30s",
+    (
+        Recording(
+            _SHARDS, "count by (job, vendor) (group by (job, vendor, shard) (esim_fleet_esims))"
+        ),
+        Recording(
+            OUT,
+            f"""
+max by (job, vendor, esim_id, package_id) (esim_attention_out_of_data_since_timestamp_seconds)
+or {ON_ESIM} (
+  {OUT}
+  and on (job, vendor) last_over_time({_SHARDS}[1d])
+  unless on (job, vendor) (
+    {_SHARDS}
+    unless on (job, vendor)
+      {_SHARDS} < on (job) group_left () max by (job) (esim_exporter_total_shards)
+  )
+)
+""",
+            "While the exporter or one of its shards shows nothing, eSIMs stay as they were. So a "
+            "restart neither ends a page nor pages again, and a top-up ends a page at once.",
+        ),
+        Recording(
+            _SEEN,
+            f"""
+{_SEEN} and {ON_ESIM} {OUT}
+or {ON_ESIM} 0 * max by (job, vendor, esim_id) ({OUT}) + time()
+""",
+            "When the rules first saw it without data. The clock of the vendor may be wrong, and "
+            "events may be late.",
+        ),
+        Recording(
+            _NEWS,
+            f"{OUT} > time() - @page_for\nand {ON_ESIM} {_SEEN} > time() - @page_for",
+            "The time at which an eSIM ran out comes from its last 17 reports. So it moves forward "
+            "after days, and its age alone does not tell what is news.",
+        ),
+        Recording(_RECENT, f"{_NEWS} and {ON_ESIM} {_SEEN} > time() - @storm.window"),
+        Recording(_OF_PACKAGE, f"count by (job, vendor, package_id) ({_RECENT})"),
+        Recording(_OF_FLEET, f"count by (job, vendor) ({_RECENT})"),
+        Recording(
+            _COVERED,
+            f"""
+{_COVERED} and {ON_ESIM} {OUT}
+or {ON_ESIM} (
+  max by (job, vendor, esim_id) (
+    {_RECENT} and on (job, vendor, package_id) {_OF_PACKAGE} >= @storm.package_esims
+    or {_RECENT} and on (job, vendor) {_OF_FLEET} >= @storm.fleet_esims
+  )
+  and {ON_ESIM} {_SEEN} > time() - @routing.esim_pages.group_wait
+)
+""",
+            "eSIMs that a page about many has told of, for as long as they have no data. An eSIM "
+            "that has waited longer than Alertmanager was told of in a page of its own.",
+        ),
+        Alert(
+            "EsimPackageOutOfData",
+            Severity.CRITICAL,
+            Scope.PACKAGE,
+            f"{_OF_PACKAGE} >= @storm.package_esims",
+            "Many eSIMs of a package ran out of data.",
+            '{{ $value | printf "%.0f" }} eSIMs with package {{ $labels.package_id }} of '
+            "{{ $labels.vendor }} ran out of data within the last @storm.window. "
+            f"{_WHICH}",
+        ),
+        Alert(
+            "EsimFleetOutOfData",
+            Severity.CRITICAL,
+            Scope.FLEET,
+            f"{_OF_FLEET} >= @storm.fleet_esims",
+            "Many eSIMs of a vendor ran out of data.",
+            '{{ $value | printf "%.0f" }} eSIMs of {{ $labels.vendor }} ran out of data within '
+            f"the last @storm.window.{_WORST} {_WHICH}",
+        ),
+        Alert(
+            "EsimOutOfData",
+            Severity.CRITICAL,
+            Scope.ESIM,
+            f"{_NEWS} unless {ON_ESIM} {_COVERED}",
+            "An eSIM has no data left.",
+            f"{ESIM_ID} of {{{{ $labels.vendor }}}} has had no data left since "
+            "{{ $value | humanizeTimestamp }}. Package {{ $labels.package_id }} ran out last.",
+        ),
+    ),
+    "Alertmanager waits a little before it pages for an eSIM. A page about many, which this group "
+    "decides on within that time, takes the place of the page.",
+)
+
+OUT_OF_DATA_TICKETS = Group(
+    "esim-out-of-data-tickets",
+    "2m",
+    (
+        Alert(
+            "EsimOutOfData",
+            Severity.WARNING,
+            Scope.ESIM,
+            f"{OUT} unless {ON_ESIM} {_NEWS}",
+            "An eSIM has had no data left for long.",
+            f"{ESIM_ID} of {{{{ $labels.vendor }}}} has had no data left since "
+            "{{ $value | humanizeTimestamp }}. Package {{ $labels.package_id }} ran out last.",
+            for_="2m",
+        ),
+    ),
+    "Prometheus writes the texts of all alerts at each evaluation. There may be thousands of "
+    "tickets, so they are evaluated less often than pages.",
+)
