@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from exporter.mixin.values import MixinValues
 
 _HEADER = "# Written by `esim-exporter mixin`. Change its values instead of this file.\n"
-_LARGE_FLEET = "# For large fleets: packages page, single eSIMs are tickets.\n"
+_LARGE_FLEET = "# For large fleets: single eSIMs without data are tickets, and many at once page.\n"
 _OPERATOR = """\
 # All rule files as one object for the Prometheus Operator, @operator or later (earlier versions
 # drop keep_firing_for). It leaves out watchdog.rules.yml: kube-prometheus has its own.

@@ -267,7 +267,7 @@ def test_prometheus_and_alertmanager_take_what_readme_shows(folder: Path) -> Non
     for command in mine:
         reader.run(command)
     assert len(mine) == 3
-    assert "4 rule files found" in reader.printed
+    assert "5 rule files found" in reader.printed
 
     program, *flags = last.split()
     assert program == "alertmanager"

@@ -16,6 +16,7 @@ FILES = {
     "alertmanager.yml",
     "esim-exporter.rules.yml",
     "esim-fleet.rules.yml",
+    "esim-forecast.rules.yml",
     "esim-usage.rules.yml",
     "prometheusrule.yaml",
     "watchdog.rules.yml",
