@@ -1,6 +1,7 @@
 """Takes pictures of the status page for the documentation: ``make status-screenshots``.
 
-They show a simulated fleet after two days by a simulated clock, so they are the same each time.
+They show the same simulated fleet as the pictures of the dashboards, at the same moment. The clock
+is simulated, so the pictures are the same each time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from exporter.endpoints.status.overview import STEP
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.settings.field_types import ListenAddress
-from exporter.simulate.deliveries import Faults, Simulation
+from exporter.simulate.deliveries import Simulation
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.pages import StatusPages
 
 FOLDER = ROOT / "docs" / "screenshots"
-ESIMS = 240
-END = simulated.START + 50 * simulated.HOUR
+END = simulated.END
 PAGES = (
     ("status-light", "/", 1280, 1050, False),
     ("status-dark", f"/esims/roamify/{simulated.SHOWN_ESIM}", 1280, 1050, True),
@@ -64,8 +64,9 @@ async def main() -> None:
 async def fill(exporter: Exporter, pages: StatusPages, app: Quart, clock: simulated.Clock) -> None:
     """Deliver all events until the end at their simulated times."""
     deliveries = heapq.merge(
-        Simulation(start=simulated.START, seed=7, esims=ESIMS, faults=Faults(malformed=0.0005)),
+        Simulation(start=simulated.START, seed=7, esims=simulated.ESIMS, faults=simulated.FAULTS),
         simulated._shown_deliveries(),
+        simulated._storm_deliveries(),
         key=lambda delivery: delivery.at,
     )
     for delivery in deliveries:
@@ -74,7 +75,9 @@ async def fill(exporter: Exporter, pages: StatusPages, app: Quart, clock: simula
             pages._events.add_sample(pages._up, overview.total(exporter.metrics.events))
         if delivery.at > END:
             return
-        await simulated._deliver(app, delivery)
+        await simulated._settle(exporter)
+        if delivery.at not in simulated.SILENCE and delivery.at not in simulated.DOWN:
+            await simulated._deliver(app, delivery)
 
 
 def take(address: str) -> None:
