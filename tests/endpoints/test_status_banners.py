@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.endpoints.status.banners import GRACE, Condition, Severity, banners
+from exporter.endpoints.status.banners import GRACE, BannerLevel, Condition, banners
 from exporter.model.records import AccountBalance
 
 NOW = 1_800_000_000.0
@@ -35,55 +35,55 @@ def test_there_is_no_banner_without_a_problem() -> None:
 @pytest.mark.parametrize(
     ("change", "severity", "words", "page"),
     [
-        ({"loaded": False}, Severity.CRITICAL, "still being loaded", ""),
-        ({"stopping": True}, Severity.WARNING, "is stopping", ""),
-        ({"storage_failed": True}, Severity.CRITICAL, "cannot commit", ""),
-        ({"damage": 1}, Severity.CRITICAL, "The storage has 1 damaged place.", ""),
-        ({"received": None}, Severity.INFO, "has arrived yet", ""),
+        ({"loaded": False}, BannerLevel.CRITICAL, "still being loaded", ""),
+        ({"stopping": True}, BannerLevel.WARNING, "is stopping", ""),
+        ({"storage_failed": True}, BannerLevel.CRITICAL, "cannot commit", ""),
+        ({"damage": 1}, BannerLevel.CRITICAL, "The storage has 1 damaged place.", ""),
+        ({"received": None}, BannerLevel.INFO, "has arrived yet", ""),
         (
             {"received": NOW - REPORTS - GRACE - 1},
-            Severity.CRITICAL,
+            BannerLevel.CRITICAL,
             "arrived for 5 h. There should be events for 3 activated eSIMs.",
             "/deliveries",
         ),
         (
             {"over_limit": 1234},
-            Severity.WARNING,
+            BannerLevel.WARNING,
             "1,234 eSIMs have no separate series",
             "/esims?over_limit=true",
         ),
-        ({"rejected": 1}, Severity.WARNING, "1 rejected delivery is kept", "/rejected"),
-        ({"rejected": 2}, Severity.WARNING, "2 rejected deliveries are kept", "/rejected"),
+        ({"rejected": 1}, BannerLevel.WARNING, "1 rejected delivery is kept", "/rejected"),
+        ({"rejected": 2}, BannerLevel.WARNING, "2 rejected deliveries are kept", "/rejected"),
         (
             {"stale": 2},
-            Severity.INFO,
+            BannerLevel.INFO,
             "For 2 activated eSIMs, nothing was received for over 9 h.",
             "/esims?status=ACTIVATED&sort=last_event",
         ),
-        ({"reload_failed": True}, Severity.WARNING, "reload failed", ""),
-        ({"unsigned": True}, Severity.WARNING, "Anyone can send deliveries", ""),
+        ({"reload_failed": True}, BannerLevel.WARNING, "reload failed", ""),
+        ({"unsigned": True}, BannerLevel.WARNING, "Anyone can send deliveries", ""),
         (
             {"balances": (LOW,)},
-            Severity.WARNING,
+            BannerLevel.WARNING,
             "12.50 USD. This is below its threshold of 50.00.",
             "",
         ),
         (
             {"certificates": (("public", NOW),)},
-            Severity.CRITICAL,
+            BannerLevel.CRITICAL,
             "public listener has expired",
             "",
         ),
         (
             {"certificates": (("public", NOW + 3 * DAY),)},
-            Severity.WARNING,
+            BannerLevel.WARNING,
             "public listener expires in 3 d",
             "",
         ),
     ],
 )
 def test_each_problem_has_its_banner(
-    change: dict[str, object], severity: Severity, words: str, page: str
+    change: dict[str, object], severity: BannerLevel, words: str, page: str
 ) -> None:
     (banner,) = banners(replace(WELL, **change))  # type: ignore[arg-type]  # each by its own type
     assert (banner.severity, banner.page) == (severity, page)
@@ -95,7 +95,7 @@ def test_a_hold_of_expiry_is_shown_only_where_it_keeps_silent_esims() -> None:
     assert banners(held) == []
     assert len(banners(replace(held, received=None, activated=0))) == 1  # no delivery yet
     _, banner = banners(replace(held, stale=2))
-    assert banner.severity is Severity.INFO
+    assert banner.severity is BannerLevel.INFO
     assert "Silent eSIMs do not expire for now." in banner.text
     assert "the vendor first gets 9 h to report every activated eSIM" in banner.text
 

@@ -25,7 +25,7 @@ _EXPIRES_SOON = 14 * 86400
 """A certificate gets a warning this many seconds before it expires."""
 
 
-class Severity(IntEnum):
+class BannerLevel(IntEnum):
     """How bad a problem is."""
 
     INFO = 0
@@ -42,7 +42,7 @@ class Severity(IntEnum):
 class Banner:
     """One problem."""
 
-    severity: Severity
+    severity: BannerLevel
     text: str
     page: str = ""
     """Path, below the prefix, of the page with details; empty if there is none."""
@@ -102,43 +102,43 @@ def banners(condition: Condition) -> list[Banner]:
 def _of_process(c: Condition) -> Iterator[Banner]:
     if not c.loaded:
         yield Banner(
-            Severity.CRITICAL,
+            BannerLevel.CRITICAL,
             "The state is still being loaded. Until then, deliveries are answered with 503.",
         )
     if c.stopping:
-        yield Banner(Severity.WARNING, "The exporter is stopping.")
+        yield Banner(BannerLevel.WARNING, "The exporter is stopping.")
     if c.storage_failed:
         yield Banner(
-            Severity.CRITICAL,
+            BannerLevel.CRITICAL,
             "The storage cannot commit. Deliveries are answered with 503, so the vendor sends them "
             "again later. The log gives the reason.",
         )
     if c.reload_failed:
         yield Banner(
-            Severity.WARNING,
+            BannerLevel.WARNING,
             "The last reload failed, so the earlier settings stay in force. The log gives the "
             "reason.",
         )
     if c.unsigned:
         yield Banner(
-            Severity.WARNING, "Anyone can send deliveries: --webhook.allow-unsigned is set."
+            BannerLevel.WARNING, "Anyone can send deliveries: --webhook.allow-unsigned is set."
         )
     for listener, expiry in c.certificates:
         left = expiry - c.now
         if left <= 0:
             text = f"The TLS certificate of the {listener} listener has expired."
-            yield Banner(Severity.CRITICAL, text)
+            yield Banner(BannerLevel.CRITICAL, text)
         elif left < _EXPIRES_SOON:
             text = f"The TLS certificate of the {listener} listener expires in {span(left)}."
-            yield Banner(Severity.WARNING, text)
+            yield Banner(BannerLevel.WARNING, text)
 
 
 def _of_deliveries(c: Condition) -> Iterator[Banner]:
     if c.received is None:
-        yield Banner(Severity.INFO, "No verified delivery has arrived yet.")
+        yield Banner(BannerLevel.INFO, "No verified delivery has arrived yet.")
     elif c.silent:
         yield Banner(
-            Severity.CRITICAL,
+            BannerLevel.CRITICAL,
             f"No verified delivery has arrived for {span(c.now - c.received)}. There should be "
             f"events for {_many(c.activated, 'activated eSIM')}.",
             "/deliveries",
@@ -146,19 +146,19 @@ def _of_deliveries(c: Condition) -> Iterator[Banner]:
         )
     if c.rejected:
         kept = _many(c.rejected, "rejected delivery is", "rejected deliveries are")
-        yield Banner(Severity.WARNING, f"{kept} kept for review.", "/rejected", "Review")
+        yield Banner(BannerLevel.WARNING, f"{kept} kept for review.", "/rejected", "Review")
 
 
 def _of_fleet(c: Condition) -> Iterator[Banner]:
     if c.damage:
         yield Banner(
-            Severity.CRITICAL,
+            BannerLevel.CRITICAL,
             f"The storage has {_many(c.damage, 'damaged place')}. The data there could not be "
             "loaded. The log gives the details.",
         )
     if c.over_limit:
         yield Banner(
-            Severity.WARNING,
+            BannerLevel.WARNING,
             f"{_many(c.over_limit, 'eSIM has', 'eSIMs have')} no separate series, because of "
             "--limits.max-esims. Sums over the fleet include all eSIMs.",
             "/esims?over_limit=true",
@@ -166,7 +166,7 @@ def _of_fleet(c: Condition) -> Iterator[Banner]:
         )
     if c.stale:
         yield Banner(
-            Severity.INFO,
+            BannerLevel.INFO,
             f"For {_many(c.stale, 'activated eSIM')}, nothing was received for over "
             f"{span(c.stale_after)}.",
             "/esims?status=ACTIVATED&sort=last_event",
@@ -174,14 +174,14 @@ def _of_fleet(c: Condition) -> Iterator[Banner]:
         )
     if c.expiry_hold and c.stale:  # without silent eSIMs there is nothing to keep
         yield Banner(
-            Severity.INFO,
+            BannerLevel.INFO,
             "Silent eSIMs do not expire for now. After a start or a jump of the clock, the vendor "
             f"first gets {span(c.expiry_hold)} to report every activated eSIM.",
         )
     for balance in c.balances:
         if balance.threshold is not None and balance.balance < balance.threshold:
             yield Banner(
-                Severity.WARNING,
+                BannerLevel.WARNING,
                 f"The balance at {balance.vendor} is {balance.balance:,.2f} {balance.currency}. "
                 f"This is below its threshold of {balance.threshold:,.2f}.",
             )
