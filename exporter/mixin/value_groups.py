@@ -219,7 +219,7 @@ class FleetValues(ValueGroup):
     min_esims: int = Field(20, gt=0, description="smaller fleets have none of these alerts")
     kept: Share = Field(
         0.7,
-        description="the alert fires if less than this share of four hours ago is left",
+        description="the alert fires if less than this share of the last twelve hours is left",
     )
     stale: Share = Field(0.2, description="the alert fires if more than this share misses reports")
 
@@ -240,6 +240,9 @@ class FeedValues(ValueGroup):
     silent: Duration = Field(
         "5h", description="no event for this long: one interval of reports, and an hour of grace"
     )
+    never: Duration = Field(
+        "6h", description="an exporter that was up for this long must have received an event"
+    )
     low: Share = Field(
         0.5, description="the alert fires below this share of the events of yesterday"
     )
@@ -254,12 +257,25 @@ class FeedValues(ValueGroup):
     rejected_most: Share = Field(
         0.5, description="share of refused requests above which there is a page"
     )
+    too_old_share: Share = Field(
+        0.1, description="share of events too old on arrival above which there is a ticket"
+    )
 
 
 class ExporterValues(ValueGroup):
     """Alerts about the processes of the exporter."""
 
     crash_loop: int = Field(3, gt=0, description="this many restarts within an hour are normal")
+    up_share: Share = Field(
+        0.5, description="and it pages if fewer scrapes than this share succeed in 15 minutes"
+    )
+    certificate_ends: Duration = Field(
+        "14d", description="a TLS certificate that ends within this time is a ticket"
+    )
+    certificate_ends_soon: Duration = Field("3d", description="and a second ticket within this")
+    connections_refused: int = Field(
+        5, ge=0, description="this many refused or displaced connections within an hour are normal"
+    )
     replica_lag: Duration = Field(
         "30s", description="how far a replica may lag behind; half a second is normal"
     )

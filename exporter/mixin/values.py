@@ -188,7 +188,7 @@ class MixinValues(ValueGroup):
             return match[0]
         if match["window"]:
             return _DURATION.sub(lambda each: self.duration(each[0]), match[0])
-        return f"{parse_duration(match[0]) / self.faster:g}"
+        return f"{parse_duration(match[0]) / self.faster:.10g}"
 
 
 _TOKEN: Final = re.compile(

@@ -15,6 +15,7 @@ import monitoring_stack
 import promql
 import pytest
 import yaml
+from issuing import issue, tls_section
 from looping import for_every
 from monitoring_stack import ALERTS
 from prometheus_client.parser import text_string_to_metric_families
@@ -90,6 +91,9 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
             rules = 'rule_group="'
             until(lambda: rules in prometheus.get("/metrics").text)
             found.add(prometheus.get("/metrics").text)
+    (folder / "webhook.yml").write_text(tls_section(issue(folder, "server")))
+    with serving(folder, f"--webhook.config.file={folder / 'webhook.yml'}") as secure:
+        found.add(secure.get("/metrics").text)
     sharded = (f"--storage.url={postgres.new_database()}", "--shard=1", "--total-shards=2")
     with serving(folder, *sharded) as replica:
         partner = [delivery for delivery in deliveries if b"balance" in delivery.body]

@@ -17,27 +17,31 @@ def inhibit_rules(values: MixinValues) -> list[dict[str, list[str]]]:
     """
     mute = partial(_mute, values.target)
     refused = "EsimWebhookSignatureFailures|EsimWebhookInvalidPayloads"
-    follows = "EsimUsageNotMoving|EsimFleetReportingStale"
+    follows = "EsimWebhookFeedLow|EsimUsageNotMoving|EsimFleetReportingStale"
     packages = "EsimPackageUsageHigh|EsimPackageExhaustionForecast"
+    silences = "EsimWebhookFeedSilent|EsimWebhookUsageSilent|EsimWebhookNeverReceived"
     return [
         mute(
             ['alertname="EsimExporterDown"'],
             [f'job=~"{values.jobs.exporter}|{values.jobs.esims}"', 'alertname!="EsimExporterDown"'],
         ),
+        # A vendor that still sends other events sends no usage. If they stop as well, that is no
+        # news.
         mute(
-            ['alertname="EsimWebhookFeedSilent"'],
-            [f'alertname=~"EsimWebhookFeedLow|{follows}|{packages}"'],
+            ['alertname="EsimWebhookUsageSilent"'],
+            [f'alertname=~"EsimWebhookFeedSilent|{follows}"'],
             "vendor",
         ),
+        mute(['alertname="EsimWebhookFeedSilent"'], [f'alertname=~"{follows}"'], "vendor"),
         mute(
             ['alertname=~"EsimStorageDown|EsimStorageNotCommitting"'],
-            [f'alertname=~"EsimWebhookFeed.+|EsimWebhookErrorBudgetBurn|{follows}"'],
+            [f'alertname=~"{silences}|EsimWebhookErrorBudgetBurn|{follows}"'],
         ),
         mute(['alertname="EsimStorageDown"'], ['alertname="EsimStorageNotCommitting"']),
         mute(['alertname="EsimShardMissing"'], ['alertname=~"EsimFleetShrunk|EsimReplicaDown"']),
         mute(
             [f'alertname=~"{refused}"', 'severity="critical"'],
-            [f'alertname=~"EsimWebhookFeed.+|{follows}"'],
+            [f'alertname=~"{silences}|{follows}"'],
             "vendor",
         ),
         mute(

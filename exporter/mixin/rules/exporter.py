@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from exporter.mixin.rules.rule_types import Alert, Group, Recording, Scope, Severity
-from exporter.mixin.rules.shards import sum_of_processes
+from exporter.mixin.rules.shards import by, sum_of_processes
 
 _GROUPS = 'rule_group=~".*;esim-.*"'
+_JOB = by()
 
-
-def _down(job: str, what: str) -> Alert:
-    return Alert(
-        "EsimExporterDown",
-        Severity.CRITICAL,
-        Scope.EXPORTER,
-        f'absent(up{{job="{job}"}} == 1)',
-        "Prometheus cannot scrape the exporter, so no alert can fire.",
-        f"No target of job {job} has answered a scrape for five minutes, so no alert about {what} "
-        "can fire.",
-        for_="5m",
-        labels={"job": job},
-        why="absent() of a comparison has no labels, and up == 0 misses a target that is gone.",
-    )
+UP = "job:up:max"
+"""Recorded: 1 while a target of the job answers, 0 while none does."""
+STORAGE_TOLD = "job:esim_exporter_storage_up:max2m"
+"""Recorded: 0 while EsimStorageDown fires."""
+_STORAGE_UP = "job:esim_exporter_storage_up:min"
+_UP = 'up{job="@jobs.exporter"}'
+_ESIMS_UP = 'up{job="@jobs.esims"}'
 
 
 def _one_down(job: str, what: str) -> Alert:
@@ -29,8 +23,7 @@ def _one_down(job: str, what: str) -> Alert:
         Severity.WARNING,
         Scope.EXPORTER,
         f"""
-min without (instance, pod) (up{{job="{job}"}})
-  < max without (instance, pod) (up{{job="{job}"}})
+min {_JOB} (up{{job="{job}"}}) < max {_JOB} (up{{job="{job}"}})
 """,
         "Prometheus cannot scrape one of the exporter's targets.",
         f"A target of job {job} has not answered a scrape for 15 minutes. If no other replica "
@@ -48,27 +41,80 @@ def _ticket(
     )
 
 
-_TOTAL_SHARDS = "max without (instance, pod) (esim_exporter_total_shards)"
-_SHOWN_SHARDS = """
-count without (shard) (
-      count_values without (instance, pod) ("shard", esim_exporter_shard)
+def _certificate(within: str, comparison: str) -> Alert:
+    return Alert(
+        "EsimTlsCertificateExpiring",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+min {by("listener")} (esim_exporter_tls_certificate_expiry_timestamp_seconds) - time()
+  {comparison}
+""",
+        f"A TLS certificate of the exporter ends within {within}.",
+        "The certificate of the {{ $labels.listener }} listener of job {{ $labels.job }} ends in "
+        "{{ $value | humanizeDuration }}. Then the vendor or Prometheus cannot connect.",
+        labels={"within": within},
     )
-""".strip()
+
+
+_TOTAL_SHARDS = f"max {_JOB} (esim_exporter_total_shards)"
+_SHOWN_SHARDS = f'count {_JOB} (count_values {_JOB} ("shard", esim_exporter_shard))'
 
 
 EXPORTER = Group(
     "esim-exporter",
     "1m",
     (
-        _down("@jobs.exporter", "the fleet, incoming events or the exporter"),
-        _down("@jobs.esims", "single eSIMs"),
+        Recording(UP, f"max {_JOB} ({_UP})"),
+        Recording(_STORAGE_UP, f"min {_JOB} (esim_exporter_storage_up)"),
+        Recording(STORAGE_TOLD, f"max_over_time({_STORAGE_UP}[2m])"),
+        Alert(
+            "EsimExporterDown",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"""
+max {_JOB} (max_over_time({_UP}[1d])) unless on (job) {UP} == 1
+or absent({_UP})
+""",
+            "Prometheus cannot scrape the exporter, so no alert can fire.",
+            "No target of job @jobs.exporter has answered a scrape for five minutes, so no alert "
+            "can fire.",
+            for_="5m",
+            labels={"job": "@jobs.exporter"},
+            why="A target that is gone has no series. For a day, its last samples still name it.",
+        ),
+        Alert(
+            "EsimExporterDown",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            f"max {_JOB} ({_ESIMS_UP}) == 0",
+            "Prometheus cannot scrape series of single eSIMs.",
+            "No target of job @jobs.esims has answered a scrape for 15 minutes. No alert "
+            "about forecasts, spikes and fair use can fire, but the others can.",
+            for_="15m",
+            labels={"job": "@jobs.esims"},
+            why="It is silent without this job, which large fleets leave out.",
+        ),
         _one_down("@jobs.exporter", "its part of the fleet"),
         _one_down("@jobs.esims", "its part of the eSIMs"),
+        Alert(
+            "EsimExporterCrashLooping",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"""
+max {_JOB} (avg_over_time({_UP}[15m])) < @exporter.up_share
+and max {_JOB} (changes({_UP}[15m])) > @exporter.crash_loop
+""",
+            "The exporter starts again and again, and is down most of the time.",
+            "Job {{ $labels.job }} answered only {{ $value | humanizePercentage }} of the scrapes "
+            "within 15 minutes, with starts in between. Events are lost if the vendor gives up.",
+            why="EsimExporterDown is silent, because a scrape succeeds now and then.",
+        ),
         Alert(
             "EsimStorageDown",
             Severity.CRITICAL,
             Scope.EXPORTER,
-            "min without (instance, pod) (esim_exporter_storage_up) == 0",
+            f"{_STORAGE_UP} == 0",
             "The exporter's storage does not work, so events are refused.",
             "For two minutes, a process of job {{ $labels.job }} could not write to its storage. "
             "It refuses every event and shows the fleet as it was.",
@@ -83,10 +129,10 @@ EXPORTER = Group(
             "EsimStorageNotCommitting",
             Severity.CRITICAL,
             Scope.EXPORTER,
-            """
-sum without (instance, pod) (
+            f"""
+sum {_JOB} (
   sum without (vendor, reason) (
-    increase(esim_exporter_webhook_rejected_total{reason="storage"}[15m])
+    increase(esim_exporter_webhook_rejected_total{{reason="storage"}}[15m])
   ) > 0
   unless
     increase(esim_exporter_storage_commit_duration_seconds_count[5m])
@@ -101,7 +147,7 @@ sum without (instance, pod) (
         _ticket(
             "EsimStorageDamaged",
             "",
-            "max without (instance, pod) (esim_exporter_storage_damaged_rows) > 0",
+            f"max {_JOB} (esim_exporter_storage_damaged_rows) > 0",
             "The exporter found damage in its storage.",
             'Job {{ $labels.job }} found {{ $value | printf "%.0f" }} damaged places when it last '
             "loaded its storage.",
@@ -109,10 +155,44 @@ sum without (instance, pod) (
         _ticket(
             "EsimRejectedEventsWaiting",
             "1h",
-            "max without (instance, pod) (esim_exporter_rejected_events) > 0",
+            f"max {_JOB} (esim_exporter_rejected_events) > 0",
             "Rejected deliveries wait for somebody to read them.",
             'Job {{ $labels.job }} keeps {{ $value | printf "%.0f" }} signed deliveries that it '
             "could not understand.",
+        ),
+        _ticket(
+            "EsimRejectedEventsDropped",
+            "",
+            f"sum {_JOB} (increase(esim_exporter_rejected_dropped_total[1h])) > 0",
+            "Rejected deliveries were dropped before anybody read them.",
+            'Job {{ $labels.job }} dropped {{ $value | printf "%.0f" }} rejected deliveries within '
+            "an hour, because it may only keep so many. Their events cannot be replayed.",
+        ),
+        _ticket(
+            "EsimConnectionsRefused",
+            "",
+            f"""
+sum {by("listener")} (
+  increase(esim_exporter_http_connections_refused_total[1h])
+    + increase(esim_exporter_http_connections_displaced_total[1h])
+) > @exporter.connections_refused
+""",
+            "A listener of the exporter is full, so connections are refused.",
+            "The {{ $labels.listener }} listener of job {{ $labels.job }} refused or displaced "
+            '{{ $value | printf "%.0f" }} connections within an hour.',
+        ),
+        _certificate(
+            "@exporter.certificate_ends",
+            "< @exporter.certificate_ends >= @exporter.certificate_ends_soon",
+        ),
+        _certificate("@exporter.certificate_ends_soon", "< @exporter.certificate_ends_soon"),
+        _ticket(
+            "EsimAttentionLimitReached",
+            "15m",
+            f"{sum_of_processes('esim_exporter_attention_over_limit')} > 0",
+            "More eSIMs need attention than the exporter may show.",
+            '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} need attention, but are '
+            "above the limit. No alert about one of them can fire.",
         ),
         _ticket(
             "EsimCapReached",
@@ -120,13 +200,13 @@ sum without (instance, pod) (
             f"{sum_of_processes('esim_exporter_esims_over_limit')} > 0",
             "There are more eSIMs than the exporter may show.",
             '{{ $value | printf "%.0f" }} eSIMs of job {{ $labels.job }} are above the limit and '
-            "have no series of their own. No alert about one of them can fire.",
+            "have no series of their own. No forecast, and no alert about spikes or fair use, can "
+            "fire for them.",
         ),
         _ticket(
             "EsimExporterCrashLooping",
             "5m",
-            "max without (instance, pod) "
-            '(changes(process_start_time_seconds{job="@jobs.exporter"}[1h])) '
+            f'max {_JOB} (changes(process_start_time_seconds{{job="@jobs.exporter"}}[1h])) '
             "> @exporter.crash_loop",
             "The exporter starts again and again.",
             'Job {{ $labels.job }} was started {{ $value | printf "%.0f" }} times within an hour.',
@@ -134,7 +214,7 @@ sum without (instance, pod) (
         _ticket(
             "EsimConfigReloadFailed",
             "10m",
-            "min without (instance, pod) (esim_exporter_config_last_reload_successful) == 0",
+            f"min {_JOB} (esim_exporter_config_last_reload_successful) == 0",
             "The exporter could not apply its changed settings.",
             "Job {{ $labels.job }} keeps its last good settings. It cannot restart until the new "
             "ones are right.",
@@ -152,7 +232,7 @@ sum without (instance, pod) (
         _ticket(
             "EsimShardsDisagree",
             "15m",
-            f"{_TOTAL_SHARDS}\n  - min without (instance, pod) (esim_exporter_total_shards)\n> 0",
+            f"{_TOTAL_SHARDS} - min {_JOB} (esim_exporter_total_shards) > 0",
             "Replicas do not agree on the number of shards.",
             "Some replicas of job {{ $labels.job }} have {{ $value }} shards more than others, so "
             "eSIMs count twice or not at all.",
@@ -160,8 +240,8 @@ sum without (instance, pod) (
         _ticket(
             "EsimReplicaLagging",
             "5m",
-            """
-max without (instance, pod) (
+            f"""
+max {_JOB} (
   esim_exporter_storage_lag_seconds and esim_exporter_storage_up == 1
 ) > @exporter.replica_lag
 """,
@@ -174,9 +254,8 @@ max without (instance, pod) (
             "EsimClockSkew",
             Severity.WARNING,
             Scope.EXPORTER,
-            """
-max without (instance, pod) (esim_exporter_last_received_timestamp_seconds) - time()
-  > @feed.clock_skew
+            f"""
+max {by("vendor")} (esim_exporter_last_received_timestamp_seconds) - time() > @feed.clock_skew
 """,
             "Clocks disagree, so events look older or newer than they are.",
             "By the exporter's clock, the newest event of {{ $labels.vendor }} arrived "
@@ -194,74 +273,6 @@ or increase(prometheus_rule_group_iterations_missed_total{{{_GROUPS}}}[15m]) > 0
             "Prometheus cannot evaluate rules about eSIMs, or not in time.",
             "Evaluations of {{ $labels.rule_group }} fail or are skipped, so its alerts may be "
             "missing.",
-        ),
-    ),
-)
-
-_REQUESTS = 'esim_exporter_http_requests_total{handler=~"/webhooks/.+"'
-_WITHOUT = "sum without (instance, pod, handler, method, code)"
-
-
-def _error_ratio(window: str) -> Recording:
-    return Recording(
-        f"job:esim_exporter_webhook_requests:error_ratio_rate{window}",
-        f"""
-{_WITHOUT} (rate({_REQUESTS},code=~"5.."}}[{window}]))
-/ ({_WITHOUT} (rate({_REQUESTS}}}[{window}])) > 0)
-""",
-    )
-
-
-def _burn(severity: Severity, factor: float, long: str, short: str, for_: str) -> Alert:
-    ratio = "job:esim_exporter_webhook_requests:error_ratio_rate"
-    return Alert(
-        "EsimWebhookErrorBudgetBurn",
-        severity,
-        Scope.EXPORTER,
-        f"""
-{ratio}{long} > {factor:g} * @webhook.error_budget
-and {ratio}{short} > {factor:g} * @webhook.error_budget
-and {_WITHOUT} (increase({_REQUESTS}}}[{long}])) > @webhook.budget_min_requests
-""",
-        "The exporter answers too many webhook requests with errors.",
-        "{{ $value | humanizePercentage }} of the webhook requests of job {{ $labels.job }} "
-        f"within {long} failed; the objective allows @webhook.error_budget%.",
-        for_=for_,
-        labels={"window": long},
-    )
-
-
-BUDGET = Group(
-    "esim-webhook",
-    "1m",
-    (
-        *map(_error_ratio, ("5m", "30m", "1h", "2h", "6h", "1d", "3d")),
-        _burn(Severity.CRITICAL, 14.4, "1h", "5m", "2m"),
-        _burn(Severity.CRITICAL, 6, "6h", "30m", "15m"),
-        _burn(Severity.WARNING, 3, "1d", "2h", "1h"),
-        _burn(Severity.WARNING, 1, "3d", "6h", "3h"),
-        Alert(
-            "EsimWebhookSlow",
-            Severity.WARNING,
-            Scope.EXPORTER,
-            """
-1 -
-  sum without (instance, pod, le) (
-    rate(esim_exporter_webhook_duration_seconds_bucket{le="2.0"}[1h])
-  )
-  / (sum without (instance, pod) (rate(esim_exporter_webhook_duration_seconds_count[1h])) > 0)
-> @webhook.slow_share
-and
-  sum without (instance, pod) (increase(esim_exporter_webhook_duration_seconds_count[1h]))
-    - sum without (instance, pod, le) (
-        increase(esim_exporter_webhook_duration_seconds_bucket{le="2.0"}[1h])
-      )
-  > @feed.failures_few
-""",
-            "The exporter answers webhooks later than the vendor waits.",
-            "{{ $value | humanizePercentage }} of the answers of job {{ $labels.job }} took longer "
-            "than two seconds. The vendor treats them as failures.",
-            for_="10m",
         ),
     ),
 )

@@ -2,124 +2,243 @@
 
 from __future__ import annotations
 
+from exporter.mixin.rules.exporter import UP
 from exporter.mixin.rules.rule_types import Alert, Group, Recording, Scope, Severity
-from exporter.mixin.rules.shards import fleet_sum
+from exporter.mixin.rules.shards import by, fleet_sum
 
+_ACTIVATED = "vendor:esim_fleet_esims_activated:sum"
 _EVENTS = "vendor:esim_exporter_webhook_events:increase4h"
+_TOO_OLD = "vendor:esim_exporter_webhook_events_too_old:increase4h"
 _VERIFIED = "vendor:esim_exporter_webhook_signatures:increase4h"
-_UNSIGNED = "vendor:esim_exporter_webhook_signature_failures:increase4h"
+_WRONG = "vendor:esim_exporter_webhook_signature_failures:increase4h"
 _INVALID = "vendor:esim_exporter_webhook_invalid:increase4h"
-_HEARD = "max without (instance, pod) (esim_exporter_last_received_timestamp_seconds)"
-_ACTIVATED = fleet_sum('esim_fleet_esims{status="ACTIVATED"}')
+_SECRET_CHANGED = "vendor:esim_exporter_webhook_secret_changed:latch"  # noqa: S105  # the name of a rule
+
+_VENDOR = by("vendor")
+
+
+def _newest(timestamp: str) -> str:
+    """Return the newest of a timestamp that never falls, also while a process restarts."""
+    return f"max {_VENDOR} (max_over_time({timestamp}[15m]))"
+
+
+_HEARD = _newest("esim_exporter_last_received_timestamp_seconds")
+_USAGE = _newest("esim_exporter_last_usage_received_timestamp_seconds")
+_REPORTING = _newest("esim_exporter_vendor_report_interval_seconds")
+"""A vendor that reports usage at intervals. Silence of the others means nothing."""
+
+_WAS_UP = f"and on (job) avg_over_time({UP}[@feed.silent]) > 0.9"
+"""The exporter could hear all the time. While Prometheus itself is down, nothing is counted."""
 
 _REJECTED = "esim_exporter_webhook_rejected_total"
 
 
 def _rejected(reason: str, window: str) -> str:
-    return f"sum without (instance, pod, reason) (increase({_REJECTED}{{{reason}}}[{window}]))"
+    return f"sum {_VENDOR} (increase({_REJECTED}{{{reason}}}[{window}]))"
+
+
+def _accepted_or(results: str) -> str:
+    return f"sum {_VENDOR} (increase(esim_exporter_webhook_events_total{{{results}}}[4h]))"
 
 
 _SIGNATURE = 'reason="signature"'
 _UNFIT = 'reason=~"invalid|malformed"'
 
+_SILENCE = (
+    Alert(
+        "EsimWebhookFeedSilent",
+        Severity.CRITICAL,
+        Scope.EXPORTER,
+        f"""
+time() - {_HEARD} > @feed.silent
+and on (job, vendor) max_over_time({_ACTIVATED}[15m]) > 0
+and on (job, vendor) {_REPORTING}
+{_WAS_UP}
+""",
+        "The vendor has stopped sending events.",
+        "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago, though "
+        "activated eSIMs report their usage regularly.",
+        why="It ends as soon as an event arrives, because it mutes other alerts.",
+    ),
+    Alert(
+        "EsimWebhookUsageSilent",
+        Severity.CRITICAL,
+        Scope.EXPORTER,
+        f"""
+{_HEARD} - ({_USAGE} or 0 * {_HEARD}) > 1h
+and on (job, vendor) time() - ({_USAGE} or 0 * {_HEARD}) > @feed.silent
+and on (job, vendor) min_over_time({_ACTIVATED}[@feed.silent]) > 0
+and on (job, vendor) max_over_time({_ACTIVATED}[15m] offset @feed.silent) > 0
+and on (job, vendor) {_REPORTING}
+{_WAS_UP}
+""",
+        "The vendor sends no usage events, but others arrive.",
+        "For more than @feed.silent, no usage event of {{ $labels.vendor }} changed anything, "
+        "though activated eSIMs report their usage regularly. Other events have arrived since.",
+        why="If no usage event ever arrived, its time counts as 0. An eSIM must have been "
+        "activated all the time, because the first one of a day has not reported yet.",
+    ),
+    Alert(
+        "EsimWebhookNeverReceived",
+        Severity.CRITICAL,
+        Scope.EXPORTER,
+        f"""
+{_REPORTING}
+and on (job) avg_over_time({UP}[@feed.never]) > 0.75
+and on (job) {UP} offset @feed.never
+unless on (job, vendor) {_HEARD}
+""",
+        "The exporter has never received an event.",
+        "The exporter has been up for @feed.never, but no event of {{ $labels.vendor }} with a "
+        "right signature ever arrived.",
+        why="It looks at the job and not at the start of a process, so a restart does not begin "
+        "the hours again.",
+    ),
+    Alert(
+        "EsimWebhookFeedLow",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+{_EVENTS} < @feed.low * ({_EVENTS} offset 1d > @feed.min_events)
+and on (job) avg_over_time({UP}[4h]) > 0.9
+""",
+        "The vendor sends far fewer events than yesterday.",
+        '{{ $labels.vendor }} sent {{ $value | printf "%.0f" }} events within the last four '
+        "hours, less than @feed.low% of what it sent in the same hours yesterday.",
+        for_="30m",
+        why="It compares the same hours of two days, so bursts and nights cancel out.",
+    ),
+)
+
+_REFUSALS = (
+    Alert(
+        "EsimWebhookSignatureFailures",
+        Severity.CRITICAL,
+        Scope.EXPORTER,
+        f"{_SECRET_CHANGED} > 0",
+        "The vendor signs with a secret that the exporter does not know, as after a rotation.",
+        "Deliveries about known eSIMs of {{ $labels.vendor }} have a wrong signature, and none "
+        "with a right one has arrived since. The secret was probably changed, and "
+        "the exporter needs the new one.",
+        for_="5m",
+    ),
+    Alert(
+        "EsimWebhookSignatureFailures",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+{_WRONG} / (({_WRONG} + {_VERIFIED} or {_WRONG}) > 0) > @feed.signature_share
+and {_rejected(_SIGNATURE, "1h")} > @feed.failures_few
+""",
+        "Deliveries with a wrong signature reach the webhook.",
+        "{{ $value | humanizePercentage }} of the signed deliveries to the webhook of "
+        "{{ $labels.vendor }} within the last four hours had a wrong signature.",
+        for_="10m",
+        why="Deliveries without a signature do not count. Anybody can send them.",
+    ),
+    Alert(
+        "EsimWebhookInvalidPayloads",
+        Severity.CRITICAL,
+        Scope.EXPORTER,
+        f"""
+{_INVALID} / ({_INVALID} + {_EVENTS} > 0) > @feed.rejected_most
+and {_rejected(_UNFIT, "1h")} > @feed.failures_few
+""",
+        "The exporter cannot understand most of the vendor's deliveries.",
+        "{{ $value | humanizePercentage }} of the deliveries of {{ $labels.vendor }} within "
+        "the last four hours do not fit the known format. The vendor may have changed it.",
+        for_="10m",
+    ),
+    Alert(
+        "EsimWebhookInvalidPayloads",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"{_rejected(_UNFIT, '1h')} > @feed.failures_few",
+        "The exporter cannot understand some of the vendor's deliveries.",
+        '{{ $value | printf "%.0f" }} deliveries of {{ $labels.vendor }} within the last hour '
+        "do not fit the known format.",
+        for_="15m",
+    ),
+)
+
+_CLOCK = "Clocks disagree, so events look older or newer than they are."
+_TIMES = (
+    Alert(
+        "EsimClockSkew",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+min {_VENDOR} (min_over_time(esim_exporter_last_event_delay_seconds[2h])) >= @feed.clock_skew
+""",
+        _CLOCK,
+        "For hours, every event of {{ $labels.vendor }} arrived {{ $value | humanizeDuration }} or "
+        "more after its own time. The vendor's clock is behind, or the vendor sends late.",
+        for_="2h",
+        labels={"clock": "vendor", "direction": "behind"},
+        why="It needs hours, because an event that the vendor sends again is late too.",
+    ),
+    Alert(
+        "EsimClockSkew",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+0 - max {_VENDOR} (max_over_time(esim_exporter_last_event_delay_seconds[2h]))
+  >= @feed.clock_skew - 10s
+""",
+        _CLOCK,
+        "The events of {{ $labels.vendor }} have times that are {{ $value | humanizeDuration }} or "
+        "more in the future. The vendor's clock is ahead, or the exporter's is behind.",
+        for_="15m",
+        labels={"clock": "vendor", "direction": "ahead"},
+        why="The ten seconds are for the way of an event, which makes it look less ahead.",
+    ),
+    Alert(
+        "EsimWebhookEventsTooOld",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+{_TOO_OLD} / ({_TOO_OLD} + {_EVENTS} > 0) > @feed.too_old_share
+and {_TOO_OLD} > @feed.failures_few
+""",
+        "Many events are too old on arrival to change anything.",
+        "{{ $value | humanizePercentage }} of the events of {{ $labels.vendor }} within the last "
+        "four hours were older than what was known.",
+        for_="30m",
+    ),
+)
 
 FEED = Group(
     "esim-feed",
     "1m",
     (
+        Recording(_ACTIVATED, fleet_sum('esim_fleet_esims{status="ACTIVATED"}', "vendor")),
         Recording(
             _EVENTS,
-            """
-sum without (instance, pod, event_type, result) (
-  increase(esim_exporter_webhook_events_total{result="accepted"}[4h])
-)
-""",
+            _accepted_or('result="accepted"'),
             "Every activated eSIM reports once in four hours, whether the vendor sends the reports "
             "at once or spread out.",
         ),
+        Recording(_TOO_OLD, _accepted_or('result=~"stale|late"')),
         Recording(
-            _VERIFIED,
-            """
-sum without (instance, pod, secret) (increase(esim_exporter_webhook_signatures_total[4h]))
-""",
+            _VERIFIED, f"sum {_VENDOR} (increase(esim_exporter_webhook_signatures_total[4h]))"
         ),
-        Recording(_UNSIGNED, _rejected(_SIGNATURE, "4h")),
+        Recording(_WRONG, _rejected(_SIGNATURE, "4h")),
         Recording(_INVALID, _rejected(_UNFIT, "4h")),
-        Alert(
-            "EsimWebhookFeedSilent",
-            Severity.CRITICAL,
-            Scope.EXPORTER,
+        Recording(
+            _SECRET_CHANGED,
             f"""
-time() - {_HEARD} > @feed.silent
-and on (job, vendor) {_ACTIVATED} > 0
+(
+  sum {_VENDOR} (increase(esim_exporter_webhook_unverified_known_esims_total[15m])) > 0
+  or {_SECRET_CHANGED}
+)
+unless on (job, vendor) time() - {_HEARD} <= 10m
 """,
-            "The vendor has stopped sending events.",
-            "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago; every "
-            "activated eSIM reports every four hours.",
-            for_="15m",
-            keep="5m",
+            "It begins with a wrong signature of an event about a known eSIM, and ends "
+            "with a right one. So it reads its own last value. A vendor that sends one event an "
+            "hour is told once. A scanner knows none of the eSIMs.",
         ),
-        Alert(
-            "EsimWebhookFeedLow",
-            Severity.WARNING,
-            Scope.EXPORTER,
-            f"{_EVENTS} < @feed.low * ({_EVENTS} offset 1d > @feed.min_events)",
-            "The vendor sends far fewer events than yesterday.",
-            '{{ $labels.vendor }} sent {{ $value | printf "%.0f" }} events within the last four '
-            "hours, less than @feed.low% of what it sent in the same hours yesterday.",
-            for_="30m",
-            why="It compares the same hours of two days, so bursts and nights cancel out.",
-        ),
-        Alert(
-            "EsimWebhookSignatureFailures",
-            Severity.CRITICAL,
-            Scope.EXPORTER,
-            f"""
-{_UNSIGNED} / (({_UNSIGNED} + {_VERIFIED} or {_UNSIGNED}) > 0) > @feed.rejected_most
-and {_UNSIGNED} > @feed.failures_few
-unless on (job, vendor) time() - {_HEARD} <= 15m
-""",
-            "The vendor signs with a secret that the exporter does not know.",
-            "{{ $value | humanizePercentage }} of the deliveries to the webhook of "
-            "{{ $labels.vendor }} within the last four hours had a wrong signature. None within "
-            "the last 15 minutes had a right one.",
-            for_="5m",
-        ),
-        Alert(
-            "EsimWebhookSignatureFailures",
-            Severity.WARNING,
-            Scope.EXPORTER,
-            f"""
-{_UNSIGNED} / (({_UNSIGNED} + {_VERIFIED} or {_UNSIGNED}) > 0) > @feed.signature_share
-and {_rejected(_SIGNATURE, "1h")} > @feed.failures_few
-""",
-            "Deliveries with a wrong signature reach the webhook.",
-            "{{ $value | humanizePercentage }} of the deliveries to the webhook of "
-            "{{ $labels.vendor }} within the last four hours had a wrong signature.",
-            for_="10m",
-        ),
-        Alert(
-            "EsimWebhookInvalidPayloads",
-            Severity.CRITICAL,
-            Scope.EXPORTER,
-            f"""
-{_INVALID} / ({_INVALID} + {_EVENTS} > 0) > @feed.rejected_most
-and {_rejected(_UNFIT, "1h")} > @feed.failures_few
-""",
-            "The exporter cannot understand most of the vendor's deliveries.",
-            "{{ $value | humanizePercentage }} of the deliveries of {{ $labels.vendor }} within "
-            "the last four hours do not fit the known format. The vendor may have changed it.",
-            for_="10m",
-        ),
-        Alert(
-            "EsimWebhookInvalidPayloads",
-            Severity.WARNING,
-            Scope.EXPORTER,
-            f"{_rejected(_UNFIT, '1h')} > @feed.failures_few",
-            "The exporter cannot understand some of the vendor's deliveries.",
-            '{{ $value | printf "%.0f" }} deliveries of {{ $labels.vendor }} within the last hour '
-            "do not fit the known format.",
-            for_="15m",
-        ),
+        *_SILENCE,
+        *_REFUSALS,
+        *_TIMES,
     ),
 )

@@ -7,7 +7,7 @@ the job ``esim-exporter``. So they work without series of single eSIMs.
 from __future__ import annotations
 
 from exporter.mixin.rules.rule_types import TERMINAL, Alert, Group, Recording, Scope, Severity
-from exporter.mixin.rules.shards import fleet_rise, fleet_sum, resharded
+from exporter.mixin.rules.shards import by, fleet_rise, fleet_sum, resharded
 
 _OVER = "package:esim_fleet_allowances_over:ratio"
 _ALLOWANCES = "package:esim_fleet_allowances:sum"
@@ -16,10 +16,13 @@ _CONSUMED1D = "package:esim_fleet_data_consumed_bytes:delta1d"
 _STEADY1D = "package:esim_fleet_data_consumed_bytes:steady1d"
 _ESIMS = "vendor:esim_fleet_esims:sum"
 _ENDED4H = "vendor_status:esim_fleet_esims:delta4h"
-_ACTIVATED = fleet_sum('esim_fleet_esims{status="ACTIVATED"}')
-_STALE = fleet_sum("esim_fleet_esims_stale", "min")
+_LIVING = "vendor:esim_fleet_esims_not_terminal:sum"
+_ACTIVATED = fleet_sum('esim_fleet_esims{status="ACTIVATED"}', "vendor")
+_STALE = fleet_sum("esim_fleet_esims_stale", "vendor", replicas="min")
 _LIVE = f'sum without (status) (esim_fleet_allowances{{status!~"{TERMINAL}"}})'
-_OVER_90 = fleet_sum('esim_fleet_allowances_over_threshold{threshold="0.9"}')
+_PACKAGE = ("vendor", "package_id")
+_THRESHOLD = (*_PACKAGE, "resource", "threshold")
+_OVER_90 = fleet_sum('esim_fleet_allowances_over_threshold{threshold="0.9"}', *_THRESHOLD)
 
 
 PACKAGES = Group(
@@ -28,7 +31,7 @@ PACKAGES = Group(
     (
         Recording(
             _ALLOWANCES,
-            fleet_sum(_LIVE),
+            fleet_sum(_LIVE, *_PACKAGE),
             "The sum over statuses comes first, in each replica. So an eSIM counts once if only "
             "one of two replicas knows its new status.",
         ),
@@ -40,8 +43,8 @@ PACKAGES = Group(
 """,
             "A ratio of two maxima over replicas never exceeds the greatest ratio of one replica.",
         ),
-        Recording(_CONSUMED4H, fleet_rise("esim_fleet_data_consumed_bytes_total", "4h")),
-        Recording(_CONSUMED1D, fleet_rise("esim_fleet_data_consumed_bytes_total", "1d")),
+        Recording(_CONSUMED4H, fleet_rise("esim_fleet_data_consumed_bytes_total", "4h", *_PACKAGE)),
+        Recording(_CONSUMED1D, fleet_rise("esim_fleet_data_consumed_bytes_total", "1d", *_PACKAGE)),
         Recording(
             _STEADY1D,
             f"""
@@ -71,7 +74,7 @@ and {_OVER_90} >= @packages.min_esims
             Severity.WARNING,
             Scope.PACKAGE,
             f"""
-{fleet_sum("esim_fleet_data_remaining_bytes", "min")}
+{fleet_sum("esim_fleet_data_remaining_bytes", *_PACKAGE, replicas="min")}
     / ((({_CONSUMED1D} < {_STEADY1D}) or ({_STEADY1D} <= {_CONSUMED1D})) > 0) * 1d
   < @forecast.horizon
 and {_ALLOWANCES} >= @packages.min_esims
@@ -109,8 +112,15 @@ FLEET = Group(
     "esim-fleet",
     "1m",
     (
-        Recording(_ESIMS, fleet_sum("sum without (status) (esim_fleet_esims)")),
-        Recording(_ENDED4H, fleet_rise(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h")),
+        Recording(_ESIMS, fleet_sum("sum without (status) (esim_fleet_esims)", "vendor")),
+        Recording(
+            _LIVING,
+            fleet_sum(f'sum without (status) (esim_fleet_esims{{status!~"{TERMINAL}"}})', "vendor"),
+        ),
+        Recording(
+            _ENDED4H,
+            fleet_rise(f'esim_fleet_esims{{status=~"{TERMINAL}"}}', "4h", "vendor", "status"),
+        ),
         _mass(
             "EsimMassRevocation",
             Severity.CRITICAL,
@@ -128,18 +138,22 @@ FLEET = Group(
             Severity.CRITICAL,
             Scope.FLEET,
             f"""
-({_ESIMS} offset 4h > @fleet.min_esims)
-unless {_ESIMS} >= @fleet.kept * ({_ESIMS} offset 4h)
-{resharded("4h")}
+max_over_time({_ESIMS}[15m])
+  < @fleet.kept * (max_over_time({_LIVING}[12h]) > @fleet.min_esims)
+      - on (job) group_left () sum {by()} (increase(esim_exporter_expired_total[12h]))
+{resharded("12h")}
 """,
             "The exporter has lost track of many eSIMs.",
-            "Four hours ago {{ $labels.vendor }} had "
-            '{{ $value | printf "%.0f" }} eSIMs; fewer than @fleet.kept% of them are left.',
-            for_="15m",
-            keep="@keep_firing_for",
-            why="It also fires if no eSIM is left, and so no series. It is silent for four hours "
-            "after the number of shards changes, because eSIMs counted twice while only some "
-            "replicas had the new number.",
+            'The exporter shows {{ $value | printf "%.0f" }} eSIMs of {{ $labels.vendor }}. That '
+            "is less than @fleet.kept% of those that it had within the last twelve hours and that "
+            "have not expired.",
+            for_="1m",
+            why="Every eSIM that was not terminal must still be there, whatever its status is "
+            "now. So it is silent when terminal eSIMs expire. What expired because it "
+            "was silent is subtracted. An exporter that is down shows nothing, and nothing is "
+            "compared. One that lost its storage shows 0. It is silent for twelve hours after "
+            "the number of shards changes, because eSIMs counted twice while only some replicas "
+            "had the new number.",
         ),
         Alert(
             "EsimUsageNotMoving",
@@ -147,7 +161,7 @@ unless {_ESIMS} >= @fleet.kept * ({_ESIMS} offset 4h)
             Scope.FLEET,
             f"""
 (
-{fleet_rise("esim_fleet_data_consumed_bytes_total", "8h", "shard, package_id")}
+{fleet_rise("esim_fleet_data_consumed_bytes_total", "8h", "vendor", apart=("package_id",))}
 ) == 0
 and on (job, vendor) {_ACTIVATED} > @fleet.min_esims
 """,
@@ -162,7 +176,7 @@ and on (job, vendor) {_ACTIVATED} > @fleet.min_esims
             Scope.FLEET,
             f"""
 {_STALE}
-  / ignoring (status) ({_ACTIVATED} > 0)
+  / ({_ACTIVATED} > 0)
 > @fleet.stale
 and {_STALE} >= @packages.min_esims
 """,
@@ -177,9 +191,7 @@ and {_STALE} >= @packages.min_esims
     ),
 )
 
-_NOTICE = (
-    "max without (instance, pod, shard, event_type) (esim_partner_last_event_timestamp_seconds"
-)
+_NOTICE = f"max {by('vendor')} (esim_partner_last_event_timestamp_seconds"
 
 PARTNER = Group(
     "esim-partner",
@@ -204,7 +216,7 @@ unless
             "EsimPartnerBalanceLow",
             Severity.WARNING,
             Scope.FLEET,
-            "max without (instance, pod, shard) (\n"
+            f"max {by('vendor', 'currency')} (\n"
             "  esim_partner_balance < esim_partner_balance_threshold\n)",
             "The balance at the vendor is below its threshold.",
             'The balance at {{ $labels.vendor }} is {{ $value | printf "%.2f" }} '

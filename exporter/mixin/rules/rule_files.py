@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from exporter.mixin.rules.exporter import BUDGET, EXPORTER, WATCHDOG
+from exporter.mixin.rules.budget import BUDGET
+from exporter.mixin.rules.exporter import EXPORTER, WATCHDOG
 from exporter.mixin.rules.feed import FEED
 from exporter.mixin.rules.fleet import FLEET, PACKAGES, PARTNER
 from exporter.mixin.rules.forecast import FORECAST

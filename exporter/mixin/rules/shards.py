@@ -2,9 +2,11 @@
 
 One or more replicas show the same shard. With several shards, series of the group ``fleet`` have
 the label ``shard``. So a value of the fleet is the greatest value over the replicas of a shard,
-summed over shards. The same expression works for one process. A value that is the same in every
-shard, such as the balance at the vendor, is the greatest over both:
-``max without (instance, pod, shard)``.
+summed over shards. The same expression works for one process.
+
+Every expression names the labels that it keeps. Labels of targets, such as ``instance`` or
+``zone``, can differ between replicas. An aggregation that keeps unknown labels would count an eSIM
+once for each replica. ``MixinValues.target_labels`` names the labels that users want to keep.
 """
 
 from __future__ import annotations
@@ -13,13 +15,20 @@ SHOWN = "group without (vendor, status) (esim_fleet_esims)"
 """1 for each process that shows a part of the fleet, with its label ``shard``."""
 
 
-def fleet_sum(series: str, replicas: str = "max") -> str:
+def by(*labels: str) -> str:
+    """Return the end of an aggregation that keeps the installation and these labels."""
+    return f"by ({', '.join(('job', *labels))})"
+
+
+def fleet_sum(series: str, *labels: str, replicas: str = "max") -> str:
     """Return the sum over shards. ``max`` or ``min`` chooses the value among a shard's replicas."""
-    return f"sum without (shard) ({replicas} without (instance, pod) ({series}))"
+    return f"sum {by(*labels)} ({replicas} {by(*labels, 'shard')} ({series}))"
 
 
-def fleet_rise(selector: str, window: str, without: str = "shard") -> str:
+def fleet_rise(selector: str, window: str, *labels: str, apart: tuple[str, ...] = ()) -> str:
     """Return the rise of a metric within ``window``: the sum of the rises of all shards.
+
+    The result has ``labels``. ``apart`` names further labels of the metric whose rises are summed.
 
     The counters of the group ``fleet`` are stored, and a replica that restarts continues them. So
     the greatest value over replicas can be compared at two moments. ``increase()`` of each replica
@@ -29,9 +38,9 @@ def fleet_rise(selector: str, window: str, without: str = "shard") -> str:
     moments adds nothing, and the others still count. When the number of shards changes, eSIMs move
     between shards. There is no result until the whole window lies after such a change.
     """
-    highest = "max without (instance, pod)"
+    highest = f"max {by(*labels, *apart, 'shard')}"
     return f"""
-sum without ({without}) (
+sum {by(*labels)} (
   {highest} ({selector})
     - {highest} ({selector} offset {window})
 )
@@ -46,7 +55,7 @@ def resharded(window: str) -> str:
     the new number, the mean is neither the old nor the new one. A process on a SQLite file shows
     no such number, so its expression always has a result.
     """
-    shards = "avg without (instance, pod) (esim_exporter_total_shards"
+    shards = f"avg {by()} (esim_exporter_total_shards"
     return f"unless on (job) {shards}) != {shards} offset {window})"
 
 
