@@ -5,6 +5,7 @@ ExporterError
 ├── EventError             a delivery is not accepted
 │   ├── MalformedEvent     the body is not JSON (400)
 │   └── InvalidEvent       the body is JSON, but does not fit the vendor's format (422)
+│       └── FutureEvent    it fits, but its time is in the future
 ├── StorageError           the storage could not do what was asked
 │   ├── StorageUnavailable a commit failed, or no probe has succeeded since one failed (503)
 │   │   └── StorageHangs   an operation does not end; do not wait for it
@@ -73,6 +74,15 @@ class InvalidEvent(EventError):
     def __init__(self, errors: tuple[FieldError, ...]) -> None:
         super().__init__("; ".join(f"{'.'.join(map(str, e.loc))}: {e.msg}" for e in errors))
         self.errors = errors
+
+
+class FutureEvent(InvalidEvent):
+    """The only fault of an event is a time in the future. Maybe this machine's clock is wrong."""
+
+    def __init__(self, time: int, error: FieldError) -> None:
+        super().__init__((error,))
+        self.time = time
+        """The event's time, unix seconds."""
 
 
 class StorageError(ExporterError):

@@ -88,6 +88,10 @@ _READ_AT_SCRAPE = (
         *("expiry_held", _GAUGE, ()),
         "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
     ),
+    Description(
+        *("clock_behind", _GAUGE, ()),
+        "Whether most of the newest events are more than a day in the future (1), or not.",
+    ),
     Description("rejected_events", _GAUGE, (), "Rejected deliveries that are kept."),
     Description(
         *("storage_damaged_rows", _GAUGE, ()),

@@ -211,6 +211,7 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
         "storage_size_bytes": sizes.storage,
         "storage_wal_size_bytes": sizes.wal,
         "storage_up": not intake.failed,
+        "clock_behind": intake.clock_check.behind,
     }
     if state and replica:
         shard = state.fleet.shard or Shard()

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from exporter.errors import InvalidEvent, MalformedEvent, Overloaded, StorageUnavailable
+from exporter.errors import (
+    FutureEvent,
+    InvalidEvent,
+    MalformedEvent,
+    Overloaded,
+    StorageUnavailable,
+)
 from exporter.http.timeouts import RETRY_AFTER
 from exporter.model.refusals import REFUSALS
 
@@ -54,6 +60,7 @@ _REASONS: dict[type[Exception], str] = {
     WrongSignature: "signature",
     MalformedEvent: "malformed",
     InvalidEvent: "invalid",
+    FutureEvent: "invalid",
     StorageUnavailable: "storage",
     Overloaded: "overload",
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import Missing
 from exporter.logs import fields
+from exporter.model.events import OtherEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ class AdminCommands:
     ) -> None:
         """``parsers`` has the parser of each vendor by its name.
 
-        A parser takes a body and the time of its receipt. ``clock`` gives unix seconds.
+        A parser takes a body and the present time. ``clock`` gives unix seconds.
         """
         self._intake = intake
         self._parsers = parsers
@@ -79,6 +80,7 @@ class AdminCommands:
     async def replay(self, digest: str) -> Result:
         """Merge a rejected delivery with the time of its first receipt, and stop keeping it.
 
+        Its event is judged by the present time: the clock may have been wrong when it came.
         Raises ``EventError`` if it still cannot be merged; it is then kept. Raises ``Missing``.
         """
 
@@ -86,9 +88,12 @@ class AdminCommands:
             delivery = rejected.get(digest)
             if delivery is None:
                 raise Missing(NO_REJECTED_DELIVERY)
+            now = self._clock()
+            event = self._parsers[delivery.vendor](delivery.body, now)
             received = delivery.first_received
-            event = self._parsers[delivery.vendor](delivery.body, received)
-            result = draft.merge_as_of(event, received)
+            if not isinstance(event, OtherEvent):
+                received = max(received, event.time)  # nothing is received before it happens
+            result = draft.merge_as_of(event, min(received, int(now)))
             rejected.remove(digest)
             return result
 

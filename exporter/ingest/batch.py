@@ -6,9 +6,17 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent, Missing
+from exporter.errors import (
+    EventError,
+    FieldError,
+    FutureEvent,
+    InvalidEvent,
+    MalformedEvent,
+    Missing,
+    Overloaded,
+)
 from exporter.fleet.drafts import NotFetched
-from exporter.ingest.rejected_deliveries import RejectedDelivery
+from exporter.ingest.rejected_deliveries import FUTURE, RejectedDelivery
 from exporter.logs import fields_of_error
 
 if TYPE_CHECKING:
@@ -70,16 +78,25 @@ def merge(item: BatchItem, draft: Draft, rejected: RejectedDeliveriesDraft) -> o
         log.error("event could not be merged", extra=fields_of_error(error))  # noqa: TRY400  # may quote it
         refusal = InvalidEvent((FieldError((), "the exporter cannot process this event"),))
     if isinstance(item, VerifiedDelivery):
-        rejected.add(_rejected(item, refusal))
+        try:
+            rejected.add(_rejected(item, refusal))
+        except Overloaded as error:
+            return error
     return refusal
 
 
 def _rejected(delivery: VerifiedDelivery, error: EventError) -> RejectedDelivery:
     return RejectedDelivery(
         vendor=delivery.vendor,
-        reason="malformed" if isinstance(error, MalformedEvent) else "invalid",
+        reason=_reason(error),
         errors=error.errors if isinstance(error, InvalidEvent) else (FieldError((), str(error)),),
         body=delivery.body,
         first_received=int(delivery.received),
         last_received=int(delivery.received),
     )
+
+
+def _reason(error: EventError) -> str:
+    if isinstance(error, FutureEvent):
+        return FUTURE
+    return "malformed" if isinstance(error, MalformedEvent) else "invalid"

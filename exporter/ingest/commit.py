@@ -74,13 +74,19 @@ class Committer:
         metrics: SelfMetrics,
         clock: Callable[[], float],
         replica: Replica | None,
+        *,
+        clock_is_behind: Callable[[], bool],
     ) -> None:
-        """``load`` reads the state from the storage. ``clock`` gives unix seconds."""
+        """``load`` reads the state from the storage. ``clock`` gives unix seconds.
+
+        While ``clock_is_behind``, no rejected delivery is dropped for a newer one.
+        """
         self._storage = storage
         self._load = load
         self._metrics = metrics
         self._clock = clock
         self._replica = replica
+        self._clock_is_behind = clock_is_behind
         self._conflicts = _Conflicts()
         self._outdated = True
         """Whether memory may differ from the storage. The next recovery then loads the state."""
@@ -214,7 +220,7 @@ class Committer:
             if missing := wanted - fetched.keys():
                 fetched |= await self._fetch(missing)
             draft = Draft(state.fleet, self._clock(), fetched)
-            rejected = state.rejected.draft()
+            rejected = state.rejected.draft(drops_none=self._clock_is_behind())
             try:
                 return draft, rejected, [merge(item, draft, rejected) for item in batch]
             except NotFetched as needed:

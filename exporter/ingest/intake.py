@@ -15,7 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from exporter.errors import Overloaded, StorageError, StorageUnavailable
-from exporter.ingest.batch import MAX_BATCH
+from exporter.ingest.batch import MAX_BATCH, VerifiedDelivery
+from exporter.ingest.clock_check import ClockCheck
 from exporter.ingest.commit import Committer
 from exporter.ingest.replica import Replica
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from exporter.ingest.batch import BatchItem, Command, VerifiedDelivery
+    from exporter.ingest.batch import BatchItem, Command
     from exporter.ingest.commit import CommittedState
     from exporter.model.merge import Result
     from exporter.selfmetrics import SelfMetrics
@@ -62,7 +63,11 @@ class Intake:
         self._woken = asyncio.Event()
         self.replica = Replica(shared, self._woken.set) if shared else None
         """Follows the other processes; ``None`` if there can be none."""
-        self._committer = Committer(storage, load, metrics, clock, self.replica)
+        self.clock_check = ClockCheck(clock)
+        self._committer = Committer(
+            *(storage, load, metrics, clock, self.replica),
+            clock_is_behind=lambda: self.clock_check.behind,
+        )
         self._pending: list[tuple[BatchItem, asyncio.Future[Any]]] = []
         self._backups: list[tuple[Path, asyncio.Future[None]]] = []
 
@@ -103,6 +108,8 @@ class Intake:
         if len(self._pending) >= self._max_pending:
             raise Overloaded(f"{self._max_pending} deliveries wait for a commit already")
         loop = asyncio.get_running_loop()
+        if isinstance(item, VerifiedDelivery):
+            self.clock_check.note(item.content)
         future: asyncio.Future[Any] = loop.create_future()
         self._pending.append((item, future))
         self._woken.set()

@@ -2,6 +2,9 @@
 
 They are stored durably, once for each distinct body. When there are too many, the one whose last
 receipt is longest ago is dropped. A body holds ICCIDs, so it is never logged.
+
+A delivery whose only fault is a time in the future has nothing wrong if this machine's clock is.
+It does not count as one too many, so that it can be replayed when the clock is right.
 """
 
 from __future__ import annotations
@@ -9,11 +12,11 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pydantic_core import from_json, to_json
 
-from exporter.errors import FieldError
+from exporter.errors import FieldError, Overloaded
 from exporter.storage.contract import Change, Row, Table
 from exporter.storage.stored_records import unreadable
 
@@ -26,6 +29,9 @@ LAYOUT = 1
 MAX_BYTES = 16 << 20
 """Most bytes of all kept bodies together."""
 
+FUTURE = "future"
+"""The reason of a delivery whose only fault is a time in the future."""
+
 
 @dataclass(frozen=True, slots=True)
 class RejectedDelivery:
@@ -33,7 +39,7 @@ class RejectedDelivery:
 
     vendor: str
     reason: str
-    """``malformed`` (answered with 400) or ``invalid`` (422)."""
+    """``malformed`` (answered with 400), ``invalid`` or :data:`FUTURE` (422)."""
     errors: tuple[FieldError, ...]
     body: bytes
     first_received: int
@@ -56,12 +62,37 @@ def digest_of(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
+@dataclass(slots=True)
+class _Totals:
+    """How much is kept."""
+
+    count: int = 0
+    """Deliveries, those from the future left out."""
+    size: int = 0
+    """Bytes of all bodies."""
+
+    @classmethod
+    def of(cls, deliveries: Iterable[RejectedDelivery]) -> Self:
+        totals = cls()
+        for delivery in deliveries:
+            totals.add(delivery)
+        return totals
+
+    def add(self, delivery: RejectedDelivery, times: int = 1) -> None:
+        self.count += times * (delivery.reason != FUTURE)
+        self.size += times * len(delivery.body)
+
+    def exceed(self, limit: int) -> bool:
+        return self.count > limit or self.size > MAX_BYTES
+
+
 class RejectedDeliveries:
     """The committed rejected deliveries, the one with the newest receipt last."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: dict[str, RejectedDelivery] = {}
+        self._totals = _Totals()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -73,9 +104,10 @@ class RejectedDeliveries:
         """Return the delivery with this digest, or ``None``."""
         return self._kept.get(digest)
 
-    def draft(self) -> RejectedDeliveriesDraft:
-        """Return a draft without changes."""
-        return RejectedDeliveriesDraft(self._kept, self._limit)
+    def draft(self, *, drops_none: bool = False) -> RejectedDeliveriesDraft:
+        """Return a draft without changes. With ``drops_none`` it drops no delivery for another."""
+        totals = replace(self._totals)
+        return RejectedDeliveriesDraft(self._kept, totals, self._limit, drops_none=drops_none)
 
     def publish(self, draft: RejectedDeliveriesDraft) -> None:
         """Take over the changes of a draft whose commit has succeeded."""
@@ -84,6 +116,7 @@ class RejectedDeliveries:
         for digest, delivery in draft.added.items():
             self._kept.pop(digest, None)  # it moves to the end
             self._kept[digest] = delivery
+        self._totals = draft.totals
 
     def absorb(self, rows: Sequence[Row]) -> None:
         """Take over rows that other replicas committed; version 0 means removed.
@@ -96,11 +129,13 @@ class RejectedDeliveries:
             if row.version:
                 self._kept[digest] = _decode(row)
         if rows:
+            self._totals = _Totals.of(self._kept.values())
             self.sort()
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Replace everything by stored rows. Raises ``StorageDamaged`` on an unknown layout."""
         self._kept = {delivery.digest: delivery for delivery in map(_decode, rows)}
+        self._totals = _Totals.of(self._kept.values())
         self.sort()
 
     def sort(self) -> None:
@@ -112,13 +147,23 @@ class RejectedDeliveries:
 class RejectedDeliveriesDraft:
     """Changes to the rejected deliveries, not committed yet."""
 
-    def __init__(self, kept: dict[str, RejectedDelivery], limit: int) -> None:
+    def __init__(
+        self,
+        kept: dict[str, RejectedDelivery],
+        totals: _Totals,
+        limit: int,
+        *,
+        drops_none: bool,
+    ) -> None:
+        self.totals = totals
+        """How much is kept after the changes."""
         self.added: dict[str, RejectedDelivery] = {}
         self.removed: dict[str, RejectedDelivery] = {}
         self.dropped = 0
         """How many were removed because there were too many."""
         self._kept = kept
         self._limit = limit
+        self._drops_none = drops_none
 
     def get(self, digest: str) -> RejectedDelivery | None:
         """Return the delivery with this digest after the changes, or ``None``."""
@@ -127,9 +172,16 @@ class RejectedDeliveriesDraft:
         return None if digest in self.removed else self._kept.get(digest)
 
     def add(self, delivery: RejectedDelivery) -> None:
-        """Keep a delivery. If its body is kept already, count it there."""
+        """Keep a delivery. If its body is kept already, count it there.
+
+        Raises ``Overloaded`` if there is no room and the draft drops no other delivery for it.
+        """
         digest = delivery.digest
-        if known := self.get(digest):
+        known = self.get(digest)
+        if self._drops_none and not known:
+            self._refuse_surplus(delivery)
+        if known:
+            self.totals.add(known, -1)
             delivery = replace(
                 delivery,
                 first_received=known.first_received,
@@ -140,6 +192,7 @@ class RejectedDeliveriesDraft:
             delivery = replace(delivery, version=removed.version)
         self.added.pop(digest, None)  # it moves to the end
         self.added[digest] = delivery
+        self.totals.add(delivery)
 
     def remove(self, digest: str) -> RejectedDelivery | None:
         """Remove a delivery and return it; ``None`` if there is none with this digest."""
@@ -147,6 +200,7 @@ class RejectedDeliveriesDraft:
         if delivery:
             self.added.pop(digest, None)
             self.removed[digest] = delivery
+            self.totals.add(delivery, -1)
         return delivery
 
     def changes(self) -> tuple[Change, ...]:
@@ -167,22 +221,29 @@ class RejectedDeliveriesDraft:
         ]
         return tuple(changes)
 
+    def _refuse_surplus(self, delivery: RejectedDelivery) -> None:
+        """Raise ``Overloaded`` if there is no room for a delivery."""
+        totals = replace(self.totals)
+        totals.add(delivery)
+        if totals.exceed(self._limit):
+            raise Overloaded(
+                "the clock of this machine seems to be behind, and there is no room to keep more "
+                "rejected deliveries: set the clock"
+            )
+
     def _drop_surplus(self) -> None:
-        if not self.added:
+        """Drop the oldest deliveries, those from the future last, and only for their size."""
+        if not self.added or self._drops_none or not self.totals.exceed(self._limit):
             return
         oldest_first = [
             *(i for i in self._kept.items() if i[0] not in self.added and i[0] not in self.removed),
             *self.added.items(),
         ]
-        count = len(oldest_first)
-        size = sum(len(delivery.body) for _, delivery in oldest_first)
-        for digest, delivery in oldest_first:
-            if count <= self._limit and size <= MAX_BYTES:
+        for digest, _ in sorted(oldest_first, key=lambda item: item[1].reason == FUTURE):
+            if not self.totals.exceed(self._limit):
                 break
             self.remove(digest)
             self.dropped += 1
-            count -= 1
-            size -= len(delivery.body)
 
 
 def _encode(delivery: RejectedDelivery) -> bytes:

@@ -18,6 +18,10 @@ UNLIMITED_AMOUNT = 2**53 - 1
 MAX_TIME = 2**32 - 1
 """The latest event time, unix seconds in 2106: samples are packed with 32 bits for the time."""
 
+MAX_AHEAD = 86_400
+"""Seconds by which an event may be in the future. An event far in the future would make all later
+events stale."""
+
 MAX_IDENTIFIER = 256
 """The greatest length of an identifier, a name or a location, in characters."""
 

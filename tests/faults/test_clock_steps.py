@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import altered
 from feeding import shown_steps, usage
-from running import SIGNED, Serving, samples, serving, until
+from running import SIGNED, Serving, encoded, event, samples, serving, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,37 @@ def wait_until_expired(server: Serving, clock: Clock) -> None:
 
     until(released)
     until(lambda: server.own()["esims"] == len(HEARD))
+
+
+def test_a_clock_that_is_days_behind_is_told_and_what_it_refused_is_replayed_later(
+    tmp_path: Path,
+) -> None:
+    clock = Clock(tmp_path / "clock")
+    environ = {**SIGNED, altered.CLOCK: str(clock.path)}
+    served = tmp_path / "served"
+    served.mkdir()
+    flags = ("--limits.max-rejected=2", "--web.enable-admin-api")
+    bodies = [encoded(event(esim_id=esim_id, timestamp=int(time.time()))) for esim_id in ESIMS[:8]]
+
+    for days in (2, 3650):
+        clock.set(-days * DAY)
+        with serving(served, *flags, environ=environ, command=altered.COMMAND) as server:
+            assert server.own()["clock_behind"] == 0
+            assert {server.post(body).status_code for body in bodies} == {422}
+            own = server.own()
+            assert (own["clock_behind"], own["rejected_dropped_total"]) == (1, 0)
+            clock.set(0)
+            assert server.own()["clock_behind"] == 0
+
+    with serving(served, *flags, environ=environ, command=altered.COMMAND) as server:
+        kept = server.get("/api/v1/rejected").json()["data"]["rejected"]
+        assert [each["reason"] for each in kept] == ["future"] * len(bodies)
+        for each in kept:
+            url = f"{server.internal}/api/v1/rejected/{each['id']}/replay"
+            assert server.client.post(url).status_code == 200
+        shown = samples(server.state())
+        assert sum(series.startswith("esim_info{") for series in shown) == len(bodies)
+        assert server.own()["rejected_events"] == 0
 
 
 def test_clock_steps_and_a_month_of_downtime_freeze_and_lose_nothing(

@@ -15,14 +15,22 @@ from running import WAIT
 from running_fleet import ARRIVAL, RunningFleet
 from working_intake import Room, at_work, load, text_of
 
-from exporter.errors import FieldError, InvalidEvent, MalformedEvent, Missing, StorageUnavailable
+from exporter.errors import (
+    FieldError,
+    FutureEvent,
+    InvalidEvent,
+    MalformedEvent,
+    Missing,
+    Overloaded,
+    StorageUnavailable,
+)
 from exporter.fleet import drafts
 from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.ingest import intake
 from exporter.ingest.admin_commands import AdminCommands
 from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
-from exporter.model.events import Event, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import MAX_AHEAD, Event, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.expiry import Retention
 from exporter.model.merge import Result
 from exporter.storage.contract import Changes, Table
@@ -50,14 +58,17 @@ def usage(time: int = 0, used: int = 10, esim_id: str = "e", **values: Any) -> U
     return UsageEvent("roamify", START + time, esim_id, "p", snapshot)
 
 
-def parse(body: bytes, _: float) -> Event:
+def parse(body: bytes, now: float) -> Event:
     """Parse a body, as a vendor's newer parser would."""
     if not body.startswith(b"{"):
         raise MalformedEvent("the body is not JSON")
     document = json.loads(body)
     if "used" not in document:
         raise InvalidEvent((FieldError(("used",), "is required"),))
-    return usage(document.get("time", 0), document["used"], locations=document.get("locations"))
+    event = usage(document.get("time", 0), document["used"], locations=document.get("locations"))
+    if event.time > now + MAX_AHEAD:
+        raise FutureEvent(event.time, FieldError(("time",), "is in the future"))
+    return event
 
 
 def administration(room: Room, folder: Path = Path("nowhere")) -> AdminCommands:
@@ -205,6 +216,57 @@ async def test_a_replay_does_not_make_an_esim_seem_silent(storage: MemoryStorage
         esim = room.state.fleet.esim(KEY)
         assert esim
         assert esim.received == esim.allowances[0].received == ARRIVAL + DAY
+
+
+async def test_what_came_under_a_wrong_clock_is_replayed_by_the_clock_of_now(
+    storage: MemoryStorage,
+) -> None:
+    async with at_work(storage) as room:
+        right = room.now
+        room.now = right - 3650 * DAY
+        body = b'{"used": 40}'
+        refused = await room.outcomes(room.submit(refusal_of(body, room.now), body))
+        assert refused == [FutureEvent]
+        (kept,) = room.state.rejected
+        assert kept.reason == "future"
+        with pytest.raises(FutureEvent):
+            await administration(room).replay(kept.digest)
+        room.now = right
+
+        assert await administration(room).replay(kept.digest) is Result.ACCEPTED
+        esim = room.state.fleet.esim(KEY)
+        assert esim
+        assert START <= esim.received <= right, "ten years ago it would have expired since"
+        assert await durable(room)
+
+
+async def test_while_the_clock_is_behind_nothing_is_dropped(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        room.now -= 365 * DAY
+        bodies = [b'{"used": %d}' % used for used in range(30)]
+        outcomes = [
+            (await room.outcomes(room.submit(refusal_of(body, room.now), body)))[0]
+            for body in bodies
+        ]
+        assert outcomes == [FutureEvent] * 30
+        assert room.intake.clock_check.behind
+        for number in range(3):
+            await reject(room, b"%d" % number)
+        fourth = InvalidEvent((FieldError((), "does not fit"),))
+        assert await room.outcomes(room.submit(fourth, b"3")) == [Overloaded]
+
+        assert {kept.body for kept in room.state.rejected} == {*bodies, b"0", b"1", b"2"}
+        assert room.metric("rejected_dropped_total") == 0
+        room.now += 365 * DAY
+        await reject(room, b"3")
+        assert {kept.body for kept in room.state.rejected} == {*bodies, b"1", b"2", b"3"}
+        assert set((await load(storage)).rejected) == set(room.state.rejected)
+
+
+def refusal_of(body: bytes, now: float) -> FutureEvent:
+    with pytest.raises(FutureEvent) as caught:
+        parse(body, now)
+    return caught.value
 
 
 async def test_what_else_is_in_the_batch_of_a_replay_was_received_now(

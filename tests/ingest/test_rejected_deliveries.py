@@ -9,15 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_storage import MemoryStorage
 
-from exporter.errors import FieldError, StorageDamaged
+from exporter.errors import FieldError, Overloaded, StorageDamaged
 from exporter.ingest import rejected_deliveries as module
-from exporter.ingest.rejected_deliveries import RejectedDeliveries, RejectedDelivery, digest_of
+from exporter.ingest.rejected_deliveries import (
+    FUTURE,
+    RejectedDeliveries,
+    RejectedDelivery,
+    digest_of,
+)
 from exporter.storage.contract import Changes, Row, Table
 
 
-def rejection(body: bytes, received: int = 0) -> RejectedDelivery:
+def rejection(body: bytes, received: int = 0, reason: str = "invalid") -> RejectedDelivery:
     return RejectedDelivery(
-        "roamify", "invalid", (FieldError(("a", 0), "bad"),), body, received, received
+        "roamify", reason, (FieldError(("a", 0), "bad"),), body, received, received
     )
 
 
@@ -30,8 +35,8 @@ class Kept:
         self.storage = MemoryStorage()
         self.dropped = 0
 
-    def add(self, *batch: RejectedDelivery) -> None:
-        draft = self.rejections.draft()
+    def add(self, *batch: RejectedDelivery, drops_none: bool = False) -> None:
+        draft = self.rejections.draft(drops_none=drops_none)
         for each in batch:
             draft.add(each)
         assert self.storage.apply(Changes(draft.changes())) == ()
@@ -115,6 +120,45 @@ def test_bodies_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kept.bodies == []
 
 
+def test_what_came_from_the_future_does_not_count_as_one_too_many() -> None:
+    kept = Kept(2)
+    kept.add(*[rejection(b"future %d" % number, number, FUTURE) for number in range(5)])
+    kept.add(*[rejection(b"%d" % number, 9) for number in range(3)])
+    assert kept.bodies == [*[b"future %d" % number for number in range(5)], b"1", b"2"]
+    assert kept.dropped == 1
+
+
+def test_what_came_from_the_future_is_dropped_last_and_only_for_its_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 10)
+    kept = Kept(100)
+    kept.add(*[rejection(body * 4, reason=FUTURE) for body in (b"a", b"b")], rejection(b"cc"))
+    kept.add(rejection(b"d", reason=FUTURE))
+    assert kept.bodies == [b"aaaa", b"bbbb", b"d"]
+    kept.add(rejection(b"eeee", reason=FUTURE))
+    assert kept.bodies == [b"bbbb", b"d", b"eeee"]
+
+
+def test_nothing_is_dropped_where_that_is_forbidden_and_what_has_no_room_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 10)
+    kept = Kept(2)
+    kept.add(rejection(b"a"), rejection(b"b"), drops_none=True)
+    kept.add(rejection(b"a", 5), rejection(b"future", 6, FUTURE), drops_none=True)
+    for surplus in (rejection(b"c"), rejection(b"later", reason=FUTURE)):
+        with pytest.raises(Overloaded, match="clock"):
+            kept.add(surplus, drops_none=True)
+    assert kept.bodies == [b"b", b"a", b"future"]
+    assert kept.dropped == 0
+    kept.rejections = kept.restarted()
+    with pytest.raises(Overloaded):
+        kept.add(rejection(b"c"), drops_none=True)
+    kept.add(rejection(b"c", 7))
+    assert kept.bodies == [b"a", b"future", b"c"]
+
+
 def test_a_dropped_draft_leaves_no_trace() -> None:
     kept = Kept(1)
     kept.add(rejection(b"x"))
@@ -139,14 +183,22 @@ def test_a_lowered_limit_is_kept_from_the_next_rejection_on() -> None:
 @given(
     batches=st.lists(st.lists(st.sampled_from([b"a", b"bb", b"ccc", b"\xff\x00", b""]))),
     limit=st.integers(0, 4),
+    futures=st.sets(st.sampled_from([b"a", b"ccc"])),
 )
-def test_a_restart_gives_the_same(batches: list[list[bytes]], limit: int) -> None:
+def test_a_restart_gives_the_same(
+    batches: list[list[bytes]], limit: int, futures: set[bytes]
+) -> None:
     kept = Kept(limit)
     received = START
     for batch in batches:
-        kept.add(*[rejection(body, received + at) for at, body in enumerate(batch)])
+        kept.add(
+            *[
+                rejection(body, received + at, FUTURE if body in futures else "invalid")
+                for at, body in enumerate(batch)
+            ]
+        )
         received += len(batch)
-        assert len(kept.rejections) <= limit
+        assert len(kept.rejections) - len(futures.intersection(kept.bodies)) <= limit
         assert list(kept.restarted()) == list(kept.rejections)
         assert {row.version for row in kept.storage.rows.values()} <= {
             each.version for each in kept.rejections

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from exporter.errors import EventError, FieldError, InvalidEvent, MalformedEvent
+from exporter.errors import EventError, FieldError, FutureEvent, InvalidEvent, MalformedEvent
 from exporter.model.events import (
     MAX_AMOUNT,
     MAX_IDENTIFIER,
@@ -756,6 +756,20 @@ def _reversed_keys(value: Any) -> Any:
 
 
 # Nonsense times
+
+
+@pytest.mark.parametrize("name", ["usage", "status", "partner-low-balance"])
+def test_an_event_whose_only_fault_is_its_time_may_be_right_at_another_clock(name: str) -> None:
+    ahead = int(NOW) + 86_401
+    with pytest.raises(FutureEvent) as caught:
+        take(document(name, timestamp=ahead))
+    assert caught.value.time == ahead
+    milliseconds = {"timestamp": 1_700_000_000_000}
+    second_fault = {"timestamp": ahead, "esim_id": 5, "balance": []}
+    for changes in (milliseconds, second_fault):
+        with pytest.raises(InvalidEvent) as other:
+            take(document(name, **changes))
+        assert type(other.value) is InvalidEvent
 
 
 @pytest.mark.parametrize("name", ["usage", "status", "partner-low-balance"])

@@ -184,7 +184,7 @@ class RejectedItem(Documented):
     """SHA-256 of the body, in hex."""
     vendor: str
     reason: str
-    """malformed (answered with 400) or invalid (422)."""
+    """malformed (answered with 400), invalid (422), or future (422 because of its time alone)."""
     errors: list[Problem]
     first_received: int
     last_received: int

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from exporter.errors import FieldError, InvalidEvent, MalformedEvent
+from exporter.errors import FieldError, FutureEvent, InvalidEvent, MalformedEvent
 from exporter.model.events import (
+    MAX_AHEAD,
     MAX_AMOUNT,
     MAX_IDENTIFIER,
     MAX_TIME,
@@ -69,9 +70,7 @@ _STATUSES = {status.casefold(): status for status in Status} | {"active": Status
 _EARLIEST = 1_420_070_400
 """2015-01-01T00:00:00Z. The vendor sold no eSIMs before."""
 
-_AHEAD = 86_400
-"""Seconds by which an event may be in the future. An event far in the future would make all later
-events stale."""
+_IN_THE_FUTURE = "must not be more than 24 hours in the future"
 
 _NOTHING = (False, None, None, None, None, None, None)
 """The amounts of a snapshot without any allowance."""
@@ -113,6 +112,8 @@ def parse(
     if unknown:
         for path in undocumented_fields(document, event_type_of(event)):
             unknown(path)
+    if [error.msg for error in errors] == [_IN_THE_FUTURE] and not isinstance(event, OtherEvent):
+        raise FutureEvent(event.time, errors[0])
     if errors:
         raise InvalidEvent(tuple(in_document_order(document, errors)[:_MAX_ERRORS]))
     if unknown and isinstance(event, UsageEvent):
@@ -200,8 +201,10 @@ def _time(fields: Fields, now: float) -> int:
     if len(fields.errors) == noted:
         if time < _EARLIEST:
             fields.fail("timestamp", "must be unix seconds after 2014")
-        elif time > min(now + _AHEAD, MAX_TIME):
-            fields.fail("timestamp", "must not be more than 24 hours in the future")
+        elif time > MAX_TIME:
+            fields.fail("timestamp", "is too far in the future: must be unix seconds")
+        elif time > now + MAX_AHEAD:
+            fields.fail("timestamp", _IN_THE_FUTURE)
     return time
 
 
