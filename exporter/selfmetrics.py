@@ -113,7 +113,7 @@ _READ_AT_SCRAPE = (
     ),
     Description(
         *("http_connections_displaced_total", _COUNTER, _LISTENER),
-        "Connections that waited for a request and gave way to new ones.",
+        "Connections, TLS handshakes included, that were not being answered and gave way.",
     ),
     Description(
         *("tls_certificate_expiry_timestamp_seconds", _GAUGE, _LISTENER),

@@ -16,6 +16,7 @@ from exporter.endpoints.status.overview import StatusSources
 from exporter.endpoints.status.page_rendering import Links, PageRenderer
 from exporter.endpoints.status.pages import StatusPages
 from exporter.endpoints.webhook import answer_directly
+from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection
 from exporter.http.quart_application import application
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class ListenerApplication(NamedTuple):
-    """One application, with its address, its protection and its limit of connections."""
+    """One application, with its address, its protection and the bounds of its connections."""
 
     name: str
     """Label ``listener`` in metrics and log lines."""
     app: Quart
     address: ListenAddress
     protection: ReloadableProtection
-    max_connections: int
+    bounds: ConnectionBounds
 
 
 def build_status_pages(exporter: Exporter) -> StatusPages:
@@ -66,31 +67,33 @@ def build_applications(exporter: Exporter, pages: StatusPages) -> list[ListenerA
     """Make the applications of an exporter, each with its address. Nothing is bound yet."""
     settings = exporter.settings.started
     web, webhook = settings.web, settings.webhook
-    most, most_public = web.max_connections, webhook.max_connections
     internal = _internal_endpoints(exporter, pages)
     public = [each.blueprint() for each in exporter.webhooks]
+    bounds = ConnectionBounds(web.max_connections, web.idle_timeout)
+    bounds_public = ConnectionBounds(webhook.max_connections, webhook.idle_timeout)
     protection = exporter.protections["internal"]
     if settings.merged:
         both = [*internal, *public]
         app = _application(exporter, "merged", both, protection, pages, receives=True)
+        widened = bounds.widened(bounds_public)
         applications = [
-            ListenerApplication(
-                "merged", app, webhook.listen_address, protection, max(most, most_public)
-            )
+            ListenerApplication("merged", app, webhook.listen_address, protection, widened)
         ]
     else:
         app = _application(exporter, "internal", internal, protection, pages)
-        applications = [ListenerApplication("internal", app, web.listen_address, protection, most)]
+        applications = [
+            ListenerApplication("internal", app, web.listen_address, protection, bounds)
+        ]
         protection = exporter.protections["public"]
         app = _application(exporter, "public", public, protection, receives=True)
         applications.append(
-            ListenerApplication("public", app, webhook.listen_address, protection, most_public)
+            ListenerApplication("public", app, webhook.listen_address, protection, bounds_public)
         )
     if web.health_listen_address:
         protection = ReloadableProtection()
         app = _application(exporter, "health", [exporter.health.blueprint("")], protection)
         applications.append(
-            ListenerApplication("health", app, web.health_listen_address, protection, most)
+            ListenerApplication("health", app, web.health_listen_address, protection, bounds)
         )
     return applications
 

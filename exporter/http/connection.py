@@ -1,14 +1,19 @@
-"""One connection of a client: its time limits, reading, writing, and closing."""
+"""One connection of a client: its TLS handshake, time limits, reading, writing, and closing."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from exporter.http.connection_limit import NO_ROOM
 from exporter.http.hypercorn_internals import http1_protocol
-from exporter.http.timeouts import CLOSE_TIMEOUT, REQUEST_HEAD_TIMEOUT
+from exporter.http.timeouts import (
+    CLOSE_TIMEOUT,
+    REQUEST_HEAD_TIMEOUT,
+    TLS_HANDSHAKE_TIMEOUT,
+    UNREAD_TIMEOUT,
+)
 from exporter.http.whole_request import (
     ConnectionFacts,
     answer_whole_request,
@@ -18,6 +23,7 @@ from exporter.http.whole_request import (
 if TYPE_CHECKING:
     from exporter.http.connection_limit import ConnectionLimit
     from exporter.http.hypercorn_internals import Http1Protocol, ProtocolContext
+    from exporter.http.tls import Tls
     from exporter.http.whole_request import WholeRequest
 
 _MAX_UNSENT = 64 * 1024
@@ -30,41 +36,49 @@ _MAX_READ = 16 * 1024
 class Connection:
     """Reads the requests of one client and writes the answers, until either side closes.
 
-    A connection either waits for a request or is busy with one. It reports every change to its
-    ``limit``. It waits for at most ``REQUEST_HEAD_TIMEOUT`` seconds.
+    A connection reports to its ``limit`` whenever it begins or ends to wait for the client. Each
+    such wait has an end: a timeout of :mod:`exporter.http.timeouts`, the ``idle_timeout``
+    (seconds), or the time that an endpoint gives to the body of a request.
     """
 
     def __init__(
         self,
         context: ProtocolContext,
         limit: ConnectionLimit,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        client: socket.socket,
+        tls: Tls | None,
+        idle_timeout: float,
     ) -> None:
+        """Take over ``client``, a socket that was accepted."""
         self._context = context
         self._limit = limit
-        self._reader = reader
-        self._writer = writer
-        self._transport = writer.transport
+        self._socket = client
+        self._tls = tls
+        self._idle_timeout = idle_timeout
         self._loop = asyncio.get_running_loop()
+        self._reader = asyncio.StreamReader(loop=self._loop)
+        self._writer: asyncio.StreamWriter | None = None
+        """``None`` until the TLS handshake is over."""
         self._unsent: list[bytes] = []
+        self._answering = False
+        """Whether the head of a request is complete and its answer is not written yet."""
         self._wait_timer: asyncio.TimerHandle | None = None
         """Closes the connection when no request comes."""
         self._close_timer: asyncio.TimerHandle | None = None
         """Aborts the connection when closing takes too long."""
 
-    async def serve(self, *, admitted: bool) -> None:
+    async def serve(self) -> None:
         """Answer requests until the connection is closed.
 
-        A client that is not ``admitted`` gets no answer.
+        A client whose certificate is not allowed gets no answer.
         """
         try:
-            if admitted and self._limit.admit(self):
-                await self._answer_requests()
-            elif admitted:
-                self._writer.write(NO_ROOM)
+            writer = self._writer = await self._opened()
+            client = writer.get_extra_info("ssl_object")
+            if self._tls is None or self._tls.admits(client):
+                await self._answer_requests(writer)
             self.close()
-            await self._writer.wait_closed()
+            await writer.wait_closed()
         except OSError:
             pass  # the client is gone, or broke TLS
         except Exception:
@@ -78,26 +92,51 @@ class Connection:
 
     def abort(self) -> None:
         """Close at once. Bytes that were not sent yet are lost."""
-        self._transport.abort()
+        if self._writer:
+            self._writer.transport.abort()
+        else:
+            with suppress(OSError):  # the client is gone
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close when all written bytes have been sent, or after ``CLOSE_TIMEOUT`` seconds."""
+        if not self._writer:
+            self.abort()
+            return
         self._flush()
         self._writer.close()
+        self._limit.mark_held_up(self)
         if self._close_timer is None:
             self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.abort)
 
+    def close_unless_answering(self) -> None:
+        """Close now, or after the answer to a request whose head is complete."""
+        if not self._answering:
+            self.close()
+
     def request_begins(self) -> None:
         """Note that the head of a request is complete."""
-        self._limit.mark_busy(self)
-        if self._wait_timer:
-            self._wait_timer.cancel()
-            self._wait_timer = None
+        self._answering = True
+        self._stop_waiting()
 
-    def request_ends(self) -> None:
-        """Note that the answer is written, and wait for the next request."""
-        self._limit.mark_waiting(self)
-        self._wait_for_request()
+    def request_is_complete(self) -> None:
+        """Note that a whole request was received."""
+        self._limit.mark_answered(self)
+
+    def request_ends(self, *, next_begun: bool) -> None:
+        """Note that the answer is written, and wait for the next request.
+
+        ``next_begun`` is true if a part of it was received already.
+        """
+        self._answering = False
+        if self._context.stopping:
+            self.close()
+            return
+        self._limit.mark_idle(self)
+        if next_begun:
+            self._wait_for_head()
+        else:
+            self._wait(self._idle_timeout)
 
     async def write(self, data: bytes) -> None:
         """Send a part of an answer. Nothing happens when the connection is closing.
@@ -105,43 +144,58 @@ class Connection:
         The part is sent at the end of this turn of the event loop, so that the head of an answer
         and a short body leave together. Waits for a client that does not read.
         """
-        if self._transport.is_closing():
+        writer = self._writer
+        if not writer or writer.is_closing():
             return
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(data)
         if len(data) > _MAX_UNSENT:
             self._flush()
-        if self._transport.get_write_buffer_size() > _MAX_UNSENT:
-            with suppress(OSError):  # the client is gone
-                await self._writer.drain()
+        if writer.transport.get_write_buffer_size() > _MAX_UNSENT:
+            await self._drain(writer)
 
-    async def _answer_requests(self) -> None:
-        socket = self._writer.get_extra_info("socket")
+    async def _opened(self) -> asyncio.StreamWriter:
+        """Do the TLS handshake, if there is one. Raises ``OSError`` if it fails."""
+        protocol = asyncio.StreamReaderProtocol(self._reader, loop=self._loop)
+        transport, _ = await self._loop.connect_accepted_socket(
+            lambda: protocol,
+            self._socket,
+            ssl=self._tls.context if self._tls else None,
+            ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT if self._tls else None,
+        )
+        return asyncio.StreamWriter(transport, protocol, self._reader, self._loop)
+
+    async def _answer_requests(self, writer: asyncio.StreamWriter) -> None:
         facts = ConnectionFacts(
-            client=socket.getpeername()[:2],
-            server=socket.getsockname()[:2],
-            tls=self._writer.get_extra_info("ssl_object") is not None,
+            client=self._socket.getpeername()[:2],
+            server=self._socket.getsockname()[:2],
+            tls=self._tls is not None,
         )
         async with http1_protocol(self._context, facts, self) as protocol:
-            self._wait_for_request()
-            await self._read(protocol, facts)
+            self._wait(self._idle_timeout)
+            await self._read(writer, protocol, facts)
 
-    async def _read(self, protocol: Http1Protocol, facts: ConnectionFacts) -> None:
-        while not (self._reader.at_eof() or self._transport.is_closing()):
+    async def _read(
+        self, writer: asyncio.StreamWriter, protocol: Http1Protocol, facts: ConnectionFacts
+    ) -> None:
+        while not (self._reader.at_eof() or writer.is_closing()):
             try:
                 data = await self._reader.read(_MAX_READ)
             except OSError:
                 break
-            request = parse_whole_request(data) if protocol.is_between_requests else None
-            if request:
-                await self._answer_whole_request(request, facts)
-            else:
-                await protocol.receive(data)
+            if protocol.is_between_requests:
+                request = parse_whole_request(data)
+                if request:
+                    await self._answer_whole_request(request, facts)
+                    continue
+                self._wait_for_head()
+            await protocol.receive(data)
         await protocol.connection_lost()
 
     async def _answer_whole_request(self, request: WholeRequest, facts: ConnectionFacts) -> None:
         self.request_begins()
+        self.request_is_complete()
         reusable = False
         try:
             reusable = await answer_whole_request(
@@ -150,17 +204,38 @@ class Connection:
         except Exception:
             self._context.log.exception("answering a request failed")
         if reusable:
-            self.request_ends()
+            self.request_ends(next_begun=False)
         else:
             self.close()
 
-    def _wait_for_request(self) -> None:
-        if self._context.stopping:
-            self.close()
+    async def _drain(self, writer: asyncio.StreamWriter) -> None:
+        """Wait until the client has read most of what was sent."""
+        self._limit.mark_held_up(self)
+        timer = self._loop.call_later(UNREAD_TIMEOUT, self.abort)
+        try:
+            await writer.drain()
+        except OSError:
+            pass  # the client is gone
         else:
-            self._wait_timer = self._loop.call_later(REQUEST_HEAD_TIMEOUT, self.close)
+            self._limit.mark_answered(self)
+        finally:
+            timer.cancel()
+
+    def _wait_for_head(self) -> None:
+        """Wait for the rest of the head of a request."""
+        self._limit.mark_held_up(self)
+        self._wait(REQUEST_HEAD_TIMEOUT)
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._wait_timer = self._loop.call_later(seconds, self.close)
+
+    def _stop_waiting(self) -> None:
+        if self._wait_timer:
+            self._wait_timer.cancel()
+            self._wait_timer = None
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if unsent and not self._transport.is_closing():
+        if unsent and self._writer and not self._writer.is_closing():
             self._writer.writelines(unsent)

@@ -25,6 +25,14 @@ allows one minor version of Hypercorn only, and a test looks up every name of th
 - ``hypercorn.protocol.h11.H11Protocol.connection``: the parser of h11.
 - ``hypercorn.protocol.h11.H11Protocol._check_protocol``: replaced, to refuse HTTP/2.
 - ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to refuse websockets.
+- ``hypercorn.protocol.h11.H11Protocol.stream``: the request that is being answered.
+- ``hypercorn.protocol.h11.H11Protocol.stream_send``: takes the parts of an answer.
+- ``hypercorn.protocol.h11.STREAM_ID``: the number of the only stream.
+- ``hypercorn.protocol.events.EndBody``: says that a whole request was received.
+- ``hypercorn.protocol.events.Event``: a part of a request.
+- ``hypercorn.protocol.events.Request``: the head of a request.
+- ``hypercorn.protocol.http_stream.HTTPStream``: passes one request to the application.
+- ``hypercorn.protocol.http_stream.HTTPStream.handle``: takes the parts of a request.
 - ``hypercorn.typing.ConnectionState``: the type of the state in an ASGI scope.
 - ``h11.Connection.our_state``: says whether h11 is between two requests.
 - ``h11.Connection.trailing_data``: says whether h11 holds the beginning of a request.
@@ -41,7 +49,9 @@ from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.events import EndBody, Event, Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
 if TYPE_CHECKING:
@@ -65,8 +75,14 @@ class ProtocolOutput(Protocol):
     def request_begins(self) -> None:
         """Note that the head of a request is complete."""
 
-    def request_ends(self) -> None:
-        """Note that the answer is written and that the connection can be used again."""
+    def request_is_complete(self) -> None:
+        """Note that a whole request was received."""
+
+    def request_ends(self, *, next_begun: bool) -> None:
+        """Note that the answer is written and that the connection can be used again.
+
+        ``next_begun`` is true if a part of the next request was received already.
+        """
 
     def close(self) -> None:
         """Close the connection when all written bytes have been sent."""
@@ -111,7 +127,6 @@ class ProtocolContext:
 
 class _Config(Config):
     h11_max_incomplete_size = MAX_REQUEST_HEAD
-    keep_alive_max_requests = 1_000_000
 
     def __init__(self, added_headers: Callable[[], Headers], log: logging.Logger) -> None:
         self.errorlog = log
@@ -166,7 +181,7 @@ class Http1Protocol(H11Protocol):
                 await self._output.write(event.data)
         elif isinstance(event, Updated):
             if event.idle:
-                self._output.request_ends()
+                self._output.request_ends(next_begun=not self.is_between_requests)
             else:
                 self._output.request_begins()
         elif isinstance(event, Closed):
@@ -176,16 +191,45 @@ class Http1Protocol(H11Protocol):
         """Never switch to HTTP/2: the limit of connections does not limit its streams."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Ignore a request to upgrade, as RFC 9110 (7.8) allows: there are no websockets."""
-        headers = [field for field in request.headers if field[0] != b"upgrade"]
-        if len(headers) < len(request.headers):
-            request = h11.Request(
-                method=request.method,
-                target=request.target,
-                headers=headers,
-                http_version=request.http_version,
+        """Pass a request to the application.
+
+        A wish to upgrade is ignored, as RFC 9110 (7.8) allows: there are no websockets.
+        """
+        self.stream = _Stream(
+            self._output.request_is_complete,
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=[field for field in request.headers if field[0] != b"upgrade"],
+                http_version=request.http_version.decode(),
+                method=request.method.decode(),
+                raw_path=request.target,
+                state=self.connection_state,
             )
-        await super()._create_stream(request)
+        )
+
+
+class _Stream(HTTPStream):
+    """One request. It says when the request is complete."""
+
+    def __init__(self, complete: Callable[[], None], *args: Any) -> None:
+        super().__init__(*args)
+        self._complete = complete
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, EndBody):
+            self._complete()
+        await super().handle(event)
 
 
 @asynccontextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING
@@ -14,20 +16,18 @@ from wsgiref.handlers import format_date_time
 
 from exporter.errors import SettingsError
 from exporter.http.connection import Connection
-from exporter.http.connection_limit import ConnectionLimit
+from exporter.http.connection_limit import NO_ROOM, ConnectionLimit
 from exporter.http.hypercorn_internals import ProtocolContext
-from exporter.http.timeouts import STOP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT
-from exporter.http.tls import ReloadableContext
-from exporter.logs import fields
+from exporter.http.timeouts import ACCEPT_PAUSE, STOP_TIMEOUT
+from exporter.logs import Throttle, fields
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Sequence
 
     from quart import Quart
 
+    from exporter.http.connection_limit import ConnectionBounds
     from exporter.http.protection import ReloadableProtection
-    from exporter.http.tls import Tls
     from exporter.settings.field_types import ListenAddress
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,10 @@ _OTHER_FILES = 100
 """Open files other than connections: the database, the listeners, and files of Python itself."""
 
 _FILES_PER_CONNECTION = 2
-"""For each open connection, another one may be closing or in its TLS handshake."""
+"""For each open connection, another one that gave way may be closing."""
+
+_OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Reasons why the system opens no file for a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Listener:
     socket: socket.socket
     protection: ReloadableProtection
     connections: ConnectionLimit
+    idle_timeout: float
+    """Seconds for which a connection may wait for a request."""
 
     @property
     def address(self) -> str:
@@ -66,7 +71,7 @@ def listen(
     app: Quart,
     address: ListenAddress,
     protection: ReloadableProtection,
-    max_connections: int,
+    bounds: ConnectionBounds,
 ) -> Listener:
     """Bind an application to an address. Raises ``SettingsError`` if that fails."""
     try:
@@ -76,7 +81,9 @@ def listen(
             f"cannot listen on {address} ({name}): {error.strerror or error}; "
             "choose another address, or stop the program that uses this one"
         ) from error
-    return Listener(name, app, bound, protection, ConnectionLimit(max_connections))
+    bound.settimeout(0)
+    limit = ConnectionLimit(bounds.max_open)
+    return Listener(name, app, bound, protection, limit, bounds.idle_timeout)
 
 
 async def serve_until(stop: asyncio.Event, listeners: Sequence[Listener]) -> None:
@@ -124,50 +131,82 @@ class _Acceptor:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self._limit = listener.connections
         self._context = ProtocolContext(listener.app, self._added_headers, _connection_log)
-        self._tls: ReloadableContext | None = None
-        if listener.protection.current.tls:
-            self._tls = ReloadableContext(
-                lambda: self._tls_now.context, listener.connections.max_open
-            )
-        self._connections: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._pause: asyncio.TimerHandle | None = None
+        self._throttle = Throttle()
         self._date = (0, b"")
 
     async def run(self, stop: asyncio.Event) -> None:
         await self._listener.app.startup()
-        server = await asyncio.start_server(
-            self._accept,
-            sock=self._listener.socket,
-            backlog=_BACKLOG,
-            ssl=self._tls,
-            ssl_handshake_timeout=TLS_HANDSHAKE_TIMEOUT if self._tls else None,
-        )
+        self._accept_from_now_on()
         try:
             await stop.wait()
         finally:
-            server.close()
+            if self._pause:
+                self._pause.cancel()
+            self._loop.remove_reader(self._listener.socket)
+            self._listener.socket.close()
             await self._finish()
         await self._listener.app.shutdown()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a connection, after its TLS handshake if there is one."""
-        if self._context.stopping:
-            writer.transport.abort()
+    def _accept_from_now_on(self) -> None:
+        self._loop.add_reader(self._listener.socket, self._accept)
+
+    def _accept(self) -> None:
+        """Accept the connections that the kernel holds."""
+        for _ in range(_BACKLOG):
+            try:
+                client, _ = self._listener.socket.accept()
+            except OSError as error:
+                # accept(2): most errors concern the one connection, which is gone then.
+                if error.errno in _OUT_OF_FILES:
+                    self._make_room(error)
+                return
+            self._take(client)
+
+    def _take(self, client: socket.socket) -> None:
+        """Serve a client, or refuse it."""
+        tls = self._listener.protection.current.tls
+        connection = Connection(
+            self._context, self._limit, client, tls, self._listener.idle_timeout
+        )
+        if not self._limit.admit(connection):
+            with suppress(OSError), client:
+                client.settimeout(0)
+                if not tls:
+                    client.send(NO_ROOM)
             return
-        admitted = self._admits(writer.get_extra_info("ssl_object"))
-        connection = Connection(self._context, self._listener.connections, reader, writer)
-        task = asyncio.create_task(connection.serve(admitted=admitted))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        task = asyncio.create_task(connection.serve())
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
+
+    def _make_room(self, error: OSError) -> None:
+        """Close a connection, or accept none for a while, because no file can be opened."""
+        held_back = self._throttle.admit("accept")
+        if held_back is not None:
+            log.warning(
+                "no connection can be accepted; raise the limit of open files (ulimit -n) or "
+                "lower max-connections",
+                extra=fields(
+                    listener=self._listener.name, reason=error.strerror, not_logged=held_back
+                ),
+            )
+        if not self._limit.displace():
+            self._loop.remove_reader(self._listener.socket)
+            self._pause = self._loop.call_later(ACCEPT_PAUSE, self._accept_from_now_on)
 
     async def _finish(self) -> None:
         """Wait for requests in flight, and cut off requests that take too long."""
         await self._context.stop()
-        self._listener.connections.close_waiting()
+        for connection in self._connections.values():
+            connection.close_unless_answering()
         if not self._connections:
             return
         _, unfinished = await asyncio.wait(self._connections, timeout=STOP_TIMEOUT)
-        if requests := self._listener.connections.busy:
+        if requests := self._limit.answered:
             log.warning(
                 "the stop cut off requests that were not answered in time",
                 extra=fields(listener=self._listener.name, requests=requests, after=STOP_TIMEOUT),
@@ -176,19 +215,6 @@ class _Acceptor:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished)
-
-    def _admits(self, client: ssl.SSLObject | None) -> bool:
-        """Note that the handshake of a client is over. Return whether it may send requests."""
-        if not self._tls or not client:
-            return True
-        self._tls.end_handshake(client)
-        return self._tls_now.admits(client)
-
-    @property
-    def _tls_now(self) -> Tls:
-        tls = self._listener.protection.current.tls
-        assert tls, "a reload cannot turn TLS off"
-        return tls
 
     def _added_headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers that are added to every answer."""

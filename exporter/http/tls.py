@@ -10,13 +10,11 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from exporter.http.web_config import TlsServer
@@ -97,38 +95,6 @@ def open_tls(section: TlsServer) -> Tls:
             context.verify_mode = ssl.CERT_OPTIONAL
     allowed = section.client_allowed_sans
     return Tls(context, frozenset(map(_normalized, allowed)) if allowed else None, expiry)
-
-
-class ReloadableContext(ssl.SSLContext):
-    """Passes every new connection to the context that is in force at that moment.
-
-    A reload replaces the whole context and not only the certificate, because a client authority
-    cannot be removed from a context.
-    """
-
-    _current: Callable[[], ssl.SSLContext]
-    _max_handshakes: int
-    _handshakes: WeakSet[ssl.SSLObject]
-
-    def __new__(cls, current: Callable[[], ssl.SSLContext], max_handshakes: int) -> Self:
-        """Use the contexts that ``current`` returns, for at most ``max_handshakes`` at a time."""
-        context = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        context._current = current
-        context._max_handshakes = max_handshakes
-        context._handshakes = WeakSet()
-        return context
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Begin the handshake of a new connection. The event loop calls this."""
-        if len(self._handshakes) >= self._max_handshakes:
-            raise ConnectionAbortedError("too many TLS handshakes at the same time")
-        connection = self._current().wrap_bio(*args, **kwargs)
-        self._handshakes.add(connection)
-        return connection
-
-    def end_handshake(self, connection: ssl.SSLObject) -> None:
-        """Note that a handshake has succeeded. One that fails ends with its connection."""
-        self._handshakes.discard(connection)
 
 
 def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> float:

@@ -111,8 +111,13 @@ class WebSettings(_Group):
     max_connections: Annotated[Count, Positive] = Field(
         default=512,
         description="Maximum number of connections to the internal listener. At the limit, a new "
-        "connection replaces the one that has waited longest for a request. If all of them have a "
-        "request, the new one gets 503.",
+        "connection replaces another one: the slowest sender first, then the one that is idle for "
+        "longest. If all of them are being answered, the new one gets 503.",
+    )
+    idle_timeout: Annotated[Duration, Positive] = Field(
+        default=written("75s"),
+        description="Time for which a connection to the internal listener may wait for a request. "
+        "Keep it longer than the idle time of a proxy before it.",
     )
     scrape_timeout: Annotated[Duration, Positive] = Field(
         default=written("60s"), description="Maximum time for a client to read a scrape."
@@ -145,6 +150,12 @@ class WebhookSettings(_Group):
         default=2048,
         description="Maximum number of connections to the public listener; see "
         "--web.max-connections. If one listener serves everything, the larger limit counts.",
+    )
+    idle_timeout: Annotated[Duration, Positive] = Field(
+        default=written("75s"),
+        description="Time for which a connection to the public listener may wait for a request; "
+        "see --web.idle-timeout. Load balancers usually keep one for 60 s. If one listener serves "
+        "everything, the longer time counts.",
     )
     secret_file: Annotated[OptionalPath, Mark.RELOADABLE] = Field(
         default=None,

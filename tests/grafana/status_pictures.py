@@ -21,6 +21,7 @@ from filled_prometheus import ROOT
 
 from exporter.endpoints.status import overview
 from exporter.endpoints.status.overview import STEP
+from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.settings.field_types import ListenAddress
@@ -52,7 +53,11 @@ async def main() -> None:
             await fill(exporter, pages, app, clock)
             stop = asyncio.Event()
             listener = listen(
-                "pictures", app, ListenAddress.parse("127.0.0.1:0"), ReloadableProtection(), 100
+                "pictures",
+                app,
+                ListenAddress.parse("127.0.0.1:0"),
+                ReloadableProtection(),
+                ConnectionBounds(100, 75.0),
             )
             address = f"http://{listener.address}"
             server = asyncio.create_task(serve_until(stop, [listener]))

@@ -14,6 +14,7 @@ from quart.asgi import ASGIHTTPConnection
 from running import WAIT
 
 from exporter.http import connection, listeners
+from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.hypercorn_internals import MAX_REQUEST_HEAD
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+BOUNDS = ConnectionBounds(10, 2 * WAIT)
+
+
 class Slow:
     """Serves an endpoint that returns what it was sent, once ``may`` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: ConnectionBounds = BOUNDS) -> None:
         self.entered = asyncio.Semaphore(0)
         self.may = asyncio.Event()
         self.stop = asyncio.Event()
@@ -37,7 +41,7 @@ class Slow:
         blueprint.add_url_rule("/webhooks/slow", "slow", self._answer, methods=["POST"])
         self.app = application("slow", [blueprint], SelfMetrics({}), json_errors=True)
         address, protection = ListenAddress("127.0.0.1", 0), ReloadableProtection()
-        self.listener = listen("slow", self.app, address, protection, 10)
+        self.listener = listen("slow", self.app, address, protection, bounds)
         self.address: tuple[str, int] = self.listener.socket.getsockname()
 
     async def _answer(self) -> Response:
@@ -176,33 +180,78 @@ async def test_a_client_that_takes_no_answer_does_not_hold_a_closing_connection(
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["first", "next"])
-@pytest.mark.parametrize("sends", [False, True], ids=["silent", "slow"])
-async def test_the_head_of_a_request_has_to_arrive_in_time(
-    slow: Slow, sends: bool, answered: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_has_to_come_within_the_idle_time(answered: bool) -> None:
+    slow = Slow(ConnectionBounds(10, 0.5))
+    slow.may.set()
     async with slow.serving():
-        if not answered:
-            monkeypatch.setattr(connection, "REQUEST_HEAD_TIMEOUT", 0.1)
         reader, writer = await slow.connect()
         if answered:
             writer.write(delivery(b"body"))
-            await slow.entered.acquire()
-            monkeypatch.setattr(connection, "REQUEST_HEAD_TIMEOUT", 0.1)
-            slow.may.set()
             assert (await answer(reader))[1] == b"body"
-        sending = asyncio.create_task(drip(writer)) if sends else None
+        assert await reader.read() == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("before", ["nothing", "an answer", "a request in the same bytes"])
+async def test_the_head_of_a_request_has_to_arrive_in_time(
+    slow: Slow, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REQUEST_HEAD_TIMEOUT", 0.1)
+    slow.may.set()
+    async with slow.serving():
+        reader, writer = await slow.connect()
+        if before != "nothing":
+            together = before != "an answer"
+            writer.write(delivery(b"body") + (b"POST " if together else b""))
+            assert (await answer(reader))[1] == b"body"
+        sending = asyncio.create_task(drip(writer))
 
         with suppress(ConnectionError):  # data that arrives after the close causes a reset
             assert await reader.read() == b""
 
-        if sending:
-            sending.cancel()
+        sending.cancel()
+        writer.close()
+
+
+async def test_a_client_that_reads_no_answers_is_cut_off(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "UNREAD_TIMEOUT", 0.1)
+    slow.may.set()
+    slow.listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    async with slow.serving():
+        _, writer = await slow.connect()
+        with suppress(ConnectionError):
+            while True:
+                writer.write(delivery(b"x" * 60_000))
+                await writer.drain()
+        while slow.listener.connections.open:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0)
+        writer.close()
+
+
+async def test_only_a_listener_whose_connections_are_all_answered_refuses_one(slow: Slow) -> None:
+    async with slow.serving():
+        answered = [await slow.connect() for _ in range(BOUNDS.max_open)]
+        for _, writer in answered:
+            writer.write(delivery(b"body"))
+            await slow.entered.acquire()
+        reader, writer = await slow.connect()
+        head, _ = await answer(reader)
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 5" in head
+        assert b"Connection: close" in head
+        assert slow.listener.connections.refused == 1
+        slow.may.set()
+        for reader, other in answered:
+            assert (await answer(reader))[1] == b"body"
+            other.close()
         writer.close()
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
     """Send the head of a request that never ends."""
-    writer.write(b"GET / HTTP/1.1\r\n")
+    writer.write(b"POST / HTTP/1.1\r\n")
     while True:
         writer.write(b"X: y\r\n")
         await asyncio.sleep(0.01)

@@ -11,14 +11,13 @@ from running import (
     WEBHOOK,
     Serving,
     connect,
-    encoded,
     event,
     read_answer,
     request_head,
     until,
 )
 
-from exporter.http.connection_limit import ConnectionLimit
+from exporter.http.connection_limit import PATIENCE, ConnectionLimit
 from exporter.http.hypercorn_internals import MAX_REQUEST_HEAD
 
 if TYPE_CHECKING:
@@ -45,56 +44,107 @@ def connections(server: Serving, kind: str = "", listener: str = "public") -> fl
     return server.own()[f'http_connections{kind}{{listener="{listener}"}}']
 
 
-class Client:
-    """A connection that notes how it was closed."""
+class Clock:
+    """Seconds that pass when a test says so."""
 
     def __init__(self) -> None:
-        self.closed = ""
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Client:
+    """A connection that notes whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
 
     def abort(self) -> None:
-        self.closed = "aborted"
-
-    def close(self) -> None:
-        self.closed = "closed"
+        self.closed = True
 
 
-def test_the_connection_that_has_waited_longest_is_aborted_for_a_new_one() -> None:
-    limit = ConnectionLimit(2)
-    used, silent, new, another = (Client() for _ in range(4))
-    assert limit.admit(used)
-    assert limit.admit(silent)
-    limit.mark_busy(used)
-    limit.mark_waiting(used)
+class Listener:
+    """A limit and its clients, which come one second after the other."""
 
-    assert limit.admit(new)
-    assert (used.closed, silent.closed) == ("", "aborted")
-    assert limit.admit(another)
-    assert (used.closed, new.closed) == ("aborted", "")
-    assert (limit.open, limit.busy, limit.displaced, limit.refused) == (2, 0, 2, 0)
+    def __init__(self, max_open: int) -> None:
+        self._clock = Clock()
+        self.limit = ConnectionLimit(max_open, self._clock)
 
+    def connect(self, *, after: float = 1.0) -> Client:
+        self._clock.now += after
+        client = Client()
+        assert self.limit.admit(client)
+        return client
 
-def test_busy_connections_are_never_closed_for_a_new_one() -> None:
-    limit = ConnectionLimit(1)
-    busy = Client()
-    assert limit.admit(busy)
-    limit.mark_busy(busy)
-
-    assert not limit.admit(Client())
-    assert (limit.open, limit.busy, limit.displaced, limit.refused) == (1, 1, 0, 1)
-    limit.remove(busy)
-    assert limit.admit(Client())
-    assert busy.closed == ""
+    def answer(self, client: Client) -> None:
+        self.limit.mark_answered(client)
+        self.limit.mark_idle(client)
 
 
-def test_a_removed_connection_never_waits_again() -> None:
-    limit = ConnectionLimit(1)
-    displaced, new = Client(), Client()
-    limit.admit(displaced)
-    limit.admit(new)
-    limit.mark_waiting(displaced)
+def test_of_clients_that_were_never_answered_the_first_gives_way() -> None:
+    listener = Listener(2)
+    first, second, third = (listener.connect() for _ in range(3))
+    assert (first.closed, second.closed, third.closed) == (True, False, False)
+    assert (listener.limit.open, listener.limit.displaced, listener.limit.refused) == (2, 1, 0)
 
-    limit.close_waiting()
-    assert (displaced.closed, new.closed) == ("aborted", "closed")
+
+def test_a_slow_client_gives_way_before_one_that_is_idle_for_longer() -> None:
+    listener = Listener(2)
+    idle = listener.connect()
+    listener.answer(idle)
+    slow = listener.connect()
+    new = listener.connect(after=PATIENCE + 0.1)
+    assert (idle.closed, slow.closed, new.closed) == (False, True, False)
+
+
+def test_a_client_that_has_just_come_does_not_give_way_before_an_idle_one() -> None:
+    listener = Listener(2)
+    idle = listener.connect()
+    listener.answer(idle)
+    sending = listener.connect()
+    new = listener.connect(after=PATIENCE - 0.1)
+    assert (idle.closed, sending.closed, new.closed) == (True, False, False)
+
+
+def test_a_client_that_holds_up_its_next_request_gives_way() -> None:
+    listener = Listener(2)
+    slow, idle = listener.connect(), listener.connect()
+    listener.answer(slow)
+    listener.answer(idle)
+    listener.limit.mark_held_up(slow)
+    listener.connect(after=PATIENCE + 0.1)
+    assert (slow.closed, idle.closed) == (True, False)
+
+
+def test_a_client_is_slow_from_its_first_byte_on_not_from_its_last() -> None:
+    listener = Listener(2)
+    dripping, later = listener.connect(), listener.connect()
+    listener.limit.mark_held_up(dripping)
+    listener.connect()
+    assert (dripping.closed, later.closed) == (True, False)
+
+
+def test_a_request_that_is_answered_is_never_cut_off_for_a_new_connection() -> None:
+    listener = Listener(1)
+    answered = listener.connect()
+    listener.limit.mark_answered(answered)
+    assert not listener.limit.admit(Client())
+    assert (listener.limit.answered, listener.limit.displaced, listener.limit.refused) == (1, 0, 1)
+    listener.limit.remove(answered)
+    listener.connect()
+    assert not answered.closed
+
+
+def test_a_connection_that_is_gone_never_waits_again() -> None:
+    listener = Listener(1)
+    displaced = listener.connect()
+    new = listener.connect()
+    listener.limit.mark_idle(displaced)
+    listener.limit.mark_held_up(displaced)
+    listener.connect()
+    assert new.closed
+    assert (listener.limit.open, listener.limit.answered) == (1, 0)
 
 
 @pytest.mark.parametrize("listener", ["public", "internal"])
@@ -131,26 +181,28 @@ def test_a_new_connection_displaces_the_one_that_has_waited_longest(serve: Serve
     server.client.close()
 
 
-def test_a_new_connection_is_refused_when_all_are_busy(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    "held",
+    [
+        b"",
+        b"POST /webhooks",
+        request_head(USAGE) + USAGE[:1],
+        request_head(b"x" * 100_000, secret=b"wrong") + b"x",  # 413
+        b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx",
+        b"POST /webhooks/roamify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na",
+    ],
+    ids=["silent", "head", "body", "too large", "unread", "chunks"],
+)
+def test_a_delivery_displaces_the_slowest_client(held: bytes, serve: Serve) -> None:
     server = serve("--webhook.max-connections=2", BUSY)
     with ExitStack() as stack:
-        busy = [stack.enter_context(begun(server.public)) for _ in range(2)]
+        for _ in range(3):
+            stack.enter_context(connect(server.public)).sendall(held)
         until(lambda: connections(server) == 2)
-        body = encoded(event())
-
-        def refused() -> bool:
-            with connect(server.public) as connection:
-                connection.sendall(request_head(body) + body)
-                answer = read_answer(connection)
-            assert (answer.code, answer.headers["Connection"]) == (503, "close")
-            return answer.headers["Retry-After"] == "5"
-
-        assert refused()
-        assert connections(server, "_refused_total") == 1
-        assert server.get("/-/ready").status_code == 200  # the other listener has its own limit
-        busy[0].sendall(USAGE[10:])
-        assert read_answer(busy[0]).code == 200
         assert server.post(event()).status_code == 200
+    assert connections(server, "_refused_total") == 0
+    assert server.get("/-/ready").status_code == 200  # the other listener has its own limit
+    server.client.close()
 
 
 def test_a_closed_connection_counts_no_more(serve: Serve) -> None:

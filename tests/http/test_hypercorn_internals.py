@@ -35,8 +35,11 @@ class Output:
     def request_begins(self) -> None:
         self.asked.append("request begins")
 
-    def request_ends(self) -> None:
-        self.asked.append("request ends")
+    def request_is_complete(self) -> None:
+        self.asked.append("request is complete")
+
+    def request_ends(self, *, next_begun: bool) -> None:
+        self.asked.append("next request begun" if next_begun else "request ends")
 
     def close(self) -> None:
         self.asked.append("close")
@@ -120,7 +123,7 @@ async def test_an_upgrade_is_ignored() -> None:
                 % protocol.encode()
             )
         assert output.written == b"HTTP/1.1 200 \r\ncontent-length: 5\r\n\r\n/path"
-        assert output.asked == ["request begins", "request ends"]
+        assert output.asked == ["request begins", "request is complete", "request ends"]
 
 
 async def nothing(*_: object) -> None:

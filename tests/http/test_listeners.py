@@ -9,6 +9,7 @@ import pytest
 from running import WAIT
 
 from exporter.errors import SettingsError
+from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.listeners import Listener, allow_open_files, listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.http.quart_application import application
@@ -20,7 +21,9 @@ def empty(max_connections: int = 10, port: int = 0) -> Listener:
     """Return a listener whose application has no endpoint."""
     app = application("empty", [], SelfMetrics({}), json_errors=False)
     address = ListenAddress("127.0.0.1", port)
-    return listen("empty", app, address, ReloadableProtection(), max_connections)
+    return listen(
+        "empty", app, address, ReloadableProtection(), ConnectionBounds(max_connections, WAIT)
+    )
 
 
 def test_more_files_may_be_open_than_there_are_connections(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,6 @@ from running import (
     request_head,
     until,
 )
-
-from exporter.http.tls import ReloadableContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -348,6 +346,19 @@ def test_waiting_tls_connections_are_displaced_too(serve: Serve, pki: Pki) -> No
         assert read_answer(second, "GET").code == 200
 
 
+def test_handshakes_that_do_not_end_give_way_and_are_counted(serve: Serve, pki: Pki) -> None:
+    server = start(serve, pki, tls_section(pki.server), "--web.max-connections=2")
+    context = client_context(pki.authority)
+
+    with ExitStack() as stack:
+        for begun in (b"", b"\x16\x03\x01\x02\x00", b""):
+            stack.enter_context(connect(server.url())).sendall(begun)
+        own = server.own(context)
+    assert own['http_connections{listener="internal"}'] == 2
+    assert own['http_connections_displaced_total{listener="internal"}'] == 2
+    assert own['http_connections_refused_total{listener="internal"}'] == 0
+
+
 def test_http_2_is_not_offered(serve: Serve, pki: Pki) -> None:
     server = start(serve, pki, tls_section(pki.server))
     context = client_context(pki.authority)
@@ -361,21 +372,3 @@ def test_http_2_is_not_offered(serve: Serve, pki: Pki) -> None:
     upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": ""}
     response = server.serving.client.get(f"{health}/-/ready", headers=upgrade)
     assert (response.status_code, response.http_version) == (200, "HTTP/1.1")
-
-
-def test_handshakes_count_until_they_end() -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    live = ReloadableContext(lambda: context, 1)
-
-    def begin() -> ssl.SSLObject:
-        return live.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
-
-    first = begin()
-    with pytest.raises(ConnectionAbortedError):
-        begin()
-    live.end_handshake(first)
-    second = begin()
-    with pytest.raises(ConnectionAbortedError):
-        begin()
-    del second
-    begin()

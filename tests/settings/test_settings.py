@@ -52,12 +52,14 @@ def test_starts_from_the_documented_defaults() -> None:
     assert settings.web.config_file is None
     assert settings.web.max_requests == 40
     assert settings.web.max_connections == 512
+    assert settings.web.idle_timeout == 75
     assert settings.web.scrape_timeout == 60
     assert settings.web.shutdown_delay == 0
     assert settings.web.health_listen_address is None
     assert settings.webhook.listen_address == ListenAddress("", 10878)
     assert settings.webhook.config_file is None
     assert settings.webhook.max_connections == 2048
+    assert settings.webhook.idle_timeout == 75
     assert settings.webhook.secret_file is None
     assert not settings.webhook.allow_unsigned
     assert settings.webhook.max_body_bytes == 65536
@@ -106,12 +108,14 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "web.enable-admin-api": "true",
         "web.max-requests": "0",
         "web.max-connections": "8",
+        "web.idle-timeout": "90s",
         "web.scrape-timeout": "1m30s",
         "web.shutdown-delay": "5s",
         "web.health-listen-address": "localhost:0",
         "webhook.listen-address": "127.0.0.1:2",
         "webhook.config.file": "webhook.yml",
         "webhook.max-connections": "9",
+        "webhook.idle-timeout": "2m",
         "webhook.secret-file": "secrets",
         "webhook.max-body-bytes": "1024",
         "webhook.read-timeout": "500ms",
