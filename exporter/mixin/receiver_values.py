@@ -103,7 +103,7 @@ class EmailReceiver(ValueGroup):
         return self
 
 
-class ReceiverValues(ValueGroup):
+class ReceiverKinds(ValueGroup):
     """One or more of webhook, pagerduty, opsgenie, slack and email."""
 
     webhook: WebhookReceiver | None = None
@@ -119,19 +119,19 @@ class ReceiverValues(ValueGroup):
         return self
 
 
-def _placeholder(name: str) -> ReceiverValues:
-    return ReceiverValues(webhook=WebhookReceiver(url=f"http://127.0.0.1:5001/{name}"))
+def _placeholder(name: str) -> ReceiverKinds:
+    return ReceiverKinds(webhook=WebhookReceiver(url=f"http://127.0.0.1:5001/{name}"))
 
 
 class ReceiversValues(ValueGroup):
     """Who gets notifications. Replace all three: nothing listens at the defaults."""
 
-    pager: ReceiverValues = Field(_placeholder("pager"), description="whoever is on call: pages")
-    tickets: ReceiverValues = Field(
+    pager: ReceiverKinds = Field(_placeholder("pager"), description="whoever is on call: pages")
+    tickets: ReceiverKinds = Field(
         _placeholder("tickets"),
         description="whoever works in office hours: tickets; the same kinds as for pager",
     )
-    deadman: ReceiverValues = Field(
+    deadman: ReceiverKinds = Field(
         _placeholder("deadman"),
         description="a service outside that tells you when the alert Watchdog stops arriving",
     )
@@ -141,7 +141,7 @@ class ReceiversValues(ValueGroup):
         """Return webhooks at ``/pager``, ``/tickets`` and ``/deadman`` below ``url``."""
         return cls(
             **{
-                name: ReceiverValues(webhook=WebhookReceiver(url=f"{url}/{name}"))
+                name: ReceiverKinds(webhook=WebhookReceiver(url=f"{url}/{name}"))
                 for name in cls.model_fields
             }
         )

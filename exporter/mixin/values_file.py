@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from exporter.errors import SettingsError
-from exporter.mixin.receiver_values import ReceiverValues
+from exporter.mixin.receiver_values import ReceiverKinds
 from exporter.mixin.rules.rule_files import groups
 from exporter.mixin.values import MixinValues
 from exporter.settings.yaml_file import read_document
@@ -71,7 +71,7 @@ def _completed(default: object, given: Any) -> Any:
     if not isinstance(given, dict):
         return given
     known = dict(default) if isinstance(default, BaseModel) else {}
-    if isinstance(default, ReceiverValues):
+    if isinstance(default, ReceiverKinds):
         known = {}
     chosen = {name: value for name, value in given.items() if value is not None}
     return known | {name: _completed(known.get(name), value) for name, value in chosen.items()}
@@ -122,7 +122,7 @@ def _fields(group: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
 
 def _entry(name: str, field: FieldInfo, value: Any) -> str:
     comment = _comment(field, value)
-    if isinstance(value, ReceiverValues):
+    if isinstance(value, ReceiverKinds):
         kinds = [_receiver(*each) for each in _fields(value) if each[2] or name == _FIRST]
         inner = "\n".join(kinds)
     elif isinstance(value, BaseModel):

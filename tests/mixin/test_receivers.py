@@ -25,8 +25,8 @@ from exporter.mixin.receiver_values import (
     EmailReceiver,
     OpsgenieReceiver,
     PagerdutyReceiver,
+    ReceiverKinds,
     ReceiversValues,
-    ReceiverValues,
     SlackReceiver,
     WebhookReceiver,
 )
@@ -112,7 +112,7 @@ def sinking() -> Iterator[Sink]:
         yield sink
 
 
-def receiver(kind: str, sink: Sink, folder: Path) -> ReceiverValues:
+def receiver(kind: str, sink: Sink, folder: Path) -> ReceiverKinds:
     """Return a receiver of one kind that sends to the sink."""
     key, url = folder / "key", folder / "url"
     key.write_text(SECRET)
@@ -129,7 +129,7 @@ def receiver(kind: str, sink: Sink, folder: Path) -> ReceiverValues:
             require_tls=False,
         ),
     }
-    return ReceiverValues.model_validate({kind: chosen[kind]})
+    return ReceiverKinds.model_validate({kind: chosen[kind]})
 
 
 def send(alertmanager: httpx.Client, *alerts: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from exporter.mixin.command import files
 from exporter.mixin.documents import documents
-from exporter.mixin.receiver_values import ReceiversValues, ReceiverValues
+from exporter.mixin.receiver_values import ReceiverKinds, ReceiversValues
 from exporter.mixin.rules.rule_files import groups
 from exporter.mixin.values import MixinValues
 from exporter.mixin.values_file import read_values
@@ -161,7 +161,7 @@ def test_every_field_of_every_kind_of_receiver_is_found_in_the_output(everything
         for kind, values in kinds.items():
             given.setdefault(kind, set()).update(values)
             assert all(str(value) in everything for value in values.values())
-    for kind, field in ReceiverValues.model_fields.items():
+    for kind, field in ReceiverKinds.model_fields.items():
         model = next(t for t in typing.get_args(field.annotation) if t is not type(None))
         assert given[kind] == set(model.model_fields), kind
 

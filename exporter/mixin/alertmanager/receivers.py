@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         EmailReceiver,
         OpsgenieReceiver,
         PagerdutyReceiver,
-        ReceiverValues,
+        ReceiverKinds,
         SlackReceiver,
         WebhookReceiver,
     )
@@ -37,7 +37,7 @@ def receivers(values: MixinValues) -> list[dict[str, Any]]:
 
 
 def _configs(
-    values: MixinValues, chosen: ReceiverValues, *, send_resolved: bool
+    values: MixinValues, chosen: ReceiverKinds, *, send_resolved: bool
 ) -> dict[str, list[dict[str, Any]]]:
     configs = {
         "webhook_configs": chosen.webhook and _webhook(chosen.webhook),

@@ -65,7 +65,7 @@ there may be thousands of tickets, so only pages have it. The window spans a res
 
 _STATUS_PAGES: Final[Mapping[Scope, str]] = {
     Scope.ESIM: "/esims/{{ $labels.vendor | urlquery }}/{{ $labels.esim_id | urlquery }}",
-    Scope.PACKAGE: "/esims?package_id={{ $labels.package_id | urlquery }}",
+    Scope.PACKAGE: "/esims?sort=data_used_share&package_id={{ $labels.package_id | urlquery }}",
     Scope.FLEET: "/",
     Scope.EXPORTER: "/",
 }
