@@ -134,19 +134,18 @@ def _scrape(layout: Layout, parts: list[Shown], at: int) -> Iterator[str]:
         fleet = part.text(Group.FLEET, at) + part.text(Group.ATTENTION, at)
         esims = part.text(Group.ESIMS, at) if both else ""
         for replica in range(layout.replicas):
-            instance = f"{layout.name}-{number}-{replica}"
+            target = f'instance="{layout.name}-{number}-{replica}",zone="{replica}"'
             own = _own(layout, part, at)
-            yield _stored(fleet + own + _ADDED, layout.name, instance, at)
+            yield _stored(fleet + own + _ADDED, f'job="{layout.name}",{target}', at)
             if both:
-                yield _stored(esims + _ADDED, layout.esims_job, instance, at)
+                yield _stored(esims + _ADDED, f'job="{layout.esims_job}",{target}', at)
 
 
 _ADDED: Final = "up 1\nscrape_samples_scraped 5\nscrape_duration_seconds 0.01\n"
 
 
-def _stored(text: str, job: str, instance: str, at: int) -> str:
-    """Return samples with the labels and the time of a scrape."""
-    target = f'job="{job}",instance="{instance}"'
+def _stored(text: str, target: str, at: int) -> str:
+    """Return samples with the labels of a target and the time of a scrape."""
     text = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^(\w+) ", r"\1{} ", text, flags=re.MULTILINE)
     return text.replace("{", f"{{{target},").replace(",}", "}").replace("\n", f" {at}\n")
@@ -174,8 +173,16 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
         "esim_exporter_tombstones": len(part.fleet.tombstones),
         'esim_exporter_last_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
         'esim_exporter_last_usage_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
+        'esim_exporter_last_received_timestamp_seconds{vendor="idle"}': END,
+        'esim_exporter_last_usage_received_timestamp_seconds{vendor="idle"}': END - 8 * HOUR,
+        'esim_exporter_http_connections_refused_total{listener="public"}': units / layout.processes,
+        'esim_exporter_http_connections_displaced_total{listener="public"}': 0,
         'esim_exporter_tls_certificate_expiry_timestamp_seconds{listener="public"}': END + HOUR,
         "esim_exporter_attention_over_limit": 8 / layout.shards,
+    }
+    values |= {
+        f'esim_exporter_vendor_report_interval_seconds{{vendor="{vendor}"}}': 4 * HOUR
+        for vendor in ("roamify", "idle", "shrunk")  # nothing was ever received of the last one
     }
     if part.shard:
         values |= {
@@ -210,13 +217,16 @@ def _samples(metrics: SelfMetrics) -> dict[str, float]:
 
 def _happens(metrics: SelfMetrics, times: int) -> None:
     """Count every good and bad event the given number of times."""
-    metrics.events.labels("roamify", "usage", "accepted").inc(times)
+    for result in ("accepted", "stale"):
+        metrics.events.labels("roamify", "usage", result).inc(times)
+    metrics.unverified_known_esims.labels("roamify").inc(times)
     metrics.signatures.labels("roamify", "0").inc(times)
     for reason in REFUSALS:
         metrics.rejected.labels("roamify", reason).inc(2 * times)
     for code in ("200", "503"):
         metrics.requests.labels("/webhooks/roamify", "POST", code).inc(times)
-    for counter in (metrics.commit_errors, metrics.conflicts, metrics.expired):
+    # What has expired is not counted, as if a part of the storage had been lost.
+    for counter in (metrics.commit_errors, metrics.conflicts, metrics.rejected_dropped):
         counter.inc(times)
     metrics.scrape_size.labels("gzip").set(1000)
     metrics.last_event_delay.labels("roamify").set(400)
