@@ -124,6 +124,25 @@ def test_a_figure_has_the_expected_text_and_colour(
     assert text in {None, shown["text"]}
 
 
+@for_every("theme", THEMES, str)
+def test_the_eye_first_meets_how_many_are_out_of_data_and_then_which(
+    theme: str, reports: Reports
+) -> None:
+    report = reports["esim-fleet.json", theme]
+    number = str(simulated.OUT_OF_DATA)
+    assert report["largest"]["text"] == number
+    first, second = panels(BOARDS["esim-fleet.json"])[:2]
+    (tile,) = (panel for panel in report["panels"] if panel["title"] == first["title"])
+    assert tile["fields"][0][0]["last"]["text"] == number
+    (table,) = (panel for panel in report["panels"] if panel["title"] == second["title"])
+    assert [target["series"] for target in table["targets"]] == [1, 1], "tables of"
+    assert {target["samples"] for target in table["targets"]} == {simulated.OUT_OF_DATA}
+    assert [field["name"] for field in table["fields"][0]][:3] == ["eSIM", "Reference", "Package"]
+    place, beside = first["gridPos"], second["gridPos"]
+    assert (place["x"], place["y"]) == (0, 0)
+    assert (beside["x"], beside["y"]) == (place["w"], 0)
+
+
 def test_bands_of_the_forecast_are_in_order(reports: Reports) -> None:
     panels = reports["esim-fleet.json", "dark"]["panels"]
     (panel,) = (p for p in panels if p["title"] == "Forecast to run out of data")

@@ -54,9 +54,7 @@ def how_many(values: MixinValues) -> stat.Panel:
     )
     links = {"Show their packages": variables.to_dashboard("package")}
     if values.links.status_page:
-        links["List all on the status page"] = variables.to_status_page(
-            values, "/esims?out_of_data=true"
-        )
+        links["List all on the status page"] = f"{values.links.status_page}/esims?out_of_data=true"
     return panel.data_links([variables.link(*each) for each in links.items()])
 
 
@@ -167,7 +165,7 @@ def _identity() -> list[Column]:
         Column(
             "esim_id",
             "eSIM",
-            width=305,
+            width=325,
             link=variables.to_dashboard("esim", "esim", "esim_id"),
             link_title="Show this eSIM",
         ),
@@ -186,6 +184,6 @@ def _links(values: MixinValues) -> tuple[list[Column], list[str]]:
     """Return columns of links to pages outside Grafana, and the labels that they show."""
     pages = {"Runbook": variables.to_runbook(values, ALERT)}
     if values.links.status_page:
-        pages["Status page"] = variables.to_status_page(values, variables.ESIM_PAGE)
+        pages["Status page"] = variables.to_esim_page(values)
     shown = [opened(title, url) for title, url in pages.items()]
     return shown, [each.name for each in shown]

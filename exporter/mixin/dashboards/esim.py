@@ -20,7 +20,7 @@ from exporter.mixin.dashboards.panels import (
     label_figure,
     lines,
 )
-from exporter.mixin.dashboards.tables import Column, columns
+from exporter.mixin.dashboards.tables import Column, columns, opened
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, gauge, stat, table, timeseries
@@ -36,7 +36,8 @@ def make(values: MixinValues) -> Dashboard:
     return dashboard(
         "esim",
         "eSIM / eSIM",
-        """One eSIM: enter its id above, or follow a link from a table or an alert.""",
+        """One eSIM: enter its id above, or follow a link from a table or an alert. It needs the
+        scrape job of single eSIMs.""",
         values=values,
         since="now-7d",
         chosen_by=[
@@ -44,7 +45,7 @@ def make(values: MixinValues) -> Dashboard:
             *(variables.vendor(), variables.esim()),
         ],
         sections=[
-            ("", [(4, ((12, _identity()), (4, _service()), (4, _status()), (4, _age())))]),
+            ("", [(5, ((13, _identity(values)), (4, _service()), (4, _status()), (3, _age())))]),
             (
                 "Data",
                 [
@@ -57,7 +58,12 @@ def make(values: MixinValues) -> Dashboard:
     )
 
 
-def _identity() -> table.Panel:
+def _identity(values: MixinValues) -> table.Panel:
+    names = "max by (vendor, esim_id, reference_id) (esim_info{@esim})"
+    pages = []
+    if values.links.status_page:
+        pages.append(opened("Status page", variables.to_esim_page(values, "esim")))
+        names = f'label_replace({names}, "status_page", "open", "", "")'
     return columns(
         Words(
             "Identity",
@@ -67,7 +73,7 @@ def _identity() -> table.Panel:
             _TYPE_ID,
         ),
         [
-            Query("max by (vendor, esim_id, reference_id) (esim_info{@esim})", instant=True),
+            Query(names, instant=True),
             Query(
                 "max by (vendor, esim_id, package_id) (esim_data_unlimited{@esim})", instant=True
             ),
@@ -78,22 +84,23 @@ def _identity() -> table.Panel:
             ),
         ],
         [
-            Column("reference_id", "Reference", width=150),
+            Column("reference_id", "Reference", width=135),
             Column(
                 "package_id",
                 "Package",
                 link=variables.to_dashboard("package", "package", "package_id"),
                 link_title="Show this package",
             ),
-            Column("vendor", "Vendor", width=90),
+            Column("vendor", "Vendor", width=80),
             Column(
                 "Value #B",
                 "Data",
-                width=90,
+                width=80,
                 colours={"0": palette.NEUTRAL, "1": palette.GOOD},
                 names={"0": "limited", "1": "unlimited"},
             ),
-            Column("Value #C", "End, as reported", "dateTimeAsIso", width=170),
+            Column("Value #C", "End, as reported", "dateTimeAsIso", width=165),
+            *pages,
         ],
     )
 

@@ -112,15 +112,13 @@ def to_runbook(values: MixinValues, alert: str = "${__data.fields.alertname}") -
     return f"{values.links.runbooks}/{alert}.md"
 
 
-ESIM_PAGE: Final = (
-    "/esims/${__data.fields.vendor:percentencode}/${__data.fields.esim_id:percentencode}"
-)
-"""Path of the status page of the eSIM in the fields of the same row."""
+def to_esim_page(values: MixinValues, esim: str = "__data.fields.esim_id") -> str:
+    """Return the address of an eSIM on the status page, with the vendor of the same row.
 
-
-def to_status_page(values: MixinValues, path: str) -> str:
-    """Return the address of a status page. It needs to be known."""
-    return values.links.status_page + path
+    The id comes from the same row, or from a variable.
+    """
+    vendor = "${__data.fields.vendor:percentencode}"
+    return f"{values.links.status_page}/esims/{vendor}/${{{esim}:percentencode}}"
 
 
 def link(title: str, url: str) -> builders.DashboardLink:

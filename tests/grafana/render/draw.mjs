@@ -34,9 +34,13 @@ async function draw(browser, index) {
   const page = await browser.page(width + 16, height);
   await page.open(`http://127.0.0.1:${server.address().port}/?${new URLSearchParams({ dashboard: `/dashboards/${index}`, width, ...query })}`);
   const report = await page.evaluate('new Promise((done) => { const look = setInterval(() => { if (window.__report?.done) { clearInterval(look); done(window.__report); } }, 50); })');
+  const largest = await page.evaluate(`new Promise((done) => {
+    const texts = [...document.querySelectorAll('#root *')].filter((e) => !e.children.length && e.textContent.trim());
+    done(texts.map((e) => ({ text: e.textContent.trim(), size: parseFloat(getComputedStyle(e).fontSize) })).reduce((a, b) => (b.size > a.size ? b : a)));
+  })`);
   fs.writeFileSync(picture, await page.screenshot());
   await page.close();
-  return { ...report, logs: [...page.logs] };
+  return { ...report, largest, logs: [...page.logs] };
 }
 
 const browser = await launch(chromium);
