@@ -133,6 +133,9 @@ def test_the_list_has_the_newest_first_and_leads_to_all(tab: Tab, server: Servin
     assert references == [*map(reference, range(10))]
     tab.open(tab.evaluate("[...document.links].find((l) => l.text.startsWith('All 59 ')).href"))
     assert "50 of 59" in tab.evaluate("document.querySelector('#esims p').textContent")
+    assert tab.evaluate(
+        rows.replace("#out-of-data", "#esims") + ".map((r) => r.cells[1].textContent)"
+    ) == [*map(reference, range(50))]
 
 
 def test_without_trouble_the_number_is_calm(tab: Tab, calm_server: Serving) -> None:

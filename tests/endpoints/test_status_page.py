@@ -364,6 +364,7 @@ def test_a_list_is_paged_through_once(server: Serving) -> None:
         ("package_id=pool&sort=newest", ["many-00", "many-01", "many-02"]),
         ("package_id=pool&sort=last_event", ["many-59", "many-58", "many-57"]),
         ("reference_id=order-7", ["many-07"]),
+        ("vendor=other", []),
         ("used=data-90", ["known"]),
         ("over_limit=true&prefix=over", ["over-the-cap"]),
         ("over_limit=false&prefix=over", []),

@@ -98,7 +98,8 @@ class EsimListForm:
     def read(cls, given: Mapping[str, str]) -> EsimListForm:
         """Read the parameters of an address. Raises the HTTP error 400."""
         asked = {name: given.get(name, "") for name in (*_TEXTS, *CHOICES)}
-        asked["sort"] = given.get("sort", "esim_id")
+        newest_first = asked["out_of_data"] == "true"
+        asked["sort"] = given.get("sort", "out_of_data_since" if newest_first else "esim_id")
         conditions: dict[str, Any] = {name: asked[name] for name in _TEXTS if asked[name]}
         for name, choices in CHOICES.items():
             conditions |= chosen(name, asked[name], choices).conditions

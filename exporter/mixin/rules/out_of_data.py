@@ -105,6 +105,7 @@ or {ON_ESIM} (
             '{{ $value | printf "%.0f" }} eSIMs with package {{ $labels.package_id }} of '
             "{{ $labels.vendor }} ran out of data within the last @storm.window. "
             f"{_WHICH}",
+            lists_out_of_data=True,
         ),
         Alert(
             "EsimFleetOutOfData",
@@ -114,6 +115,7 @@ or {ON_ESIM} (
             "Many eSIMs of a vendor ran out of data.",
             '{{ $value | printf "%.0f" }} eSIMs of {{ $labels.vendor }} ran out of data within '
             f"the last @storm.window.{_WORST} {_WHICH}",
+            lists_out_of_data=True,
         ),
         Alert(
             "EsimOutOfData",

@@ -71,6 +71,13 @@ _STATUS_PAGES: Final[Mapping[Scope, str]] = {
 }
 """Pages of the exporter, below the address of the status page."""
 
+_OUT_OF_DATA: Final[Mapping[Scope, str]] = {
+    Scope.PACKAGE: "/esims?out_of_data=true&vendor={{ $labels.vendor | urlquery }}"
+    "&package_id={{ $labels.package_id | urlquery }}",
+    Scope.FLEET: "/esims?out_of_data=true&vendor={{ $labels.vendor | urlquery }}",
+}
+"""Pages with the list of eSIMs out of data, newest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -104,6 +111,8 @@ class Alert:
     """How long it keeps firing after the condition is gone."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Further labels."""
+    lists_out_of_data: bool = False
+    """Whether the status page to open is the list of eSIMs out of data, not that of the scope."""
     why: str = ""
     """A comment above the rule."""
 
@@ -134,7 +143,8 @@ class Alert:
             page = f"{links.grafana.rstrip('/')}/d/esim-{self.scope}"
             known["dashboard_url"] = page + _query(_VARIABLES[self.scope])
         if links.status_page:
-            known["status_page_url"] = links.status_page.rstrip("/") + _STATUS_PAGES[self.scope]
+            pages = _OUT_OF_DATA if self.lists_out_of_data else _STATUS_PAGES
+            known["status_page_url"] = links.status_page.rstrip("/") + pages[self.scope]
         return known
 
 
