@@ -263,6 +263,16 @@ max {by("vendor")} (esim_exporter_last_received_timestamp_seconds) - time() > @f
             for_="15m",
             labels={"clock": "exporter"},
         ),
+        Alert(
+            "EsimExporterClockBehind",
+            Severity.CRITICAL,
+            Scope.EXPORTER,
+            f"max {_JOB} (esim_exporter_clock_behind) == 1",
+            "The exporter's clock is behind, so it refuses events.",
+            "Most of the newest events that reached job {{ $labels.job }} have a time that is more "
+            "than a day ahead of its clock. It refuses them and keeps them for a replay.",
+            for_="5m",
+        ),
         _ticket(
             "EsimRuleEvaluationFailing",
             "5m",

@@ -159,6 +159,18 @@ and {_rejected(_UNFIT, "1h")} > @feed.failures_few
         "do not fit the known format.",
         for_="15m",
     ),
+    Alert(
+        "EsimWebhookUnknownFields",
+        Severity.INFO,
+        Scope.EXPORTER,
+        f"""
+sum {by("vendor", "field")} (increase(esim_exporter_webhook_unknown_fields_total[1h])) > 0
+""",
+        "The vendor sends fields that the exporter does not know, or half of a pair.",
+        '{{ $labels.vendor }} sent {{ $labels.field }} in {{ $value | printf "%.0f" }} deliveries '
+        "within the last hour. The exporter took the rest of each.",
+        for_="10m",
+    ),
 )
 
 _CLOCK = "Clocks disagree, so events look older or newer than they are."
