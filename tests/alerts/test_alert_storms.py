@@ -101,7 +101,6 @@ FOLLOWING = [
     firing("EsimWebhookFeedLow", "warning"),
     firing("EsimFleetReportingStale", "warning"),
     firing("EsimUsageNotMoving", "warning"),
-    *of_packages("EsimPackageUsageHigh", "warning"),
 ]
 """Alerts that fire because the feed is silent."""
 
@@ -159,8 +158,7 @@ def test_without_the_silence_the_same_alerts_are_notified(tmp_path: Path) -> Non
         with monitoring_stack.alertmanager(tmp_path, values) as alertmanager:
             send(alertmanager, FOLLOWING)
             expected = {
-                *("EsimWebhookFeedLow", "EsimFleetReportingStale"),
-                *("EsimUsageNotMoving", "EsimPackageUsageHigh"),
+                *("EsimWebhookFeedLow", "EsimFleetReportingStale", "EsimUsageNotMoving"),
             }
 
             def names() -> set[str]:

@@ -19,7 +19,7 @@ from issuing import issue, tls_section
 from looping import for_every
 from monitoring_stack import ALERTS
 from prometheus_client.parser import text_string_to_metric_families
-from running import serving, until
+from running import event, serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, sources
 
 from exporter.mixin.values import MixinValues
@@ -83,6 +83,9 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
         for delivery in deliveries:
             wrong = delivery.fault is Fault.BAD_SIGNATURE
             exporter.post(delivery.body, **({"secret": b"wrong"} if wrong else {}))
+        used_up = event(timestamp=int(now))
+        used_up["data"]["usage_data"] |= {"allowed_data": 1024, "remaining_data": 0}
+        exporter.post(used_up)  # not every simulated fleet has an eSIM without data
         for _ in range(2):  # the second scrape shows what the first one measured
             found.add(exporter.get("/metrics").text)
         with monitoring_stack.prometheus(
