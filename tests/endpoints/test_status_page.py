@@ -279,6 +279,8 @@ def test_an_esim_is_in_service_while_any_package_has_data(
         )
     text = page(admin, f"/esim/esims/roamify/{name}").text
     assert re.search(f"Data service {service}", text)
+    row = admin.get(f"/esim/esims?prefix={name}").text
+    assert ('class="bar critical"' in row) is service.startswith("Out of data")
     assert send(admin, f"/esim/esims/roamify/{name}", do="delete").status_code == 303
 
 
@@ -303,7 +305,7 @@ def test_the_overview_begins_with_who_is_out_of_data(admin: Serving) -> None:
         admin.post(document)
     read = page(admin, "/esim/")
     assert re.search(
-        r"11 eSIMs are out of data .* needy-01 order-1 Pool & Co \d+ s ago .* needy-10 order-10 .*"
+        r"11 eSIMs are out of data .* needy-01 order-1 Pool & Co \d+ \w+ ago .* needy-10 order-10 .*"
         r"All 11 eSIMs out of data 1 eSIM is about to run out .* needy-00 .* 94 % .* Exporter",
         read.text,
     )

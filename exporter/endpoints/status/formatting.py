@@ -121,11 +121,14 @@ _RECT = Markup('<rect x="{x}" y="{y}" width="3" height="{height}"/>')
 _TIME = Markup('<time datetime="{iso}" title="{utc}" data-age="{at:.0f}">{age}</time>')
 
 
-def bar(share: float | None, of: str) -> Markup:
-    """Draw a used share, with marks at 75 and 90 %. ``of`` names it for screen readers."""
+def bar(share: float | None, of: str, colour: str = "") -> Markup:
+    """Draw a used share, with marks at 75 and 90 %. ``of`` names it for screen readers.
+
+    Its colour is that of :func:`band`, unless another one is given.
+    """
     label = f"{of}: no limit" if share is None else f"{of}: {percent(share)} used"
     width = f"{min(max(share or 0.0, 0.0), 1.0) * 100:.1f}"
-    return _BAR.format(band=band(share), label=label, width=width)
+    return _BAR.format(band=colour or band(share), label=label, width=width)
 
 
 def part(share: float) -> Markup:
