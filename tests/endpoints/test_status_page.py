@@ -305,8 +305,8 @@ def test_the_overview_begins_with_who_is_out_of_data(admin: Serving) -> None:
         admin.post(document)
     read = page(admin, "/esim/")
     assert re.search(
-        r"11 eSIMs are out of data .* needy-01 order-1 Pool & Co \d+ \w+ ago .* needy-10 order-10 .*"
-        r"All 11 eSIMs out of data 1 eSIM is about to run out .* needy-00 .* 94 % .* Exporter",
+        r"11 eSIMs are out of data .* needy-01 order-1 Pool & Co \d+ \w+ ago .* needy-10 order-10 "
+        r".*All 11 eSIMs out of data 1 eSIM is about to run out .* needy-00 .* 94 % .* Exporter",
         read.text,
     )
     assert "needy-11" not in read.text
