@@ -36,6 +36,7 @@ Arrival = tuple[int, "Event"]
 def events() -> Iterator[Arrival]:
     """Yield all events, in no order."""
     yield from _limited()
+    yield from _out_at_once()
     yield from _running_out()
     yield from _unlimited()
     yield from _idle()
@@ -80,6 +81,13 @@ def _limited() -> Iterator[Arrival]:
         if 30 <= esim < 42:
             at = END - 70 * 60
             yield at, StatusEvent("roamify", at, name, Status.REVOKED)
+
+
+def _out_at_once() -> Iterator[Arrival]:
+    """22 use the last of their data within the last hour."""
+    for esim in range(22):
+        yield _usage(END - 5 * HOUR, "roamify", f"at-once-{esim}", 300 * _MB)
+        yield _usage(END - 20 * 60, "roamify", f"at-once-{esim}", _ALLOWED)
 
 
 def _running_out() -> Iterator[Arrival]:

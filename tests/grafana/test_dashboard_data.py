@@ -178,6 +178,23 @@ def test_the_number_out_of_data_the_lists_and_the_packages_are_about_the_same_es
     assert packages[simulated.STORM_PACKAGE] == number - 4
 
 
+def test_an_alert_fires_about_every_esim_out_of_data_and_about_no_other(
+    prometheus: httpx.Client,
+) -> None:
+    listed = rows(prometheus, "eSIM / Fleet", "Which eSIMs are out of data")
+    firing = 'ALERTS{alertstate="firing", alertname="%s"}'
+
+    def alerts(name: str, label: str) -> set[str]:
+        found = ask(prometheus, "query", query=firing % name, time=TIMES.end)["result"]
+        return {each["metric"][label] for each in found}
+
+    singly = alerts("EsimOutOfData", "esim_id")
+    assert singly < {row["esim_id"] for row in listed}
+    together = alerts("EsimPackageOutOfData", "package_id")
+    assert together == {simulated.STORM_PACKAGE}
+    assert all(row["esim_id"] in singly or row["package_id"] in together for row in listed)
+
+
 _OF_PACKAGE = 'sum(esim_fleet_esims_out_of_data{package_id="%s"})'
 
 

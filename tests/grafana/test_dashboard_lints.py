@@ -18,6 +18,7 @@ from looping import for_every
 
 from exporter.mixin.dashboards import palette
 from exporter.mixin.dashboards.dashboards import DASHBOARDS, dashboards, reread
+from exporter.mixin.rules.rule_files import groups
 from exporter.mixin.value_groups import LinkValues
 from exporter.mixin.values import MixinValues
 
@@ -109,6 +110,12 @@ def test_panel_title_description_rule(panel: dict[str, Any]) -> None:
     assert panel["title"]
     assert len(panel["description"].split()) > 8, "says what it shows and what to do"
     assert panel["description"].endswith(".")
+
+
+@every_panel
+def test_a_panel_names_only_alerts_that_exist(panel: dict[str, Any]) -> None:
+    named = re.findall(r"\bEsim[A-Z]\w+", panel["description"])
+    assert set(named) <= {alert.name for group in groups() for alert in group.alerts}
 
 
 @every_panel
