@@ -48,6 +48,7 @@ from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
 from exporter.model.events import OtherEvent, StatusEvent, UsageEvent, event_type_of
+from exporter.model.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -108,6 +109,9 @@ class Webhook:
         self._signatures = cache(metrics.signatures.labels)
         self._events = cache(metrics.events.labels)
         self._last_delay = cache(metrics.last_event_delay.labels)
+        # At 0 from the start, so that Prometheus sees the first failures of an outage.
+        for code in {ACCEPTED.code, *(refused.code for refused in REFUSALS.values())}:
+            metrics.requests.labels(vendor.webhook_path, "POST", str(code))
         self._count_unknown_field = metrics.unknown_fields(vendor.name)
 
     def blueprint(self) -> Blueprint:

@@ -20,7 +20,7 @@ from looping import for_every
 from monitoring_stack import ALERTS
 from prometheus_client.parser import text_string_to_metric_families
 from running import event, serving, until
-from test_rule_lints import RECORDINGS, RULES, each_rule, sources
+from test_rule_lints import RECORDINGS, RULES, each_rule, family_type, sources
 
 from exporter.mixin.values import MixinValues
 from exporter.simulate.deliveries import Fault, Faults, Simulation
@@ -60,6 +60,13 @@ class Exposed:
 
     labels: dict[str, set[frozenset[str]]] = field(default_factory=dict)
     values: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    at_first: dict[tuple[str, frozenset[tuple[str, str]]], float] = field(default_factory=dict)
+    """Samples by name and labels, before anything has happened."""
+
+    def begin(self, text: str) -> None:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self.at_first[sample.name, frozenset(sample.labels.items())] = sample.value
 
     def add(self, text: str) -> None:
         for family in text_string_to_metric_families(text):
@@ -77,6 +84,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
     folder = tmp_path_factory.mktemp("exposed")
     found = Exposed({name: {labels} for name, labels in SYNTHETIC.items()})
     with serving(folder) as exporter:
+        found.begin(exporter.get("/metrics").text)
         now = time.time()
         simulation = Simulation(start=now - 3 * 86400, esims=60, seed=4, faults=FAULTS)
         deliveries = list(simulation.advance(now))
@@ -201,6 +209,32 @@ def test_the_input_of_rule_tests_is_as_the_exporter_exposes_it(
             labels = {label for label, _, _ in selector.matchers}
             assert labels >= TARGET
             assert frozenset(labels - TARGET) in exposed.labels[selector.name], series["series"]
+
+
+def counters_of_tests() -> list[tuple[str, dict[str, str]]]:
+    """Return names and labels of the exporter's counters that rule tests begin with a number."""
+    found = []
+    for path in sorted((ALERTS / "tests").glob("*.yml")):
+        document = yaml.load(path.read_text(), yaml.CSafeLoader)
+        for series in (each for test in document["tests"] for each in test["input_series"]):
+            (selector,) = promql.parse(series["series"]).selectors
+            own = selector.name.startswith("esim_exporter_")
+            if own and family_type(selector.name) == "counter" and series["values"][0] != "_":
+                labels = {label: value for label, _, value in selector.matchers}
+                found.append((selector.name, labels))
+    return found
+
+
+@for_every("counter", counters_of_tests(), str)
+def test_counters_of_rule_tests_are_there_from_the_start(
+    counter: tuple[str, dict[str, str]], exposed: Exposed
+) -> None:
+    """Prometheus does not see the first increase of a counter that was not there before."""
+    name, labels = counter
+    shown = {key: value for key, value in labels.items() if key not in TARGET}
+    if "vendor" in shown:
+        shown["vendor"] = "roamify"
+    assert exposed.at_first[name, frozenset(shown.items())] == 0
 
 
 def test_renamed_metrics_and_labels_are_noticed(exposed: Exposed) -> None:
