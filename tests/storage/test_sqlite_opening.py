@@ -18,7 +18,9 @@ import pytest
 import exporter
 from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
 from exporter.storage.contract import Change, Changes, Table
-from exporter.storage.sqlite.connection import JOURNAL_MAGIC, Findings, _require_durability, connect
+from exporter.storage.sqlite.connection import Findings, _require_durability, connect
+from exporter.storage.sqlite.inspection import JOURNAL_MAGIC
+from exporter.storage.sqlite.last_acknowledged import note_path
 from exporter.storage.sqlite.schema import APPLICATION_ID
 from exporter.storage.sqlite.storage import SqliteStorage
 
@@ -215,6 +217,12 @@ async def test_another_process_may_take_the_file_between_close_and_reopen(path: 
     await storage.close()
 
 
+def permit(path: Path, mode: int) -> None:
+    """Change the mode of a closed database, and of the note beside it."""
+    path.chmod(mode)
+    note_path(path).chmod(mode)
+
+
 async def test_refuses_a_missing_folder(tmp_path: Path) -> None:
     reason = await refused(tmp_path / "missing" / "a.db", StorageUnavailable)
     assert "No such file or directory" in reason
@@ -229,7 +237,7 @@ async def test_refuses_a_folder_instead_of_a_file(path: Path) -> None:
 async def test_refuses_a_file_it_may_not_write(open_folder: Path) -> None:
     path = open_folder / "a.db"
     await make(path)
-    os.chmod(path, 0o444)  # noqa: PTH101  # likewise
+    permit(path, 0o444)
     with unprivileged():
         reason = await refused(path, StorageUnavailable)
     assert "Permission denied" in reason
@@ -238,7 +246,7 @@ async def test_refuses_a_file_it_may_not_write(open_folder: Path) -> None:
 async def test_refuses_a_folder_it_may_not_write(open_folder: Path) -> None:
     path = open_folder / "a.db"
     await make(path)
-    os.chmod(path, 0o666)  # noqa: PTH101  # likewise
+    permit(path, 0o666)
     os.chmod(open_folder, 0o555)  # noqa: PTH101  # likewise
     with unprivileged():
         reason = await refused(path, StorageUnavailable)
@@ -255,7 +263,7 @@ async def test_an_interrupted_creation_of_the_file_is_rolled_back(path: Path) ->
     put(path, b"\0" * 512 + b"SQLite format 3" * 500)
     put(path.with_name("a.db-journal"), journal(0))
     await make(path)
-    assert sorted(tree(path.parent)) == ["a.db"]
+    assert sorted(tree(path.parent)) == ["a.db", "a.db-end"]
 
 
 @pytest.mark.parametrize("size", [1, 7])
@@ -285,8 +293,8 @@ async def test_refuses_the_database_of_another_program(path: Path, journal: str)
 async def test_refuses_a_newer_schema(path: Path) -> None:
     await make(path)
     with closing(sqlite3.connect(path)) as other:
-        other.execute("PRAGMA user_version = 2")
-    assert "written by a newer version (schema 2, this one knows 1)" in await refused(
+        other.execute("PRAGMA user_version = 3")
+    assert "written by a newer version (schema 3, this one knows 2)" in await refused(
         path, StorageUnavailable
     )
 
@@ -311,8 +319,8 @@ def test_refuses_what_cannot_be_made_durable() -> None:
 
 
 def test_reads_back_the_settings_that_make_a_commit_durable(path: Path) -> None:
-    connection, findings = connect(path)
-    with closing(connection):
+    opened = connect(path)
+    with closing(opened.file), closing(opened.connection) as connection:
         names = ("locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint")
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
-    assert (found, findings) == ([b"exclusive", b"wal", 2, 0], Findings())
+    assert (found, opened.findings) == ([b"exclusive", b"wal", 2, 0], Findings())

@@ -79,17 +79,15 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "syncs", "step", "times"),
     [
-        # The note that promises no frames, before the log is emptied or removed.
-        ("write a.db-end", "fsync a.db-end", "ftruncate a.db-wal", 2),
-        ("write a.db-end", "fsync a.db-end", "unlink a.db-wal", 1),
-        # The log that was written over itself, before the note stops promising its frames.
-        ("write a.db-wal", "fsync a.db-wal", "write a.db-end", 1),
+        # The log that was written over itself, before the note names a commit in it.
+        ("write a.db-wal", "fsync a.db-wal", "pwrite64 a.db-end", 1),
+        # The names of the note and of the new log, before the first commit.
+        ("openat a.db-end", "fsync .", "pwrite64 a.db-wal", 1),
+        ("openat a.db-wal", "fsync .", "pwrite64 a.db-wal", 1),
         # The database that the log was written back to, before the log is emptied.
-        ("pwrite64 a.db", "fdatasync a.db", "ftruncate a.db-wal", 2),
-        # The folder, so that the previous log cannot come back, before the first commit.
-        ("ftruncate a.db-wal", "fsync .", "pwrite64 a.db-wal", 1),
+        ("pwrite64 a.db", "fdatasync a.db", "ftruncate a.db-wal", 3),
         # The log, before a commit is noted as acknowledged.
-        ("pwrite64 a.db-wal", "fdatasync a.db-wal", "write a.db-end", 2),
+        ("pwrite64 a.db-wal", "fdatasync a.db-wal", "pwrite64 a.db-end", 3),
         # The backup before it gets its name, and its name before the next commit.
         ("pwrite64 b.db.part", "fsync b.db.part", "rename b.db", 1),
         ("rename b.db", "fsync .", "pwrite64 a.db-wal", 1),

@@ -9,7 +9,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageUnavailable
-from exporter.storage.sqlite.connection import sync
+from exporter.storage.sqlite.connection import StampedConnection, sync, write_stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 """Suffixes of the files that SQLite may leave beside a database."""
 
 
-def write_backup(source: sqlite3.Connection, path: Path) -> None:
+def write_backup(source: StampedConnection, path: Path) -> None:
     """Copy the database to ``path`` and sync it. Until it is complete, its name ends in ``.part``.
 
     Raises ``StorageUnavailable``, also when ``path`` or the ``.part`` file exists. Then no new
@@ -43,9 +43,13 @@ def write_backup(source: sqlite3.Connection, path: Path) -> None:
         raise StorageUnavailable(f"the backup to {path} failed: {error}") from error
 
 
-def _copy(source: sqlite3.Connection, path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as target:
+def _copy(source: StampedConnection, path: Path) -> None:
+    with contextlib.closing(
+        sqlite3.connect(path, isolation_level=None, factory=StampedConnection)
+    ) as target:
         source.backup(target)
+        # Without an identity, no log of the source is ever taken for a log of the backup.
+        write_stamp(target, source.stamp.closed())
         # The copied header says that the file has a log. A backup must open without one.
         target.execute("PRAGMA journal_mode = DELETE")
     sync(path)

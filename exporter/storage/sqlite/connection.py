@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
-from exporter.storage.sqlite import acknowledged_frames, wal
-from exporter.storage.sqlite.schema import APPLICATION_ID, CREATE_ALL, SCHEMA_VERSION
+from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
+from exporter.storage.sqlite.inspection import in_use, inspect
+from exporter.storage.sqlite.last_acknowledged import note_path
+from exporter.storage.sqlite.schema import (
+    CREATE_ALL,
+    DEFINITIONS,
+    FIND_STAMP,
+    INSERT_STAMP,
+    SCHEMA_VERSION,
+    UPDATE_STAMP,
+    UPGRADE_FROM_1,
+)
+from exporter.storage.sqlite.stamp import AT_REST, FIRST, NO_COMMIT, CommitId, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
+
+    from exporter.storage.sqlite.inspection import Inspected
 
 LOG_LIMIT = 8 << 20
 """Bytes. A log that is larger is written back to the database file."""
-LOCK_START, LOCK_LENGTH = 0x40000000, 512
-"""The bytes of the file that SQLite locks: pending, reserved and shared. The SQLite file format
-document describes them in "The Lock-Byte Page"."""
-HEADER_SIZE = 100
-MAGIC = b"SQLite format 3\0"
-JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-
 REQUIRED = {"locking_mode": "exclusive", "journal_mode": "wal", "synchronous": 2}
 """Settings of the connection. If one of them were different, a commit could be lost."""
 
@@ -38,6 +43,12 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 tables are not as this program created them."""
 
 
+class StampedConnection(sqlite3.Connection):
+    """A connection that knows the stamp of the newest commit."""
+
+    stamp: Stamp = FIRST
+
+
 @dataclass(frozen=True, slots=True)
 class Findings:
     """Facts for a person about the files that were opened."""
@@ -46,7 +57,22 @@ class Findings:
     damaged: tuple[str, ...] = ()
 
 
-def connect(path: Path) -> tuple[sqlite3.Connection, Findings]:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open storage."""
+
+    connection: StampedConnection
+    file: FileIO
+    """The database file. It must stay open for as long as the connection, which would otherwise
+    lose its locks."""
+    stamp_page: tuple[int, int]
+    """Offset and size in bytes of the page that holds the stamp."""
+    acknowledged: CommitId
+    """The last acknowledged commit that the storage holds."""
+    findings: Findings
+
+
+def connect(path: Path) -> Opened:
     """Open and lock the storage at ``path``, an absolute path. A new file gets its tables.
 
     The connection returns text as bytes. The process must not have the file open already: that
@@ -54,19 +80,88 @@ def connect(path: Path) -> tuple[sqlite3.Connection, Findings]:
     ``StorageUnavailable``.
     """
     try:
-        findings = _inspect(path)
-        # The file exists by now. If it disappears, SQLite must not create another one (mode=rw).
-        connection = sqlite3.connect(
-            f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=0
-        )
+        inspected = inspect(path)
         try:
-            _set_up(connection, path)
+            return _connected(path, inspected)
         except BaseException:
-            connection.close()
+            inspected.file.close()
             raise
     except (OSError, *SCHEMA_ERRORS) as error:
         raise storage_error(error, path) from error
-    return connection, findings
+
+
+def _connected(path: Path, inspected: Inspected) -> Opened:
+    # The file exists by now. If it disappears, SQLite must not create another one (mode=rw).
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        timeout=0,
+        factory=StampedConnection,
+    )
+    try:
+        _set_up(connection, path)
+        page_size = _value(connection, "PRAGMA page_size")
+        root = _value(connection, "SELECT rootpage FROM sqlite_schema WHERE name = 'seal'")
+        acknowledged, damaged = _compared(connection, path, inspected)
+    except BaseException:
+        connection.close()
+        raise
+    notes = (inspected.note,) if inspected.note and not damaged else ()
+    findings = Findings(notes, damaged)
+    stamp_page = ((root - 1) * page_size, page_size)
+    return Opened(connection, inspected.file, stamp_page, acknowledged, findings)
+
+
+def _compared(
+    connection: StampedConnection, path: Path, inspected: Inspected
+) -> tuple[CommitId, tuple[str, ...]]:
+    """Compare the stamp with the note. Return the last acknowledged commit, and the damage."""
+    acknowledged, stamp = inspected.acknowledged, stored_stamp(connection)
+    if stamp is None:
+        # Numbers go on from the note, so that they do not occur twice.
+        commit = acknowledged or NO_COMMIT
+        connection.stamp = Stamp(AT_REST, commit.number, commit, commit)
+        return commit, (without_number(path),)
+    connection.stamp = stamp
+    if acknowledged is None:
+        known = stamp.identity == AT_REST
+        return stamp.newest, () if known else (_without_note(path),)
+    if not stamp.includes(acknowledged):
+        return stamp.newest, (lacking(path, stamp, acknowledged, inspected.kept_log),)
+    if inspected.kept_log:
+        inspected.kept_log.unlink()  # the database file holds all that the log lacks
+    # The next stamp knows no older identity than this.
+    renewed = acknowledged.identity != stamp.newest.identity
+    return stamp.newest if renewed else acknowledged, ()
+
+
+def _without_note(path: Path) -> str:
+    name = note_path(path).name
+    return (
+        f"{path} was not closed, and {name} is missing or damaged: it may lack acknowledged commits"
+    )
+
+
+def lacking(path: Path, stamp: Stamp, acknowledged: CommitId, kept_log: Path | None = None) -> str:
+    """Return a line about acknowledged commits that a storage does not hold."""
+    kept = f"; what is left of its log is kept as {kept_log.name}" if kept_log else ""
+    return (
+        f"{path} ends with commit {stamp.newest.number} and lacks commit {acknowledged.number}, "
+        "the last acknowledged one, as after restoring a backup: events are lost, unless you stop "
+        f"the exporter and put the right file or its log back{kept}"
+    )
+
+
+def without_number(path: Path) -> str:
+    """Return a line about a storage that does not say which commit was its last."""
+    return f"{path}: the number of the last commit is damaged, so it may lack acknowledged commits"
+
+
+def stored_stamp(connection: sqlite3.Connection) -> Stamp | None:
+    """Return the stamp of the newest commit, or ``None`` if it is damaged."""
+    row = connection.execute(FIND_STAMP).fetchone()
+    return Stamp.unpack(row[0]) if row else None
 
 
 def storage_error(error: Exception, path: Path) -> StorageError:
@@ -75,15 +170,20 @@ def storage_error(error: Exception, path: Path) -> StorageError:
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return in_use(path)
     if code in _DAMAGED or isinstance(error, UnicodeDecodeError):
-        reason = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
-        return StorageDamaged(
-            f"{path} is damaged ({reason}): keep a copy of it; then restore a backup, or "
-            f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
-        )
+        is_text = isinstance(error, UnicodeDecodeError)
+        return damaged(path, "text that is not UTF-8" if is_text else str(error))
     reason = getattr(error, "strerror", None) or error
     return StorageUnavailable(
         f"{path} cannot be used ({reason}): check that its folder exists, that this user may "
         "write there and that there is space, or give another --storage.url"
+    )
+
+
+def damaged(path: Path, reason: str) -> StorageDamaged:
+    """Return the error for a file that cannot be read."""
+    return StorageDamaged(
+        f"{path} is damaged ({reason}): keep a copy of it; then restore a backup, or "
+        f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
     )
 
 
@@ -101,6 +201,23 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def commit(connection: StampedConnection, *, for_caller: bool = False) -> Iterator[None]:
+    """Commit everything done in the block under the next number, or nothing if it raises."""
+    following = connection.stamp.next(for_caller=for_caller)
+    with transaction(connection):
+        yield
+        connection.execute(UPDATE_STAMP, (following.pack(),))
+    connection.stamp = following
+
+
+def write_stamp(connection: StampedConnection, stamp: Stamp) -> None:
+    """Replace the stamp in a transaction of its own, which has no number."""
+    with transaction(connection):
+        connection.execute(INSERT_STAMP, (stamp.pack(),))
+    connection.stamp = stamp
 
 
 def checkpoint(connection: sqlite3.Connection, mode: str) -> None:
@@ -121,72 +238,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(connection: sqlite3.Connection) -> None:
+def write_durably(connection: StampedConnection) -> None:
     """Commit a row that differs each time, because SQLite does not write an unchanged row."""
-    with transaction(connection):
+    with commit(connection):
         connection.execute(
             "INSERT INTO probe VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET writes = writes + 1"
         )
-
-
-def _inspect(path: Path) -> Findings:
-    """Check the files before SQLite opens them, because SQLite might change them.
-
-    Until the file is closed, it holds the same lock that SQLite takes. So no other process can
-    write.
-    """
-    existed = path.exists()
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    # 0600: the rows hold ICCIDs. SQLite gives the log the same mode.
-    with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
-        except BlockingIOError:
-            raise in_use(path) from None
-        log = wal.log_path(path)
-        head = file.read(HEADER_SIZE)
-        require_own_file(path, head, log)
-        found = wal.check(log)
-        missing = acknowledged_frames.missing_frames(path, found)
-        wal.rewrite(log)
-        if missing:
-            return Findings(damaged=(missing,))
-        if existed and not head:
-            return Findings((f"{path} was an empty file; a new storage was created in it",))
-        return Findings((found.note,) if found.note else ())
-
-
-def require_own_file(path: Path, head: bytes, log: Path) -> None:
-    """Raise ``StorageDamaged`` if a file that starts with ``head`` is not one of this program."""
-    if not head:
-        if log.exists() and log.stat().st_size:
-            raise StorageDamaged(
-                f"{path} is missing or empty, but its log {log.name} is not: put the database "
-                "file back beside it, or move the log away to start empty"
-            )
-        return
-    ours = APPLICATION_ID.to_bytes(4, "big")
-    if _creation_was_interrupted(path):
-        return  # SQLite rolls back what was written
-    if len(head) < HEADER_SIZE or not head.startswith(MAGIC) or head[68:72] != ours:
-        raise StorageDamaged(
-            f"{path} is not a database of this program, or its first page is damaged: "
-            "give another --storage.url, or move the file away"
-        )
-
-
-def _creation_was_interrupted(path: Path) -> bool:
-    """Return whether a crash left the journal of a transaction that began with an empty database.
-
-    The file held nothing then, and its first page may be half written. The journal's header is
-    described in "The Rollback Journal" of the SQLite file format document.
-    """
-    try:
-        with path.with_name(f"{path.name}-journal").open("rb") as journal:
-            head = journal.read(20)
-    except FileNotFoundError:
-        return False
-    return head.startswith(JOURNAL_MAGIC) and head[16:] == bytes(4)
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
@@ -199,25 +256,50 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA cache_spill = OFF")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
+    if require_known_schema(connection, path) < SCHEMA_VERSION:
+        # The change of the schema is not in a log, because its commits have no stamps.
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     with transaction(connection):
         if not _value(connection, "SELECT count(*) FROM sqlite_schema"):
-            for statement in CREATE_ALL:
-                connection.execute(statement)
-    require_known_schema(connection, path)
+            _create(connection, CREATE_ALL)
+        elif require_known_schema(connection, path) < SCHEMA_VERSION:
+            _create(connection, UPGRADE_FROM_1)
+        require_own_tables(connection, path)
     # fetchall: SQLite commits the change when the result is read to its end, and can fail there.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     _require_durability(connection, path)
     connection.text_factory = bytes
 
 
-def require_known_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise ``StorageUnavailable`` for a file that a newer version of this program wrote."""
+def _create(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
+    for statement in statements:
+        connection.execute(statement)
+    connection.execute(INSERT_STAMP, (FIRST.pack(),))
+
+
+def require_known_schema(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the schema.
+
+    Raises ``StorageUnavailable`` for a file that a newer version of this program wrote.
+    """
     version = _value(connection, "PRAGMA user_version")
     if version > SCHEMA_VERSION:
         raise StorageUnavailable(
             f"{path} was written by a newer version (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}): upgrade, or give another --storage.url"
+            f"{SCHEMA_VERSION}): upgrade, or give another --storage.url; if no newer version ever "
+            "used it, it is damaged: restore a backup"
         )
+    return version
+
+
+def require_own_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``StorageDamaged`` if the definition of a table differs from the one it was made by."""
+    # As bytes, because damaged text may not be UTF-8.
+    query = "SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_schema"
+    found = dict(connection.execute(query).fetchall())
+    for name, definition in DEFINITIONS.items():
+        if found.get(name.encode()) != definition.encode():
+            raise damaged(path, f"the definition of table {name} is not the one it was made by")
 
 
 def _require_durability(connection: sqlite3.Connection, path: Path) -> None:
@@ -232,10 +314,3 @@ def _require_durability(connection: sqlite3.Connection, path: Path) -> None:
 def _value(connection: sqlite3.Connection, query: str) -> int:
     value: int = connection.execute(query).fetchone()[0]
     return value
-
-
-def in_use(path: Path) -> StorageLocked:
-    """Return the error for a file that another process uses."""
-    return StorageLocked(
-        f"{path} is in use by another process; stop it, or give this one another --storage.url"
-    )

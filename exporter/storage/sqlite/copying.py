@@ -10,19 +10,28 @@ from typing import TYPE_CHECKING, Self
 
 from exporter.errors import StorageUnavailable
 from exporter.storage.contract import Change, Changes, Chunk
-from exporter.storage.sqlite import acknowledged_frames, wal
+from exporter.storage.sqlite import wal
 from exporter.storage.sqlite.connection import (
+    SCHEMA_ERRORS,
+    StampedConnection,
+    lacking,
+    require_known_schema,
+    require_own_tables,
+    storage_error,
+    stored_stamp,
+    sync,
+    without_number,
+)
+from exporter.storage.sqlite.inspection import (
     HEADER_SIZE,
     LOCK_LENGTH,
     LOCK_START,
-    SCHEMA_ERRORS,
     in_use,
-    require_known_schema,
     require_own_file,
-    storage_error,
-    sync,
 )
+from exporter.storage.sqlite.last_acknowledged import last_acknowledged, note_path
 from exporter.storage.sqlite.reading import read
+from exporter.storage.sqlite.schema import SCHEMA_VERSION
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -53,10 +62,12 @@ class SqliteSource:
 
     async def load(self) -> AsyncIterator[Chunk]:
         """Read everything. Damaged rows are reported and stay where they are."""
-        missing = acknowledged_frames.missing_frames(self._path, wal.Log())
-        if missing:
-            yield Chunk(damaged=(missing,))
         try:
+            stamp, acknowledged = stored_stamp(self._connection), last_acknowledged(self._path)
+            if stamp is None:
+                yield Chunk(damaged=(without_number(self._path),))
+            elif acknowledged and not stamp.includes(acknowledged):
+                yield Chunk(damaged=(lacking(self._path, stamp, acknowledged),))
             for chunk in read(self._connection, set_aside=False):
                 yield chunk
         except SCHEMA_ERRORS as error:
@@ -72,7 +83,7 @@ class SqliteSource:
         self._file.close()
 
 
-def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
+def _opened(path: Path, file: FileIO) -> StampedConnection:
     """Lock the file and return a connection that writes to no file."""
     try:
         # The lock of SQLite's readers. It excludes writers and needs no permission to write.
@@ -91,10 +102,10 @@ def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
         )
     # Without immutable, SQLite would create a log and an index for it.
     uri = f"{path.as_uri()}?mode=ro&immutable=1"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, factory=StampedConnection)
     try:
-        require_known_schema(connection, path)
-    except sqlite3.Error as error:
+        _require_current_schema(connection, path)
+    except SCHEMA_ERRORS as error:
         connection.close()
         raise storage_error(error, path) from error
     except BaseException:
@@ -102,6 +113,15 @@ def _opened(path: Path, file: FileIO) -> sqlite3.Connection:
         raise
     connection.text_factory = bytes
     return connection
+
+
+def _require_current_schema(connection: StampedConnection, path: Path) -> None:
+    if require_known_schema(connection, path) < SCHEMA_VERSION:
+        raise StorageUnavailable(
+            f"{path} was written by an older version: start the exporter on it and stop it, then "
+            "copy again"
+        )
+    require_own_tables(connection, path)
 
 
 class SqliteTarget:
@@ -178,7 +198,7 @@ def _remove(path: Path) -> None:
 
 
 def _side_files(path: Path) -> tuple[Path, Path]:
-    return wal.log_path(path), acknowledged_frames.note_path(path)
+    return wal.log_path(path), note_path(path)
 
 
 def _journal(path: Path) -> Path:

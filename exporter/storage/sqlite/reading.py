@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter.storage.contract import Chunk, Row, Table
-from exporter.storage.sqlite.connection import transaction
+from exporter.storage.sqlite.connection import commit
 from exporter.storage.sqlite.schema import (
     BASES,
     TABLES,
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
+    from exporter.storage.sqlite.connection import StampedConnection
     from exporter.storage.sqlite.schema import SqliteTable, VerifiedRow
 
 CHUNK_ROWS = 512
 
 
-def read(connection: sqlite3.Connection, *, set_aside: bool = True) -> Iterator[Chunk]:
+def read(connection: StampedConnection, *, set_aside: bool = True) -> Iterator[Chunk]:
     """Yield all rows in the order of :class:`Table` and key. The bases come last.
 
     Damaged rows are reported once. Then they are moved to the table ``damaged``, so that a new
@@ -106,7 +107,7 @@ def _bases(verifier: TableVerifier, raws: Sequence[Sequence[Any]]) -> Chunk:
 
 
 def _read(
-    connection: sqlite3.Connection, table: SqliteTable, to_chunk: _ToChunk, *, set_aside: bool
+    connection: StampedConnection, table: SqliteTable, to_chunk: _ToChunk, *, set_aside: bool
 ) -> Iterator[Chunk]:
     verifier = TableVerifier()
     # A statement that is left open would keep the file locked after the connection is closed.
@@ -134,11 +135,11 @@ def _compare_with_seal(
 
 
 def _set_aside(
-    connection: sqlite3.Connection, table: SqliteTable, damaged: Sequence[Sequence[Any]]
+    connection: StampedConnection, table: SqliteTable, damaged: Sequence[Sequence[Any]]
 ) -> None:
     """Move damaged rows to the table ``damaged``, and update the seal."""
     name = table.name
-    with transaction(connection):
+    with commit(connection):
         connection.executemany(
             "INSERT INTO damaged (name, content) VALUES (?, ?)",
             [(name, repr(tuple(raw[:-1]))) for raw in damaged],
@@ -148,7 +149,7 @@ def _set_aside(
         if deleted != len(damaged):
             _rebuild(connection, table)
         connection.execute(
-            "INSERT OR REPLACE INTO seal "  # noqa: S608  # the name comes from the schema
+            "INSERT OR REPLACE INTO seal (name, rows, versions) "  # noqa: S608  # the name comes from the schema
             f"SELECT ?, count(*), coalesce(sum(version), 0) FROM {name}",
             (name,),
         )

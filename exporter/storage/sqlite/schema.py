@@ -6,6 +6,7 @@ Three more tables help:
 ``seal``
     How many rows each table holds, and the sum of their versions. Each commit updates it from
     its changes alone. So a load notices if anything else removed rows or put back older ones.
+    Its row ``commit`` holds the stamp, which names the last commit.
 ``damaged``
     Keeps a copy of each row that was found damaged.
 ``probe``
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from exporter.storage.contract import Key
 
 APPLICATION_ID = int.from_bytes(b"eSIM", "big")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+FIRST_STAMPED_VERSION = 2
+"""The first version whose commits have a stamp."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,16 +99,36 @@ BASES = SqliteTable("bases", ("key",), value="amount")
 
 ALL_TABLES = (*TABLES.values(), BASES)
 
+DEFINITIONS = {
+    **{table.name: table.create for table in ALL_TABLES},
+    "seal": "CREATE TABLE seal "
+    "(name TEXT PRIMARY KEY, rows INTEGER, versions INTEGER, stamp BLOB) WITHOUT ROWID",
+    "damaged": "CREATE TABLE damaged "
+    "(id INTEGER PRIMARY KEY, name TEXT NOT NULL, content TEXT NOT NULL)",
+    "probe": "CREATE TABLE probe (id INTEGER PRIMARY KEY, writes INTEGER NOT NULL)",
+}
+"""The statement that made each table. SQLite stores it as it was written."""
+
 CREATE_ALL = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
-    *(table.create for table in ALL_TABLES),
-    "CREATE TABLE seal (name TEXT PRIMARY KEY, rows INTEGER, versions INTEGER) WITHOUT ROWID",
-    *(f"INSERT INTO seal VALUES ('{table.name}', 0, 0)" for table in ALL_TABLES),  # noqa: S608  # names from above
-    "CREATE TABLE damaged (id INTEGER PRIMARY KEY, name TEXT NOT NULL, content TEXT NOT NULL)",
-    "CREATE TABLE probe (id INTEGER PRIMARY KEY, writes INTEGER NOT NULL)",
+    *DEFINITIONS.values(),
+    *(
+        f"INSERT INTO seal (name, rows, versions) VALUES ('{table.name}', 0, 0)"  # noqa: S608  # names from above
+        for table in ALL_TABLES
+    ),
 )
 """The statements that turn an empty file into a storage."""
+
+UPGRADE_FROM_1 = (
+    "ALTER TABLE seal ADD COLUMN stamp BLOB",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+"""The statements that turn a file of version 1 into one of version 2, which has stamps."""
+
+FIND_STAMP = "SELECT stamp FROM seal WHERE name = 'commit'"
+UPDATE_STAMP = "UPDATE seal SET stamp = ? WHERE name = 'commit'"
+INSERT_STAMP = "INSERT OR REPLACE INTO seal (name, stamp) VALUES ('commit', ?)"
 
 
 def key_columns(table: Table, key: Key) -> tuple[str, ...]:

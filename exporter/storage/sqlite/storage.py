@@ -19,7 +19,6 @@ from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
 from exporter.storage.contract import Chunk, Sizes
 from exporter.storage.shutdown import close_or_abandon
 from exporter.storage.sqlite import wal
-from exporter.storage.sqlite.acknowledged_frames import FrameNote
 from exporter.storage.sqlite.backup import write_backup
 from exporter.storage.sqlite.connection import (
     LOG_LIMIT,
@@ -28,8 +27,12 @@ from exporter.storage.sqlite.connection import (
     storage_error,
     sync,
     write_durably,
+    write_stamp,
 )
+from exporter.storage.sqlite.last_acknowledged import AcknowledgedNote
+from exporter.storage.sqlite.open_files import OpenFiles
 from exporter.storage.sqlite.reading import read
+from exporter.storage.sqlite.stamp import NO_COMMIT
 from exporter.storage.sqlite.writing import write
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from exporter.storage.contract import Changes, Row
+    from exporter.storage.sqlite.connection import StampedConnection
 
 T = TypeVar("T")
 
@@ -56,17 +60,19 @@ class SqliteStorage:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="storage")
         self._closing: asyncio.Future[None] | None = None
         # Only the writer thread uses the fields below.
-        self._connection: sqlite3.Connection | None = None
+        self._connection: StampedConnection | None = None
+        self._files: OpenFiles
+        """Those of the connection, or of the last one."""
+        self._acknowledged = NO_COMMIT
+        """The last acknowledged commit when the connection was opened."""
         self._reader: Generator[Chunk, None, None] | None = None
-        self._frame_note = FrameNote(self._path)
+        self._note = AcknowledgedNote(self._path)
         self._notes: tuple[str, ...] = ()
         self._damage: tuple[str, ...] = ()
         self._fault: str | None = None
         """Why commits are refused; ``None`` when they are accepted."""
         self._suspect = False
         """Whether the files may differ from what SQLite holds in memory."""
-        self._identities: dict[Path, tuple[int, int]] = {}
-        """Device and inode of each open file."""
 
     @classmethod
     async def open(cls, path: Path) -> SqliteStorage:
@@ -142,52 +148,69 @@ class SqliteStorage:
     def _start(self) -> None:
         self._connect()
         try:
-            self._empty_log()
+            self._begin()
         except (sqlite3.Error, OSError) as error:
             self._fail(error)
+            self._suspect = True  # a probe must begin again
 
     def _connect(self) -> None:
-        self._connection, found = connect(self._path)
-        self._remember_files()
-        self._notes += found.notes
-        self._damage += found.damaged
+        opened = connect(self._path)
+        self._connection, self._acknowledged = opened.connection, opened.acknowledged
+        self._files = OpenFiles(self._path, opened)
+        self._notes += opened.findings.notes
+        self._damage += opened.findings.damaged
 
-    def _empty_log(self) -> None:
-        self._frame_note.clear()
-        checkpoint(self._connected(), "TRUNCATE")
+    def _begin(self) -> None:
+        """Empty the log, and give the file a new identity that no older log or copy has."""
+        connection = self._connected()
+        checkpoint(connection, "TRUNCATE")
+        self._note.start(self._acknowledged)
         # SQLite syncs the folder for a new log too, but ignores errors. A power cut could then
         # bring back the previous log, and all commits in the new one would be lost.
         sync(self._path.parent)
-        self._frame_note.start()
+        write_stamp(connection, connection.stamp.started())
+        checkpoint(connection, "TRUNCATE")
+        self._files.remember()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self) -> StampedConnection:
         if self._connection is None:
             raise StorageUnavailable(self._fault or f"{self._path} is not open")
         return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:
-            self._frame_note.remove()  # SQLite empties the log when it closes
             self._connection.close()
             self._connection = None
-            self._identities.pop(wal.log_path(self._path), None)  # SQLite removes an empty log
+            self._files.close()
+        self._note.close()
 
     def _close(self) -> None:
         self._stop_reading()
         if self._connection is not None:
             # If the log cannot be written back, the next start reads it.
             with contextlib.suppress(sqlite3.Error, OSError):
-                if self._suspect:
-                    wal.rewrite(wal.log_path(self._path))
-                self._empty_log()
+                self._write_back(self._connection)
         self._disconnect()
         self._writer.shutdown(wait=False)
+
+    def _write_back(self, connection: StampedConnection) -> None:
+        try:
+            self._files.check()
+        except StorageUnavailable:
+            self._files.keep_during(connection.close)
+            return
+        if self._suspect:
+            wal.rewrite(wal.log_path(self._path))
+        if not self._fault:
+            write_stamp(connection, connection.stamp.closed())
+        checkpoint(connection, "TRUNCATE")
+        self._note.finish()
 
     def _start_reading(self) -> None:
         self._stop_reading()
         self._reader = self._chunks(self._connected())
 
-    def _chunks(self, connection: sqlite3.Connection) -> Generator[Chunk, None, None]:
+    def _chunks(self, connection: StampedConnection) -> Generator[Chunk, None, None]:
         if self._notes or self._damage:
             yield Chunk(notes=self._notes, damaged=self._damage)
             self._notes = self._damage = ()
@@ -197,12 +220,14 @@ class SqliteStorage:
         if self._reader is None:
             return None
         try:
-            return next(self._reader, None)
+            chunk = next(self._reader, None)
         except sqlite3.Error as error:
             raised = storage_error(error, self._path)
             if isinstance(raised, StorageDamaged):
                 raise raised from error
             raise self._fail(error) from error
+        self._check_files(self._files.check_commit)  # damaged rows may have been set aside
+        return chunk
 
     def _stop_reading(self) -> None:
         if self._reader is not None:
@@ -213,15 +238,16 @@ class SqliteStorage:
         try:
             if self._fault:
                 raise StorageUnavailable(self._fault)
-            self._check_files()
-            conflicts = write(self._connected(), changes, handed_over.set)
+            connection = self._connected()
+            self._check_files(self._files.check)
+            conflicts = write(connection, changes, handed_over.set)
+            self._check_files(self._files.check_commit)
         except (sqlite3.Error, MemoryError, StorageDamaged) as error:
             raise self._fail(error) from error
         finally:
             handed_over.set()
-        self._frame_note.record_commit()
-        self._remember_files()
-        if _size(wal.log_path(self._path)) > LOG_LIMIT:
+        self._note.record(connection.stamp.newest)
+        if self._files.log_size > LOG_LIMIT:
             # A separate job, so that the commit returns first.
             self._writer.submit(self._shrink_log)
         return conflicts
@@ -230,9 +256,13 @@ class SqliteStorage:
         if self._connection is None or self._fault:
             return
         try:
+            self._check_files(self._files.check)
             checkpoint(self._connection, "PASSIVE")
+            self._files.remember()
         except sqlite3.Error as error:
             self._fail(error)
+        except StorageUnavailable:
+            pass  # the next commit says it
 
     def _fail(self, error: Exception) -> StorageUnavailable:
         """Refuse commits from now on, and decide whether the files can still be trusted.
@@ -244,32 +274,21 @@ class SqliteStorage:
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         if not full or self._connected().in_transaction:
             self._suspect = True
+        self._files.remember_after_failure()
         self._fault = f"{self._path} cannot be written: {error or type(error).__name__}"
         return StorageUnavailable(self._fault)
 
-    def _check_files(self) -> None:
-        """Raise ``StorageUnavailable`` if a file was removed or replaced while it is open.
-
-        SQLite would go on writing to the removed file, and all of that would be lost.
-        """
-        for path in (self._path, wal.log_path(self._path)):
-            identity = _identity(path)
-            if self._identities.get(path, identity) != identity:
-                self._suspect = True
-                self._fault = (
-                    f"{path} was removed or replaced while in use: put it back, or restart to "
-                    "use what is there now"
-                )
-                raise StorageUnavailable(self._fault)
-
-    def _remember_files(self) -> None:
-        for path in (self._path, wal.log_path(self._path)):
-            if path not in self._identities and (identity := _identity(path)):
-                self._identities[path] = identity
+    def _check_files(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except StorageUnavailable as error:
+            self._suspect, self._fault = True, str(error)
+            raise
 
     def _probe(self) -> bool:
         try:
-            self._check_files()
+            if self._connection is not None:
+                self._check_files(self._files.check)
             if self._suspect:
                 # After a failed sync, the log may be in the kernel's memory only. It must be on
                 # the disk before closing writes it back. Once the log is empty again, everything
@@ -278,11 +297,11 @@ class SqliteStorage:
                 self._stop_reading()
                 self._disconnect()
                 self._connect()
-                self._empty_log()
+                self._begin()
             else:
                 checkpoint(self._connected(), "PASSIVE")
             write_durably(self._connected())
-            self._frame_note.record_commit()
+            self._files.remember()
         except StorageError as error:
             self._fault = str(error)
             raise StorageUnavailable(self._fault) from error
@@ -292,15 +311,9 @@ class SqliteStorage:
         return reload
 
     def _backup(self, path: Path) -> None:
-        write_backup(self._connected(), path)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+        connection = self._connected()
+        self._check_files(self._files.check)
+        write_backup(connection, path)
 
 
 def _size(path: Path) -> int:

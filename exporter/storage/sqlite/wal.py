@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from exporter.errors import StorageDamaged
+from exporter.storage.sqlite.stamp import Stamp, StampedLog, stamp_in_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +52,10 @@ class Header:
 class Log:
     """What a log holds."""
 
-    salts: bytes = b""
-    """Different from those of every other log; empty if there is no log."""
-    frames: int = 0
-    """Frames that verify, counted from the first."""
+    transactions: int = 0
+    """Complete ones, which SQLite will read."""
+    stamps: StampedLog | None = None
+    """``None`` if no transaction has a stamp."""
     note: str | None = None
     """What is wrong with the end of the log."""
 
@@ -104,11 +105,11 @@ def _check(log: BinaryIO, path: Path) -> Log:
         if _may_hold_a_frame(log, raw):
             raise StorageDamaged(f"{path} is damaged in its header: {_repair_advice(path)}")
         return Log()
-    broken = _first_broken(log, header)
+    broken, found = _verified(log, header)
     log.seek(HEADER.size + broken * (FRAME.size + header.page_size))
     rest = list(_current_frames(log, header))
     if not rest:
-        return Log(header.salts, broken)
+        return found
     # The broken frame is counted too. It may end a transaction. If another transaction follows,
     # the first one was synced and acknowledged before the other was written.
     commits = sum(commit for _, commit in rest)
@@ -119,7 +120,7 @@ def _check(log: BinaryIO, path: Path) -> Log:
             f"{_repair_advice(path)}"
         )
     note = f"{where}: the transaction there was not finished and was left out"
-    return Log(header.salts, broken, note)
+    return Log(found.transactions, found.stamps, note)
 
 
 def _repair_advice(path: Path) -> str:
@@ -151,18 +152,35 @@ def _may_hold_a_frame(log: BinaryIO, raw: bytes) -> bool:
     return any(raw) or any(any(piece) for piece in iter(lambda: log.read(_READ_SIZE), b""))
 
 
-def _first_broken(log: BinaryIO, header: Header) -> int:
-    """Return the index of the first frame that is missing or does not verify."""
+def _verified(log: BinaryIO, header: Header) -> tuple[int, Log]:
+    """Return the index of the first frame that is missing or does not verify, and what precedes."""
     checksums, index = header.checksums, 0
+    transactions, stamps = 0, list[tuple[Stamp, int]]()
+    stamp: tuple[Stamp, int] | None = None
     size = FRAME.size + header.page_size
     while len(frame := log.read(size)) == size:
-        *_, first, second = FRAME.unpack_from(frame)
+        page_number, pages_after_commit, _, _, first, second = FRAME.unpack_from(frame)
+        page = frame[FRAME.size :]
         checksums = _checksums(checksums, frame[:8], header.order)
-        checksums = _checksums(checksums, frame[FRAME.size :], header.order)
+        checksums = _checksums(checksums, page, header.order)
         if frame[8:16] != header.salts or checksums != (first, second):
             break
         index += 1
-    return index
+        if found := stamp_in_page(page):
+            stamp = found, page_number
+        if pages_after_commit:
+            transactions += 1
+            if stamp:
+                stamps = [*stamps[:1], stamp]
+    return index, Log(transactions, _stamped(stamps, header.page_size))
+
+
+def _stamped(stamps: list[tuple[Stamp, int]], page_size: int) -> StampedLog | None:
+    """Return the first and the last stamp of a log, which are the same if it has only one."""
+    if not stamps:
+        return None
+    (first, _), (last, page_number) = stamps[0], stamps[-1]
+    return StampedLog(first, last, page_number, page_size)
 
 
 def _current_frames(log: BinaryIO, header: Header) -> Iterator[tuple[int, bool]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.errors import StorageDamaged
 from exporter.storage.contract import Row
-from exporter.storage.sqlite.connection import transaction
+from exporter.storage.sqlite.connection import commit
 from exporter.storage.sqlite.schema import (
     BASES,
     TABLES,
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from exporter.storage.contract import Change, Changes
+    from exporter.storage.sqlite.connection import StampedConnection
 
 
 def write(
-    connection: sqlite3.Connection,
+    connection: StampedConnection,
     changes: Changes,
     before_sync: Callable[[], None] = lambda: None,
 ) -> tuple[Row, ...]:
@@ -47,7 +48,7 @@ def write(
     statements = _row_statements(changes.rows)
     bases = {base_columns(key): amount for key, amount in changes.bases.items()}
     try:
-        with transaction(connection):
+        with commit(connection, for_caller=True):
             if bases:
                 statements[BASES] = _base_statements(connection, bases)
             for table, parameters in statements.items():

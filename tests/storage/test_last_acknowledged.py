@@ -1,22 +1,25 @@
-"""The note of acknowledged frames: acknowledged commits that the log lost are reported."""
+"""The note of the last acknowledged commit: commits that the files lack are reported."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import struct
+import sqlite3
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from file_size_limit import file_size_limit
 
-from exporter.errors import StorageUnavailable
+from exporter.errors import StorageDamaged, StorageUnavailable
 from exporter.storage.contract import Change, Changes, Table
-from exporter.storage.sqlite import acknowledged_frames, wal
+from exporter.storage.sqlite import wal
+from exporter.storage.sqlite.last_acknowledged import last_acknowledged, note_path
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 FRAME = wal.FRAME.size + 8192
@@ -55,18 +58,31 @@ def cut(path: Path, size: int) -> None:
         file.truncate(size)
 
 
-def frames(log: Path) -> int:
-    return (log.stat().st_size - wal.HEADER.size) // FRAME
+def leave(path: Path, content: bytes | None) -> None:
+    """Write a file over, or remove it."""
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
 
 
-async def test_a_whole_log_has_no_missing_frames(path: Path) -> None:
+def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+def lacks(path: Path, commits: int) -> str:
+    return (
+        f"{path} ends with commit {commits} and lacks commit {COMMITS}, the last acknowledged one, "
+    )
+
+
+async def test_a_whole_log_lacks_nothing(path: Path) -> None:
     assert await found(path) == (COMMITS, [], [])
 
 
 @pytest.mark.parametrize("odd", [0, 100])
 async def test_a_log_that_was_cut_off_is_reported_and_kept(path: Path, odd: int) -> None:
     log = wal.log_path(path)
-    whole = frames(log)
     cut(log, log.stat().st_size - 4 * FRAME + odd)
     left = log.read_bytes()
 
@@ -74,8 +90,9 @@ async def test_a_log_that_was_cut_off_is_reported_and_kept(path: Path, odd: int)
 
     assert 0 < rows < COMMITS
     (line,) = damaged
-    assert line.startswith(f"{log} holds {whole - 4} of {whole} acknowledged frames: the rest is ")
-    assert line.endswith("lost, what is left of the log is kept as a.db-wal-damaged-1")
+    assert line.startswith(lacks(path, rows))
+    assert "put the right file or its log back; what is left of its log is kept as " in line
+    assert line.endswith("a.db-wal-damaged-1")
     assert notes == []
     copy = log.with_name("a.db-wal-damaged-1")
     assert copy.read_bytes() == left
@@ -98,16 +115,37 @@ async def test_a_flipped_bit_in_the_last_acknowledged_commit_is_damage(path: Pat
 @pytest.mark.parametrize("there", [False, True])
 async def test_a_missing_or_empty_log_is_reported_and_not_copied(path: Path, there: bool) -> None:
     log = wal.log_path(path)
-    log.write_bytes(b"") if there else log.unlink()
+    leave(log, b"" if there else None)
 
     rows, damaged, _ = await found(path)
 
     assert rows == 0
-    assert len(damaged) == 1
-    assert "holds 0 of" in damaged[0]
-    assert damaged[0].endswith(": the rest is lost")
+    (line,) = damaged
+    assert line.startswith(lacks(path, 0))
+    assert line.endswith("put the right file or its log back")
     assert not log.with_name("a.db-wal-damaged-1").exists()
     assert (await found(path))[1] == []
+
+
+async def test_a_log_that_another_program_wrote_back_lacks_nothing(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM esim").fetchone() == (COMMITS,)
+    assert not wal.log_path(path).exists()
+
+    assert await found(path) == (COMMITS, [], [])
+
+
+async def test_a_log_without_a_whole_transaction_is_no_damage_if_nothing_is_lacking(
+    path: Path,
+) -> None:
+    log = wal.log_path(path)
+    whole = log.read_bytes()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("SELECT * FROM esim")
+    log.write_bytes(whole[:1000])  # the beginning of a next one
+
+    assert (await found(path))[:2] == (COMMITS, [])
+    assert not log.with_name("a.db-wal-damaged-1").exists()
 
 
 async def test_copies_of_damaged_logs_do_not_replace_each_other(path: Path) -> None:
@@ -140,31 +178,71 @@ async def test_does_not_start_where_the_log_cannot_be_copied(
     assert len((await found(path))[1]) == 1
 
 
-@pytest.mark.parametrize("note", [None, b"", b"\0" * 16, b"\xff" * 16])
-async def test_a_missing_or_invalid_note_promises_nothing(path: Path, note: bytes | None) -> None:
-    end, log = acknowledged_frames.note_path(path), wal.log_path(path)
-    end.unlink() if note is None else end.write_bytes(note)
-    cut(log, log.stat().st_size - 4 * FRAME)
+@pytest.mark.parametrize("note", [None, b"", b"\0" * 20, b"\xff" * 20, b"\0" * 16])
+async def test_a_file_that_was_not_closed_needs_its_note(path: Path, note: bytes | None) -> None:
+    end = note_path(path)
+    leave(end, note)
 
     rows, damaged, _ = await found(path)
 
-    assert (rows < COMMITS, damaged) == (True, [])
+    assert rows == COMMITS
+    (line,) = damaged
+    assert line == (
+        f"{path} was not closed, and a.db-end is missing or damaged: it may lack acknowledged "
+        "commits"
+    )
+    assert await found(path) == (COMMITS, [], [])
 
 
-async def test_a_note_about_an_earlier_log_promises_nothing(path: Path) -> None:
-    salts = wal.log_path(path).read_bytes()[16:24]
-    note = acknowledged_frames.FrameNote(path)
-    note.clear()
-    other = bytes(byte ^ 0xFF for byte in salts)
-    with acknowledged_frames.note_path(path).open("r+b", buffering=0) as file:
-        acknowledged_frames.write_note(file, other, 1000)
+@pytest.mark.parametrize("note", [None, b"", b"\xff" * 20])
+async def test_a_closed_file_is_complete_without_its_note(path: Path, note: bytes | None) -> None:
+    await found(path)
+    end = note_path(path)
+    leave(end, note)
 
     assert await found(path) == (COMMITS, [], [])
 
 
-async def test_a_clean_close_leaves_no_note(path: Path) -> None:
+async def test_the_note_stays_after_a_close(path: Path) -> None:
+    before = last_acknowledged(path)
     await found(path)
-    assert [file.name for file in sorted(path.parent.iterdir())] == ["a.db"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["a.db", "a.db-end"]
+    assert last_acknowledged(path) == before
+
+
+def keep(path: Path) -> Callable[[], int]:
+    """Return a function that puts a file back as it is now."""
+    return partial(path.write_bytes, path.read_bytes())
+
+
+async def test_starts_without_commits_are_not_acknowledged(path: Path) -> None:
+    await found(path)
+    put_back = keep(path)
+    for _ in range(3):
+        await found(path)
+    put_back()
+
+    assert await found(path) == (COMMITS, [], [])
+
+
+async def test_a_damaged_row_that_is_set_aside_is_no_acknowledged_commit(path: Path) -> None:
+    await found(path)
+    put_back = keep(path)
+    replace_bytes(path, b"333", b"334")
+    assert len((await found(path))[1]) == 1
+    await found(path)
+    put_back()
+
+    assert await found(path) == (COMMITS, [], [])
+
+
+@pytest.mark.parametrize("left", [None, b""])
+async def test_a_file_that_is_gone_is_not_made_again(path: Path, left: bytes | None) -> None:
+    await found(path)
+    leave(path, left)
+
+    with pytest.raises(StorageDamaged, match=r"a\.db-end says that it held 6 commits: .* backup"):
+        await found(path)
 
 
 async def test_the_note_follows_a_log_that_starts_from_its_beginning_again(
@@ -176,57 +254,45 @@ async def test_the_note_follows_a_log_that_starts_from_its_beginning_again(
     salts = set()
     for number in range(40):
         await storage.commit(esim(number))
-        salts_in_note, count = acknowledged_frames.read_note(path)
-        salts.add(salts_in_note)
-        header = struct.unpack(">8I", wal.log_path(path).read_bytes()[:32])
-        assert salts_in_note == struct.pack(">2I", *header[4:6])
-        assert wal.check(wal.log_path(path)).frames == count
+        salts.add(wal.log_path(path).read_bytes()[16:24])
+        noted, found = last_acknowledged(path), wal.check(wal.log_path(path)).stamps
+        assert found
+        assert (noted, found.last.number) == (found.last.newest, number + 1)
     assert len(salts) > 1
     await storage.close()
 
 
 async def test_commits_where_the_note_cannot_be_written(path: Path) -> None:
     storage = await SqliteStorage.open(path)
-    assert storage._frame_note._note
+    before = last_acknowledged(path)
     read_only = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(read_only, storage._frame_note._note.fileno())
+    os.dup2(read_only, storage._note._file)
     os.close(read_only)
 
     assert await storage.commit(esim(0, 1)) == ()
 
-    assert acknowledged_frames.read_note(path) == (bytes(8), 0)
+    assert last_acknowledged(path) == before
     await storage.close()
-
-
-async def test_does_not_start_where_the_note_cannot_be_read(path: Path) -> None:
-    acknowledged_frames.note_path(path).unlink()
-    acknowledged_frames.note_path(path).mkdir()
-    with pytest.raises(StorageUnavailable, match="Is a directory"):
-        await SqliteStorage.open(path)
-    acknowledged_frames.note_path(path).rmdir()
     assert await found(path) == (COMMITS, [], [])
 
 
-async def test_commits_nothing_where_the_note_cannot_be_cleared(path: Path) -> None:
+async def test_does_not_start_where_the_note_cannot_be_read(path: Path) -> None:
+    note = note_path(path).read_bytes()
+    note_path(path).unlink()
+    note_path(path).mkdir()
+    with pytest.raises(StorageUnavailable, match="Is a directory"):
+        await SqliteStorage.open(path)
+    note_path(path).rmdir()
+    note_path(path).write_bytes(note)
+    assert await found(path) == (COMMITS, [], [])
+
+
+async def test_commits_nothing_where_the_note_cannot_be_written_at_the_start(path: Path) -> None:
     await found(path)
     with file_size_limit(0):
         storage = await SqliteStorage.open(path)
-        with pytest.raises(StorageUnavailable, match="File too large"):
+        with pytest.raises(StorageUnavailable, match=r"a\.db cannot be written"):
             await storage.commit(esim(0, 1))
     assert await storage.probe() is True
     assert await storage.commit(esim(0, 1)) == ()
     await storage.close()
-
-
-def test_records_no_frames_of_a_log_without_frames(tmp_path: Path) -> None:
-    path = tmp_path / "a.db"
-    note = acknowledged_frames.FrameNote(path)
-    note.record_commit()
-    note.clear()
-    wal.log_path(path).write_bytes(b"")
-    note.start()
-    note.record_commit()
-    wal.log_path(path).write_bytes(bytes(32))
-    note.record_commit()
-    assert acknowledged_frames.read_note(path) == (bytes(8), 0)
-    note.close()

@@ -1,0 +1,174 @@
+"""Checking the files before SQLite opens them, because SQLite changes them or loses what they say.
+
+SQLite replays any log whose checksums are right. It does not know whether the log belongs to the
+database file beside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import shutil
+from dataclasses import dataclass
+from io import FileIO
+from typing import TYPE_CHECKING
+
+from exporter.errors import StorageDamaged, StorageLocked
+from exporter.storage.sqlite import wal
+from exporter.storage.sqlite.last_acknowledged import last_acknowledged, note_path
+from exporter.storage.sqlite.schema import APPLICATION_ID, FIRST_STAMPED_VERSION
+from exporter.storage.sqlite.stamp import stamp_in_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.storage.sqlite.stamp import CommitId, Stamp, StampedLog
+
+LOCK_START, LOCK_LENGTH = 0x40000000, 512
+"""The bytes of the file that SQLite locks: pending, reserved and shared. The SQLite file format
+document describes them in "The Lock-Byte Page"."""
+HEADER_SIZE = 100
+MAGIC = b"SQLite format 3\0"
+JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """The files of a storage, locked and found usable."""
+
+    file: FileIO
+    """The database file. The lock lasts until it is closed."""
+    acknowledged: CommitId | None
+    """The last acknowledged commit, or ``None`` if nothing says which it was."""
+    kept_log: Path | None
+    """A copy of the log, if the log does not hold the last acknowledged commit. The database file
+    may hold it."""
+    note: str | None
+    """A fact for a person."""
+
+
+def inspect(path: Path) -> Inspected:
+    """Check and lock the files of the storage at ``path``; create the file if there is none.
+
+    Raises ``StorageLocked``, ``StorageDamaged`` and ``OSError``. Then nothing is changed.
+    """
+    existed = path.exists()
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    # 0600: the rows hold ICCIDs. SQLite gives the log the same mode.
+    file = FileIO(os.open(path, flags, 0o600), "r+")
+    try:
+        return _inspected(path, file, existed=existed)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _inspected(path: Path, file: FileIO, *, existed: bool) -> Inspected:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_LENGTH, LOCK_START)
+    except BlockingIOError:
+        raise in_use(path) from None
+    log = wal.log_path(path)
+    head = file.read(HEADER_SIZE)
+    require_own_file(path, head, log)
+    found = wal.check(log)
+    acknowledged = last_acknowledged(path)
+    if found.transactions and _is_stamped(head):
+        _require_own_log(path, file, found.stamps, acknowledged)
+    kept = _kept_log(log, found.stamps, acknowledged)
+    wal.rewrite(log)
+    note = found.note
+    if existed and not head:
+        note = f"{path} was an empty file; a new storage was created in it"
+    return Inspected(file, acknowledged, kept, note)
+
+
+def require_own_file(path: Path, head: bytes, log: Path) -> None:
+    """Raise ``StorageDamaged`` if a file that starts with ``head`` is not one of this program."""
+    if not head:
+        if log.exists() and log.stat().st_size:
+            raise StorageDamaged(
+                f"{path} is missing or empty, but its log {log.name} is not: put the database "
+                "file back beside it, or move the log away to start empty"
+            )
+        acknowledged = last_acknowledged(path)
+        if acknowledged and acknowledged.number:
+            note = note_path(path).name
+            raise StorageDamaged(
+                f"{path} is missing or empty, but {note} says that it held {acknowledged.number} "
+                f"commits: put the database file back, restore a backup, or move {note} away to "
+                "start empty"
+            )
+        return
+    ours = APPLICATION_ID.to_bytes(4, "big")
+    if _creation_was_interrupted(path):
+        return  # SQLite rolls back what was written
+    if len(head) < HEADER_SIZE or not head.startswith(MAGIC) or head[68:72] != ours:
+        raise StorageDamaged(
+            f"{path} is not a database of this program, or its first page is damaged: "
+            "give another --storage.url, or move the file away and restore a backup"
+        )
+
+
+def in_use(path: Path) -> StorageLocked:
+    """Return the error for a file that another process uses."""
+    return StorageLocked(
+        f"{path} is in use by another process; stop it, or give this one another --storage.url"
+    )
+
+
+def _is_stamped(head: bytes) -> bool:
+    """Return whether every commit to a file with this header has a stamp."""
+    return int.from_bytes(head[60:64], "big") >= FIRST_STAMPED_VERSION
+
+
+def _require_own_log(
+    path: Path, file: FileIO, log: StampedLog | None, acknowledged: CommitId | None
+) -> None:
+    """Raise ``StorageDamaged`` if the log does not continue the database file."""
+    if log is not None:
+        stamp = _stamp_in_file(file, log)
+        if stamp and log.continues(stamp):
+            return
+        # A power cut during a checkpoint can leave the page of the stamp half written. The log
+        # holds that page again.
+        if stamp is None and acknowledged and log.last.includes(acknowledged):
+            return
+    name = wal.log_path(path).name
+    raise StorageDamaged(
+        f"{path} and its log {name} do not belong together, one of them was replaced by another or "
+        f"an older one: put the right one back; if you restored a backup, move {name} away"
+    )
+
+
+def _stamp_in_file(file: FileIO, log: StampedLog) -> Stamp | None:
+    file.seek((log.page_number - 1) * log.page_size)
+    return stamp_in_page(file.read(log.page_size))
+
+
+def _kept_log(log: Path, stamps: StampedLog | None, acknowledged: CommitId | None) -> Path | None:
+    """Copy a log that does not hold the last acknowledged commit, because SQLite will remove it."""
+    if acknowledged is None or not log.exists() or not log.stat().st_size:
+        return None
+    if stamps and stamps.last.includes(acknowledged):
+        return None
+    names = (log.with_name(f"{log.name}-damaged-{number}") for number in itertools.count(1))
+    copy = next(name for name in names if not name.exists())
+    shutil.copyfile(log, copy)
+    copy.chmod(0o600)
+    return copy
+
+
+def _creation_was_interrupted(path: Path) -> bool:
+    """Return whether a crash left the journal of a transaction that began with an empty database.
+
+    The file held nothing then, and its first page may be half written. The journal's header is
+    described in "The Rollback Journal" of the SQLite file format document.
+    """
+    try:
+        with path.with_name(f"{path.name}-journal").open("rb") as journal:
+            head = journal.read(20)
+    except FileNotFoundError:
+        return False
+    return head.startswith(JOURNAL_MAGIC) and head[16:] == bytes(4)

@@ -1,0 +1,147 @@
+"""Noticing that somebody changes the database file or its log while they are in use.
+
+SQLite notices none of this. It goes on in a file that was removed, and writes to the place in a
+file that was truncated where its old end was.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter.errors import StorageUnavailable
+from exporter.storage.sqlite import wal
+from exporter.storage.sqlite.connection import LOG_LIMIT
+from exporter.storage.sqlite.stamp import Stamp, stamp_in_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exporter.storage.sqlite.connection import Opened
+
+
+class _State(NamedTuple):
+    """What tells one state of a file from another."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    """Nanoseconds since 1970."""
+
+
+class OpenFiles:
+    """The database file and its log, as this process last wrote them.
+
+    A database file that has the same size but another time is compared by its stamp: a copy of
+    another state has another one. The log is compared by its size only.
+    """
+
+    def __init__(self, database: Path, opened: Opened) -> None:
+        self._database = str(database)
+        self._log = str(wal.log_path(database))
+        self._file = opened.file
+        self._stamp_page = opened.stamp_page
+        self._log_file = -1
+        self._database_state: _State | None = None
+        self._database_stamp: Stamp | None = None
+        self._log_state: _State | None = None
+        self.remember()
+
+    def remember(self) -> None:
+        """Take both files as they are now. Call it after each write to the database file."""
+        self._database_state = _state(self._database)
+        self._database_stamp = self._stamp()
+        self._log_state = _state(self._log)
+        if self._log_file < 0 and self._log_state:
+            with suppress(OSError):
+                self._log_file = os.open(self._log, os.O_RDWR | os.O_CLOEXEC)
+
+    def remember_after_failure(self) -> None:
+        """Take both files as they are now: a part may have been written. Replaced ones stay so."""
+        before = (self._database_state, self._log_state)
+        self.remember()
+        for old, now in zip(before, (self._database_state, self._log_state), strict=True):
+            if old and (now is None or now[:2] != old[:2]):
+                self._database_state, self._log_state = before
+
+    def check(self) -> None:
+        """Raise ``StorageUnavailable`` if one of them is not as it was remembered."""
+        self._check_database()
+        if self._log_state:
+            now = _state(self._log)
+            if now is None or now[:3] != self._log_state[:3]:
+                raise _changed(self._log)
+
+    def check_commit(self) -> None:
+        """Do the same after a commit, which makes the log longer, and remember the log.
+
+        SQLite cuts a log that is longer than its limit when it starts again from the beginning.
+        """
+        self._check_database()
+        before, now = self._log_state, _state(self._log)
+        if before and (
+            now is None or now[:2] != before[:2] or now.size < min(before.size, LOG_LIMIT)
+        ):
+            raise _changed(self._log)
+        self._log_state = now
+
+    @property
+    def log_size(self) -> int:
+        """Return the bytes of the log when it was last looked at."""
+        return self._log_state.size if self._log_state else 0
+
+    def close(self) -> None:
+        """Close them. Call it after SQLite closed them, because all locks are dropped."""
+        self._file.close()
+        if self._log_file >= 0:
+            os.close(self._log_file)
+        self._log_file = -1
+
+    def keep_during(self, close: Callable[[], None]) -> None:
+        """Close SQLite's connection without a change to files that somebody else has changed.
+
+        SQLite writes the log back when it closes, which would ruin the other file. It cannot do
+        that while the log is empty, so the log is empty meanwhile.
+        """
+        with suppress(OSError):
+            log = os.pread(self._log_file, os.fstat(self._log_file).st_size, 0)
+            os.ftruncate(self._log_file, 0)
+            close()
+            os.pwrite(self._log_file, log, 0)
+            os.fsync(self._log_file)
+
+    def _check_database(self) -> None:
+        now, before = _state(self._database), self._database_state
+        if now == before:
+            return
+        if now is None or before is None or now[:3] != before[:3]:
+            raise _changed(self._database)
+        stamp = self._stamp()
+        if stamp is None or stamp != self._database_stamp:
+            raise _changed(self._database)
+        self._database_state = now
+
+    def _stamp(self) -> Stamp | None:
+        offset, size = self._stamp_page
+        try:
+            return stamp_in_page(os.pread(self._file.fileno(), size, offset))
+        except OSError:
+            return None
+
+
+def _changed(path: str) -> StorageUnavailable:
+    return StorageUnavailable(
+        f"{path} was removed, replaced or changed while in use: put it back as it was, or restart "
+        "to use what is there now"
+    )
+
+
+def _state(path: str) -> _State | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116  # once for each commit, and pathlib is slower
+    except OSError:
+        return None
+    return _State(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
