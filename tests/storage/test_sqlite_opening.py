@@ -324,3 +324,32 @@ def test_reads_back_the_settings_that_make_a_commit_durable(path: Path) -> None:
         names = ("locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint")
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
     assert (found, opened.findings) == ([b"exclusive", b"wal", 2, 0], Findings())
+
+
+def downgraded(path: Path) -> None:
+    """Make a closed file one of version 1, with a row that only its log holds."""
+    note_path(path).unlink()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM seal WHERE name = 'commit'")
+        other.execute("ALTER TABLE seal DROP COLUMN stamp")
+        other.execute("PRAGMA user_version = 1")
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.execute("INSERT INTO probe VALUES (1, 17)")
+        files = {name: path.with_name(name).read_bytes() for name in ("a.db", "a.db-wal")}
+    assert files["a.db-wal"]
+    for name, content in files.items():
+        path.with_name(name).write_bytes(content)
+
+
+async def test_upgrades_a_file_of_version_1_and_its_log(path: Path) -> None:
+    await make(path)
+    downgraded(path)
+    for _ in range(2):
+        storage = await SqliteStorage.open(path)
+        chunks = [chunk async for chunk in storage.load()]
+        await storage.close()
+        assert [row.key for chunk in chunks for row in chunk.rows] == [("v", "e")]
+        assert [line for chunk in chunks for line in (*chunk.damaged, *chunk.notes)] == []
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("SELECT writes FROM probe").fetchone() == (17,)
