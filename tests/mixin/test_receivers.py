@@ -264,6 +264,20 @@ def test_a_page_about_several_names_all_or_says_how_many_it_leaves_out(
         assert "replica" not in page.links["Silence"], "the labels that all have"
 
 
+@pytest.mark.parametrize("kind", ["pagerduty", "opsgenie"])
+def test_the_next_esim_without_data_is_an_incident_of_its_own(kind: str, tmp_path: Path) -> None:
+    """Both services tell nobody again of an incident that is still open."""
+    of_esim = {"alertname": "EsimOutOfData", "scope": "esim", "package_id": "p"}
+    with notifying(kind, tmp_path) as (sink, alertmanager, _):
+        send(alertmanager, of_esim | {"esim_id": "first"})
+        until(lambda: sink.posts)
+        send(alertmanager, of_esim | {"esim_id": "second"})
+        until(lambda: len(sink.posts) > 1)
+    key = {"pagerduty": "dedup_key", "opsgenie": "alias"}[kind]
+    first, second = (body[key] for _, _, body in sink.posts)
+    assert first != second
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_configuration_is_accepted_and_holds_no_secret(kind: str, tmp_path: Path) -> None:
     chosen = receiver(kind, Sink(port=1, mail_port=1), tmp_path)
