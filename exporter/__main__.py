@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from exporter.errors import ExitStatus
@@ -10,6 +11,9 @@ from exporter.fleet import process_memory
 
 def main() -> int:
     """Run the command and return its exit status."""
+    if sys.argv[1:2] == ["serve"]:
+        # It would end the process. It waits instead, until a running exporter reloads on it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         # Modules are never freed, so a garbage collection during imports would find nothing.
         with process_memory.collector_paused():

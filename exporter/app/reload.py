@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from exporter import logs
 from exporter.errors import SettingsError
-from exporter.logs import fields
+from exporter.logs import fields, fields_of_error
 from exporter.settings.loading import changed_but_fixed
 
 if TYPE_CHECKING:
@@ -27,17 +27,26 @@ _PAUSE = 5.0
 def reload(exporter: Exporter) -> None:
     """Apply changed settings, secrets, certificates and users.
 
-    Raises ``SettingsError`` if they cannot be read; the last good ones then stay in force.
+    Raises ``SettingsError`` if that fails, whatever the reason; the last good ones then stay in
+    force.
     """
-    live = exporter.settings
     try:
-        settings = exporter.load_settings()
-        access = live.access(settings)
-        read = {name: each.read() for name, each in exporter.protections.items()}
+        _reload(exporter)
     except SettingsError as error:
         exporter.metrics.reload_successful.set(0)
         log.error("reload failed", extra=fields(error=error))  # noqa: TRY400  # no traceback
         raise
+    except Exception as error:
+        exporter.metrics.reload_successful.set(0)
+        log.error("reload failed", extra=fields_of_error(error))  # noqa: TRY400  # it has one
+        raise SettingsError("the reload failed in an unexpected way, see the log") from error
+
+
+def _reload(exporter: Exporter) -> None:
+    live = exporter.settings
+    settings = exporter.load_settings()
+    access = live.access(settings)
+    read = {name: each.read() for name, each in exporter.protections.items()}
     for flag in changed_but_fixed(live.started, settings):
         log.warning("change needs a restart", extra=fields(setting=flag))
     logs.configure(settings.log.level, live.started.log.format)
@@ -88,4 +97,5 @@ def _file_state(path: Path) -> tuple[int, ...]:
         status = path.stat()
     except OSError:
         return ()
-    return (status.st_ino, status.st_mtime_ns, status.st_size)
+    # A program may set the time of modification, but not that of the change of the inode.
+    return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

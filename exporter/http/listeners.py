@@ -10,6 +10,7 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
 from time import time
 from typing import TYPE_CHECKING
 from wsgiref.handlers import format_date_time
@@ -124,6 +125,7 @@ def on_signals(stop: Callable[[], None], reload: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it waited during the start
 
 
 class _Acceptor:
@@ -225,7 +227,7 @@ class _Acceptor:
 
 
 def _bound_socket(address: ListenAddress) -> socket.socket:
-    if address.host:
+    if not _is_all_interfaces(address.host):
         family, *_, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -235,3 +237,11 @@ def _bound_socket(address: ListenAddress) -> socket.socket:
             ("", address.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=_BACKLOG
         )
     return socket.create_server(("", address.port), backlog=_BACKLOG)
+
+
+def _is_all_interfaces(host: str) -> bool:
+    """Return whether a host stands for all interfaces, IPv4 included, as for servers in Go."""
+    try:
+        return not host or IPv6Address(host).is_unspecified
+    except AddressValueError:
+        return False

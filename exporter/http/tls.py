@@ -85,9 +85,8 @@ def open_tls(section: TlsServer) -> Tls:
     context.maximum_version = _VERSIONS[section.max_version]
     if not section.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_ciphers(_ciphers(section.cipher_suites))
-    if curve := _curve(section.curve_preferences):
-        context.set_ecdh_curve(curve)
+    _set_ciphers(context, section.cipher_suites)
+    _set_curve(context, section.curve_preferences)
     expiry = _load_certificate(context, section.cert_file, section.key_file)
     if section.client_ca_file:
         _ask_for_certificate(context, section.client_ca_file)
@@ -134,9 +133,11 @@ def _read_text(key: str, path: Path) -> str:
         return path.read_text("latin-1")  # comments between certificates may be in any encoding
     except OSError as error:
         raise SettingsError(f"{key}: {path}: {error.strerror or error}") from None
+    except ValueError as error:  # a zero byte in the path
+        raise SettingsError(f"{key}: {error}") from None
 
 
-def _ciphers(names: tuple[str, ...]) -> str:
+def _set_ciphers(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
     for name in names:
         if name in _TLS13_CIPHERS:
             raise SettingsError(
@@ -144,10 +145,15 @@ def _ciphers(names: tuple[str, ...]) -> str:
             )
         if name not in _CIPHERS:
             raise SettingsError(f"cipher_suites: {name}: no such suite, or not a secure one")
-    return ":".join(_CIPHERS[name] for name in names) or _DEFAULT_CIPHERS
+    try:
+        context.set_ciphers(":".join(_CIPHERS[name] for name in names) or _DEFAULT_CIPHERS)
+    except ssl.SSLError:
+        raise SettingsError(
+            f"cipher_suites: {ssl.OPENSSL_VERSION} of this machine has none of them"
+        ) from None
 
 
-def _curve(names: tuple[str, ...]) -> str | None:
+def _set_curve(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in _CURVES:
             raise SettingsError(
@@ -155,7 +161,14 @@ def _curve(names: tuple[str, ...]) -> str | None:
             )
     if len(names) > 1:
         raise SettingsError("curve_preferences: Python's ssl takes one curve: name one, or none")
-    return _CURVES[names[0]] if names else None
+    if names:
+        try:
+            context.set_ecdh_curve(_CURVES[names[0]])
+        except (ssl.SSLError, ValueError):
+            raise SettingsError(
+                f"curve_preferences: {names[0]}: {ssl.OPENSSL_VERSION} of this machine does not "
+                "have it; choose another one"
+            ) from None
 
 
 def _normalized(name: str) -> str:

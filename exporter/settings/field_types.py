@@ -32,7 +32,8 @@ class ListenAddress:
     """The address that a listener binds."""
 
     host: str
-    """A name or an IP address (IPv6 without brackets). Empty for all interfaces, IPv4 and IPv6."""
+    """A name or an IP address (IPv6 without brackets). Empty or ``::`` for all interfaces, IPv4 and
+    IPv6."""
     port: int
     """0 lets the system choose a free port."""
 
@@ -118,6 +119,8 @@ def format_duration(seconds: float) -> str:
 AUTO = "auto"
 """Value of ``--shard`` that stands for the number at the end of the host name."""
 
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 RESERVED_PATHS = frozenset(
@@ -147,6 +150,12 @@ def _address(value: object) -> ListenAddress:
 
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
+
+
+def _path(value: object) -> object:
+    if isinstance(value, str) and _CONTROL_CHARACTER.search(value):
+        raise ValueError("must not contain a line end or another control character")
+    return _none_if_empty(value)
 
 
 def _number(value: object) -> object:
@@ -222,8 +231,8 @@ Duration = Annotated[float, BeforeValidator(_duration), Kind("duration")]
 
 Address = Annotated[ListenAddress, BeforeValidator(_address), Kind("address")]
 OptionalAddress = Annotated[Address | None, BeforeValidator(_none_if_empty), Kind("address")]
-OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty), Kind("file")]
-OptionalFolder = Annotated[Path | None, BeforeValidator(_none_if_empty), Kind("folder")]
+OptionalPath = Annotated[Path | None, BeforeValidator(_path), Kind("file")]
+OptionalFolder = Annotated[Path | None, BeforeValidator(_path), Kind("folder")]
 
 TelemetryPath = Annotated[str, AfterValidator(_telemetry_path), Kind("path")]
 ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Mark.CONFIDENTIAL]

@@ -26,6 +26,7 @@ from exporter.settings.sources import (
     read_environment,
     read_file,
     read_flags,
+    refuse_utf16,
     secrets_in_file,
     secrets_in_variable,
 )
@@ -77,7 +78,11 @@ def read_secrets(settings: Settings) -> tuple[bytes, ...]:
     """
     secrets: tuple[bytes, ...] = ()
     if path := settings.webhook.secret_file:
-        secrets = secrets_in_file(_contents("--webhook.secret-file", path))
+        content = _contents("--webhook.secret-file", path)
+        try:
+            secrets = secrets_in_file(content)
+        except ValueError as error:
+            raise SettingsError(f"--webhook.secret-file: {path}: {error}") from None
         if not secrets:
             raise SettingsError(f"--webhook.secret-file: {path}: holds no secret")
     secrets += secrets_in_variable(settings.webhook.secret.get_secret_value())
@@ -92,7 +97,12 @@ def read_iccid_hash_key(settings: Settings) -> bytes | None:
     path = settings.metrics.iccid_hash_key_file
     if path is None:
         return None
-    key = _contents("--metrics.iccid-hash-key-file", path).removeprefix(codecs.BOM_UTF8).strip()
+    content = _contents("--metrics.iccid-hash-key-file", path)
+    try:
+        refuse_utf16(content)
+    except ValueError as error:
+        raise SettingsError(f"--metrics.iccid-hash-key-file: {path}: {error}") from None
+    key = content.removeprefix(codecs.BOM_UTF8).strip()
     if not key:
         raise SettingsError(f"--metrics.iccid-hash-key-file: {path}: holds no key")
     return key

@@ -27,8 +27,20 @@ if TYPE_CHECKING:
 SECRET_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}WEBHOOK_SECRET"
 
 
+def refuse_utf16(content: bytes) -> None:
+    """Raise ``ValueError`` if the content of a file is text in UTF-16, as some editors write it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" in content:
+        raise ValueError("is text in UTF-16: write it in UTF-8")
+
+
 def secrets_in_file(content: bytes) -> tuple[bytes, ...]:
-    """Return the secrets that a file holds. Blank lines and lines that start with # are ignored."""
+    """Return the secrets that a file holds. Blank lines and lines that start with # are ignored.
+
+    Raises ``ValueError`` for a file that is not text, such as one in UTF-16.
+    """
+    refuse_utf16(content)
+    if b"\0" in content:
+        raise ValueError("holds a zero byte: write it as text in UTF-8")
     lines = map(bytes.strip, content.removeprefix(codecs.BOM_UTF8).splitlines())
     return tuple(line for line in lines if line and not line.startswith(b"#"))
 
@@ -75,20 +87,25 @@ def read_flags(
         namespace, rest = parser.parse_known_args(argv)
     except SettingsError as error:
         return {}, [str(error)]
-    values = {offered[flag]: Given(value, flag) for flag, value in vars(namespace).items()}
+    given = vars(namespace).items()
+    values = {offered[flag]: Given(value.strip(), flag) for flag, value in given}
     return values, _not_understood(rest, offered, withheld)
 
 
 def read_environment(
     options: Iterable[Option], environ: Mapping[str, str]
 ) -> tuple[Values, list[str]]:
-    """Read the variables of ``options``. An empty variable counts as not set."""
+    """Read the variables of ``options``. A blank variable counts as not set.
+
+    Blanks and line ends around a value are removed. A file that is made for a variable often ends
+    with a line end.
+    """
     known = {option.variable: option for option in options}
     values: Values = {}
     problems: list[str] = []
     for name, value in environ.items():
         if name in known:
-            if value:
+            if value := value.strip():  # only the stripped value counts
                 values[known[name]] = Given(value, name)
         elif name.startswith(ENVIRONMENT_PREFIX) and not _FROM_KUBERNETES.fullmatch(name):
             problems.append(f"{name}: no such environment variable{hint(name, known)}")
@@ -114,7 +131,9 @@ def read_file(options: Iterable[Option], path: Path) -> tuple[Values, list[str]]
             problems.append(f"{where}: no such key{hint(key, known)}")
         elif not option.in_file:
             problems.append(f"{where}: cannot be set in a file, use {_flag_or_variable(option)}")
-        elif isinstance(value, str) or (option.many and isinstance(value, list)):
+        elif isinstance(value, str):
+            values[option] = Given(value.strip(), where)
+        elif option.many and isinstance(value, list):
             values[option] = Given(value, where)
         elif value is not None:
             problems.append(f"{where}: must be a single value")

@@ -125,7 +125,11 @@ def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:
     Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it holds no secret.
     """
     if path is not None:
-        source, secrets = str(path), secrets_in_file(path.read_bytes())
+        source = str(path)
+        try:
+            secrets = secrets_in_file(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     else:
         secrets = secrets_in_variable(environ.get(SECRET_VARIABLE, ""))
         source = f"${SECRET_VARIABLE}"

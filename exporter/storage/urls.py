@@ -15,8 +15,11 @@ _POSTGRESQL = ("postgresql://", "postgres://")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._%-]*)(:[0-9]+)?")
 """One host of a PostgreSQL URL and its port; both may be missing."""
 
-_NOT_IN_A_PATH = frozenset("?#\0")
+_NOT_IN_A_PATH = frozenset("?#")
 """Characters that SQLite or a URL parser would not take as part of a file name."""
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+"""A line end in a file name would lead to another file, and to a fleet that seems empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,10 @@ def parse_storage_url(url: str) -> SqliteFile | PostgresDatabase:
     Raises ``ValueError`` for any other text, and for a PostgreSQL URL when its driver is not
     installed. The message does not repeat the URL, which may hold a password.
     """
+    if _CONTROL_CHARACTER.search(url) or url != url.strip():
+        raise ValueError(
+            "must not contain a line end or another control character, or a blank at an end"
+        )
     if url.startswith(_POSTGRESQL):
         return _postgres_database(url)
     if not url.startswith(SQLITE):
@@ -52,7 +59,7 @@ def parse_storage_url(url: str) -> SqliteFile | PostgresDatabase:
     if path in {"", ":memory:"} or path.endswith("/") or _NOT_IN_A_PATH & set(path):
         raise ValueError(
             f"must be {SQLITE} and the path of a file; the path must not end with / "
-            "or contain ?, # or a zero byte"
+            "or contain ? or #"
         )
     return SqliteFile(Path(path))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from running import LOOPBACK
 
 from exporter.app.build import build
 from exporter.app.listener_applications import build_applications, build_status_pages
+from exporter.app.reload import reload, reload_unasked
+from exporter.errors import SettingsError
 from exporter.settings import loading
 from exporter.settings.field_types import RESERVED_PATHS
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -16,6 +19,8 @@ from exporter.vendors.registry import NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from exporter.settings.definitions import Settings
 
 SETTINGS = loading.load((*LOOPBACK, "--webhook.allow-unsigned"), {})
 
@@ -31,3 +36,28 @@ async def test_the_telemetry_path_cannot_hide_an_endpoint(tmp_path: Path) -> Non
 
 def test_every_vendor_has_a_unit_base() -> None:
     assert set(SETTINGS.unit_bases) == set(NAMES)
+
+
+async def test_whatever_fails_in_a_reload_the_last_good_settings_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = True
+
+    def load() -> Settings:
+        if broken:
+            raise ZeroDivisionError
+        return SETTINGS
+
+    storage = await SqliteStorage.open(tmp_path / "exporter.db")
+    exporter = build(SETTINGS, storage, time.time, load)
+    succeeded = exporter.metrics.registry.get_sample_value
+    gauge = "esim_exporter_config_last_reload_successful"
+    with pytest.raises(SettingsError, match="unexpected"):
+        reload(exporter)
+    reload_unasked(exporter)  # raises nothing, so that the files are watched on
+    assert (succeeded(gauge), caplog.messages) == (0, ["reload failed"] * 2)
+    assert exporter.settings.current is SETTINGS
+    broken = False
+    reload_unasked(exporter)
+    assert succeeded(gauge) == 1
+    await storage.close()

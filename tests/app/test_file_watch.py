@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,21 @@ async def test_a_file_that_is_written_replaced_or_removed_is_noticed_once(tmp_pa
         await watched.noticed.get()
         await watched.checked_twice()
         assert watched.noticed.empty()
+
+
+async def test_a_file_that_is_written_in_place_with_the_same_length_and_time_is_noticed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    os.utime(path, (1, 1))
+    async with watching(path) as watched:
+        await watched.checked_twice()
+        with path.open("r+") as file:
+            file.write("new")
+        os.utime(path, (1, 1))
+        await watched.noticed.get()
+        assert (path.stat().st_mtime, path.stat().st_size) == (1, 3)
 
 
 async def test_a_change_may_change_which_files_are_watched(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_a_host_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert "no-such-host.invalid" in process.records[-1]["error"]
 
 
-@pytest.mark.parametrize("host", ["", "[::1]", "localhost"])
+@pytest.mark.parametrize("host", ["", "[::]", "[0::0]", "[::1]", "localhost"])
 def test_listens_on_the_given_host(host: str, serve: Serve) -> None:
     server = serve(f"--web.listen-address={host}:0", ready="")
     until(lambda: len(server.logged("listening")) == 2)
@@ -258,7 +258,12 @@ def test_listens_on_the_given_host(host: str, serve: Serve) -> None:
     ] * len(reached)
 
 
-REACHED_BY = {"": ["127.0.0.1", "[::1]"], "[::1]": ["[::1]"], "localhost": ["localhost"]}
+BOTH = ["127.0.0.1", "[::1]"]
+REACHED_BY = {
+    **dict.fromkeys(("", "[::]", "[0::0]"), BOTH),
+    "[::1]": ["[::1]"],
+    "localhost": ["localhost"],
+}
 
 
 def test_settings_that_cannot_be_used_are_reported_before_anything_starts(tmp_path: Path) -> None:

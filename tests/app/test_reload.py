@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from running import Serving, event, until
+from running import LOOPBACK, SIGNED, Serving, event, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Serve
 
 OLD, NEW = b"old secret", b"new secret"
@@ -103,6 +103,25 @@ def test_a_broken_secret_file_keeps_the_last_good_secrets(
     server.send(signal.SIGHUP)
     until(lambda: server.own()[SUCCESS] == 1)
     assert code(server, NEW) == 200
+
+
+def test_sighup_during_the_start_waits_until_the_exporter_serves(tmp_path: Path) -> None:
+    process = Serving(tmp_path, LOOPBACK, SIGNED)
+
+    def blocked() -> bool:
+        assert process.process.poll() is None
+        status = Path(f"/proc/{process.process.pid}/status").read_text()
+        mask = int(re.findall(r"^SigBlk:\t(\w+)$", status, re.MULTILINE)[0], 16)
+        return bool(mask >> (signal.SIGHUP - 1) & 1)
+
+    until(blocked)
+    for _ in range(3):
+        process.send(signal.SIGHUP)
+    process.wait_until_ready()
+    until(lambda: process.logged("reloaded"))
+    process.send(signal.SIGHUP)
+    until(lambda: len(process.logged("reloaded")) > 1)
+    assert process.end() == 0
 
 
 def test_secrets_are_rotated_without_refusing_a_delivery(server: Serving, secrets: Path) -> None:

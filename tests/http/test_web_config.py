@@ -15,6 +15,7 @@ from running import SIGNED
 
 from exporter.cli import main
 from exporter.errors import SettingsError
+from exporter.http import tls
 from exporter.http.protection import ReloadableProtection
 from exporter.http.tls import earliest_expiry
 from exporter.http.web_config import WebConfig, read_web_config
@@ -75,19 +76,19 @@ def refusal(folder: Path, text: str) -> str:
 def test_every_key_of_the_format_is_read(tmp_path: Path) -> None:
     config = read(tmp_path, COMPLETE)
 
-    tls = config.tls_server_config
-    assert tls is not None
-    assert tls.files == (
+    section = config.tls_server_config
+    assert section is not None
+    assert section.files == (
         tmp_path / "server.pem",
         Path("/keys/server.key"),
         tmp_path / "clients" / "ca.pem",
     )
-    assert tls.client_auth_type == "RequireAndVerifyClientCert"
-    assert tls.client_allowed_sans == ("prometheus.example.org", "10.0.0.1")
-    assert (tls.min_version, tls.max_version) == ("TLS12", "TLS13")
-    assert tls.cipher_suites == ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",)
-    assert not tls.prefer_server_cipher_suites
-    assert tls.curve_preferences == ("X25519",)
+    assert section.client_auth_type == "RequireAndVerifyClientCert"
+    assert section.client_allowed_sans == ("prometheus.example.org", "10.0.0.1")
+    assert (section.min_version, section.max_version) == ("TLS12", "TLS13")
+    assert section.cipher_suites == ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",)
+    assert not section.prefer_server_cipher_suites
+    assert section.curve_preferences == ("X25519",)
     assert config.http_server_config.headers.encoded() == (
         (b"content-security-policy", b"default-src 'self'"),
         (b"x-frame-options", b"deny"),
@@ -268,6 +269,23 @@ def test_unknown_ciphers_and_curves_are_refused(
     more: dict[str, str], problem: str, pair: Pair, tmp_path: Path
 ) -> None:
     assert refusal(tmp_path, tls_section(pair, **more)).startswith(problem)
+
+
+def test_what_the_machine_s_openssl_lacks_is_named(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tls._CURVES, "X25519", "no-such-curve")
+    monkeypatch.setitem(tls._CIPHERS, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "NO-SUCH-CIPHER")
+    curve = refusal(tmp_path, tls_section(pair, curve_preferences="[X25519]"))
+    assert curve.startswith(f"curve_preferences: X25519: {ssl.OPENSSL_VERSION} of this machine")
+    suite = "[TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]"
+    cipher = refusal(tmp_path, tls_section(pair, cipher_suites=suite))
+    assert cipher.startswith(f"cipher_suites: {ssl.OPENSSL_VERSION} of this machine")
+
+
+def test_a_path_with_a_zero_byte_is_refused(pair: Pair, tmp_path: Path) -> None:
+    refused = refusal(tmp_path, tls_section(pair, cert_file='"a\\0b"'))
+    assert refused == "cert_file: embedded null byte"
 
 
 def test_files_with_the_wrong_content_are_named(pair: Pair, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -208,6 +209,39 @@ def test_an_empty_variable_or_path_counts_as_not_set() -> None:
     environ = SIGNED | {"ESIM_EXPORTER_LOG_LEVEL": "", "ESIM_EXPORTER_CONFIG_FILE": ""}
 
     assert load(["--webhook.secret-file="], environ) == load([], SIGNED)
+
+
+@pytest.mark.parametrize("around", ["\n", "\r\n", " ", "\t", " \n \n"])
+def test_blanks_and_line_ends_around_a_value_are_no_part_of_it(around: str, tmp_path: Path) -> None:
+    values = {
+        "STORAGE_URL": "sqlite:////data/esim.db",
+        "WEB_LISTEN_ADDRESS": ":1",
+        "WEBHOOK_SECRET_FILE": "/run/secrets/webhook",
+        "RETENTION_SILENT": "1w",
+        "LIMITS_MAX_ESIMS": "5",
+        "WEB_ENABLE_LIFECYCLE": "true",
+        "LOG_FORMAT": "json",
+        "METRICS_ESIM_LABELS": "iccid",
+        "WEB_TELEMETRY_PATH": "/esim",
+    }
+    plain = {f"ESIM_EXPORTER_{name}": value for name, value in values.items()}
+    padded = {name: f"{around}{value}{around}" for name, value in plain.items()}
+    assert load([], padded) == load([], plain)
+    assert load([], SIGNED | {"ESIM_EXPORTER_LOG_LEVEL": around}) == load([], SIGNED)
+
+    url = f"{around}sqlite:///esim.db{around}"
+    expected = load(["--storage.url=sqlite:///esim.db"], SIGNED)
+    assert load([f"--storage.url={url}"], SIGNED) == expected
+    path = config_file(tmp_path, f"storage: {{url: {json.dumps(url)}}}\n")
+    assert load([f"--config.file={path}"], SIGNED).storage == expected.storage
+
+
+@pytest.mark.parametrize("flag", ["--web.config.file", "--storage.backup-folder", "--storage.url"])
+def test_a_line_end_within_a_path_is_refused(flag: str) -> None:
+    value = "sqlite:///a\nb" if flag == "--storage.url" else "a\nb"
+    (problem,) = problems(f"{flag}={value}")
+    assert problem.startswith(f"{flag}: must not contain a line end")
+    assert "\n" not in problem
 
 
 def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,6 +511,16 @@ def test_names_a_secret_file_without_a_secret(tmp_path: Path, content: str) -> N
         read_secrets(settings)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-32"])
+def test_a_secret_file_in_another_encoding_is_refused(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "secrets"
+    path.write_bytes("correct horse\r\n".encode(encoding))
+    settings = load([f"--webhook.secret-file={path}"], {})
+
+    with pytest.raises(SettingsError, match=f"^--webhook.secret-file: {path}: .*in UTF-8$"):
+        read_secrets(settings)
+
+
 def test_names_a_secret_file_that_cannot_be_read(tmp_path: Path) -> None:
     settings = load([f"--webhook.secret-file={tmp_path}"], {})
 
@@ -491,8 +535,13 @@ def test_reads_the_key_for_iccid_hashes(tmp_path: Path) -> None:
 
     assert read_iccid_hash_key(settings) == b"k3y"
     assert read_iccid_hash_key(load([], SIGNED)) is None
+    path.write_bytes(bytes(range(256)))
+    assert read_iccid_hash_key(settings) == bytes(range(256)), "a key need not be text"
     path.write_text("\n")
     with pytest.raises(SettingsError, match=f"{path}: holds no key"):
+        read_iccid_hash_key(settings)
+    path.write_text("k3y", "utf-16")
+    with pytest.raises(SettingsError, match=f"{path}: is text in UTF-16: write it in UTF-8"):
         read_iccid_hash_key(settings)
 
 

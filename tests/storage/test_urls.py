@@ -34,7 +34,6 @@ def test_a_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None
         "sqlite:///:memory:",
         "sqlite:///a.db?mode=ro",
         "sqlite:///a.db#x",
-        "sqlite:///a\0.db",
         "mysql://esim@db/esim",
         "postgresql:/host/db",
     ],
@@ -42,6 +41,14 @@ def test_a_url_names_a_relative_or_an_absolute_file(url: str, path: str) -> None
 def test_any_other_text_is_refused_with_what_is_accepted(url: str) -> None:
     with pytest.raises(ValueError, match=r"^must be sqlite:///"):
         parse_storage_url(url)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///a.db", "postgresql://esim@db/esim"])
+def test_no_line_end_becomes_part_of_a_name(url: str) -> None:
+    for wrong in (f"{url}\n", f"{url} ", f" {url}", url.replace("/esim", "/e\nsim"), f"{url}\0x"):
+        if wrong != url:
+            with pytest.raises(ValueError, match="must not contain a line end"):
+                parse_storage_url(wrong)
 
 
 @pytest.mark.parametrize(
