@@ -75,7 +75,7 @@ class JobValues(ValueGroup):
     """Names of the two scrape jobs. No rule joins across the two."""
 
     exporter: JobName = Field(
-        "esim-exporter", description="scrape job of the metric groups exporter and fleet"
+        "esim-exporter", description="scrape job of the metric groups exporter, fleet and attention"
     )
     esims: JobName = Field(
         "esim-exporter-esims", description="scrape job of the metric group esims"
@@ -107,7 +107,7 @@ class LinkValues(ValueGroup):
 class UsageValues(ValueGroup):
     """The used shares of an allowance at which the three bands of alerts begin."""
 
-    low: Share = Field(0.75, description="first band; the vendor sends an event at 0.75")
+    low: Share = Field(0.75, description="first band; not below --attention.min-used-ratio")
     high: Share = Field(0.9, description="second band; the vendor sends an event at 0.9")
     full: Share = Field(1, description="third band; nothing is left at 1")
 
@@ -279,6 +279,12 @@ class ExporterValues(ValueGroup):
     replica_lag: Duration = Field(
         "30s", description="how far a replica may lag behind; half a second is normal"
     )
+
+    @model_validator(mode="after")
+    def _soon_is_sooner(self) -> Self:
+        if parse_duration(self.certificate_ends_soon) >= parse_duration(self.certificate_ends):
+            raise ValueError("certificate_ends_soon must be shorter than certificate_ends")
+        return self
 
 
 class WebhookValues(ValueGroup):

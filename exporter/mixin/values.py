@@ -126,7 +126,7 @@ class MixinValues(ValueGroup):
     usage: UsageValues = UsageValues()
     severity: SeverityValues = SeverityValues()
     page_for: Duration = Field(
-        "9h", description="how long after it ran out of data an eSIM is a page; then it is a ticket"
+        "9h", description="an eSIM that ran out of data is a page for this long, and then a ticket"
     )
     storm: StormValues = StormValues()
     esims: EsimValues = EsimValues()

@@ -112,7 +112,7 @@ def _models_of(field: FieldInfo) -> list[type[BaseModel]]:
 
 def commented_defaults() -> str:
     """Return a file of values with every key, its default, and what it is."""
-    return _HEAD + "\n".join(f"\n{_entry(*each)}" for each in _fields(MixinValues()))
+    return _HEAD + "".join(f"\n{_entry(*each)}\n" for each in _fields(MixinValues()))
 
 
 def _fields(group: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:

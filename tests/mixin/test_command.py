@@ -79,6 +79,7 @@ def test_the_printed_defaults_are_values_that_change_nothing(
     assert run("--values=-") == 0
     values = tmp_path / "values.yml"
     values.write_text(capsys.readouterr().out)
+    assert values.read_text().endswith("\nfaster: 1\n")
     for name, arguments in (("fed", [f"--values={values}"]), ("default", [])):
         assert run(f"--output={tmp_path / name}", *arguments) == 0
     assert written(tmp_path / "fed") == written(tmp_path / "default")
@@ -124,6 +125,7 @@ BAD = {
     "unknown key; known here: routing_key_file, url",
     "receivers: {pager: {slack: {channel: x}}}": "receivers.pager.slack.api_url_file: missing",
     "receivers: {pager: {webhook: {}}}": "receivers.pager.webhook: give url or url_file, and not",
+    "exporter: {certificate_ends: 1d}": "exporter: certificate_ends_soon must be shorter than",
     "pending: {EsimX: 5m}": "pending.EsimX: no alert has this name",
     "faster: 0": "faster: must be greater than 0, not '0'",
     "usage: 7": "usage: must have keys below it; known here: low, high, full",
