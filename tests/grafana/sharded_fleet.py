@@ -161,6 +161,7 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
     }
     values |= {
         "process_start_time_seconds": at - at % 240,  # it restarts every four minutes
+        "esim_exporter_clock_behind": 1,
         "esim_exporter_config_last_reload_successful": 0,
         "esim_exporter_esims": len(part.fleet.esims),
         "esim_exporter_esims_limit": 4000 / layout.shards,
@@ -173,8 +174,8 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
         "esim_exporter_tombstones": len(part.fleet.tombstones),
         'esim_exporter_last_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
         'esim_exporter_last_usage_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
-        'esim_exporter_last_received_timestamp_seconds{vendor="idle"}': END,
-        'esim_exporter_last_usage_received_timestamp_seconds{vendor="idle"}': END - 8 * HOUR,
+        'esim_exporter_last_received_timestamp_seconds{vendor="shrunk"}': END,
+        'esim_exporter_last_usage_received_timestamp_seconds{vendor="shrunk"}': END - 8 * HOUR,
         'esim_exporter_http_connections_refused_total{listener="public"}': units / layout.processes,
         'esim_exporter_http_connections_displaced_total{listener="public"}': 0,
         'esim_exporter_tls_certificate_expiry_timestamp_seconds{listener="public"}': END + HOUR,
@@ -182,7 +183,7 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
     }
     values |= {
         f'esim_exporter_vendor_report_interval_seconds{{vendor="{vendor}"}}': 4 * HOUR
-        for vendor in ("roamify", "idle", "shrunk")  # nothing was ever received of the last one
+        for vendor in ("roamify", "shrunk", "new")  # nothing was ever received of the last one
     }
     if part.shard:
         values |= {
@@ -230,7 +231,9 @@ def _happens(metrics: SelfMetrics, times: int) -> None:
         counter.inc(times)
     metrics.scrape_size.labels("gzip").set(1000)
     metrics.last_event_delay.labels("roamify").set(400)
+    counted = metrics.unknown_fields("roamify")
     for _ in range(times):
+        counted("data.roaming")
         for histogram in (metrics.webhook_duration, metrics.event_delay, metrics.scrape_duration):
             histogram.observe(0.02)
         metrics.webhook_duration.observe(2.5)

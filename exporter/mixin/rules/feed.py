@@ -12,6 +12,7 @@ _TOO_OLD = "vendor:esim_exporter_webhook_events_too_old:increase4h"
 _VERIFIED = "vendor:esim_exporter_webhook_signatures:increase4h"
 _WRONG = "vendor:esim_exporter_webhook_signature_failures:increase4h"
 _INVALID = "vendor:esim_exporter_webhook_invalid:increase4h"
+_USAGE_AGE = "vendor:esim_exporter_last_usage_received_age_seconds:min"
 _SECRET_CHANGED = "vendor:esim_exporter_webhook_secret_changed:latch"  # noqa: S105  # the name of a rule
 
 _VENDOR = by("vendor")
@@ -26,6 +27,10 @@ _HEARD = _newest("esim_exporter_last_received_timestamp_seconds")
 _USAGE = _newest("esim_exporter_last_usage_received_timestamp_seconds")
 _REPORTING = _newest("esim_exporter_vendor_report_interval_seconds")
 """A vendor that reports usage at intervals. Silence of the others means nothing."""
+
+USAGE_ARRIVED = f"unless on (job, vendor) max_over_time({_USAGE_AGE}[@feed.silent]) > @feed.silent"
+"""End of an expression that means nothing during a silence, nor until all eSIMs have reported
+again."""
 
 _WAS_UP = f"and on (job) avg_over_time({UP}[@feed.silent]) > 0.9"
 """The exporter could hear all the time. While Prometheus itself is down, nothing is counted."""
@@ -101,6 +106,7 @@ unless on (job, vendor) {_HEARD}
         f"""
 {_EVENTS} < @feed.low * ({_EVENTS} offset 1d > @feed.min_events)
 and on (job) avg_over_time({UP}[4h]) > 0.9
+{USAGE_ARRIVED}
 """,
         "The vendor sends far fewer events than yesterday.",
         '{{ $labels.vendor }} sent {{ $value | printf "%.0f" }} events within the last four '
@@ -224,6 +230,7 @@ FEED = Group(
     "1m",
     (
         Recording(_ACTIVATED, fleet_sum('esim_fleet_esims{status="ACTIVATED"}', "vendor")),
+        Recording(_USAGE_AGE, f"time() - {_USAGE}"),
         Recording(
             _EVENTS,
             _accepted_or('result="accepted"'),

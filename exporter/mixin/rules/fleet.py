@@ -6,6 +6,7 @@ the job ``esim-exporter``. So they work without series of single eSIMs.
 
 from __future__ import annotations
 
+from exporter.mixin.rules.feed import USAGE_ARRIVED
 from exporter.mixin.rules.rule_types import TERMINAL, Alert, Group, Recording, Scope, Severity
 from exporter.mixin.rules.shards import by, fleet_rise, fleet_sum, resharded
 
@@ -164,6 +165,7 @@ max_over_time({_ESIMS}[15m])
 {fleet_rise("esim_fleet_data_consumed_bytes_total", "8h", "vendor", apart=("package_id",))}
 ) == 0
 and on (job, vendor) {_ACTIVATED} > @fleet.min_esims
+{USAGE_ARRIVED}
 """,
             "Events arrive, but no eSIM consumes anything.",
             "No eSIM of {{ $labels.vendor }} has consumed any data for eight hours.",
@@ -179,6 +181,7 @@ and on (job, vendor) {_ACTIVATED} > @fleet.min_esims
   / ({_ACTIVATED} > 0)
 > @fleet.stale
 and {_STALE} >= @packages.min_esims
+{USAGE_ARRIVED}
 """,
             "Many activated eSIMs have stopped reporting.",
             "{{ $value | humanizePercentage }} of the activated eSIMs of {{ $labels.vendor }} "
