@@ -166,6 +166,9 @@ class SelfMetrics:
         self.requests = self._counter(
             "http_requests", "Answered HTTP requests.", "handler method code"
         )
+        self.http_failures = self._counter(
+            "http_failures", "Requests that failed unexpectedly; see the log.", "listener"
+        )
         self.webhook_duration = self._histogram(
             "webhook_duration_seconds",
             "Time to answer a webhook request, its commit included.",

@@ -19,13 +19,13 @@ from exporter.endpoints.webhook import answer_directly
 from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection
-from exporter.http.quart_application import application
+from exporter.http.quart_application import Application, application
 from exporter.settings.loading import settings_in_force
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from quart import Blueprint, Quart
+    from quart import Blueprint
 
     from exporter.app.build import Exporter
     from exporter.settings.field_types import ListenAddress
@@ -36,7 +36,7 @@ class ListenerApplication(NamedTuple):
 
     name: str
     """Label ``listener`` in metrics and log lines."""
-    app: Quart
+    app: Application
     address: ListenAddress
     protection: ReloadableProtection
     bounds: ConnectionBounds
@@ -134,7 +134,7 @@ def _application(
     pages: StatusPages | None = None,
     *,
     receives: bool = False,
-) -> Quart:
+) -> Application:
     """Return the application of a listener.
 
     With ``pages``, browsers get errors as pages. ``receives`` is true if vendors send to it.

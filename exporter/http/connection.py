@@ -81,8 +81,8 @@ class Connection:
             await writer.wait_closed()
         except OSError:
             pass  # the client is gone, or broke TLS
-        except Exception:
-            self._context.log.exception("connection failed")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must be noted
+            self._context.failures.note(error)
         finally:
             self.abort()
             self._limit.remove(self)
@@ -201,8 +201,8 @@ class Connection:
             reusable = await answer_whole_request(
                 self._context.app, request, facts, self._context.added_headers, self.write
             )
-        except Exception:
-            self._context.log.exception("answering a request failed")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must be noted
+            self._context.failures.note(error)
         if reusable:
             self.request_ends(next_begun=False)
         else:

@@ -24,16 +24,20 @@ allows one minor version of Hypercorn only, and a test looks up every name of th
 - ``hypercorn.protocol.h11.H11Protocol.handle``: handles received bytes.
 - ``hypercorn.protocol.h11.H11Protocol.connection``: the parser of h11.
 - ``hypercorn.protocol.h11.H11Protocol._check_protocol``: replaced, to refuse HTTP/2.
-- ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to refuse websockets.
+- ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to read heads our way.
+- ``hypercorn.protocol.h11.H11Protocol._send_error_response``: answers without the application.
 - ``hypercorn.protocol.h11.H11Protocol.stream``: the request that is being answered.
 - ``hypercorn.protocol.h11.H11Protocol.stream_send``: takes the parts of an answer.
 - ``hypercorn.protocol.h11.STREAM_ID``: the number of the only stream.
 - ``hypercorn.protocol.events.EndBody``: says that a whole request was received.
 - ``hypercorn.protocol.events.Event``: a part of a request.
 - ``hypercorn.protocol.events.Request``: the head of a request.
+- ``hypercorn.protocol.events.Response``: the head of an answer.
 - ``hypercorn.protocol.http_stream.HTTPStream``: passes one request to the application.
 - ``hypercorn.protocol.http_stream.HTTPStream.handle``: takes the parts of a request.
 - ``hypercorn.typing.ConnectionState``: the type of the state in an ASGI scope.
+- ``h11.Connection.client_is_waiting_for_100_continue``: set, so that only we invite bodies.
+- ``h11.Connection.they_are_waiting_for_100_continue``: says whether a body must be invited.
 - ``h11.Connection.our_state``: says whether h11 is between two requests.
 - ``h11.Connection.trailing_data``: says whether h11 holds the beginning of a request.
 """
@@ -42,6 +46,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
@@ -49,15 +54,17 @@ from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.events import Closed, RawData, Updated
-from hypercorn.protocol.events import EndBody, Event, Request
+from hypercorn.protocol.events import EndBody, Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
+from exporter.http.request_head import read_head
+
 if TYPE_CHECKING:
-    import logging
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from exporter.http.failures import Failures
     from exporter.http.whole_request import ConnectionFacts, Headers
 
     Application = Callable[..., Awaitable[None]]
@@ -92,16 +99,16 @@ class ProtocolContext:
     """The application, settings and state that all connections of a listener share."""
 
     def __init__(
-        self, app: Application, added_headers: Callable[[], Headers], log: logging.Logger
+        self, app: Application, added_headers: Callable[[], Headers], failures: Failures
     ) -> None:
         """Serve an ASGI application.
 
-        ``added_headers`` go into every answer. Exceptions of the application go to ``log``.
+        ``added_headers`` go into every answer. Exceptions of the application are ``failures``.
         """
         self.app = app
         self.added_headers = added_headers
-        self.log = log
-        self.config = _Config(added_headers, log)
+        self.failures = failures
+        self.config = _Config(added_headers)
         self.worker = WorkerContext(None)
 
     @property
@@ -113,23 +120,11 @@ class ProtocolContext:
         """Close each connection after its current answer."""
         await self.worker.terminated.set()
 
-    async def call(
-        self,
-        scope: Any,
-        receive: Any,
-        send: Any,
-        sync_spawn: object,  # noqa: ARG002  # Hypercorn passes it, for WSGI applications
-        call_soon: object,  # noqa: ARG002  # for WSGI applications too
-    ) -> None:
-        """Call the application."""
-        await self.app(scope, receive, send)
-
 
 class _Config(Config):
     h11_max_incomplete_size = MAX_REQUEST_HEAD
 
-    def __init__(self, added_headers: Callable[[], Headers], log: logging.Logger) -> None:
-        self.errorlog = log
+    def __init__(self, added_headers: Callable[[], Headers]) -> None:
         self._added_headers = added_headers
 
     def response_headers(self, protocol: str) -> Headers:  # noqa: ARG002  # Hypercorn's signature
@@ -147,7 +142,7 @@ class Http1Protocol(H11Protocol):
         output: ProtocolOutput,
     ) -> None:
         super().__init__(
-            context.call,
+            self._call,
             context.config,
             context.worker,
             tasks,
@@ -158,6 +153,10 @@ class Http1Protocol(H11Protocol):
             self._perform,
         )
         self._output = output
+        self._context = context
+        self._is_last = False
+        self._body_is_awaited = False
+        """Whether the client sends the body of its request only if it is invited to."""
 
     @property
     def is_between_requests(self) -> bool:
@@ -187,17 +186,53 @@ class Http1Protocol(H11Protocol):
         elif isinstance(event, Closed):
             self._output.close()
 
+    async def stream_send(self, event: Event) -> None:
+        """Send a part of an answer."""
+        if isinstance(event, Response) and event.status_code >= HTTPStatus.OK:
+            self._body_is_awaited = False
+            if self._is_last:
+                event.headers.append((b"connection", b"close"))
+        await super().stream_send(event)
+
+    async def _call(
+        self,
+        scope: Any,
+        receive: Callable[[], Awaitable[Any]],
+        send: Any,
+        sync_spawn: object,  # noqa: ARG002  # Hypercorn passes it, for WSGI applications
+        call_soon: object,  # noqa: ARG002  # for WSGI applications too
+    ) -> None:
+        """Call the application. If it fails before it answers, Hypercorn answers 500."""
+
+        async def receive_invited() -> Any:
+            if self._body_is_awaited:
+                self._body_is_awaited = False
+                await self.stream_send(Response(STREAM_ID, [], HTTPStatus.CONTINUE))
+            return await receive()
+
+        try:
+            await self._context.app(scope, receive_invited, send)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must be noted
+            self._context.failures.note(error)
+
     async def _check_protocol(self, event: object) -> None:
         """Never switch to HTTP/2: the limit of connections does not limit its streams."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        """Pass a request to the application.
-
-        A wish to upgrade is ignored, as RFC 9110 (7.8) allows: there are no websockets.
-        """
+        """Pass a request to the application."""
+        head = read_head(request.method, request.target, list(request.headers))
+        if head is None:
+            await self._send_error_response(HTTPStatus.BAD_REQUEST)
+            await self.send(Closed())
+            return
+        assert isinstance(self.connection, h11.Connection)
+        self._is_last = head.is_last
+        # Hypercorn would invite the body before the application has seen its length.
+        self._body_is_awaited = self.connection.they_are_waiting_for_100_continue
+        self.connection.client_is_waiting_for_100_continue = False
         self.stream = _Stream(
             self._output.request_is_complete,
-            self.app,
+            self._call,
             self.config,
             self.context,
             self.task_group,
@@ -210,10 +245,10 @@ class Http1Protocol(H11Protocol):
         await self.stream.handle(
             Request(
                 stream_id=STREAM_ID,
-                headers=[field for field in request.headers if field[0] != b"upgrade"],
+                headers=head.headers,
                 http_version=request.http_version.decode(),
                 method=request.method.decode(),
-                raw_path=request.target,
+                raw_path=head.target,
                 state=self.connection_state,
             )
         )

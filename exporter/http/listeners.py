@@ -25,15 +25,12 @@ from exporter.logs import Throttle, fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from quart import Quart
-
     from exporter.http.connection_limit import ConnectionBounds
     from exporter.http.protection import ReloadableProtection
+    from exporter.http.quart_application import Application
     from exporter.settings.field_types import ListenAddress
 
 log = logging.getLogger(__name__)
-
-_connection_log = logging.getLogger(f"{__name__}.connection")
 
 _BACKLOG = 1024
 """Connections that the kernel holds until they are accepted. The vendor sends in bursts."""
@@ -53,7 +50,7 @@ class Listener:
     """An application and the socket where it is served."""
 
     name: str
-    app: Quart
+    app: Application
     socket: socket.socket
     protection: ReloadableProtection
     connections: ConnectionLimit
@@ -69,7 +66,7 @@ class Listener:
 
 def listen(
     name: str,
-    app: Quart,
+    app: Application,
     address: ListenAddress,
     protection: ReloadableProtection,
     bounds: ConnectionBounds,
@@ -134,7 +131,7 @@ class _Acceptor:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._limit = listener.connections
-        self._context = ProtocolContext(listener.app, self._added_headers, _connection_log)
+        self._context = ProtocolContext(listener.app, self._added_headers, listener.app.failures)
         self._loop = asyncio.get_running_loop()
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._pause: asyncio.TimerHandle | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic_core import to_json
 from quart import Quart, Response, request
@@ -13,12 +14,15 @@ from werkzeug.routing import BaseConverter
 
 from exporter.errors import Overloaded
 from exporter.http.csrf import SAFE_METHODS, is_from_another_site
+from exporter.http.failures import Failures
 from exporter.http.timeouts import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from quart import Blueprint
+    from quart.wrappers.base import BaseRequestWebsocket
+    from werkzeug.routing import MapAdapter
 
     from exporter.http.basic_auth import BasicAuth
     from exporter.selfmetrics import SelfMetrics
@@ -41,6 +45,31 @@ _OTHER_SITE = (
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
+class Application(Quart):
+    """A Quart application that serves the same under every ``Host``, even under a wrong one."""
+
+    def __init__(self, name: str, failures: Failures) -> None:
+        """Note whatever fails unexpectedly in ``failures``."""
+        super().__init__(name, static_folder=None)
+        self.failures = failures
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Return what finds the endpoint of a request: by its path alone."""
+        if request is None:
+            return None
+        return self.url_map.bind(
+            "",
+            url_scheme=request.scheme,
+            default_method=request.method,
+            path_info=request.path,
+            query_args=request.query_string.decode(),
+        )
+
+    def log_exception(self, exception_info: Any) -> None:
+        """Note what an endpoint raised. Quart answers 500."""
+        self.failures.note(exception_info[1])
+
+
 def application(
     name: str,
     blueprints: Iterable[Blueprint],
@@ -51,7 +80,7 @@ def application(
     error_page: Callable[[HTTPException], Awaitable[Response]] | None = None,
     errors_below: Mapping[str, ErrorAnswer] | None = None,
     origin: str = "",
-) -> Quart:
+) -> Application:
     """Return an application of these endpoints that counts its requests.
 
     With ``auth``, every path needs a password, except those of health and of the webhook. Paths
@@ -67,7 +96,7 @@ def application(
     Pages of other sites cannot change anything. ``origin`` is the origin under which a proxy
     serves this application, or empty without a proxy.
     """
-    app = Quart(name, static_folder=None)
+    app = Application(name, Failures(metrics.http_failures.labels(name).inc))
     app.config["BODY_TIMEOUT"] = None  # endpoints that read a body have their own limits
     app.config["MAX_CONTENT_LENGTH"] = None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -93,11 +122,18 @@ def application(
         metrics.requests.labels(handler, method, str(response.status_code)).inc()
         return response
 
+    async def redirect_to_path(response: Response) -> Response:
+        """Leave out the site: behind a proxy, only the browser knows it."""
+        if response.location:
+            response.location = urlsplit(response.location)._replace(scheme="", netloc="").geturl()
+        return response
+
     app.register_error_handler(HTTPException, explain)
     if auth:
         app.before_request(partial(_authenticate, auth))
     app.before_request(partial(_refuse_other_sites, origin))
     app.after_request(count)
+    app.after_request(redirect_to_path)
     return app
 
 

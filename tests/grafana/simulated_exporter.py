@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from exporter.endpoints.status.pages import StatusPages
+    from exporter.http.quart_application import Application
     from exporter.storage.contract import Changes, Row
 
 HOUR: Final = 3600
@@ -168,7 +169,7 @@ async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
 @asynccontextmanager
 async def _running(
     folder: Path, clock: Clock
-) -> AsyncIterator[tuple[Exporter, StatusPages, Quart]]:
+) -> AsyncIterator[tuple[Exporter, StatusPages, Application]]:
     """Run the exporter with its own wiring, but without sockets."""
     environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
     # All requests use one listener. The cap is shown on a dashboard but is never reached.

@@ -20,6 +20,7 @@ from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.http.quart_application import application
 from exporter.http.whole_request import parse_whole_request
+from exporter.logs import MAX_ADMITTED
 from exporter.selfmetrics import SelfMetrics
 from exporter.settings.field_types import ListenAddress
 
@@ -39,7 +40,8 @@ class Slow:
         self.stop = asyncio.Event()
         blueprint = Blueprint("webhook_slow", __name__)
         blueprint.add_url_rule("/webhooks/slow", "slow", self._answer, methods=["POST"])
-        self.app = application("slow", [blueprint], SelfMetrics({}), json_errors=True)
+        self._metrics = SelfMetrics({})
+        self.app = application("slow", [blueprint], self._metrics, json_errors=True)
         address, protection = ListenAddress("127.0.0.1", 0), ReloadableProtection()
         self.listener = listen("slow", self.app, address, protection, bounds)
         self.address: tuple[str, int] = self.listener.socket.getsockname()
@@ -57,6 +59,12 @@ class Slow:
             yield
             self.may.set()
             self.stop.set()
+
+    def failures(self) -> float | None:
+        """Return how many requests failed unexpectedly."""
+        return self._metrics.registry.get_sample_value(
+            "esim_exporter_http_failures_total", {"listener": "slow"}
+        )
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection(*self.address)
@@ -315,4 +323,23 @@ async def test_an_application_that_fails_is_answered_with_500_and_logged(
             assert await reader.read() == b""
         writer.close()
     assert slow.entered.locked(), "a request was taken from a connection that is closing"
-    assert [str(r.exc_info[1]) for r in caplog.records if r.exc_info] == ["broken"]
+    assert [r.__dict__["fields"]["error"] for r in caplog.records] == ["RuntimeError"]
+    assert slow.failures() == 1
+
+
+async def test_failures_that_repeat_fill_no_log_but_are_counted(
+    slow: Slow, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> Response:
+        raise ValueError("a secret")
+
+    slow.app.add_url_rule("/fails", "fails", fail)
+    async with slow.serving():
+        for _ in range(MAX_ADMITTED + 5):
+            reader, writer = await slow.connect()
+            writer.write(b"GET /fails HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+            writer.close()
+    assert len(caplog.records) == MAX_ADMITTED
+    assert "secret" not in caplog.text
+    assert slow.failures() == MAX_ADMITTED + 5

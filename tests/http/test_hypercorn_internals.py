@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from hypercorn.events import Updated
 
 import exporter
 from exporter.http import hypercorn_internals
+from exporter.http.failures import Failures
 from exporter.http.hypercorn_internals import ProtocolContext, http1_protocol
 from exporter.http.whole_request import ConnectionFacts
 
@@ -49,7 +49,7 @@ FACTS = ConnectionFacts(("127.0.0.1", 1), ("127.0.0.1", 2), tls=False)
 
 
 async def test_every_listed_name_exists() -> None:
-    context = ProtocolContext(nothing, list, logging.getLogger("test"))
+    context = ProtocolContext(nothing, list, Failures(lambda: None))
     async with http1_protocol(context, FACTS, Output()) as connection:
         instances: Sequence[object]
         instances = [connection, connection.connection, context.worker, Updated(idle=True)]
@@ -115,7 +115,7 @@ async def test_an_upgrade_is_ignored() -> None:
     """HTTP/2 and websockets are not offered: the request is answered as if it had not asked."""
     for protocol in ("h2c", "websocket"):
         output = Output()
-        context = ProtocolContext(echo_path, list, logging.getLogger("test"))
+        context = ProtocolContext(echo_path, list, Failures(lambda: None))
         async with http1_protocol(context, FACTS, output) as connection:
             await connection.receive(
                 b"GET /path HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"

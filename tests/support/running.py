@@ -158,7 +158,7 @@ class Serving:
 
     def url(self, listener: str) -> str:
         """Return where a listener listens."""
-        return f"http://{self._addresses()[listener]}"
+        return f"http://{self.addresses()[listener]}"
 
     @property
     def internal(self) -> str:
@@ -174,7 +174,7 @@ class Serving:
 
     def wait_until_ready(self, ready: str = "/-/ready") -> None:
         """Wait for the listeners and then for the state to be loaded."""
-        until(lambda: self._alive() and len(self._addresses()) > 1)
+        until(lambda: self._alive() and len(self.addresses()) > 1)
         until(lambda: self._alive() and self.get(ready).status_code == httpx.codes.OK)
 
     def logged(self, message: str) -> list[dict[str, Any]]:
@@ -229,14 +229,22 @@ class Serving:
 
     def complaints(self) -> list[str]:
         """Return what a correct program never logs."""
-        wrong = ("Traceback", "exception=", "never retrieved", "destroyed", "ERROR")
+        wrong = (
+            "Traceback",
+            "failed unexpectedly",
+            "exception=",
+            "never retrieved",
+            "destroyed",
+            "ERROR",
+        )
         return [line for line in self.lines if any(word in line for word in wrong)]
 
     def _alive(self) -> bool:
         assert self.process.poll() is None, "\n".join(self.lines)
         return True
 
-    def _addresses(self) -> dict[str, str]:
+    def addresses(self) -> dict[str, str]:
+        """Return where its listeners listen, by their names."""
         listening = [self.parse(line) for line in list(self.lines) if "listening" in line]
         return {record["listener"]: record["address"] for record in listening}
 
