@@ -49,7 +49,7 @@ def test_prometheus_takes_its_configuration_with_the_rules(tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 rule files found" in done.stdout
+    assert "5 rule files found" in done.stdout
 
 
 def test_grafana_s_data_source_is_the_provisioned_one_at_another_address() -> None:
