@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import time
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
@@ -33,14 +35,22 @@ def links_of(alert: Alert, **links: str) -> dict[str, str]:
     """Return the annotations of an alert about the eSIM of the sample event."""
     document = alert.document(MixinValues(links=LinkValues(**links)))
     labels = {"vendor": "roamify", "package_id": PACKAGE, "esim_id": ESIM}
-    filled = re.compile(r"\{\{ \$labels\.(\w+) \| urlquery \}\}")
     return {
-        name: filled.sub(lambda match: labels[match[1]], text)
+        name: _FILLED.sub(lambda match: _encoded(labels[match[1]], match[2]), text)
         for name, text in document["annotations"].items()
     }
 
 
-SAMPLE = event(package_id=PACKAGE, timestamp=int(time.time()))
+_FILLED = re.compile(r"""\{\{ \$labels\.(\w+) \| urlquery( \| reReplaceAll "\[\+\]" "%20")? \}\}""")
+
+
+def _encoded(value: str, in_path: str | None) -> str:
+    """Do what Prometheus's templates do."""
+    encoded = quote_plus(value)
+    return encoded.replace("+", "%20") if in_path else encoded
+
+
+SAMPLE = event(package_id=PACKAGE, esim_id="é 7+&?", timestamp=int(time.time()))
 ESIM: str = SAMPLE["data"]["esim_id"]
 
 
@@ -57,7 +67,7 @@ def test_a_status_page_is_there(scope: Scope, exporter: Serving) -> None:
     url = links_of(alert, status_page=exporter.internal)["status_page_url"]
     page = httpx.get(url, trust_env=False)
     assert page.status_code == 200
-    assert (ESIM in page.text) == (scope in {Scope.ESIM, Scope.PACKAGE})
+    assert (escape(ESIM) in page.text) == (scope in {Scope.ESIM, Scope.PACKAGE})
 
 
 def test_a_runbook_is_in_the_repository() -> None:

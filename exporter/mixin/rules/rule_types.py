@@ -64,7 +64,9 @@ there may be thousands of tickets, so only pages have it. The window spans a res
 """
 
 _STATUS_PAGES: Final[Mapping[Scope, str]] = {
-    Scope.ESIM: "/esims/{{ $labels.vendor | urlquery }}/{{ $labels.esim_id | urlquery }}",
+    # In a path, a plus sign is no space.
+    Scope.ESIM: "/esims/{{ $labels.vendor | urlquery }}"
+    '/{{ $labels.esim_id | urlquery | reReplaceAll "[+]" "%20" }}',
     Scope.PACKAGE: "/esims?sort=data_used_share&package_id={{ $labels.package_id | urlquery }}",
     Scope.FLEET: "/",
     Scope.EXPORTER: "/",
