@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import ssl
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from exporter.app.reload import reload
 from exporter.endpoints.api.endpoint_table import ROOT
@@ -20,6 +23,7 @@ from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection
 from exporter.http.quart_application import Application, application
+from exporter.logs import fields
 from exporter.settings.loading import settings_in_force
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
     from exporter.app.build import Exporter
     from exporter.settings.field_types import ListenAddress
+
+log = logging.getLogger(__name__)
 
 
 class ListenerApplication(NamedTuple):
@@ -98,6 +104,23 @@ def build_applications(exporter: Exporter, pages: StatusPages) -> list[ListenerA
     return applications
 
 
+def warn_of_unprotected_changes(exporter: Exporter) -> None:
+    """Log a warning if everybody who reaches the internal listener may change something."""
+    web, protection = exporter.settings.started.web, exporter.protections["internal"].current
+    switches = {
+        "--web.enable-admin-api": web.enable_admin_api,
+        "--web.enable-lifecycle": web.enable_lifecycle,
+    }
+    enabled = [flag for flag, is_set in switches.items() if is_set]
+    certified = protection.tls and protection.tls.context.verify_mode == ssl.CERT_REQUIRED
+    if enabled and not (web.listen_address.is_loopback or protection.users or certified):
+        log.warning(
+            "whoever reaches the internal listener may change data or stop the exporter; set "
+            "basic_auth_users in --web.config.file, or listen on 127.0.0.1",
+            extra=fields(address=web.listen_address, because=" ".join(enabled)),
+        )
+
+
 def _internal_endpoints(exporter: Exporter, pages: StatusPages) -> list[Blueprint]:
     web, clock = exporter.settings.started.web, exporter.clock
     prefix = web.route_prefix.rstrip("/")
@@ -149,6 +172,7 @@ def _application(
         error_page=pages.explain if pages else None,
         errors_below={f"{web.route_prefix.rstrip('/')}{ROOT}": explained} if pages else None,
         origin=origin_of(web.external_url),
+        hosts={*web.allowed_hosts, urlsplit(web.external_url).hostname or "localhost"},
     )
     if receives:
         answer_directly(app, exporter.webhooks, exporter.metrics)

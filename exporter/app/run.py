@@ -13,7 +13,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from exporter.app.listener_applications import build_applications, build_status_pages
+from exporter.app.listener_applications import (
+    build_applications,
+    build_status_pages,
+    warn_of_unprotected_changes,
+)
 from exporter.app.reload import files_to_reload, reload_unasked, watch
 from exporter.errors import ExporterError, SettingsError, StorageHangs
 from exporter.fleet import process_memory
@@ -62,6 +66,7 @@ async def run(exporter: Exporter) -> None:
     on_signals(exporter.stop, reload)
     for listener in listeners:
         log.info("listening", extra=fields(listener=listener.name, address=listener.address))
+    warn_of_unprotected_changes(exporter)
     close_listeners = asyncio.Event()
     intake = asyncio.create_task(exporter.intake.run())
     servers = asyncio.create_task(serve_until(close_listeners, listeners))

@@ -9,16 +9,22 @@ from urllib.parse import urlsplit
 from pydantic_core import to_json
 from quart import Quart, Response, request
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
+from werkzeug.exceptions import (
+    Forbidden,
+    HTTPException,
+    MisdirectedRequest,
+    ServiceUnavailable,
+    Unauthorized,
+)
 from werkzeug.routing import BaseConverter
 
 from exporter.errors import Overloaded
-from exporter.http.csrf import SAFE_METHODS, is_from_another_site
+from exporter.http.csrf import SAFE_METHODS, is_from_another_site, is_own_host
 from exporter.http.failures import Failures
 from exporter.http.timeouts import RETRY_AFTER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
     from quart import Blueprint
     from quart.wrappers.base import BaseRequestWebsocket
@@ -40,6 +46,11 @@ _KEPT_HEADERS = frozenset({"Allow", "Retry-After", "WWW-Authenticate"})
 _OTHER_SITE = (
     "A page of another site asked for this. If it was ours behind a proxy that names another host, "
     "set --web.external-url."
+)
+
+_OTHER_HOST = (
+    "Nothing is changed under this Host: it may be a page of another site. If it is a name of this "
+    "machine, add it to --web.allowed-hosts."
 )
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -80,6 +91,7 @@ def application(
     error_page: Callable[[HTTPException], Awaitable[Response]] | None = None,
     errors_below: Mapping[str, ErrorAnswer] | None = None,
     origin: str = "",
+    hosts: Collection[str] = (),
 ) -> Application:
     """Return an application of these endpoints that counts its requests.
 
@@ -94,7 +106,8 @@ def application(
     - as plain text.
 
     Pages of other sites cannot change anything. ``origin`` is the origin under which a proxy
-    serves this application, or empty without a proxy.
+    serves this application, or empty without a proxy. ``hosts`` are the names of this machine, in
+    lower case.
     """
     app = Application(name, Failures(metrics.http_failures.labels(name).inc))
     app.config["BODY_TIMEOUT"] = None  # endpoints that read a body have their own limits
@@ -131,7 +144,7 @@ def application(
     app.register_error_handler(HTTPException, explain)
     if auth:
         app.before_request(partial(_authenticate, auth))
-    app.before_request(partial(_refuse_other_sites, origin))
+    app.before_request(partial(_refuse_other_sites, origin, hosts))
     app.after_request(count)
     app.after_request(redirect_to_path)
     return app
@@ -159,9 +172,11 @@ async def _authenticate(auth: BasicAuth) -> None:
         raise Unauthorized(www_authenticate=_CHALLENGE)
 
 
-async def _refuse_other_sites(origin: str) -> None:
+async def _refuse_other_sites(origin: str, hosts: Collection[str]) -> None:
     if request.method in SAFE_METHODS or _needs_no_password():
         return
+    if not is_own_host(request.headers.get("Host", ""), hosts):
+        raise MisdirectedRequest(_OTHER_HOST)
     if is_from_another_site(request.headers, origin):
         raise Forbidden(_OTHER_SITE)
 
@@ -169,6 +184,8 @@ async def _refuse_other_sites(origin: str) -> None:
 def _short_answer(error: HTTPException, headers: dict[str, str], *, json: bool) -> Response:
     """Return an error as one line, for programs."""
     code, text = error.code or 500, error.name
+    if error.description in {_OTHER_HOST, _OTHER_SITE}:
+        text = error.description
     if not json:
         headers["Content-Type"] = "text/plain; charset=utf-8"
         return Response(f"{text}\n", code, headers)

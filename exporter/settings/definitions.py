@@ -20,6 +20,7 @@ from exporter.settings.field_types import (
     Duration,
     EsimLabels,
     ExternalUrl,
+    HostNames,
     NotAboveOne,
     NotNegative,
     OptionalAddress,
@@ -104,6 +105,12 @@ class WebSettings(_Group):
         default=False,
         description="Allow changes through the JSON API and the status page: delete eSIMs, read, "
         "replay and drop rejected deliveries, make backups.",
+    )
+    allowed_hosts: HostNames = Field(
+        default=written(""),
+        description="Host names of this machine, separated by commas. Changes (admin API, forms, "
+        "/-/reload, /-/quit) under any other name get 421, because a page of another site may "
+        "send them. IP addresses, localhost and the host of --web.external-url are always allowed.",
     )
     max_requests: Annotated[Count, NotNegative] = Field(
         default=40, description="Maximum number of scrapes at the same time; 0 for no limit."

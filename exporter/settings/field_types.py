@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv6Address
+from ipaddress import AddressValueError, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ WEBHOOK_PORT = 10878
 _MAX_PORT = 65535
 
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})")
+
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,15 @@ class ListenAddress:
             f"not an address: {text!r} (write it like :{WEB_PORT}, "
             f"127.0.0.1:{WEB_PORT} or [::1]:{WEB_PORT})"
         )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Return whether only programs of this machine can reach the address."""
+        if self.host == "localhost":
+            return True
+        with suppress(ValueError):
+            return ip_address(self.host).is_loopback
+        return False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -206,6 +217,18 @@ def _shard(text: str) -> str:
     return text
 
 
+def _host_names(value: object) -> object:
+    """Split at commas, in lower case, as a ``Host`` header is compared."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, (list, tuple)):
+        return value
+    names = [name for each in names if (name := str(each).strip().lower())]
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"not a host name: {name!r} (write it without scheme, port and path)")
+    return tuple(dict.fromkeys(names))
+
+
 def _esim_labels(value: object) -> object:
     """Split at commas and sort the labels in the order of ``INFO_LABELS``."""
     labels = value.split(",") if isinstance(value, str) else value
@@ -239,5 +262,6 @@ ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Mark.CO
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
 StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Mark.CONFIDENTIAL]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Kind("list")]
 EsimLabels = Annotated[tuple[InfoLabel, ...], BeforeValidator(_esim_labels), Kind("list")]
 UnitBase = Annotated[Literal[1024, 1000], BeforeValidator(_number)]

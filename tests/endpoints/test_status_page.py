@@ -29,7 +29,8 @@ MB = {"isUnlimited": False, "allowed_data": 1000, "remaining_data": 1000}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server with a small fleet: eSIMs over the cap, refused deliveries, hostile names."""
     flags = ("--limits.max-esims=62", "--web.telemetry-path=/numbers", "--storage.url=sqlite:///x")
-    with serving(tmp_path_factory.mktemp("status"), *flags) as process:
+    hosts = "--web.allowed-hosts=exporter.test"
+    with serving(tmp_path_factory.mktemp("status"), *flags, hosts) as process:
         for number in range(60):
             assert process.post(used(f"many-{number:02}", number)).status_code == 200
         process.post(event(**hostile()))
@@ -533,6 +534,19 @@ def test_pages_of_other_sites_change_nothing(server: Serving) -> None:
         assert response.status_code == 403
         assert "another site" in response.text
     assert send(server, "/search", {"Origin": server.internal}).status_code == 200
+
+
+def test_a_name_that_was_made_to_lead_here_changes_nothing(server: Serving) -> None:
+    """DNS rebinding: to the browser, a page of the other site has the same origin as ours."""
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    rebound["Sec-Fetch-Site"] = "same-origin"
+    for path in ("/search", "/-/reload", "/-/quit", "/api/v1/admin/backup"):
+        response = send(server, path, rebound)
+        assert response.status_code == 421
+        assert "--web.allowed-hosts" in response.text
+    assert server.get("/numbers?collect[]=exporter", headers=rebound).status_code == 200
+    named = {"Host": "exporter.test", "Origin": "http://exporter.test"}
+    assert send(server, "/search", named).status_code == 200
 
 
 @pytest.fixture(scope="module")

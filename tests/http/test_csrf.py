@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.datastructures import Headers
 
-from exporter.http.csrf import is_from_another_site, origin_of
+from exporter.http.csrf import is_from_another_site, is_own_host, origin_of
 
 OURS = "exporter.example:10877"
 PROXY = "https://status.example.org"
@@ -47,3 +47,30 @@ def test_the_origin_of_a_url_is_written_as_browsers_do() -> None:
     assert origin_of("https://status.example.org:443") == "https://status.example.org"
     assert origin_of("http://[::1]:80/esim") == "http://[::1]"
     assert origin_of("http://status.example.org:443") == "http://status.example.org:443"
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:10877", True),
+        ("localhost.:10877", True),
+        ("127.0.0.1:10877", True),
+        ("192.0.2.7", True),
+        ("[::1]:10877", True),
+        ("[fe80::1%eth0]", True),
+        ("exporter.example.org:8080", True),
+        ("evil.example", False),
+        ("evil.example:10877", False),
+        ("exporter.example.org.evil.example", False),
+        ("evil.example:10877@localhost", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost:x", False),
+        ("::1", False),
+        ("[::1", False),
+        ("", False),
+        ("a..b", False),
+    ],
+)
+def test_only_names_that_nobody_else_can_own_are_own_hosts(host: str, own: bool) -> None:
+    assert is_own_host(host, {"exporter.example.org"}) is own

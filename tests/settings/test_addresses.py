@@ -49,3 +49,21 @@ def test_reads_an_address_and_writes_it_back(text: str, host: str, port: int) ->
 def test_rejects_what_is_not_an_address(text: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
         ListenAddress.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:1", True),
+        ("localhost:1", True),
+        (":1", False),
+        ("[::]:1", False),
+        ("0.0.0.0:1", False),
+        ("192.0.2.7:1", False),
+        ("exporter.example.org:1", False),
+    ],
+)
+def test_only_this_machine_reaches_a_loopback_address(address: str, expected: bool) -> None:
+    assert ListenAddress.parse(address).is_loopback is expected

@@ -51,6 +51,7 @@ def test_starts_from_the_documented_defaults() -> None:
     assert not settings.web.enable_lifecycle
     assert not settings.web.enable_admin_api
     assert settings.web.config_file is None
+    assert settings.web.allowed_hosts == ()
     assert settings.web.max_requests == 40
     assert settings.web.max_connections == 512
     assert settings.web.idle_timeout == 75
@@ -107,6 +108,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "web.route-prefix": "other/",
         "web.enable-lifecycle": "true",
         "web.enable-admin-api": "true",
+        "web.allowed-hosts": "Exporter.example.org, exporter",
         "web.max-requests": "0",
         "web.max-connections": "8",
         "web.idle-timeout": "90s",
@@ -160,6 +162,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
     default = load([], SIGNED)
     assert all(options[key].value(by_flag) != options[key].value(default) for key in texts)
     assert by_flag.web.route_prefix == "/other"
+    assert by_flag.web.allowed_hosts == ("exporter.example.org", "exporter")
     assert by_flag.web.external_url == "https://example.org/esim"
     assert by_flag.metrics.esim_labels == ("reference_id", "iccid_hash")
     assert by_flag.webhook.secret_file == Path("secrets")
@@ -291,6 +294,8 @@ def test_reports_every_problem_on_a_line_of_its_own_by_the_name_that_was_used(
         ("--web.telemetry-path=/esims/metrics", "other endpoints are under"),
         ("--web.telemetry-path=/webhooks/roamify", "other endpoints are under"),
         ("--web.route-prefix=/a b", "not a path"),
+        ("--web.allowed-hosts=https://example.org", "not a host name"),
+        ("--web.allowed-hosts=example.org:80", "not a host name"),
         ("--web.external-url=example.org", "must be a URL"),
         ("--web.external-url=ftp://example.org", "must be a URL"),
         ("--web.external-url=https://", "must be a URL"),

@@ -39,6 +39,7 @@ ERROR_TYPES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    421: "misdirected",
     422: "unprocessable",
     503: "unavailable",
 }

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 import exporter
 from exporter.endpoints.api.endpoint_table import ENDPOINTS, ERROR_TYPES, ROOT
+from exporter.http.csrf import SAFE_METHODS
 
 if TYPE_CHECKING:
     from exporter.endpoints.api.endpoint_table import Endpoint
@@ -20,6 +21,7 @@ _ERRORS = {
     401: "The user or the password is wrong, where `--web.config.file` has users.",
     403: "`--web.enable-admin-api` is not set, or a page of another site asked.",
     404: "There is none.",
+    421: "The `Host` is no name of this machine; see `--web.allowed-hosts`.",
     422: "",
     503: "The state is not loaded yet, or what was asked cannot be done now; try again.",
 }
@@ -101,6 +103,7 @@ def _codes(endpoint: Endpoint) -> list[int]:
     when = {
         403: endpoint.admin,
         404: bool(endpoint.path_parameters),
+        421: endpoint.method not in SAFE_METHODS,
         422: bool(endpoint.refuses),
     }
     return [code for code in _ERRORS if when.get(code, True)]
