@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Rules = Sequence[dict[str, Any]]
 Labels = frozenset[tuple[str, str]]
 
+_DAY: Final = 24 * 3600
 _ONE_BLOCK: Final = "--max-block-duration=168h"
 """Without this, promtool reads its whole input again for every two hours of samples."""
 
@@ -146,18 +147,16 @@ def _step_by_step(
     """Return the lines of a group whose rules read their own last results.
 
     Each rule sees the results of the rules above it at the same step, and of the others at the step
-    before.
+    before. Such rules forget within a day, so the last day is enough.
     """
-    found: list[dict[Labels, list[tuple[float, str]]]] = [{} for _ in rules]
+    first = max(times.start, times.end - _DAY // times.step * times.step)
+    found: list[list[Series]] = [[] for _ in rules]
     scratch = Path(shutil.copytree(database, folder / "step-by-step"))
     with prometheus(folder, scratch, "--web.enable-remote-write-receiver", *flags) as client:
-        for at in range(times.start, times.end + 1, times.step):
+        for at in range(first, times.end + 1, times.step):
             for rule, results in zip(rules, found, strict=True):
                 samples = query_range(client, rule["expr"], Times(at, at, 1))
-                for series in samples:
-                    # A result that comes from a result has a name.
-                    labels = series.labels.items() - {("__name__", rule.get("record"))}
-                    results.setdefault(frozenset(labels), []).extend(series.values)
+                results.extend(samples)
                 if "record" in rule and samples:
                     named = [
                         ({**each.labels, "__name__": rule["record"]}, float(value), at)
@@ -169,7 +168,7 @@ def _step_by_step(
     return [
         line
         for rule, results in zip(rules, found, strict=True)
-        for line in _lines(rule, [Series(dict(k), v) for k, v in results.items()], times)
+        for line in _lines(rule, results, times)
     ]
 
 
@@ -188,17 +187,25 @@ def _reads(rule: dict[str, Any], recorded: set[str]) -> set[str]:
 def _lines(rule: dict[str, Any], series: Iterable[Series], times: Times) -> Iterator[str]:
     """Yield the samples of what a rule records, or of the states of an alert."""
     if "record" in rule:
-        for each in series:
-            for at, value in each.values:
-                yield _line(rule["record"], each.labels, value, at)
+        for labels, values in _unnamed(series).items():
+            for at, value in values:
+                yield _line(rule["record"], dict(labels), value, at)
         return
     own = rule["labels"]
     assert "{{" not in str(own), "labels of alerts are constant"
+    for without_own, values in _unnamed(series).items():
+        all_labels = {**dict(without_own), **own, "alertname": rule["alert"]}
+        for at, state in _states(rule, [at for at, _ in values], times):
+            yield _line("ALERTS", {**all_labels, "alertstate": state}, "1", at)
+
+
+def _unnamed(series: Iterable[Series]) -> dict[Labels, list[tuple[float, str]]]:
+    """Return the values by labels without the name, which part of the values may have."""
+    found: dict[Labels, list[tuple[float, str]]] = {}
     for each in series:
-        labels = {**each.labels, **own, "alertname": rule["alert"]}
-        labels.pop("__name__", None)
-        for at, state in _states(rule, [at for at, _ in each.values], times):
-            yield _line("ALERTS", {**labels, "alertstate": state}, "1", at)
+        labels = frozenset(item for item in each.labels.items() if item[0] != "__name__")
+        found.setdefault(labels, []).extend(each.values)
+    return {labels: sorted(values) for labels, values in found.items()}
 
 
 def _states(

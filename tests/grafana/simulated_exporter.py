@@ -51,8 +51,8 @@ FAULTS: Final = Faults(bad_signature=0.004, malformed=0.002)
 JOB: Final = "esim-exporter"
 ESIMS_JOB: Final = "esim-exporter-esims"
 INSTANCE: Final = "exporter.example:10877"
-STEP: Final = 240
-"""Seconds between two scrapes: as long as Prometheus allows (it looks back five minutes)."""
+STEP: Final = 120
+"""Seconds between two scrapes: as long as rates over five minutes allow."""
 _GROUPS: Final = {
     JOB: b"collect[]=exporter&collect[]=fleet&collect[]=attention",
     ESIMS_JOB: b"collect[]=esims",

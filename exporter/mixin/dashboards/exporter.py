@@ -257,8 +257,8 @@ def _budget(values: MixinValues) -> stat.Panel:
         Words(
             "Error budget used",
             """0.1 % of the webhook's requests may fail in three days; this share of them has
-            failed. Above 100 % the objective is missed. Panels below show which errors, and
-            when.""",
+            failed. Above 100 % the objective is missed. Errors of an outage that EsimStorageDown
+            told of do not count.""",
             "no requests, or the rules are not loaded",
         ),
         [Query(f"max({webhook.error_ratio('3d')}) / {values.webhook.error_budget}", instant=True)],

@@ -235,8 +235,9 @@ def lines(
     panel = (
         described(timeseries.Panel(), words, queries, unit, steps)
         .draw_style(common.GraphDrawStyle.LINE)
-        .line_width(2 if not stacked else 1)
-        .fill_opacity(60 if stacked else fill)
+        # A line around an area that is 0 would lie on the areas below it.
+        .line_width(2 if not stacked else 0)
+        .fill_opacity(75 if stacked else fill)
         .show_points(common.VisibilityMode.NEVER)
         .tooltip(
             common_builders.VizTooltipOptions()

@@ -35,13 +35,18 @@ _RESULTS: Final = {
 def error_ratio(window: str) -> str:
     """Return an expression for the share of failed requests by job; 0 if none ever failed."""
     requests = 'increase(esim_exporter_http_requests_total{@exporter, handler=~"/webhooks/.+"}'
-    return f"""job:esim_exporter_webhook_requests:error_ratio_rate{window}{{@job}}
+    return f"""clamp_min(job:esim_exporter_webhook_requests:error_ratio_rate{window}{{@job}}, 0)
         or 0 * (sum by (job) ({requests}[{window}])) > 0)"""
+
+
+def _occurring(labels: str, family: str) -> str:
+    """Return an expression for the kinds that occur in the shown time, because there are many."""
+    return f"sum by ({labels}) (increase({family}[$__range] @ end())) > 0"
 
 
 def events() -> timeseries.Panel:
     """Return the panel of verified events over time."""
-    family, by = "esim_exporter_webhook_events_total{@fleet}", "sum by (event_type, result)"
+    family, kinds = "esim_exporter_webhook_events_total{@fleet}", "event_type, result"
     panel = lines(
         Words(
             "Verified events by type and result",
@@ -50,11 +55,10 @@ def events() -> timeseries.Panel:
             because answers are too slow. Fewer events than yesterday: see EsimWebhookFeedLow.""",
             "nothing received yet",
         ),
-        # Only the kinds that occur, because there are many.
         [
             Query(
-                f"""60 * {by} (rate({family}[$__rate_interval]))
-                and {by} (increase({family}[$__range])) > 0""",
+                f"""60 * sum by ({kinds}) (rate({family}[$__rate_interval]))
+                and {_occurring(kinds, family)}""",
                 "{{event_type}} {{result}}",
             )
         ],
@@ -69,7 +73,8 @@ def events() -> timeseries.Panel:
 
 def rejections() -> timeseries.Panel:
     """Return the panel of rejected deliveries over time."""
-    rate = "rate(esim_exporter_webhook_rejected_total{@fleet}[$__rate_interval])"
+    family = "esim_exporter_webhook_rejected_total{@fleet}"
+    rate = f"rate({family}[$__rate_interval])"
     return lines(
         Words(
             "Rejected deliveries by reason",
@@ -79,8 +84,7 @@ def rejections() -> timeseries.Panel:
             too_large and timeout: something between the vendor and the exporter.""",
             "nothing was rejected",
         ),
-        # Not those that are 0: they would draw a line on top of the others.
-        [Query(f"60 * sum by (reason) ({rate}) > 0", "{{reason}}")],
+        [Query(f"60 * sum by (reason) ({rate}) and {_occurring('reason', family)}", "{{reason}}")],
         "epm",
         stacked=True,
         legend=["mean", "max"],
@@ -127,7 +131,7 @@ def burn(values: MixinValues) -> timeseries.Panel:
             "Error budget burn",
             """How many times faster than allowed requests fail, over several windows. Above 14.4
             in one hour or 6 in six hours it is a page; above 3 in a day or 1 in three days it
-            is a ticket.""",
+            is a ticket. Errors of an outage that EsimStorageDown told of do not count.""",
             "no requests, or the rules are not loaded",
         ),
         [
@@ -174,12 +178,13 @@ def strangers() -> timeseries.Panel:
             "not scraped",
         ),
         [
+            Query(hourly(f'{rejected}{{@fleet, reason="signature"}}'), "wrong, all"),
+            Query(hourly(f'{rejected}{{@fleet, reason="unsigned"}}'), "none at all"),
+            # Last, so that it lies on top of the line of which it is a part.
             Query(
                 hourly("esim_exporter_webhook_unverified_known_esims_total{@fleet}"),
                 "wrong, about a known eSIM",
             ),
-            Query(hourly(f'{rejected}{{@fleet, reason="signature"}}'), "wrong, all"),
-            Query(hourly(f'{rejected}{{@fleet, reason="unsigned"}}'), "none at all"),
         ],
         "locale",
         fill=0,
@@ -212,7 +217,8 @@ def signatures() -> timeseries.Panel:
 
 def requests() -> timeseries.Panel:
     """Return the panel of HTTP requests by code."""
-    rate = "rate(esim_exporter_http_requests_total{@exporter}[$__rate_interval])"
+    family = "esim_exporter_http_requests_total{@exporter}"
+    rate = f"rate({family}[$__rate_interval])"
     panel = lines(
         Words(
             "HTTP requests by code",
@@ -220,8 +226,12 @@ def requests() -> timeseries.Panel:
             budget. 4xx are orange; 401 are wrong signatures or passwords.""",
             "no requests",
         ),
-        # Not those that are 0: they would draw a line on top of the others.
-        [Query(f"60 * sum by (handler, code) ({rate}) > 0", "{{code}} {{handler}}")],
+        [
+            Query(
+                f"60 * sum by (handler, code) ({rate}) and {_occurring('handler, code', family)}",
+                "{{code}} {{handler}}",
+            )
+        ],
         "reqpm",
         stacked=True,
     )
