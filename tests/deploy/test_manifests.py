@@ -34,13 +34,17 @@ def only(kind: str) -> dict[str, Any]:
 
 
 def readme_jobs() -> dict[str, dict[str, Any]]:
-    """Return the scrape jobs of README.md by name."""
+    """Return the scrape jobs of README.md by name, without the one of Prometheus itself.
+
+    The ServiceMonitor for that one comes with kube-prometheus.
+    """
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     _, _, rest = text.partition("    scrape_configs:\n")
     block = rest.partition("\n\n")[0]
     return {
         job["job_name"]: job
         for job in yaml.safe_load(f"scrape_configs:\n{block}")["scrape_configs"]
+        if job["job_name"] != "prometheus"
     }
 
 
