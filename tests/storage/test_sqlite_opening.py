@@ -332,6 +332,7 @@ def downgraded(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("DELETE FROM seal WHERE name = 'commit'")
         other.execute("ALTER TABLE seal DROP COLUMN stamp")
+        other.execute("DROP TABLE starts")
         other.execute("PRAGMA user_version = 1")
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         other.execute("INSERT INTO probe VALUES (1, 17)")

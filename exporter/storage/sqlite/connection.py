@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
+from exporter.storage.sqlite.history import compare
 from exporter.storage.sqlite.inspection import in_use, inspect
-from exporter.storage.sqlite.last_acknowledged import note_path
 from exporter.storage.sqlite.schema import (
     CREATE_ALL,
     DEFINITIONS,
-    FIND_STAMP,
+    FORGET_STARTS,
     INSERT_STAMP,
+    INSERT_START,
     SCHEMA_VERSION,
     UPDATE_STAMP,
     UPGRADE_FROM_1,
 )
-from exporter.storage.sqlite.stamp import AT_REST, FIRST, NO_COMMIT, CommitId, Stamp
+from exporter.storage.sqlite.stamp import FIRST, CommitId, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,65 +104,15 @@ def _connected(path: Path, inspected: Inspected) -> Opened:
         _set_up(connection, path)
         page_size = _value(connection, "PRAGMA page_size")
         root = _value(connection, "SELECT rootpage FROM sqlite_schema WHERE name = 'seal'")
-        acknowledged, damaged = _compared(connection, path, inspected)
+        history = compare(connection, path, inspected.acknowledged, inspected.kept_log)
+        connection.stamp = history.stamp
     except BaseException:
         connection.close()
         raise
-    notes = (inspected.note,) if inspected.note and not damaged else ()
-    findings = Findings(notes, damaged)
+    notes = (inspected.note,) if inspected.note and not history.damaged else ()
+    findings = Findings(notes, history.damaged)
     stamp_page = ((root - 1) * page_size, page_size)
-    return Opened(connection, inspected.file, stamp_page, acknowledged, findings)
-
-
-def _compared(
-    connection: StampedConnection, path: Path, inspected: Inspected
-) -> tuple[CommitId, tuple[str, ...]]:
-    """Compare the stamp with the note. Return the last acknowledged commit, and the damage."""
-    acknowledged, stamp = inspected.acknowledged, stored_stamp(connection)
-    if stamp is None:
-        # Numbers go on from the note, so that they do not occur twice.
-        commit = acknowledged or NO_COMMIT
-        connection.stamp = Stamp(AT_REST, commit.number, commit, commit)
-        return commit, (without_number(path),)
-    connection.stamp = stamp
-    if acknowledged is None:
-        known = stamp.identity == AT_REST
-        return stamp.newest, () if known else (_without_note(path),)
-    if not stamp.includes(acknowledged):
-        return stamp.newest, (lacking(path, stamp, acknowledged, inspected.kept_log),)
-    if inspected.kept_log:
-        inspected.kept_log.unlink()  # the database file holds all that the log lacks
-    # The next stamp knows no older identity than this.
-    renewed = acknowledged.identity != stamp.newest.identity
-    return stamp.newest if renewed else acknowledged, ()
-
-
-def _without_note(path: Path) -> str:
-    name = note_path(path).name
-    return (
-        f"{path} was not closed, and {name} is missing or damaged: it may lack acknowledged commits"
-    )
-
-
-def lacking(path: Path, stamp: Stamp, acknowledged: CommitId, kept_log: Path | None = None) -> str:
-    """Return a line about acknowledged commits that a storage does not hold."""
-    kept = f"; what is left of its log is kept as {kept_log.name}" if kept_log else ""
-    return (
-        f"{path} ends with commit {stamp.newest.number} and lacks commit {acknowledged.number}, "
-        "the last acknowledged one, as after restoring a backup: events are lost, unless you stop "
-        f"the exporter and put the right file or its log back{kept}"
-    )
-
-
-def without_number(path: Path) -> str:
-    """Return a line about a storage that does not say which commit was its last."""
-    return f"{path}: the number of the last commit is damaged, so it may lack acknowledged commits"
-
-
-def stored_stamp(connection: sqlite3.Connection) -> Stamp | None:
-    """Return the stamp of the newest commit, or ``None`` if it is damaged."""
-    row = connection.execute(FIND_STAMP).fetchone()
-    return Stamp.unpack(row[0]) if row else None
+    return Opened(connection, inspected.file, stamp_page, history.acknowledged, findings)
 
 
 def storage_error(error: Exception, path: Path) -> StorageError:
@@ -214,9 +165,15 @@ def commit(connection: StampedConnection, *, for_caller: bool = False) -> Iterat
 
 
 def write_stamp(connection: StampedConnection, stamp: Stamp) -> None:
-    """Replace the stamp in a transaction of its own, which has no number."""
+    """Replace the stamp in a transaction of its own, which has no number.
+
+    The newest commit is kept for the time when the stamp does not name it any more.
+    """
     with transaction(connection):
         connection.execute(INSERT_STAMP, (stamp.pack(),))
+        if stamp.newest.number:
+            connection.execute(INSERT_START, stamp.newest)
+            connection.execute(FORGET_STARTS)
     connection.stamp = stamp
 
 

@@ -14,14 +14,12 @@ from exporter.storage.sqlite import wal
 from exporter.storage.sqlite.connection import (
     SCHEMA_ERRORS,
     StampedConnection,
-    lacking,
     require_known_schema,
     require_own_tables,
     storage_error,
-    stored_stamp,
     sync,
-    without_number,
 )
+from exporter.storage.sqlite.history import compare
 from exporter.storage.sqlite.inspection import (
     HEADER_SIZE,
     LOCK_LENGTH,
@@ -63,11 +61,10 @@ class SqliteSource:
     async def load(self) -> AsyncIterator[Chunk]:
         """Read everything. Damaged rows are reported and stay where they are."""
         try:
-            stamp, acknowledged = stored_stamp(self._connection), last_acknowledged(self._path)
-            if stamp is None:
-                yield Chunk(damaged=(without_number(self._path),))
-            elif acknowledged and not stamp.includes(acknowledged):
-                yield Chunk(damaged=(lacking(self._path, stamp, acknowledged),))
+            acknowledged = last_acknowledged(self._path)
+            history = compare(self._connection, self._path, acknowledged, None)
+            if history.damaged:
+                yield Chunk(damaged=history.damaged)
             for chunk in read(self._connection, set_aside=False):
                 yield chunk
         except SCHEMA_ERRORS as error:

@@ -1,12 +1,14 @@
 """The tables of the SQLite file, laid out so that a person with ``sqlite3`` can read them.
 
 Each kind of row has its own table: the parts of the key, a version, a checksum and the data.
-Three more tables help:
+Four more tables help:
 
 ``seal``
     How many rows each table holds, and the sum of their versions. Each commit updates it from
     its changes alone. So a load notices if anything else removed rows or put back older ones.
     Its row ``commit`` holds the stamp, which names the last commit.
+``starts``
+    The last commit of each start that made one, so that a note of an earlier start is understood.
 ``damaged``
     Keeps a copy of each row that was found damaged.
 ``probe``
@@ -103,6 +105,7 @@ DEFINITIONS = {
     **{table.name: table.create for table in ALL_TABLES},
     "seal": "CREATE TABLE seal "
     "(name TEXT PRIMARY KEY, rows INTEGER, versions INTEGER, stamp BLOB) WITHOUT ROWID",
+    "starts": "CREATE TABLE starts (identity BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID",
     "damaged": "CREATE TABLE damaged "
     "(id INTEGER PRIMARY KEY, name TEXT NOT NULL, content TEXT NOT NULL)",
     "probe": "CREATE TABLE probe (id INTEGER PRIMARY KEY, writes INTEGER NOT NULL)",
@@ -122,6 +125,7 @@ CREATE_ALL = (
 
 UPGRADE_FROM_1 = (
     "ALTER TABLE seal ADD COLUMN stamp BLOB",
+    DEFINITIONS["starts"],
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 """The statements that turn a file of version 1 into one of version 2, which has stamps."""
@@ -129,6 +133,12 @@ UPGRADE_FROM_1 = (
 FIND_STAMP = "SELECT stamp FROM seal WHERE name = 'commit'"
 UPDATE_STAMP = "UPDATE seal SET stamp = ? WHERE name = 'commit'"
 INSERT_STAMP = "INSERT OR REPLACE INTO seal (name, stamp) VALUES ('commit', ?)"
+FIND_START = "SELECT number FROM starts WHERE identity = ?"
+INSERT_START = "INSERT OR REPLACE INTO starts VALUES (?, ?)"
+FORGET_STARTS = (
+    "DELETE FROM starts WHERE number < "
+    "(SELECT number FROM starts ORDER BY number DESC LIMIT 1 OFFSET 999)"
+)
 
 
 def key_columns(table: Table, key: Key) -> tuple[str, ...]:
