@@ -320,7 +320,7 @@ def test_refuses_what_cannot_be_made_durable() -> None:
 
 def test_reads_back_the_settings_that_make_a_commit_durable(path: Path) -> None:
     opened = connect(path)
-    with closing(opened.file), closing(opened.connection) as connection:
+    with closing(opened.file), closing(opened.log_file), closing(opened.connection) as connection:
         names = ("locking_mode", "journal_mode", "synchronous", "wal_autocheckpoint")
         found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
     assert (found, opened.findings) == ([b"exclusive", b"wal", 2, 0], Findings())

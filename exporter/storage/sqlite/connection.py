@@ -6,9 +6,11 @@ import contextlib
 import os
 import sqlite3
 from dataclasses import dataclass
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
+from exporter.storage.sqlite import wal
 from exporter.storage.sqlite.history import compare
 from exporter.storage.sqlite.inspection import in_use, inspect
 from exporter.storage.sqlite.schema import (
@@ -25,7 +27,6 @@ from exporter.storage.sqlite.stamp import FIRST, CommitId, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
     from pathlib import Path
 
     from exporter.storage.sqlite.inspection import Inspected
@@ -66,6 +67,7 @@ class Opened:
     file: FileIO
     """The database file. It must stay open for as long as the connection, which would otherwise
     lose its locks."""
+    log_file: FileIO
     stamp_page: tuple[int, int]
     """Offset and size in bytes of the page that holds the stamp."""
     acknowledged: CommitId
@@ -106,13 +108,15 @@ def _connected(path: Path, inspected: Inspected) -> Opened:
         root = _value(connection, "SELECT rootpage FROM sqlite_schema WHERE name = 'seal'")
         history = compare(connection, path, inspected.acknowledged, inspected.kept_log)
         connection.stamp = history.stamp
+        # SQLite has made the log by now, and keeps it until it closes the file.
+        log_file = FileIO(os.open(wal.log_path(path), os.O_RDWR | os.O_CLOEXEC), "r+")
     except BaseException:
         connection.close()
         raise
     notes = (inspected.note,) if inspected.note and not history.damaged else ()
     findings = Findings(notes, history.damaged)
     stamp_page = ((root - 1) * page_size, page_size)
-    return Opened(connection, inspected.file, stamp_page, history.acknowledged, findings)
+    return Opened(connection, inspected.file, log_file, stamp_page, history.acknowledged, findings)
 
 
 def storage_error(error: Exception, path: Path) -> StorageError:

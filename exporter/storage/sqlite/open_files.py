@@ -7,7 +7,6 @@ file that was truncated where its old end was.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.errors import StorageUnavailable
@@ -32,6 +31,9 @@ class _State(NamedTuple):
     """Nanoseconds since 1970."""
 
 
+_MISSING = _State(0, 0, 0, 0)
+
+
 class OpenFiles:
     """The database file and its log, as this process last wrote them.
 
@@ -43,37 +45,25 @@ class OpenFiles:
         self._database = str(database)
         self._log = str(wal.log_path(database))
         self._file = opened.file
+        self._log_file = opened.log_file
         self._stamp_page = opened.stamp_page
-        self._log_file = -1
-        self._database_state: _State | None = None
-        self._database_stamp: Stamp | None = None
-        self._log_state: _State | None = None
         self.remember()
 
     def remember(self) -> None:
-        """Take both files as they are now. Call it after each write to the database file."""
-        self._database_state = _state(self._database)
-        self._database_stamp = self._stamp()
-        self._log_state = _state(self._log)
-        if self._log_file < 0 and self._log_state:
-            with suppress(OSError):
-                self._log_file = os.open(self._log, os.O_RDWR | os.O_CLOEXEC)
+        """Take both files as they are now. Call it after each write to the database file.
 
-    def remember_after_failure(self) -> None:
-        """Take both files as they are now: a part may have been written. Replaced ones stay so."""
-        before = (self._database_state, self._log_state)
-        self.remember()
-        for old, now in zip(before, (self._database_state, self._log_state), strict=True):
-            if old and (now is None or now[:2] != old[:2]):
-                self._database_state, self._log_state = before
+        A file that was replaced stays so: what counts is the one that is open.
+        """
+        self._database_state = _state(self._file.fileno())
+        self._database_stamp = self._stamp()
+        self._log_state = _state(self._log_file.fileno())
 
     def check(self) -> None:
         """Raise ``StorageUnavailable`` if one of them is not as it was remembered."""
         self._check_database()
-        if self._log_state:
-            now = _state(self._log)
-            if now is None or now[:3] != self._log_state[:3]:
-                raise _changed(self._log)
+        now = _state(self._log)
+        if now[:3] != self._log_state[:3]:
+            raise _changed(self._log)
 
     def check_commit(self) -> None:
         """Do the same after a commit, which makes the log longer, and remember the log.
@@ -82,42 +72,39 @@ class OpenFiles:
         """
         self._check_database()
         before, now = self._log_state, _state(self._log)
-        if before and (
-            now is None or now[:2] != before[:2] or now.size < min(before.size, LOG_LIMIT)
-        ):
+        if now[:2] != before[:2] or now.size < min(before.size, LOG_LIMIT):
             raise _changed(self._log)
         self._log_state = now
 
     @property
     def log_size(self) -> int:
         """Return the bytes of the log when it was last looked at."""
-        return self._log_state.size if self._log_state else 0
+        return self._log_state.size
 
     def close(self) -> None:
         """Close them. Call it after SQLite closed them, because all locks are dropped."""
         self._file.close()
-        if self._log_file >= 0:
-            os.close(self._log_file)
-        self._log_file = -1
+        self._log_file.close()
 
     def keep_during(self, close: Callable[[], None]) -> None:
         """Close SQLite's connection without a change to files that somebody else has changed.
 
         SQLite writes the log back when it closes, which would ruin the other file. It cannot do
-        that while the log is empty, so the log is empty meanwhile.
+        that while the log is empty, so the log is empty meanwhile. Raises ``OSError``.
         """
-        with suppress(OSError):
-            log = os.pread(self._log_file, os.fstat(self._log_file).st_size, 0)
-            os.ftruncate(self._log_file, 0)
-            close()
-            os.pwrite(self._log_file, log, 0)
-            os.fsync(self._log_file)
+        self._log_file.seek(0)
+        content = self._log_file.readall()
+        self._log_file.truncate(0)
+        close()
+        self._log_file.seek(0)
+        self._log_file.write(content)
+        os.fsync(self._log_file.fileno())
 
     def _check_database(self) -> None:
         now, before = _state(self._database), self._database_state
         if now == before:
             return
-        if now is None or before is None or now[:3] != before[:3]:
+        if now[:3] != before[:3]:
             raise _changed(self._database)
         stamp = self._stamp()
         if stamp is None or stamp != self._database_stamp:
@@ -139,9 +126,10 @@ def _changed(path: str) -> StorageUnavailable:
     )
 
 
-def _state(path: str) -> _State | None:
+def _state(file: str | int) -> _State:
+    """Return the state of a file at a path, or of an open file."""
     try:
-        status = os.stat(path)  # noqa: PTH116  # once for each commit, and pathlib is slower
+        status = os.stat(file)  # noqa: PTH116  # once for each commit, and pathlib is slower
     except OSError:
-        return None
+        return _MISSING
     return _State(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -274,7 +274,7 @@ class SqliteStorage:
         full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
         if not full or self._connected().in_transaction:
             self._suspect = True
-        self._files.remember_after_failure()
+        self._files.remember()  # a part may have been written
         self._fault = f"{self._path} cannot be written: {error or type(error).__name__}"
         return StorageUnavailable(self._fault)
 
