@@ -94,10 +94,8 @@ async def _run(args: argparse.Namespace, terminal: _Terminal) -> Contents:
 async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
     source_location = _location("FROM", args.source)
     target_location = _location("TO", args.target)
-    if isinstance(source_location, PostgresDatabase):
-        terminal.say("stop all replicas on FROM now; if one still commits, the copy is discarded")
     async with AsyncExitStack() as stack:
-        source = await _open_source(source_location)
+        source = await _open_source(source_location, terminal)
         stack.push_async_callback(source.close)
         target = await _open_target(target_location)
         stack.push_async_callback(target.close)
@@ -111,12 +109,19 @@ async def _copy(args: argparse.Namespace, terminal: _Terminal) -> Contents:
         )
 
 
-async def _open_source(location: SqliteFile | PostgresDatabase) -> CopySource:
+async def _open_source(location: SqliteFile | PostgresDatabase, terminal: _Terminal) -> CopySource:
     if isinstance(location, SqliteFile):
         return SqliteSource(location.path)
     from exporter.storage.postgres.copying import PostgresSource  # noqa: PLC0415  # optional
 
-    return await PostgresSource.open(location.url, Shard())
+    source = await PostgresSource.open(location.url, Shard())
+    if replicas := await source.count_replicas():
+        connected = "1 replica is" if replicas == 1 else f"{replicas} replicas are"
+        terminal.say(
+            f"{connected} connected to FROM: stop all of them now; if one still commits, the copy "
+            "is discarded"
+        )
+    return source
 
 
 async def _open_target(location: SqliteFile | PostgresDatabase) -> CopyTarget:

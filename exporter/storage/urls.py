@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
+from exporter.storage.postgres.url_parameters import read_url
+
 SQLITE = "sqlite:///"
 """Start of the URL of a SQLite file. A relative path follows; a fourth slash makes it absolute."""
 
@@ -77,4 +79,5 @@ def _postgres_database(url: str) -> PostgresDatabase:
         )
     if not find_spec("asyncpg"):
         raise ValueError("PostgreSQL is not installed: pip install 'esim-exporter[postgresql]'")
+    read_url(url)
     return PostgresDatabase(url)

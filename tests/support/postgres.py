@@ -20,7 +20,7 @@ import programs
 from running import WAIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 USER = "esim"
 
@@ -65,6 +65,15 @@ class Postgres:
             [*psql, "-c", statement], check=True, capture_output=True, env=self._environ
         )
         return done.stdout.decode().strip()
+
+    def add_files(self, files: Mapping[str, Path]) -> None:
+        """Copy files into the data folder under these names. Only the server may read them."""
+        for name, source in files.items():
+            copy = self._folder / "data" / name
+            copy.write_bytes(source.read_bytes())
+            copy.chmod(0o600)
+            if os.geteuid() == 0:
+                os.chown(copy, _NOBODY, _NOBODY)
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -169,11 +178,17 @@ def _installed() -> tuple[Path, dict[str, str]]:
 
 
 @contextmanager
-def running(*settings: str, primary: Postgres | None = None) -> Iterator[Postgres]:
-    """Run a server, then remove its files. With a ``primary`` it is a standby."""
+def running(
+    *settings: str, primary: Postgres | None = None, files: Mapping[str, Path] | None = None
+) -> Iterator[Postgres]:
+    """Run a server, then remove its files. With a ``primary`` it is a standby.
+
+    ``files`` are copied into its data folder, under these names.
+    """
     folder = Path(tempfile.mkdtemp(prefix="esim-postgres-"))  # other users may enter this path
     try:
         server = Postgres(folder, *settings, primary=primary)
+        server.add_files(files or {})
         server.start()
         try:
             yield server

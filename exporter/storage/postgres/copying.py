@@ -12,7 +12,7 @@ import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 from exporter.errors import StorageUnavailable
 from exporter.storage.postgres import schema as sql
 from exporter.storage.postgres.encoding import EncodedKey, encode_key, slot_of_base
-from exporter.storage.postgres.server import control
+from exporter.storage.postgres.server import APPLICATION_NAME, control
 from exporter.storage.postgres.storage import PostgresStorage
 
 if TYPE_CHECKING:
@@ -32,6 +32,11 @@ class PostgresSource(PostgresStorage):
     async def changed_since_load(self) -> bool:
         """Return whether something was committed since :meth:`load`."""
         return await self._within(_TIMEOUT, self._changed_since_load())
+
+    async def count_replicas(self) -> int:
+        """Return how many exporters seem to be connected to the database."""
+        counted = self._connected().fetchval(sql.COUNT_OTHERS, APPLICATION_NAME)
+        return int(await self._within(_TIMEOUT, counted))
 
     async def _changed_since_load(self) -> bool:
         seq, _ = await control(self._connected(), sql.NEWEST)

@@ -115,6 +115,11 @@ NOTIFY = f"NOTIFY {CHANNEL}"
 """PostgreSQL sends it when the commit is visible."""
 
 TOKEN = "SELECT token FROM esim_exporter_commits WHERE seq = $1"  # noqa: S105  # no password
+COUNT_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND application_name IN ($1, current_setting('application_name'))
+"""
 COUNT_NOTED = """
     SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS known (seq, token)
     JOIN esim_exporter_commits AS noted ON noted.seq = known.seq AND noted.token = known.token

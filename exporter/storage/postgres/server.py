@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 
 from exporter.errors import SettingsError, StorageDamaged
 from exporter.storage.postgres import schema as sql
+from exporter.storage.postgres.url_parameters import Host, forget_unreadable_home, read_url
 
 PostgresConnection = Any
 """A connection of asyncpg, which has no types."""
 
 OLDEST = 13
 """The oldest version of PostgreSQL that is supported."""
+
+APPLICATION_NAME: Final = "esim-exporter"
+"""Name of a connection in ``pg_stat_activity``, unless the URL gives another one."""
 
 _CONNECT_TIMEOUT = 5.0
 """Seconds for a new connection and for migrating the tables."""
@@ -65,13 +69,22 @@ class PostgresServer:
     """The servers that a URL lists. One of them takes writes."""
 
     def __init__(self, url: str, *, needs_writes: bool = True) -> None:
-        """Parse the URL. With ``needs_writes``, a standby is not good enough."""
+        """Parse the URL. With ``needs_writes``, a standby is not good enough.
+
+        Raises ``SettingsError`` for a URL that cannot be used.
+        """
         self.url = url
         self.needs_writes = needs_writes
-        self._hosts = _urls_of_hosts(url)
+        try:
+            self._parameters = read_url(url)
+        except ValueError as error:
+            raise SettingsError(f"--storage.url: {error}") from None
         self.name = f"PostgreSQL at {urlsplit(url).netloc.rpartition('@')[2] or 'its default'}"
         """The server in messages, without user and password."""
-        self.timeout = _CONNECT_TIMEOUT + (len(self._hosts) - 1) * _HOST_TIMEOUT
+        limit = self._parameters.connect_timeout
+        self._host_timeout = limit or _HOST_TIMEOUT
+        others = len(self._parameters.hosts) - 1
+        self.timeout = (limit or _CONNECT_TIMEOUT) + others * self._host_timeout
         """Seconds for connecting and for migrating the tables."""
 
     async def connect(self) -> PostgresConnection:
@@ -110,27 +123,29 @@ class PostgresServer:
 
     async def _reach(self) -> PostgresConnection:
         """Return a connection to the first host that can be used."""
-        *others, last = self._hosts
+        *others, last = self._parameters.hosts
+        forget_unreadable_home()
         try:
-            for url in others:
+            for host in others:
                 with suppress(*ERRORS):
-                    async with asyncio.timeout(_HOST_TIMEOUT):
-                        return await self._connect(url)
+                    async with asyncio.timeout(self._host_timeout):
+                        return await self._connect(host)
             return await self._connect(last)
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             reason = " ".join(str(error).split())
             raise SettingsError(f"--storage.url: {reason}") from None
 
-    async def _connect(self, url: str) -> PostgresConnection:
+    async def _connect(self, host: Host) -> PostgresConnection:
         """Return a connection to one host. Raises :data:`ERRORS`."""
-        given = parse_qs(urlsplit(url).query)
-        options: dict[str, Any] = {"command_timeout": READ_TIMEOUT}
+        given = self._parameters.names
+        options: dict[str, Any] = {"command_timeout": READ_TIMEOUT, "timeout": self.timeout}
         if "application_name" not in given:
-            options["server_settings"] = {"application_name": "esim-exporter"}
+            options["server_settings"] = {"application_name": APPLICATION_NAME}
         writes = self.needs_writes and "target_session_attrs" not in given
         if writes:
             options["target_session_attrs"] = "read-write"
-        connection = await asyncpg.connect(url, **options)
+        loop = _LoopForHost(host.address, self._parameters.socket_options)
+        connection = await asyncpg.connect(host.url, loop=loop, **options)
         try:
             # SET, not options of the connection: a pooling proxy accepts few of those.
             settings = [f"SET {k} TO '{v}'" for k, v in _SESSION.items() if k not in given]
@@ -157,6 +172,31 @@ class PostgresServer:
                 )
 
 
+class _LoopForHost:
+    """The running event loop, except that TCP connections have an address and options.
+
+    The driver has no parameters for them.
+    """
+
+    def __init__(self, address: str, socket_options: tuple[tuple[int, int, int], ...]) -> None:
+        """``address`` is the IP address to connect to; empty for that of the host's name."""
+        self._loop = asyncio.get_running_loop()
+        self._address = address
+        self._socket_options = socket_options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(self, protocol: Any, host: str, port: int, **options: Any) -> Any:
+        """Connect as the event loop does. A certificate is checked for the host's name."""
+        if options.get("ssl"):
+            options.setdefault("server_hostname", host)
+        made = await self._loop.create_connection(protocol, self._address or host, port, **options)
+        for option in self._socket_options:
+            made[0].get_extra_info("socket").setsockopt(*option)
+        return made
+
+
 async def control(connection: PostgresConnection, statement: str) -> tuple[Any, ...]:
     """Return what a statement selects from the one row of the control table.
 
@@ -169,22 +209,3 @@ async def control(connection: PostgresConnection, statement: str) -> tuple[Any, 
             "esim_exporter_* to start with an empty fleet"
         )
     return row
-
-
-def _urls_of_hosts(url: str) -> list[str]:
-    """Return one URL for each host that a URL lists."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
-    if "," in hosts:
-        return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
-    query = dict(parse_qsl(parts.query))
-    named, ports = (query.get(name, "").split(",") for name in ("host", "port"))
-    if len(named) == 1 or len(ports) not in {1, len(named)}:
-        return [url]
-    if len(ports) == 1:
-        ports *= len(named)
-    queries = [query | {"host": h, "port": p} for h, p in zip(named, ports, strict=True)]
-    return [
-        urlunsplit(parts._replace(query=urlencode({k: v for k, v in each.items() if v})))
-        for each in queries
-    ]
