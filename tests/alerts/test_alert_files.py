@@ -25,7 +25,6 @@ RULE_FILES = sorted(ALERTS.glob("*.rules.yml"))
 RULE_TESTS = sorted((ALERTS / "tests").glob("*.yml"))
 CONFIGURATIONS = sorted(ALERTS.glob("alertmanager*.yml"))
 NAMES = sorted({alert.name for group in groups() for alert in group.alerts})
-SECTIONS = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"]
 
 
 def run(program: str, *arguments: str | Path) -> str:
@@ -131,21 +130,6 @@ def test_every_alert_has_a_test_in_which_something_like_it_is_silent(name: str) 
     assert any("silen" in text or "resolve" in text for text in texts) or any(
         check["alertname"] == name and not check["exp_alerts"] for check in rule_checks()
     )
-
-
-@for_every("name", NAMES, str)
-def test_every_alert_has_a_runbook_with_its_four_sections(name: str) -> None:
-    lines = (ALERTS / "runbooks" / f"{name}.md").read_text().splitlines()
-    assert lines[0] == f"# {name}"
-    assert [line for line in lines if line.startswith("## ")] == SECTIONS
-    for section, following in zip(SECTIONS, [*SECTIONS[1:], None], strict=True):
-        start = lines.index(section)
-        end = lines.index(following) if following else len(lines)
-        assert any(line.strip() for line in lines[start + 1 : end]), section
-
-
-def test_every_runbook_is_of_an_alert() -> None:
-    assert sorted(path.stem for path in (ALERTS / "runbooks").glob("*.md")) == NAMES
 
 
 def test_the_readme_lists_every_alert() -> None:

@@ -138,8 +138,8 @@ def matches(names: set[str], label: str, operator: str, value: str, exposed: Exp
     present = {v for name in names for v in exposed.values.get((name, label), ())}
     if label == "alertname":
         return value in {rule.name for rule in RULES}
-    if value.startswith("<") or label == "code":
-        # A runbook has placeholders, and an error code may not have occurred yet.
+    if value.startswith("<") or label in {"code", "method"}:
+        # A runbook has placeholders, and a code or method may not have occurred yet.
         return bool(present)
     if label == "resource" and present:
         # The simulated eSIMs use up only their data.

@@ -1,10 +1,11 @@
-"""What runbooks and documentation tell people to open or to fetch is there."""
+"""What runbooks and documentation tell people to open or to call is there."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from running import event, serving
@@ -16,37 +17,60 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NAMES = {"<vendor>": "roamify", "<esim_id>": "an-esim", "<package_id>": "a-package"}
+REJECTED = re.compile("<rejected_id>|[$]id")
+"""A rejected delivery in a command or in a loop."""
 
-_ADDRESS = re.compile(r"http://localhost:10877(/[^\s'`\"]*)")
+_ADDRESS = re.compile(r"(?:-X (\w+) .*)?http://localhost:10877(/[^\s'`\"]*)")
+_numbers = itertools.count()
 
 
-def addresses() -> list[str]:
-    """Return the paths that a GET of an address in a document asks for."""
+class Call(NamedTuple):
+    """A call of the internal listener."""
+
+    method: str
+    path: str
+
+
+def calls() -> list[Call]:
+    """Return the calls that documents name."""
     documents = [*(ROOT / "alerts").rglob("*.md"), *(ROOT / "docs").glob("*.md")]
     lines = [line for path in documents for line in path.read_text("utf-8").splitlines()]
-    return sorted(
-        {found[1] for line in lines if " -X " not in line for found in _ADDRESS.finditer(line)}
-    )
+    found = [match for line in lines for match in _ADDRESS.finditer(line)]
+    return sorted({Call(match[1] or "GET", match[2].rstrip(");")) for match in found})
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("documented")) as process:
+    enabled = ("--web.enable-admin-api", "--web.enable-lifecycle")
+    with serving(tmp_path_factory.mktemp("documented"), *enabled) as process:
         empty = {"isUnlimited": False, "allowed_data": 1024, "remaining_data": 0}
         process.post(event(esim_id="an-esim", package_id="a-package", usage_data=empty))
         yield process
 
 
-def test_there_are_addresses() -> None:
-    assert len(addresses()) > 10
+def rejected(server: Serving) -> str:
+    """Return the id of a delivery that the exporter rejects, and keeps."""
+    assert server.post(f"not JSON {next(_numbers)}".encode()).status_code == 400
+    kept: str = server.get("/api/v1/rejected?limit=1").json()["data"]["rejected"][0]["id"]
+    return kept
 
 
-@pytest.mark.parametrize("address", addresses())
-def test_an_address_in_a_document_answers(address: str, server: Serving) -> None:
+def test_there_are_calls() -> None:
+    assert len(calls()) > 20
+    assert {call.method for call in calls()} == {"DELETE", "GET", "POST"}
+
+
+@pytest.mark.parametrize("call", calls(), ids=" ".join)
+def test_a_call_in_a_document_is_answered(call: Call, server: Serving) -> None:
+    path = call.path
     for placeholder, name in NAMES.items():
-        address = address.replace(placeholder, name)
-    assert "<" not in address
-    answer = server.get(address)
-    assert answer.status_code == 200, answer.text
-    if "out_of_data=true" in address:
+        path = path.replace(placeholder, name)
+    if REJECTED.search(path):
+        path = REJECTED.sub(rejected(server), path)
+    assert "<" not in path
+    answer = server.client.request(call.method, server.internal + path)
+    # What was not JSON still is not, so the replay of it is refused, and it stays.
+    replay = path.endswith("/replay")
+    assert answer.status_code == (422 if replay else 200), answer.text
+    if "out_of_data=true" in path:
         assert "an-esim" in answer.text
