@@ -99,6 +99,7 @@ def _write(path: Path, esims: int, now: int, hours: int) -> None:
     of_fleet = [*_samples(exposition, Group.FLEET, now), *_of_exporter(now), *_of_packages()]
     kept = re.compile(r"esim_(status|last_event_timestamp_seconds)\{")
     of_esims = [each for each in _samples(exposition, Group.ESIMS, now) if kept.match(each[0])]
+    of_esims += _samples(exposition, Group.ATTENTION, now)
     of_esims += [each for number in range(esims) for each in _recorded(number)]
     with path.open("w", encoding="utf-8") as file:
         for at in range(now - hours * 3600 - _BEFORE, now + 1, INTERVAL):
@@ -181,8 +182,6 @@ def _recorded(number: int) -> Iterator[tuple[str, float]]:
         left = (1 - used) * 20 * 86_400
         yield f"esim_package:esim_data_left_seconds:forecast1d{{{labels}}}", left
     if number % 10 and used >= 0.75:  # noqa: PLR2004  # the lowest threshold of the rules
-        attention = labels.replace("-esims", "", 1) + ',resource="data"'
-        yield f"esim_attention_used_ratio{{{attention}}}", used
         alert = 'alertname="EsimDataUsageHigh",alertstate="firing",severity="info",scope="esim"'
         yield f"ALERTS{{{labels},{alert}}}", 1
 

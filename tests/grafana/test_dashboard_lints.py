@@ -19,7 +19,13 @@ from looping import for_every
 from exporter.mixin.dashboards import palette
 from exporter.mixin.dashboards.dashboards import DASHBOARDS, dashboards, reread
 from exporter.mixin.rules.rule_files import groups
-from exporter.mixin.value_groups import LinkValues
+from exporter.mixin.value_groups import (
+    ExporterValues,
+    FeedValues,
+    ForecastValues,
+    LinkValues,
+    PackageValues,
+)
 from exporter.mixin.values import MixinValues
 
 if TYPE_CHECKING:
@@ -314,6 +320,24 @@ def test_links_that_are_not_known_are_left_out() -> None:
         "/esims/${__data.fields.vendor:percentencode}/${__data.fields.esim_id:percentencode}",
     ):
         assert f'"https://esims.example.com{page}"' in known
+
+
+def test_thresholds_and_labels_of_targets_come_from_the_values() -> None:
+    values = MixinValues(
+        target_labels=("cluster",),
+        feed=FeedValues(silent="3h"),
+        packages=PackageValues(usage_high=0.35, min_esims=17),
+        forecast=ForecastValues(horizon="5d"),
+        exporter=ExporterValues(certificate_ends="30d"),
+    )
+    written = dashboards(values)
+    for name, expected in {
+        "esim-fleet.json": ('"value": 10800', "After 3h it is a page", "by (job, cluster, shard"),
+        "esim-package.json": ('"value": 0.35', "17 or more", '"value": 432000', "line of 5d"),
+        "esim-exporter.json": ('"value": 10800', '"value": 2592000', "by (job, cluster, vendor"),
+    }.items():
+        for text in expected:
+            assert text in written[name], (name, text)
 
 
 def without_descriptions(text: str) -> str:

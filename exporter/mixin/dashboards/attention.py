@@ -125,9 +125,10 @@ def which_soon() -> table.Panel:
     """Return the panel of the packages of eSIMs that have used most of their data."""
     near = f"""topk({_MOST},
         {_ROW} (esim_attention_used_ratio{{@fleet, resource="data"}}) < 1)"""
-    since = f"""time() - {_ROW} (
-        esim_attention_since_timestamp_seconds{{@fleet, resource="data"}}) and {near}"""
-    lasts = f"{_ROW} (esim_package:esim_data_left_seconds:forecast1d{{@rules}}) and {near}"
+    # Of the few rows before they are grouped, because there may be as many series as eSIMs.
+    of_rows = f"and on (vendor, esim_id, package_id) {near}"
+    entered = 'esim_attention_since_timestamp_seconds{@fleet, resource="data"}'
+    left = "esim_package:esim_data_left_seconds:forecast1d{@rules}"
     return columns(
         Words(
             "Which eSIMs are about to run out",
@@ -138,8 +139,8 @@ def which_soon() -> table.Panel:
         ),
         [
             Query(_named(near), instant=True),
-            Query(since, instant=True),
-            Query(lasts, instant=True),
+            Query(f"time() - {_ROW} ({entered} {of_rows})", instant=True),
+            Query(f"{_ROW} ({left} {of_rows})", instant=True),
         ],
         [
             *_identity(),

@@ -15,6 +15,7 @@ from exporter.mixin.dashboards.panels import (
     label_figure,
     up_or_down,
 )
+from exporter.settings.field_types import parse_duration
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
-    health = (_up(), process.storage_up(), _feed(), _usage(), _kept(), _budget(values))
-    sizes = (_version(), _uptime(), _certificate(), _esims(), _over_limit(), _over_attention())
+    health = (_up(), process.storage_up(), _feed(values), _usage(values), _kept(), _budget(values))
+    sizes = (
+        *(_version(), _uptime(), _certificate(values)),
+        *(_esims(), _over_limit(), _over_attention()),
+    )
     return dashboard(
         "exporter",
         "eSIM / Exporter",
@@ -124,7 +128,7 @@ def _uptime() -> stat.Panel:
     )
 
 
-def _feed() -> stat.Panel:
+def _feed(values: MixinValues) -> stat.Panel:
     return figure(
         Words(
             "Feed age",
@@ -135,12 +139,12 @@ def _feed() -> stat.Panel:
         ),
         [_since("esim_exporter_last_received_timestamp_seconds")],
         "s",
-        palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
+        palette.silence(values),
         trend=False,
     )
 
 
-def _usage() -> stat.Panel:
+def _usage(values: MixinValues) -> stat.Panel:
     return figure(
         Words(
             "Last usage",
@@ -151,7 +155,7 @@ def _usage() -> stat.Panel:
         ),
         [_since("esim_exporter_last_usage_received_timestamp_seconds")],
         "s",
-        palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
+        palette.silence(values),
         trend=False,
     )
 
@@ -161,7 +165,7 @@ def _since(timestamp: str) -> Query:
     return Query(f"time() - min(max by (job, vendor) ({timestamp}{{@fleet}}))", instant=True)
 
 
-def _certificate() -> stat.Panel:
+def _certificate(values: MixinValues) -> stat.Panel:
     return figure(
         Words(
             "Certificate ends in",
@@ -177,7 +181,11 @@ def _certificate() -> stat.Panel:
             )
         ],
         "s",
-        ((None, palette.CRITICAL), (3 * 86400, palette.WARNING), (14 * 86400, palette.GOOD)),
+        (
+            (None, palette.CRITICAL),
+            (parse_duration(values.exporter.certificate_ends_soon), palette.WARNING),
+            (parse_duration(values.exporter.certificate_ends), palette.GOOD),
+        ),
         decimals=0,
         trend=False,
     )

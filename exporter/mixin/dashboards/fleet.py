@@ -22,7 +22,7 @@ from exporter.mixin.dashboards.panels import (
 )
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import bargauge, piechart, timeseries
+    from grafana_foundation_sdk.builders import bargauge, piechart, stat, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from exporter.mixin.values import MixinValues
@@ -41,7 +41,7 @@ def make(values: MixinValues) -> Dashboard:
     figures = (
         (6, figure(*_ACTIVE)),
         (6, figure(*_STALE)),
-        (6, figure(*_FEED, trend=False)),
+        (6, _feed(values)),
         (6, balance.now()),
     )
     return dashboard(
@@ -118,24 +118,6 @@ _STALE: Final = (
     "locale",
     palette.above((1, palette.NOTICE)),
 )
-_FEED: Final = (
-    Words(
-        "Feed age",
-        """Time since the last event, for the vendor that has been silent longest. After 4 h every
-        activated eSIM should have reported; after 5 h it is a page. No other figure here is
-        true until events arrive again: see the exporter's dashboard.""",
-        "nothing received yet",
-    ),
-    [
-        Query(
-            """time() - min(max by (job, vendor) (
-            esim_exporter_last_received_timestamp_seconds{@fleet}))""",
-            instant=True,
-        )
-    ],
-    "s",
-    palette.above((4 * 3600, palette.NOTICE), (5 * 3600, palette.CRITICAL)),
-)
 _SHARE: Final = (
     Words(
         "Data used of all that is allowed",
@@ -152,6 +134,30 @@ _SHARE: Final = (
     ],
     palette.USED,
 )
+
+
+def _feed(values: MixinValues) -> stat.Panel:
+    return figure(
+        Words(
+            "Feed age",
+            values.text(
+                """Time since the last event, for the vendor that has been silent longest. After
+                @feed.silent it is a page. No other figure here is true until events arrive again:
+                see the exporter's dashboard."""
+            ),
+            "nothing received yet",
+        ),
+        [
+            Query(
+                """time() - min(max by (job, vendor) (
+                esim_exporter_last_received_timestamp_seconds{@fleet}))""",
+                instant=True,
+            )
+        ],
+        "s",
+        palette.silence(values),
+        trend=False,
+    )
 
 
 def _thresholds() -> timeseries.Panel:

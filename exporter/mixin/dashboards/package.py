@@ -18,6 +18,7 @@ from exporter.mixin.dashboards.panels import (
     recoloured,
 )
 from exporter.mixin.dashboards.tables import Column, columns
+from exporter.settings.field_types import parse_duration
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import bargauge, table, timeseries
@@ -48,14 +49,14 @@ def make(values: MixinValues) -> Dashboard:
             *(variables.vendor(), variables.package()),
         ],
         sections=[
-            ("", [(15, ((24, _packages()),))]),
+            ("", [(15, ((24, _packages(values)),))]),
             (
                 "The chosen packages",
                 [
                     (9, ((24, which("@package", values)),)),
                     (10, ((14, _consumption()), (10, _remaining()))),
-                    (9, ((8, _distribution()), (8, _nearly_used()), (8, _statuses()))),
-                    (11, ((12, _lasts()), (12, firing(of_package(), values)))),
+                    (9, ((8, _distribution()), (8, _nearly_used(values)), (8, _statuses()))),
+                    (11, ((12, _lasts(values)), (12, firing(of_package(), values)))),
                 ],
             ),
         ],
@@ -69,7 +70,8 @@ def _over(threshold: str) -> str:
     return per_shard(series, *_PACKAGE)
 
 
-def _packages() -> table.Panel:
+def _packages(values: MixinValues) -> table.Panel:
+    horizon = parse_duration(values.forecast.horizon)
     by = "sum by (vendor, package_id)"
     queries = [
         """max by (vendor, package_id, package_name) (esim_package_info{@package})""",
@@ -104,7 +106,7 @@ def _packages() -> table.Panel:
                 width=220,
             ),
             Column(
-                *("Value #F", "Lasts", "s", ((None, palette.CRITICAL), (2 * 86400, palette.GOOD))),
+                *("Value #F", "Lasts", "s", ((None, palette.CRITICAL), (horizon, palette.GOOD))),
                 width=110,
                 empty="-",
                 decimals=1,
@@ -182,13 +184,15 @@ def _distribution() -> bargauge.Panel:
     )
 
 
-def _nearly_used() -> timeseries.Panel:
+def _nearly_used(values: MixinValues) -> timeseries.Panel:
     return lines(
         Words(
             "Share of eSIMs over 90 %",
-            """For each package, the share of its eSIMs that used over 90 %, without ended eSIMs.
-            Above the dashed line EsimPackageUsageHigh opens a ticket if it concerns ten or more
-            eSIMs: offer top-ups, or a larger package.""",
+            values.text(
+                """For each package, the share of its eSIMs that used over 90 %, without ended
+                eSIMs. Above the dashed line EsimPackageUsageHigh opens a ticket if it concerns
+                @packages.min_esims or more eSIMs: offer top-ups, or a larger package."""
+            ),
             "no limited package is chosen, or the rules are not loaded",
         ),
         [
@@ -199,7 +203,7 @@ def _nearly_used() -> timeseries.Panel:
             )
         ],
         "percentunit",
-        steps=((None, "transparent"), (0.2, palette.WARNING)),
+        steps=((None, "transparent"), (values.packages.usage_high, palette.WARNING)),
         fill=0,
     )
 
@@ -227,12 +231,15 @@ def _statuses() -> timeseries.Panel:
     return panel
 
 
-def _lasts() -> timeseries.Panel:
+def _lasts(values: MixinValues) -> timeseries.Panel:
     return lines(
         Words(
             "How long the remaining data lasts",
-            """For each package, at the consumption of the last day. Below the dashed line of two
-            days EsimPackageExhaustionForecast opens a ticket if it concerns ten or more eSIMs.""",
+            values.text(
+                """For each package, at the consumption of the last day. Below the dashed line of
+                @forecast.horizon EsimPackageExhaustionForecast opens a ticket if it concerns
+                @packages.min_esims or more eSIMs."""
+            ),
             "no consumption within a day, or the rules are not loaded",
         ),
         [
@@ -243,7 +250,7 @@ def _lasts() -> timeseries.Panel:
             )
         ],
         "s",
-        steps=((None, "transparent"), (2 * 86400, palette.WARNING)),
+        steps=((None, "transparent"), (parse_duration(values.forecast.horizon), palette.WARNING)),
         fill=0,
         legend=["lastNotNull"],
     )

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Final
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
 
+from exporter.settings.field_types import parse_duration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from exporter.mixin.values import MixinValues
 
 GOOD: Final = "semi-dark-green"
 NOTICE: Final = "dark-yellow"
@@ -52,6 +56,12 @@ PLAIN: Final[Steps] = ((None, NEUTRAL),)
 def above(*bounds: tuple[float, str]) -> Steps:
     """Return steps in which values below the first bound are good."""
     return ((None, GOOD), *bounds)
+
+
+def silence(values: MixinValues) -> Steps:
+    """Return the steps of seconds without events: the last one is where the alert begins."""
+    most = parse_duration(values.feed.silent)
+    return above((0.8 * most, NOTICE), (most, CRITICAL))
 
 
 def thresholds(steps: Steps) -> builders.ThresholdsConfig:
