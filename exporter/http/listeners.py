@@ -187,10 +187,12 @@ class _Acceptor:
         held_back = self._throttle.admit("accept")
         if held_back is not None:
             log.warning(
-                "no connection can be accepted; raise the limit of open files (ulimit -n) or "
-                "lower max-connections",
+                "no connection can be accepted",
                 extra=fields(
-                    listener=self._listener.name, reason=error.strerror, not_logged=held_back
+                    listener=self._listener.name,
+                    reason=error.strerror,
+                    cure="raise the limit of open files (ulimit -n) or lower max-connections",
+                    not_logged=held_back,
                 ),
             )
         if not self._limit.displace():
