@@ -12,6 +12,7 @@ UP = "job:up:max"
 """Recorded: 1 while a target of the job answers, 0 while none does."""
 STORAGE_TOLD = "job:esim_exporter_storage_up:max2m"
 """Recorded: 0 while EsimStorageDown fires."""
+_MISSING = "job:esim_exporter_shards_missing:count"
 _STORAGE_UP = "job:esim_exporter_storage_up:min"
 _UP = 'up{job="@jobs.exporter"}'
 _ESIMS_UP = 'up{job="@jobs.esims"}'
@@ -67,6 +68,7 @@ EXPORTER = Group(
     (
         Recording(UP, f"max {_JOB} ({_UP})"),
         Recording(_STORAGE_UP, f"min {_JOB} (esim_exporter_storage_up)"),
+        Recording(_MISSING, f"{_TOTAL_SHARDS}\n  - {_SHOWN_SHARDS}"),
         Recording(STORAGE_TOLD, f"max_over_time({_STORAGE_UP}[2m])"),
         Alert(
             "EsimExporterDown",
@@ -223,11 +225,14 @@ sum {by("listener")} (
             "EsimShardMissing",
             Severity.CRITICAL,
             Scope.EXPORTER,
-            f"{_TOTAL_SHARDS}\n  - {_SHOWN_SHARDS}\n> 0",
+            f"""
+max_over_time({_MISSING}[10m])
+and on (job) avg_over_time(({_MISSING} > bool 0)[10m:1m]) >= 0.5
+""",
             "No replica shows a part of the fleet, so no alert about it can fire.",
-            'No replica shows {{ $value | printf "%.0f" }} of the shards of job '
-            "{{ $labels.job }}. No alert about their eSIMs can fire.",
-            for_="5m",
+            'For most of ten minutes, no replica showed {{ $value | printf "%.0f" }} of the shards '
+            "of job {{ $labels.job }}. No alert about their eSIMs can fire.",
+            why="It counts minutes, so it also finds a shard that comes back now and then.",
         ),
         _ticket(
             "EsimShardsDisagree",
