@@ -66,7 +66,7 @@ PER_PROCESS = {
 }
 """Panels about the processes themselves, with the reason."""
 
-PER_LAYOUT = {"vendor:esim_fleet_shards:count"}
+PER_LAYOUT = {"vendor:esim_fleet_shards:count", "job:esim_exporter_shards_missing:count"}
 """Recording rules about the layout itself."""
 
 LAYOUT_LABELS = {"job", "instance", "pod", "shard", "zone"}
