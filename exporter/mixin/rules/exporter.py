@@ -98,7 +98,7 @@ or absent({_UP})
             why="It is silent without this job, which large fleets leave out.",
         ),
         _one_down("@jobs.exporter", "its part of the fleet"),
-        _one_down("@jobs.esims", "its part of the eSIMs"),
+        _one_down("@jobs.esims", "forecasts, spikes and fair use of its eSIMs"),
         Alert(
             "EsimExporterCrashLooping",
             Severity.CRITICAL,

@@ -66,7 +66,7 @@ and {_OVER_90} >= @packages.min_esims
 """,
             "Many eSIMs of a package have used most of their allowance.",
             "{{ $value | humanizePercentage }} of the eSIMs with package "
-            "{{ $labels.package_id }} have used 90 % or more of their {{ $labels.resource }}.",
+            "{{ $labels.package_id }} have used 90 % or more of its {{ $labels.resource }}.",
             for_="15m",
             keep="@keep_firing_for",
         ),

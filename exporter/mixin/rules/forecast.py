@@ -71,8 +71,8 @@ and
 and {_RATIO} >= @forecast.min_share
 {_NOT_TERMINAL}
 """,
-            "An eSIM is forecast to run out of data early.",
-            f"At the consumption of the last day, {_NAMED} runs out of data in "
+            "The data of a package of an eSIM is forecast to run out early.",
+            f"At the consumption of the last day, the data of {_NAMED} lasts for "
             "{{ $value | humanizeDuration }}.",
             for_="30m",
             keep="@keep_firing_for",
@@ -86,7 +86,7 @@ and {_RATIO} >= @forecast.min_share
 and {_RATIO} <= 1 - @expiry.unused_share
 {_ACTIVATED}
 """,
-            "An eSIM expires soon with much of its data unused.",
+            "A package of an eSIM ends soon with much of its data unused.",
             f"{_NAMED} ends in {{{{ $value | humanizeDuration }}}} with @expiry.unused_share% or "
             "more of its data unused.",
             for_="1h",

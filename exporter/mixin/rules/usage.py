@@ -33,8 +33,8 @@ and {_SINCE}{{resource="{resource}"}}) > (time() - @page_for) * @severity.{resou
             Scope.ESIM,
             expr,
             summary,
-            f"{ESIM_ID} with package {{{{ $labels.package_id }}}} has used "
-            f"{{{{ $value | humanizePercentage }}}} of its {noun}.",
+            f"{ESIM_ID} has used {{{{ $value | humanizePercentage }}}} of the {noun} of package "
+            "{{ $labels.package_id }}.",
             for_="2m",
             keep="@keep_firing_for",
             labels={"resource": resource, "threshold": f"@usage.{step}"},
@@ -44,17 +44,17 @@ and {_SINCE}{{resource="{resource}"}}) > (time() - @page_for) * @severity.{resou
         band(
             "full",
             full + told_elsewhere,
-            _FULL.get(resource, f"An eSIM has used all of its {noun}."),
+            _FULL.get(resource, f"An eSIM has used all {noun} of a package."),
         ),
         band(
             "high",
             f"{ratio} >= @usage.high\nunless (\n{full}\n){told_elsewhere}",
-            f"An eSIM has used @usage.high% of its {noun}.",
+            f"An eSIM has used @usage.high% of the {noun} of a package.",
         ),
         band(
             "low",
             f"{ratio} >= @usage.low < @usage.high",
-            f"An eSIM has used @usage.low% of its {noun}.",
+            f"An eSIM has used @usage.low% of the {noun} of a package.",
         ),
     )
 
