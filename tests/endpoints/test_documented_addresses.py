@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import shutil
+import subprocess
+import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from running import event, serving
+from prerequisites import lack
+from running import WAIT, event, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +26,7 @@ NAMES = {"<vendor>": "roamify", "<esim_id>": "an-esim", "<package_id>": "a-packa
 REJECTED = re.compile("<rejected_id>|[$]id")
 """A rejected delivery in a command or in a loop."""
 
+_LISTENER = "localhost:10877"
 _ADDRESS = re.compile(r"(?:-X (\w+) .*)?http://localhost:10877(/[^\s'`\"]*)")
 _numbers = itertools.count()
 
@@ -45,6 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving(tmp_path_factory.mktemp("documented"), *enabled) as process:
         empty = {"isUnlimited": False, "allowed_data": 1024, "remaining_data": 0}
         process.post(event(esim_id="an-esim", package_id="a-package", usage_data=empty))
+        process.post(event(timestamp=int(time.time()) + 2 * 86400))
         yield process
 
 
@@ -55,6 +63,13 @@ def rejected(server: Serving) -> str:
     return kept
 
 
+def filled(text: str) -> str:
+    """Return a text with the names of the eSIM that the exporter has."""
+    for placeholder, name in NAMES.items():
+        text = text.replace(placeholder, name)
+    return text
+
+
 def test_there_are_calls() -> None:
     assert len(calls()) > 20
     assert {call.method for call in calls()} == {"DELETE", "GET", "POST"}
@@ -62,9 +77,7 @@ def test_there_are_calls() -> None:
 
 @pytest.mark.parametrize("call", calls(), ids=" ".join)
 def test_a_call_in_a_document_is_answered(call: Call, server: Serving) -> None:
-    path = call.path
-    for placeholder, name in NAMES.items():
-        path = path.replace(placeholder, name)
+    path = filled(call.path)
     if REJECTED.search(path):
         path = REJECTED.sub(rejected(server), path)
     assert "<" not in path
@@ -74,3 +87,37 @@ def test_a_call_in_a_document_is_answered(call: Call, server: Serving) -> None:
     assert answer.status_code == (422 if replay else 200), answer.text
     if "out_of_data=true" in path:
         assert "an-esim" in answer.text
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return the commands of runbooks that call the exporter, each with the name of its alert."""
+    found = []
+    for path in sorted((ROOT / "alerts" / "runbooks").glob("*.md")):
+        blocks = re.findall(r"(?<=\n\n)(?: {4,}\S.*\n)+", path.read_text("utf-8"))
+        found += [(path.stem, textwrap.dedent(each)) for each in blocks if _LISTENER in each]
+    return found
+
+
+@pytest.mark.parametrize("alert_and_command", commands(), ids=lambda each: each[0])
+def test_a_command_of_a_runbook_works_as_it_is_pasted(
+    alert_and_command: tuple[str, str], server: Serving, tmp_path: Path
+) -> None:
+    command = filled(alert_and_command[1])
+    if "<rejected_id>" in command:
+        command = command.replace("<rejected_id>", rejected(server))
+    for program in ("curl", "jq"):
+        if not shutil.which(program):
+            lack(f"{program} is not installed")
+    reached = server.internal.removeprefix("http://")
+    (tmp_path / ".curlrc").write_text(f'noproxy = "*"\nconnect-to = "{_LISTENER}:{reached}"\n')
+    done = subprocess.run(
+        ["sh", "-ec", command],
+        env={**os.environ, "CURL_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=False,
+    )
+    assert (done.returncode, "null" in done.stdout.splitlines()) == (0, False), done.stderr
+    # Only deliveries that failed are asked for by their code, and there are none here.
+    assert done.stdout or ".code >= 500" in command
