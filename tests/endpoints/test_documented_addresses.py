@@ -11,10 +11,13 @@ import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from prerequisites import lack
 from running import WAIT, event, serving
+
+from exporter.endpoints.status.esim_list_form import EsimListForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +90,14 @@ def test_a_call_in_a_document_is_answered(call: Call, server: Serving) -> None:
     assert answer.status_code == (422 if replay else 200), answer.text
     if "out_of_data=true" in path:
         assert "an-esim" in answer.text
+
+
+def test_an_address_of_the_list_of_esims_names_fields_of_its_form() -> None:
+    """The page ignores other parameters, so it would show too many eSIMs."""
+    asked = [urlsplit(call.path) for call in calls()]
+    names = {name for url in asked if url.path == "/esims" for name, _ in parse_qsl(url.query)}
+    assert names
+    assert names <= EsimListForm.read({}).asked.keys()
 
 
 def commands() -> list[tuple[str, str]]:
