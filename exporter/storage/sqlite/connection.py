@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING
 
-from exporter.errors import StorageDamaged, StorageError, StorageUnavailable
+from exporter.errors import StorageError, StorageUnavailable
 from exporter.storage.sqlite import wal
 from exporter.storage.sqlite.history import compare
-from exporter.storage.sqlite.inspection import in_use, inspect
+from exporter.storage.sqlite.inspection import damaged, in_use, inspect
 from exporter.storage.sqlite.schema import (
     CREATE_ALL,
     DEFINITIONS,
@@ -131,14 +131,6 @@ def storage_error(error: Exception, path: Path) -> StorageError:
     return StorageUnavailable(
         f"{path} cannot be used ({reason}): check that its folder exists, that this user may "
         "write there and that there is space, or give another --storage.url"
-    )
-
-
-def damaged(path: Path, reason: str) -> StorageDamaged:
-    """Return the error for a file that cannot be read."""
-    return StorageDamaged(
-        f"{path} is damaged ({reason}): keep a copy of it; then restore a backup, or "
-        f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
     )
 
 

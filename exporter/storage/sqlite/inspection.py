@@ -76,6 +76,8 @@ def _inspected(path: Path, file: FileIO, *, existed: bool) -> Inspected:
     acknowledged = last_acknowledged(path)
     if found.transactions and _is_stamped(head):
         _require_own_log(path, file, found.stamps, acknowledged)
+    if found.transactions:
+        _require_whole_file(path, file, found)
     kept = _kept_log(log, found.stamps, acknowledged)
     wal.rewrite(log)
     note = found.note
@@ -118,6 +120,14 @@ def in_use(path: Path) -> StorageLocked:
     )
 
 
+def damaged(path: Path, reason: str) -> StorageDamaged:
+    """Return the error for a file that cannot be read."""
+    return StorageDamaged(
+        f"{path} is damaged ({reason}): keep a copy of it; then restore a backup, or "
+        f"save what can be saved with sqlite3 {path.name} .recover (some builds lack it)"
+    )
+
+
 def _is_stamped(head: bytes) -> bool:
     """Return whether every commit to a file with this header has a stamp."""
     return int.from_bytes(head[60:64], "big") >= FIRST_STAMPED_VERSION
@@ -145,6 +155,16 @@ def _require_own_log(
 def _stamp_in_file(file: FileIO, log: StampedLog) -> Stamp | None:
     file.seek((log.page_number - 1) * log.page_size)
     return stamp_in_page(file.read(log.page_size))
+
+
+def _require_whole_file(path: Path, file: FileIO, log: wal.Log) -> None:
+    """Raise ``StorageDamaged`` if a page is in neither of the files: the database was cut off."""
+    first = os.fstat(file.fileno()).st_size // log.page_size + 1
+    # SQLite never uses the page of its locks.
+    unused = LOCK_START // log.page_size + 1
+    for page in range(first, log.pages_after + 1):
+        if page not in log.pages and page != unused:
+            raise damaged(path, f"it is cut off before page {page} of {log.pages_after}")
 
 
 def _kept_log(log: Path, stamps: StampedLog | None, acknowledged: CommitId | None) -> Path | None:

@@ -7,6 +7,7 @@ file that was truncated where its old end was.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from exporter.errors import StorageUnavailable
@@ -16,7 +17,6 @@ from exporter.storage.sqlite.stamp import Stamp, stamp_in_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from exporter.storage.sqlite.connection import Opened
 
@@ -90,8 +90,13 @@ class OpenFiles:
         """Close SQLite's connection without a change to files that somebody else has changed.
 
         SQLite writes the log back when it closes, which would ruin the other file. It cannot do
-        that while the log is empty, so the log is empty meanwhile. Raises ``OSError``.
+        that while the log is empty. SQLite also removes what has the name of the log. So the log
+        is empty and has another name meanwhile. Raises ``OSError``.
         """
+        log, aside = Path(self._log), Path(f"{self._log}-aside")
+        moved = log.exists()
+        if moved:
+            log.rename(aside)
         self._log_file.seek(0)
         content = self._log_file.readall()
         self._log_file.truncate(0)
@@ -99,6 +104,8 @@ class OpenFiles:
         self._log_file.seek(0)
         self._log_file.write(content)
         os.fsync(self._log_file.fileno())
+        if moved:
+            aside.rename(log)
 
     def _check_database(self) -> None:
         now, before = _state(self._database), self._database_state

@@ -136,7 +136,11 @@ class StampedLog:
 
         An interrupted checkpoint leaves a file that has some of the log's commits already.
         """
-        # The log of a new identity can begin with the transaction that sets the identity.
-        if file.identity != self.first.identity and file.newest != self.first.newest:
-            return False
-        return self.first.number - 1 <= file.number <= self.last.number
+        if file == self.last:
+            return True
+        first = self.first
+        if file.identity == first.identity != AT_REST:
+            return first.number - 1 <= file.number <= self.last.number
+        # A crash can leave a log that begins with the transaction that changed the identity.
+        changes = first.newest.identity != first.identity
+        return changes and (file.number, file.newest) == (first.number, first.newest)

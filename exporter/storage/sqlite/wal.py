@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from exporter.errors import StorageDamaged
-from exporter.storage.sqlite.stamp import Stamp, StampedLog, stamp_in_page
+from exporter.storage.sqlite.stamp import StampedLog, stamp_in_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,11 @@ class Log:
 
     transactions: int = 0
     """Complete ones, which SQLite will read."""
+    page_size: int = 0
+    pages: frozenset[int] = frozenset()
+    """The numbers of the pages in them."""
+    pages_after: int = 0
+    """The number of pages of the database after the last one."""
     stamps: StampedLog | None = None
     """``None`` if no transaction has a stamp."""
     note: str | None = None
@@ -120,7 +125,7 @@ def _check(log: BinaryIO, path: Path) -> Log:
             f"{_repair_advice(path)}"
         )
     note = f"{where}: the transaction there was not finished and was left out"
-    return Log(found.transactions, found.stamps, note)
+    return replace(found, note=note)
 
 
 def _repair_advice(path: Path) -> str:
@@ -155,32 +160,30 @@ def _may_hold_a_frame(log: BinaryIO, raw: bytes) -> bool:
 def _verified(log: BinaryIO, header: Header) -> tuple[int, Log]:
     """Return the index of the first frame that is missing or does not verify, and what precedes."""
     checksums, index = header.checksums, 0
-    transactions, stamps = 0, list[tuple[Stamp, int]]()
-    stamp: tuple[Stamp, int] | None = None
+    found = Log(page_size=header.page_size)
+    pages, stamp = set[int](), None
     size = FRAME.size + header.page_size
     while len(frame := log.read(size)) == size:
-        page_number, pages_after_commit, _, _, first, second = FRAME.unpack_from(frame)
+        number, pages_after, _, _, first, second = FRAME.unpack_from(frame)
         page = frame[FRAME.size :]
         checksums = _checksums(checksums, frame[:8], header.order)
         checksums = _checksums(checksums, page, header.order)
         if frame[8:16] != header.salts or checksums != (first, second):
             break
         index += 1
-        if found := stamp_in_page(page):
-            stamp = found, page_number
-        if pages_after_commit:
-            transactions += 1
-            if stamp:
-                stamps = [*stamps[:1], stamp]
-    return index, Log(transactions, _stamped(stamps, header.page_size))
+        pages.add(number)
+        if stamp_here := stamp_in_page(page):
+            stamp = StampedLog(stamp_here, stamp_here, number, header.page_size)
+        if pages_after:
+            found = _extended(found, pages_after, stamp)
+    return index, replace(found, pages=frozenset(pages))
 
 
-def _stamped(stamps: list[tuple[Stamp, int]], page_size: int) -> StampedLog | None:
-    """Return the first and the last stamp of a log, which are the same if it has only one."""
-    if not stamps:
-        return None
-    (first, _), (last, page_number) = stamps[0], stamps[-1]
-    return StampedLog(first, last, page_number, page_size)
+def _extended(log: Log, pages_after: int, stamp: StampedLog | None) -> Log:
+    """Return the log with one more transaction, the last stamp of which is ``stamp``."""
+    if log.stamps and stamp:
+        stamp = replace(stamp, first=log.stamps.first)
+    return replace(log, transactions=log.transactions + 1, pages_after=pages_after, stamps=stamp)
 
 
 def _current_frames(log: BinaryIO, header: Header) -> Iterator[tuple[int, bool]]:

@@ -1,0 +1,99 @@
+"""Files of a running storage are changed: nothing more is acknowledged, and a loss is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from histories import LOG, NAME, History, assert_clear, loaded, taken
+from measuring import grouped, times
+
+from exporter.errors import StorageError, StorageUnavailable
+from exporter.storage.sqlite.storage import SqliteStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from histories import Moment
+    from measuring import Chance, Measured
+
+
+def change(path: Path, moments: list[Moment], chance: Chance) -> str:
+    """Change a file in a random way; return how, or an empty text if it is the same as before."""
+    before = path.read_bytes()
+    older = [m.files[path.name] for m in moments if path.name in m.files]
+    kind = chance.choice(("cut", "copied over", "moved over", "removed", "longer"))
+    match kind:
+        case "cut":
+            os.truncate(path, chance.choice((0, chance.randrange(len(before) + 1))))
+        case "copied over":
+            path.write_bytes(chance.choice(older))
+        case "moved over":
+            other = path.with_name("other")
+            other.write_bytes(chance.choice(older))
+            other.rename(path)
+        case "removed":
+            path.unlink()
+        case _:
+            path.write_bytes(before + bytes(chance.randint(1, 9000)))
+    same = kind not in {"moved over", "removed"} and path.read_bytes() == before
+    # Of a log, only its size is compared while it is in use. The next start compares all of it.
+    alike = path.name == LOG and kind == "copied over" and path.stat().st_size == len(before)
+    return "" if same or alike else kind
+
+
+async def test_nothing_is_acknowledged_after_a_file_was_changed(
+    tmp_path: Path, chance: Chance, measured: Measured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: Counter[str] = Counter()
+    ways: Counter[str] = Counter()
+    while ways.total() < times(30, 500):
+        folder = tmp_path / f"{outcomes.total()}"
+        folder.mkdir()
+        history = History(folder, chance)
+        # Sometimes the log is never written back, sometimes after nearly each commit.
+        limit = chance.choice((120_000, 8 << 20))
+        monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", limit)
+        await history.live(chance.randint(0, 2))
+        storage = await SqliteStorage.open(folder / NAME)
+        history.keep()
+        for _ in range(chance.randint(1, 15)):
+            await history.commit(storage)
+            if chance.random() < 0.3:
+                await history.back_up(storage)
+        await storage._run(int)  # the log may be written back after a commit
+        name = chance.choice((NAME, LOG))
+        if way := change(folder / name, history.moments, chance):
+            ways[f"{way} {name}"] += 1
+            with pytest.raises(StorageUnavailable, match=f"{name} was removed, replaced or chang"):
+                await history.commit(storage)
+        left = taken(folder)
+        await storage.close()
+        if way:
+            assert taken(folder) == left
+            outcomes[await started(folder, history)] += 1
+        shutil.rmtree(folder)
+    measured(
+        "files changed under a running storage",
+        f"{grouped(ways.total())} changes {dict(ways)}: no commit after one was acknowledged, and "
+        f"the next start was {dict(outcomes)}, seed {chance.number}",
+    )
+
+
+async def started(folder: Path, history: History) -> str:
+    """Start on what is left; return whether that was refused, told as damage, or whole."""
+    before = taken(folder)
+    try:
+        state, damaged = await loaded(folder)
+    except StorageError as error:
+        assert_clear(str(error), folder)
+        made = {NAME: b""} if NAME not in before else {}
+        assert taken(folder) == before | made
+        return "refused"
+    if damaged:
+        return "told"
+    assert state == history.states[-1], "acknowledged commits are missing, and nothing says so"
+    return "whole"

@@ -1,0 +1,183 @@
+"""A database file or a log that somebody changes while it is in use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from stored import content
+
+from exporter.errors import StorageDamaged, StorageUnavailable
+from exporter.storage.contract import Change, Changes, Table
+from exporter.storage.sqlite import writing
+from exporter.storage.sqlite.storage import SqliteStorage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+CHANGED = "was removed, replaced or changed while in use: put it back as it was, or restart"
+
+
+def esim(name: str, expected: int = 0) -> Changes:
+    return Changes((Change(Table.ESIM, ("v", name), expected, b"x" * 9000),))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.db"
+
+
+@pytest.fixture
+async def storage(path: Path) -> AsyncIterator[SqliteStorage]:
+    """A storage with a commit that a backup beside it has, and one that only the log has."""
+    storage = await SqliteStorage.open(path)
+    await storage.commit(esim("old"))
+    await storage.backup(path.with_name("backup"))
+    await storage.commit(esim("new"))
+    yield storage
+    await storage.close()
+
+
+def files(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.parent.glob("a.db*")}
+
+
+async def names(path: Path) -> tuple[set[str], list[str]]:
+    storage = await SqliteStorage.open(path)
+    chunks = [chunk async for chunk in storage.load()]
+    await storage.close()
+    damaged = [line for chunk in chunks for line in chunk.damaged]
+    return {row.key[1] for chunk in chunks for row in chunk.rows}, damaged
+
+
+def put_back(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.open("w").close()
+
+
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def lengthen(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(bytes(8192))
+
+
+def copy_over(path: Path) -> None:
+    shutil.copyfile(path.with_name("backup"), path)
+
+
+def copy_over_in_the_same_size(path: Path) -> None:
+    """Write a backup over the file, whose size becomes that of the file."""
+    size = path.stat().st_size
+    copy_over(path)
+    os.truncate(path, size)
+
+
+def move_over(path: Path) -> None:
+    shutil.copyfile(path, path.with_name("other"))
+    path.with_name("other").rename(path)
+
+
+WAYS = (truncate, halve, lengthen, copy_over, move_over)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("a.db", copy_over_in_the_same_size),
+        *((name, way) for name in ("a.db", "a.db-wal") for way in WAYS),
+    ],
+)
+async def test_nothing_is_committed_once_a_file_was_changed(
+    storage: SqliteStorage, path: Path, name: str, way: Callable[[Path], None]
+) -> None:
+    way(path.with_name(name))
+    left = files(path)
+
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match=f"{name} {CHANGED}"):
+            await storage.commit(esim("lost"))
+        with pytest.raises(StorageUnavailable, match=f"{name} {CHANGED}"):
+            await storage.probe()
+    with pytest.raises(StorageUnavailable, match=f"{name} {CHANGED}"):
+        await storage.backup(path.with_name("another"))
+    await storage.close()
+
+    assert files(path) == left
+
+
+async def test_a_backup_copied_over_the_open_file_is_not_mixed_with_its_log(
+    storage: SqliteStorage, path: Path
+) -> None:
+    copy_over(path)
+    await storage.close()
+
+    with pytest.raises(StorageDamaged, match=r"do not belong together.*move a\.db-wal away"):
+        await names(path)
+    path.with_name("a.db-wal").unlink()
+    found, damaged = await names(path)
+
+    assert found == {"old"}
+    (line,) = damaged
+    assert "ends with commit 1 and lacks commit 2" in line
+    assert await names(path) == ({"old"}, [])
+
+
+async def test_a_change_during_a_commit_is_noticed_before_it_is_acknowledged(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = writing.write
+
+    def change_and_write(*arguments: object) -> object:
+        copy_over(path)
+        return write(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("exporter.storage.sqlite.storage.write", change_and_write)
+    with pytest.raises(StorageUnavailable, match=CHANGED):
+        await storage.commit(esim("lost"))
+
+
+async def test_a_change_during_a_checkpoint_is_noticed(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 0)
+    await storage.commit(esim("a"))
+    await storage._run(path.unlink)
+    with pytest.raises(StorageUnavailable, match=CHANGED):
+        await storage.commit(esim("lost"))
+
+
+async def test_another_time_or_mode_or_name_of_a_file_is_no_change(
+    storage: SqliteStorage, path: Path
+) -> None:
+    for name in ("a.db", "a.db-wal"):
+        file = path.with_name(name)
+        os.utime(file, (1, 1))
+        file.chmod(0o640)
+        os.link(file, path.with_name(f"{name}-link"))
+
+    assert await storage.commit(esim("a")) == ()
+    assert await storage.probe() is False
+    assert len((await content(storage))[0]) == 3
+
+
+async def test_a_file_that_is_put_back_is_used_again(storage: SqliteStorage, path: Path) -> None:
+    whole = files(path)
+    truncate(path)
+    with pytest.raises(StorageUnavailable, match=CHANGED):
+        await storage.commit(esim("a"))
+
+    put_back(path, whole["a.db"])
+
+    assert await storage.probe() is True
+    assert await storage.commit(esim("a")) == ()
+    await storage.close()
+    assert await names(path) == ({"old", "new", "a"}, [])
