@@ -168,6 +168,16 @@ class MixinValues(ValueGroup):
         """Return the labels that tell installations apart."""
         return ("job", *self.target_labels)
 
+    @property
+    def target_matchers(self) -> str:
+        """Return matchers of an installation for ``printf`` in a template."""
+        return ",".join(f"{label}=%q" for label in self.target)
+
+    @property
+    def target_values(self) -> str:
+        """Return the values for :attr:`target_matchers` in the template of an alert."""
+        return " ".join(f"$labels.{label}" for label in self.target)
+
     def text(self, source: str) -> str:
         """Return a text in which values replace ``@group.name``.
 

@@ -32,7 +32,7 @@ _WHICH = "The status page lists them, and so does GET /api/v1/esims?out_of_data=
 _WORST = (
     '{{ with printf "sort_desc(topk(3, '
     + _OF_PACKAGE
-    + '{job=%q,vendor=%q}))" $labels.job $labels.vendor | query }}'
+    + '{@target_matchers,vendor=%q}))" @target_values $labels.vendor | query }}'
     " Most of them have {{ range $n, $worst := . }}{{ if $n }}, {{ end }}"
     '{{ $worst | label "package_id" }} ({{ $worst | value | printf "%.0f" }}){{ end }}.{{ end }}'
 )

@@ -53,8 +53,8 @@ ESIM_ID: Final = "eSIM {{ $labels.esim_id }}"
 
 _REFERENCE: Final = (
     '{{ with printf "group by (reference_id) (last_over_time(esim_attention_info'
-    '{job=%q,vendor=%q,esim_id=%q,reference_id!=\\"\\"}[10m]))" '
-    "$labels.job $labels.vendor $labels.esim_id | query }}"
+    '{@target_matchers,vendor=%q,esim_id=%q,reference_id!=\\"\\"}[10m]))" '
+    "@target_values $labels.vendor $labels.esim_id | query }}"
     ' (reference {{ . | first | label "reference_id" }}){{ end }}'
 )
 """The reference of an eSIM, or nothing where ``--metrics.esim-labels`` leaves it out.
@@ -129,7 +129,7 @@ class Alert:
         document["labels"] = {name: values.text(value) for name, value in labels.items()}
         description = values.text(self.description)
         if document["labels"]["severity"] == Severity.CRITICAL:
-            description = description.replace(ESIM_ID, ESIM_ID + _REFERENCE)
+            description = description.replace(ESIM_ID, ESIM_ID + values.text(_REFERENCE))
         document["annotations"] = {
             "summary": values.text(self.summary),
             "description": description,
