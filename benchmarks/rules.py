@@ -4,6 +4,11 @@ A real exporter serves a fleet. A real Prometheus, which may use all cores, scra
 evaluates the rules as shipped. Some rules look back a day, so Prometheus starts with an hour of
 samples from a day ago. The figures are the longest evaluation of each group, its share of the
 group's interval, and the slowest rules.
+
+One in twenty eSIMs needs attention, unless told otherwise. A fifth of them has no data left, most
+of them for longer than a page lasts. The others page one by one, because a query for each of
+their texts is dear: limits of storms are lifted. With ``--storm``, all eSIMs that need attention
+ran out just now, and the limits are those that are shipped.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.mixin.documents import documents
 from exporter.mixin.rules.rule_files import FILES
+from exporter.mixin.value_groups import StormValues
 from exporter.mixin.values import MixinValues
 from exporter.model.events import Snapshot, Status, UsageEvent
 from exporter.settings.field_types import parse_duration
@@ -49,9 +55,69 @@ VENDOR: Final = "roamify"
 DAILY: Final = GIB // 4
 """Bytes that an eSIM uses in a day."""
 
+_LEAST: Final = 0.75
+"""The used share from which on an eSIM needs attention."""
+_ESIMS_FILE: Final = "esim-forecast.rules.yml"
+_ESIMS_GROUPS: Final = {group.name for group in FILES[_ESIMS_FILE]}
+
 _CHUNK: Final = 5000
 _READY: Final = 120.0
 """Seconds until a process must be ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A fleet in which, for each alert about eSIMs, some eSIMs make it fire."""
+
+    esims: int
+    attention: int
+    storm: bool
+
+    def event(self, number: int, now: int) -> UsageEvent:
+        """Return the only report about an eSIM."""
+        percent = number % 100
+        used = self.used(number)
+        unlimited = used < _LEAST and percent in {10, 20, 30}
+        data = (5 * GIB, int((1 - used) * 5 * GIB)) if not unlimited else (None, None)
+        return UsageEvent(
+            vendor=VENDOR,
+            time=now - self._age(number),
+            esim_id=f"{number:08x}-0000-4000-8000-000000000000",
+            package_id=f"esim-country-{number % PACKAGES}-30days-5gb-all",
+            snapshot=Snapshot(
+                data_unlimited=unlimited,
+                data_allowed=data[0],
+                data_remaining=data[1],
+                sms_allowed=100,
+                sms_remaining=50,
+                voice_allowed=6000,
+                voice_remaining=3000,
+                start=now - 10 * DAY,
+                end=now + 2 * DAY,
+                locations=(("Somewhere", int(used * 5 * GIB)),),
+            ),
+            status=Status.EXPIRED if used < _LEAST and percent in {50, 51} else Status.ACTIVATED,
+            reference_id=f"ref-{number}",
+        )
+
+    def used(self, number: int) -> float:
+        """Return the used share of an eSIM's data."""
+        place = self._place(number)
+        if place < 0:
+            return (number % 100 * 37 % 75) / 100
+        return 1.0 if self.storm or place % 5 == 0 else 0.75 + place % 25 / 100
+
+    def _place(self, number: int) -> int:
+        """Return the place of an eSIM among those that need attention, -1 if it is none."""
+        place = number * self.attention // self.esims
+        return -1 if (number - 1) * self.attention // self.esims == place else place
+
+    def _age(self, number: int) -> int:
+        """Return the age of the report in seconds. One in fifty that used up all is news."""
+        place = self._place(number)
+        if place >= 0 and not self.storm and place % 5 == 0 and place % 50:
+            return 20 * 3600
+        return 10 * 3600 if place < 0 and number % 100 in {40, 41} else number % (4 * 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +136,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a table. The exit status is 0, whatever the figures are."""
     parser = argparse.ArgumentParser("benchmarks.rules", description=__doc__)
     parser.add_argument("--esims", type=int, default=100_000)
+    parser.add_argument("--attention", type=int, help="eSIMs that need attention")
+    parser.add_argument("--storm", action="store_true", help="all of them ran out of data now")
+    parser.add_argument(
+        "--without-esims", action="store_true", help="leave out the job esim-exporter-esims"
+    )
     parser.add_argument("--seconds", type=float, default=330, help="seconds of evaluation")
     parser.add_argument(
         "--every", help="interval of every group, instead of those that are shipped"
     )
     parser.add_argument("--scrape", default="2m", help="how often to scrape single eSIMs")
     args = parser.parse_args(argv)
+    fleet = Simulated(args.esims, args.attention or args.esims // 20, storm=args.storm)
     with tempfile.TemporaryDirectory() as name:
-        costs, notes = _measure(Path(name), args)
+        costs, notes = _measure(Path(name), fleet, args)
     out = sys.stdout.write
-    out(f"{args.esims:,} eSIMs, {os.cpu_count()} cores, {_processor()}\n\n")
+    out(f"{fleet.esims:,} eSIMs, {fleet.attention:,} of them in attention, ")
+    out(f"{os.cpu_count()} cores, {_processor()}\n\n")
     out("| Group | Rules | Longest evaluation | Interval | Share |\n|---|---|---|---|---|\n")
     for cost in costs:
         share = cost.seconds / cost.interval
@@ -87,77 +160,51 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"| {cost.group} | {cost.rules} | {cost.seconds:.2f} s | {cost.interval:g} s "
             f"| {share:.1%} |\n"
         )
+    total = sum(cost.seconds / cost.interval for cost in costs if cost.group not in _ESIMS_GROUPS)
+    out(f"\nAll rules of the job esim-exporter together: {total:.1%} of their intervals.\n")
     out("\n" + "".join(f"{note}\n" for note in notes))
     return 0
 
 
-def _measure(folder: Path, args: argparse.Namespace) -> tuple[list[Cost], tuple[str, ...]]:
+def _measure(
+    folder: Path, fleet: Simulated, args: argparse.Namespace
+) -> tuple[list[Cost], tuple[str, ...]]:
     now = int(time.time())
-    asyncio.run(_fill(folder / "exporter.db", args.esims, now))
+    asyncio.run(_fill(folder / "exporter.db", fleet, now))
     with ExitStack() as running:
         exporter = running.enter_context(_exporter(folder))
-        _write_yesterday(folder, args.esims, now)
-        prometheus = running.enter_context(_prometheus(folder, exporter, args))
-        costs = _watch(prometheus, args.seconds)
+        files = [name for name in FILES if not args.without_esims or name != _ESIMS_FILE]
+        if not args.without_esims:
+            _write_yesterday(folder, fleet, now)
+        prometheus = running.enter_context(_prometheus(folder, exporter, files, args))
+        costs = _watch(prometheus, files, args.seconds)
         slowest = _slowest(prometheus)
         active = _query(prometheus, "count(ALERTS)")
-        exhausted = _query(prometheus, 'count(ALERTS{severity="critical",scope="esim"})')
+        pages = _query(prometheus, 'count(ALERTS{severity="critical",scope="esim"})')
         series = _query(prometheus, "prometheus_tsdb_head_series")
         memory = _query(prometheus, 'process_resident_memory_bytes{job="prometheus"}')
     return costs, (
         f"Slowest rules: {slowest}.",
-        f"Active alerts: {active:.0f}, {exhausted:.0f} of them for used-up allowances.",
+        f"Active alerts: {active:.0f}, {pages:.0f} of them pages about single eSIMs.",
         f"Series in Prometheus: {series:.0f}; its resident memory: {memory / GIB:.1f} GiB.",
     )
 
 
-async def _fill(path: Path, esims: int, now: int) -> None:
-    """Store the fleet. For each alert about eSIMs, some eSIMs make it fire."""
+async def _fill(path: Path, simulated: Simulated, now: int) -> None:
+    """Store the fleet."""
+    esims = simulated.esims
     storage = await SqliteStorage.open(path)
     fleet = Fleet(Policy(), (VENDOR,))
     for first in range(0, esims, _CHUNK):
         draft = Draft(fleet, now)
         for number in range(first, min(first + _CHUNK, esims)):
-            draft.merge(_event(number, now))
+            draft.merge(simulated.event(number, now))
         await storage.commit(draft.changes())
         fleet.publish(draft)
     await storage.close()
 
 
-def _event(number: int, now: int) -> UsageEvent:
-    percent = number % 100
-    used = _used(number)
-    unlimited = percent in {10, 20, 30}
-    data = (5 * GIB, int((1 - used) * 5 * GIB)) if not unlimited else (None, None)
-    return UsageEvent(
-        vendor=VENDOR,
-        time=now - (10 * 3600 if percent in {40, 41} else number % (4 * 3600)),
-        esim_id=f"{number:08x}-0000-4000-8000-000000000000",
-        package_id=f"esim-country-{number % PACKAGES}-30days-5gb-all",
-        snapshot=Snapshot(
-            data_unlimited=unlimited,
-            data_allowed=data[0],
-            data_remaining=data[1],
-            sms_allowed=100,
-            sms_remaining=50,
-            voice_allowed=6000,
-            voice_remaining=3000,
-            start=now - 10 * DAY,
-            end=now + 2 * DAY,
-            locations=(("Somewhere", int(used * 5 * GIB)),),
-        ),
-        status=Status.EXPIRED if percent in {50, 51} else Status.ACTIVATED,
-        reference_id=f"ref-{number}",
-    )
-
-
-def _used(number: int) -> float:
-    """Return the used share of an eSIM's data. One in twenty has used all; the rest are spread."""
-    percent = number % 100
-    return 1.0 if percent < 5 else (percent * 37 % 97) / 100  # noqa: PLR2004  # five in a hundred
-
-
-def _write_yesterday(folder: Path, esims: int, now: int) -> None:
+def _write_yesterday(folder: Path, fleet: Simulated, now: int) -> None:
     """Write the samples from a day ago that rules read: one hour, every two minutes."""
     path = folder / "yesterday.om"
     times = range(now - DAY - 2400, now - DAY + 1800, 120)
@@ -166,9 +213,9 @@ def _write_yesterday(folder: Path, esims: int, now: int) -> None:
             ("esim_data_consumed_bytes_total", ',instance="localhost"'),
             ("esim_package:esim_data_consumed_bytes:delta1d", ""),
         ):
-            for number in range(esims):
-                event = _event(number, now)
-                value = max(0, _used(number) * 5 * GIB - DAILY) if instance else DAILY
+            for number in range(fleet.esims):
+                event = fleet.event(number, now)
+                value = max(0, fleet.used(number) * 5 * GIB - DAILY) if instance else DAILY
                 labels = (
                     f'job="{MixinValues().jobs.esims}"{instance},vendor="{VENDOR}",'
                     f'esim_id="{event.esim_id}",package_id="{event.package_id}"'
@@ -192,11 +239,14 @@ def _exporter(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterator[str]:
+def _prometheus(
+    folder: Path, exporter: str, files: Sequence[str], args: argparse.Namespace
+) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
-    values = MixinValues()
+    unlimited = StormValues(package_esims=10**6, fleet_esims=10**6)
+    values = MixinValues(storm=StormValues() if args.storm else unlimited)
     for name, text in documents(values).items():
-        if name in FILES:
+        if name in files:
             rules = yaml.safe_load(text)
             for group in rules["groups"]:
                 group["interval"] = args.every or group["interval"]
@@ -217,8 +267,9 @@ def _prometheus(folder: Path, exporter: str, args: argparse.Namespace) -> Iterat
             "static_configs": [{"targets": [target]}],
         }
         for job, (interval, groups, target) in jobs.items()
+        if job != values.jobs.esims or not args.without_esims
     ]
-    document = {"rule_files": sorted(FILES), "scrape_configs": scrapes}
+    document = {"rule_files": sorted(files), "scrape_configs": scrapes}
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     command = [
@@ -254,10 +305,11 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _watch(address: str, seconds: float) -> list[Cost]:
+def _watch(address: str, files: Sequence[str], seconds: float) -> list[Cost]:
     """Return the longest evaluation of each group once there is something to evaluate."""
-    shipped = {group.name: group for file in FILES.values() for group in file}
-    while not _query(address, "count(esim_status)"):
+    shipped = {group.name: group for name in files for group in FILES[name]}
+    scraped = "esim_status" if _ESIMS_FILE in files else "esim_attention_info"
+    while not _query(address, f"count({scraped})"):
         time.sleep(0.2)
     before = {group["name"]: group["lastEvaluation"] for group in _groups(address)}
     longest: dict[str, float] = {}

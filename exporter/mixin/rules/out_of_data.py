@@ -52,11 +52,13 @@ OUT_OF_DATA = Group(
 max by (job, vendor, esim_id, package_id) (esim_attention_out_of_data_since_timestamp_seconds)
 or {ON_ESIM} (
   {OUT}
-  and on (job, vendor) last_over_time({_SHARDS}[1d])
-  unless on (job, vendor) (
-    {_SHARDS}
-    unless on (job, vendor)
-      {_SHARDS} < on (job) group_left () max by (job) (esim_exporter_total_shards)
+  and on (job, vendor) (
+    last_over_time({_SHARDS}[1d])
+    unless on (job, vendor) (
+      {_SHARDS}
+      unless on (job, vendor)
+        {_SHARDS} < on (job) group_left () max by (job) (esim_exporter_total_shards)
+    )
   )
 )
 """,
@@ -67,7 +69,7 @@ or {ON_ESIM} (
             _SEEN,
             f"""
 {_SEEN} and {ON_ESIM} {OUT}
-or {ON_ESIM} 0 * max by (job, vendor, esim_id) ({OUT}) + time()
+or 0 * max by (job, vendor, esim_id) ({OUT} unless {ON_ESIM} {_SEEN}) + time()
 """,
             "When the rules first saw it without data. The clock of the vendor may be wrong, and "
             "events may be late.",
@@ -85,13 +87,12 @@ or {ON_ESIM} 0 * max by (job, vendor, esim_id) ({OUT}) + time()
             _COVERED,
             f"""
 {_COVERED} and {ON_ESIM} {OUT}
-or {ON_ESIM} (
-  max by (job, vendor, esim_id) (
+or
+  {_SEEN} > time() - @routing.esim_pages.group_wait
+  and {ON_ESIM} (
     {_RECENT} and on (job, vendor, package_id) {_OF_PACKAGE} >= @storm.package_esims
     or {_RECENT} and on (job, vendor) {_OF_FLEET} >= @storm.fleet_esims
   )
-  and {ON_ESIM} {_SEEN} > time() - @routing.esim_pages.group_wait
-)
 """,
             "eSIMs that a page about many has told of, for as long as they have no data. An eSIM "
             "that has waited longer than Alertmanager was told of in a page of its own.",
@@ -133,7 +134,7 @@ or {ON_ESIM} (
 
 OUT_OF_DATA_TICKETS = Group(
     "esim-out-of-data-tickets",
-    "2m",
+    "4m",
     (
         Alert(
             "EsimOutOfData",

@@ -52,15 +52,16 @@ ESIM_ID: Final = "eSIM {{ $labels.esim_id }}"
 """An eSIM in the description of an alert. In a page, the reference that people know follows."""
 
 _REFERENCE: Final = (
-    '{{ with printf "group by (reference_id) (last_over_time(esim_attention_info'
-    '{@target_matchers,vendor=%q,esim_id=%q,reference_id!=\\"\\"}[10m]))" '
+    '{{ range printf "max by (reference_id) (last_over_time(esim_attention_info'
+    '{@target_matchers,vendor=%q,esim_id=%q}[10m]))" '
     "@target_values $labels.vendor $labels.esim_id | query }}"
-    ' (reference {{ . | first | label "reference_id" }}){{ end }}'
+    '{{ with . | label "reference_id" }} (reference {{ . }}){{ end }}{{ end }}'
 )
 """The reference of an eSIM, or nothing where ``--metrics.esim-labels`` leaves it out.
 
 Prometheus runs the query for each alert at each evaluation. There are few pages at a time, but
-there may be thousands of tickets, so only pages have it. The window spans a restart.
+there may be thousands of tickets, so only pages have it. The window spans a restart. A matcher for
+references that are not empty would look at every reference.
 """
 
 _STATUS_PAGES: Final[Mapping[Scope, str]] = {

@@ -61,7 +61,7 @@ and {_SINCE}{{resource="{resource}"}}) > (time() - @page_for) * @severity.{resou
 
 USAGE = Group(
     "esim-usage",
-    "2m",
+    "4m",
     (
         Recording(
             _RATIO,
