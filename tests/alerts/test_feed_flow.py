@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,3 +108,16 @@ def test_a_restart_is_no_lost_storage_and_a_lost_one_pages(tmp_path: Path) -> No
             file.unlink()
         with watch.serving():
             until(lambda: watch.told("EsimFleetShrunk"))
+
+
+def test_nothing_ever_received_pages_and_later_a_silence_until_an_event_ends_it(
+    tmp_path: Path,
+) -> None:
+    with watched(tmp_path, faster=600) as watch, watch.serving() as exporter:
+        until(lambda: watch.told("EsimWebhookNeverReceived"))
+        assert not watch.told("EsimWebhookFeedSilent")
+        for page in ("EsimWebhookNeverReceived", "EsimWebhookFeedSilent"):
+            until(lambda page=page: watch.told(page))  # type: ignore[misc]
+            exporter.post(event(timestamp=int(time.time())))
+            until(lambda page=page: watch.told(page, status="resolved"))  # type: ignore[misc]
+        assert not watch.told("EsimWebhookUsageSilent")
