@@ -8,10 +8,10 @@ from exporter.mixin.rules.shards import by, sum_of_processes
 _GROUPS = 'rule_group=~".*;esim-.*"'
 _JOB = by()
 
-UP = "job:up:max"
+UP = "job:esim_exporter_up:max"
 """Recorded: 1 while a target of the job answers, 0 while none does."""
-STORAGE_TOLD = "job:esim_exporter_storage_up:max2m"
-"""Recorded: 0 while EsimStorageDown fires."""
+STORAGE_TOLD = "job:esim_exporter_storage_up:max150s"
+"""Recorded: 0 while EsimStorageDown fires, which is from the third evaluation on."""
 _MISSING = "job:esim_exporter_shards_missing:count"
 _STORAGE_UP = "job:esim_exporter_storage_up:min"
 _UP = 'up{job="@jobs.exporter"}'
@@ -69,7 +69,7 @@ EXPORTER = Group(
         Recording(UP, f"max {_JOB} ({_UP})"),
         Recording(_STORAGE_UP, f"min {_JOB} (esim_exporter_storage_up)"),
         Recording(_MISSING, f"{_TOTAL_SHARDS}\n  - {_SHOWN_SHARDS}"),
-        Recording(STORAGE_TOLD, f"max_over_time({_STORAGE_UP}[2m])"),
+        Recording(STORAGE_TOLD, f"max_over_time({_STORAGE_UP}[150s])"),
         Alert(
             "EsimExporterDown",
             Severity.CRITICAL,
