@@ -13,6 +13,7 @@ from measuring import SHARE, grouped, times
 from running import event, serving, until
 
 from exporter.errors import StorageError
+from exporter.storage.sqlite.inspection import HEADER_SIZE
 from exporter.storage.sqlite.storage import SqliteStorage
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ESIMS = 150 if SHARE else 60
 NAME = "esim-exporter.db"
 LOG = f"{NAME}-wal"
+PAGE = 8192
 
 _MISSING = re.compile(r"should hold (\d+) rows and holds (\d+)")
 
@@ -170,6 +172,35 @@ async def test_damage_anywhere_is_reported_and_nothing_else_is_lost(
             f"reported, seed {chance.number}",
         )
         assert not any("not kept" in outcome for outcome in outcomes)
+
+
+def flip_in(path: Path, places: range, chance: Chance) -> None:
+    """Flip a bit of a byte that is not zero, or that is in the header of the file."""
+    data = bytearray(path.read_bytes())
+    at = chance.choice([at for at in places if data[at] or at < HEADER_SIZE])
+    data[at] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+
+
+async def test_damage_to_the_page_of_the_schema_is_refused_or_reported(
+    intact: Path, tmp_path: Path, chance: Chance, measured: Measured
+) -> None:
+    before = await content(shutil.copytree(intact / NAME, tmp_path / "before"))
+    outcomes: Counter[str] = Counter()
+    for number in range(times(40, 1000)):
+        place = shutil.copytree(intact / NAME, tmp_path / f"{number}")
+        flip_in(place / NAME, range(PAGE), chance)
+        damaged = (place / NAME).read_bytes()
+        verdict = await judged(place, before)
+        if verdict.outcome == "refused":
+            assert (place / NAME).read_bytes() == damaged
+        outcomes[verdict.outcome] += 1
+        shutil.rmtree(place)
+    measured(
+        "damage to the page of the schema",
+        f"{grouped(outcomes.total())} flipped bits: {dict(outcomes)}, seed {chance.number}",
+    )
+    assert outcomes["refused"] > 0
 
 
 def test_a_start_that_damage_prevents_logs_one_line(intact: Path, tmp_path: Path) -> None:

@@ -308,7 +308,9 @@ async def test_a_file_that_was_cut_off_is_damaged(path: Path, left: float, odd: 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        (b", crc INTEGER", b", crb INTEGER", "the definition of table esim is not .*"),
+        (b", crc INTEGER", b", crb INTEGER", "the definition of table esim is not the one .*"),
+        (b"vendor TEXT NOT", b"vendor TEXT\nNOT", "the definition of table esim is not the one .*"),
+        (b"EATE TABLE esim (", b"EATE TABLE esim\n\n", "malformed database schema"),
         (b"PRIMARY KEY (vendor", b"PRIMARY KEY (vend\xefr", "text that is not UTF-8"),
     ],
 )

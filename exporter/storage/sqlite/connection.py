@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from dataclasses import dataclass
 from io import FileIO
@@ -103,9 +104,7 @@ def _connected(path: Path, inspected: Inspected) -> Opened:
         factory=StampedConnection,
     )
     try:
-        _set_up(connection, path)
-        page_size = _value(connection, "PRAGMA page_size")
-        root = _value(connection, "SELECT rootpage FROM sqlite_schema WHERE name = 'seal'")
+        stamp_page = _set_up(connection, path)
         history = compare(connection, path, inspected.acknowledged, inspected.kept_log)
         connection.stamp = history.stamp
         # SQLite has made the log by now, and keeps it until it closes the file.
@@ -115,7 +114,6 @@ def _connected(path: Path, inspected: Inspected) -> Opened:
         raise
     notes = (inspected.note,) if inspected.note and not history.damaged else ()
     findings = Findings(notes, history.damaged)
-    stamp_page = ((root - 1) * page_size, page_size)
     return Opened(connection, inspected.file, log_file, stamp_page, history.acknowledged, findings)
 
 
@@ -125,8 +123,10 @@ def storage_error(error: Exception, path: Path) -> StorageError:
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return in_use(path)
     if code in _DAMAGED or isinstance(error, UnicodeDecodeError):
-        is_text = isinstance(error, UnicodeDecodeError)
-        return damaged(path, "text that is not UTF-8" if is_text else str(error))
+        if isinstance(error, UnicodeDecodeError):
+            return damaged(path, "text that is not UTF-8")
+        # In parentheses and after a colon, SQLite quotes what it read, which may hold line ends.
+        return damaged(path, re.split(r" \(|:", str(error))[0])
     reason = getattr(error, "strerror", None) or error
     return StorageUnavailable(
         f"{path} cannot be used ({reason}): check that its folder exists, that this user may "
@@ -199,7 +199,8 @@ def write_durably(connection: StampedConnection) -> None:
         )
 
 
-def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+def _set_up(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
+    """Return the offset and the size of the page that holds the stamp."""
     # EXCLUSIVE must come before WAL: then the index of the log is in the memory of this process.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA synchronous = FULL")
@@ -217,11 +218,13 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
             _create(connection, CREATE_ALL)
         elif require_known_schema(connection, path) < SCHEMA_VERSION:
             _create(connection, UPGRADE_FROM_1)
-        require_own_tables(connection, path)
+        root = require_own_tables(connection, path)
     # fetchall: SQLite commits the change when the result is read to its end, and can fail there.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     _require_durability(connection, path)
     connection.text_factory = bytes
+    page_size = _value(connection, "PRAGMA page_size")
+    return (root - 1) * page_size, page_size
 
 
 def _create(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
@@ -245,14 +248,25 @@ def require_known_schema(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def require_own_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise ``StorageDamaged`` if the definition of a table differs from the one it was made by."""
+def require_own_tables(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the number of the page that holds the table ``seal``.
+
+    Raises ``StorageDamaged`` if the definition of a table differs from the one that made it.
+    """
     # As bytes, because damaged text may not be UTF-8.
-    query = "SELECT CAST(name AS BLOB), CAST(sql AS BLOB) FROM sqlite_schema"
-    found = dict(connection.execute(query).fetchall())
+    query = (
+        "SELECT CAST(name AS BLOB), CAST(sql AS BLOB), rootpage FROM sqlite_schema "
+        "WHERE typeof(name) = 'text'"
+    )
+    found = {name: (sql, root) for name, sql, root in connection.execute(query)}
+    roots = {}
     for name, definition in DEFINITIONS.items():
-        if found.get(name.encode()) != definition.encode():
-            raise damaged(path, f"the definition of table {name} is not the one it was made by")
+        sql, roots[name] = found.get(name.encode(), (None, None))
+        if sql != definition.encode():
+            raise damaged(path, f"the definition of table {name} is not the one that made it")
+    if len(set(roots.values())) != len(roots):
+        raise damaged(path, "two tables begin at the same page")
+    return int(roots["seal"])
 
 
 def _require_durability(connection: sqlite3.Connection, path: Path) -> None:

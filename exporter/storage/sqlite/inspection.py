@@ -30,6 +30,9 @@ LOCK_START, LOCK_LENGTH = 0x40000000, 512
 document describes them in "The Lock-Byte Page"."""
 HEADER_SIZE = 100
 MAGIC = b"SQLite format 3\0"
+FORMATS = tuple(bytes((mode, mode, 0, 64, 32, 32)) for mode in (1, 2))
+"""Bytes 18 to 23 of the header of a file without and with a log. With others, SQLite reads a file,
+but cannot write it."""
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
@@ -106,7 +109,12 @@ def require_own_file(path: Path, head: bytes, log: Path) -> None:
     ours = APPLICATION_ID.to_bytes(4, "big")
     if _creation_was_interrupted(path):
         return  # SQLite rolls back what was written
-    if len(head) < HEADER_SIZE or not head.startswith(MAGIC) or head[68:72] != ours:
+    if (
+        len(head) < HEADER_SIZE
+        or not head.startswith(MAGIC)
+        or head[18:24] not in FORMATS
+        or head[68:72] != ours
+    ):
         raise StorageDamaged(
             f"{path} is not a database of this program, or its first page is damaged: "
             "give another --storage.url, or move the file away and restore a backup"

@@ -150,6 +150,7 @@ class SqliteStorage:
         try:
             self._begin()
         except (sqlite3.Error, OSError) as error:
+            self._raise_damage(error)
             self._fail(error)
             self._suspect = True  # a probe must begin again
 
@@ -222,9 +223,7 @@ class SqliteStorage:
         try:
             chunk = next(self._reader, None)
         except sqlite3.Error as error:
-            raised = storage_error(error, self._path)
-            if isinstance(raised, StorageDamaged):
-                raise raised from error
+            self._raise_damage(error)
             raise self._fail(error) from error
         self._check_files(self._files.check_commit)  # damaged rows may have been set aside
         return chunk
@@ -264,6 +263,11 @@ class SqliteStorage:
         except StorageUnavailable:
             pass  # the next commit says it
 
+    def _raise_damage(self, error: Exception) -> None:
+        raised = storage_error(error, self._path)
+        if isinstance(raised, StorageDamaged):
+            raise raised from error
+
     def _fail(self, error: Exception) -> StorageUnavailable:
         """Refuse commits from now on, and decide whether the files can still be trusted.
 
@@ -276,6 +280,8 @@ class SqliteStorage:
             self._suspect = True
         self._files.remember()  # a part may have been written
         self._fault = f"{self._path} cannot be written: {error or type(error).__name__}"
+        if isinstance(raised := storage_error(error, self._path), StorageDamaged):
+            self._fault = str(raised)
         return StorageUnavailable(self._fault)
 
     def _check_files(self, check: Callable[[], None]) -> None:
