@@ -51,12 +51,12 @@ sum {by(*labels)} (
 def resharded(window: str) -> str:
     """Return the end of an expression that needs the same number of shards in the whole window.
 
-    It compares the mean over replicas at both ends of the window. While only some replicas have
-    the new number, the mean is neither the old nor the new one. A process on a SQLite file shows
-    no such number, so its expression always has a result.
+    It compares the greatest and the least number that any process had within the window. So it
+    also notices a change that was taken back. A process on a SQLite file shows no such number, so
+    its expression always has a result.
     """
-    shards = f"avg {by()} (esim_exporter_total_shards"
-    return f"unless on (job) {shards}) != {shards} offset {window})"
+    shards = f"_over_time(esim_exporter_total_shards[{window}])"
+    return f"unless on (job) max {by()} (max{shards}) != min {by()} (min{shards})"
 
 
 def sum_of_processes(gauge: str) -> str:
