@@ -1,109 +1,37 @@
 """From a vendor's event to a page and its resolution, with real processes and the shipped files.
 
-The generator divides every duration of rules and routes by the same factor.
+``python -m benchmarks.paging`` measures how long it takes.
 """
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import monitoring_stack
 import pytest
-from running import Serving, event, serving, until
-
-from exporter.mixin.receiver_values import ReceiversValues
-from exporter.mixin.value_groups import LinkValues
-from exporter.mixin.values import MixinValues, RoutingValues
+from paging_stack import LINKS, OF_FLEET, OF_PACKAGE, PACKAGE, SINGLE, paging_stack
+from running import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
-PACKAGE = "esim-france-7days-3gb-all"
-LINKS = LinkValues(grafana="http://grafana.test", status_page="http://esim.test/exporter/")
-
-
-@dataclass(frozen=True)
-class Stack:
-    """An exporter with Prometheus, Alertmanager and a receiver of notifications."""
-
-    receiver: monitoring_stack.Receiver
-    exporter: Serving
-    prometheus: Any
-
-    def report(self, esim_id: str, left: int, *, package_id: str = PACKAGE, ago: int = 0) -> None:
-        """Send a report about an eSIM: what is left of a gigabyte, and how old the report is."""
-        document = event(package_id=package_id, timestamp=int(time.time()) - ago, esim_id=esim_id)
-        document["data"]["reference_id"] = f"ref-{esim_id}"
-        document["data"]["usage_data"] |= {
-            "allowed_data": 1024,
-            "remaining_data": left,
-        }
-        document["data"]["usage_data"] |= dict.fromkeys(
-            ("allowed_sms", "remaining_sms", "allowed_voice", "remaining_voice"), 0
-        )
-        assert self.exporter.post(document).status_code == 200
-
-    def told(self, status: str, name: str = "EsimOutOfData") -> list[str]:
-        """Return the eSIMs of the notified alerts of a name, in order.
-
-        At this speed a busy machine misses evaluations and scrapes, and other alerts report that.
-        """
-        return [
-            alert["labels"].get("esim_id", "")
-            for each in list(self.receiver.received)
-            for alert in each.alerts
-            if (alert["labels"]["alertname"], alert["status"]) == (name, status)
-        ]
-
-
-@contextmanager
-def stack(folder: Path, faster: float = 60, **routing: Any) -> Iterator[Stack]:
-    with ExitStack() as running:
-        receiver = running.enter_context(monitoring_stack.receiving())
-        exporter = running.enter_context(serving(folder))
-        values = MixinValues(
-            faster=faster,
-            receivers=ReceiversValues.below(receiver.url),
-            links=LINKS,
-            routing=RoutingValues(**routing),
-        )
-        alertmanager = running.enter_context(monitoring_stack.alertmanager(folder, values))
-        prometheus = running.enter_context(
-            monitoring_stack.prometheus(
-                folder,
-                values,
-                exporter=exporter.internal,
-                alertmanager_url=str(alertmanager.base_url),
-            )
-        )
-        yield Stack(receiver, exporter, prometheus)
-
 
 def test_each_esim_without_data_pages_on_its_own_and_again_after_a_top_up(tmp_path: Path) -> None:
-    with stack(tmp_path) as running:
+    with paging_stack(tmp_path) as running:
         running.report("has-another", 0)
         running.report("has-another", 500, package_id="another")
         running.report("first", 0, ago=20)
-        until(lambda: running.told("firing") == ["first"])
+        until(lambda: running.told() == ["first"])
         running.report("second", 0)
-        until(lambda: running.told("firing") == ["first", "second"])
+        until(lambda: running.told() == ["first", "second"])
         running.report("first", 100, ago=10)
         until(lambda: running.told("resolved") == ["first"])
         running.report("first", 0)
-        until(lambda: running.told("firing") == ["first", "second", "first"])
+        until(lambda: running.told() == ["first", "second", "first"])
+        assert all(each.receiver == "pager" for each in running.notifications(SINGLE))
+        alert = running.notifications(SINGLE)[0].alerts[0]
 
-    alert, *_ = (
-        alert
-        for each in running.receiver.received
-        for alert in each.alerts
-        if each.receiver == "pager" and alert["labels"]["alertname"] == "EsimOutOfData"
-    )
     assert alert["labels"] == {
         "alertname": "EsimOutOfData",
         "severity": "critical",
@@ -121,3 +49,27 @@ def test_each_esim_without_data_pages_on_its_own_and_again_after_a_top_up(tmp_pa
         f"{LINKS.grafana}/d/esim-esim?var-vendor=roamify&var-esim=first"
     )
     assert told["status_page_url"] == "http://esim.test/exporter/esims/roamify/first"
+
+
+STORMS = {
+    "5000 eSIMs of three packages": {f"e{n}": f"p{n % 3}" for n in range(5000)},
+    "540 eSIMs of 60 packages": {f"e{n}": f"p{n % 60}" for n in range(540)},
+}
+
+
+@pytest.mark.parametrize("large_fleet", [False, True], ids=["usual", "large fleet"])
+@pytest.mark.parametrize("package_of", STORMS.values(), ids=STORMS)
+def test_a_storm_is_a_few_notifications_that_tell_of_every_esim(
+    tmp_path: Path, package_of: dict[str, str], *, large_fleet: bool
+) -> None:
+    with paging_stack(tmp_path, large_fleet=large_fleet) as running:
+        # Rules remember, so they must have seen the fleet before.
+        until(lambda: running.query("vendor:esim_fleet_shards:count"))
+        running.storm(package_of)
+        until(lambda: running.decided(package_of) and running.notifications(OF_FLEET))
+        found = running.notifications(SINGLE, OF_PACKAGE, OF_FLEET)
+        assert running.untold(package_of) == set()
+        about_many = running.notifications(OF_PACKAGE, OF_FLEET)
+
+    assert len(found) <= 10
+    assert {each.receiver for each in about_many} == {"pager"}

@@ -20,7 +20,7 @@ def test_a_tiny_run_measures_every_group(
     assert rules.main(["--esims=200", "--seconds=1", "--every=500ms", "--scrape=500ms"]) == 0
     printed = capsys.readouterr().out
     assert all(f"| {group.name} | {len(group.rules)} |" in printed for group in groups())
-    assert "10 of them for used-up allowances" in printed
+    assert "of them pages about single eSIMs" in printed
 
 
 def test_a_tiny_run_measures_every_panel_of_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
