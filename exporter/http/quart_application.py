@@ -173,7 +173,8 @@ async def _authenticate(auth: BasicAuth) -> None:
 
 
 async def _refuse_other_sites(origin: str, hosts: Collection[str]) -> None:
-    if request.method in SAFE_METHODS or _needs_no_password():
+    changes_nothing = request.method in SAFE_METHODS or request.routing_exception
+    if changes_nothing or _needs_no_password():
         return
     if not is_own_host(request.headers.get("Host", ""), hosts):
         raise MisdirectedRequest(_OTHER_HOST)

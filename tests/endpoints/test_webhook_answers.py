@@ -331,6 +331,15 @@ def test_the_public_listener_serves_nothing_else(method: str, path: str, server:
     assert response.json() == {"code": 404, "status": "error", "error": "Not Found"}
 
 
+def test_a_wrong_path_is_named_as_such_whatever_the_host(server: Serving) -> None:
+    """Else a vendor with a wrong URL would be told about the host of the public listener."""
+    elsewhere = {"Host": "hooks.example.org"}
+    for path, code in (("/webhooks/other", 404), (f"{WEBHOOK}//", 404), ("/", 404)):
+        response = server.client.post(server.public + path, headers=elsewhere)
+        assert response.status_code == code
+    assert server.client.put(server.webhook, headers=elsewhere).status_code == 405
+
+
 def test_the_internal_listener_takes_no_deliveries(server: Serving) -> None:
     assert server.client.post(server.internal + WEBHOOK, content=USAGE).status_code == 404
 
