@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,13 +53,21 @@ class PagingStack:
         }
         assert self.exporter.post(document).status_code == 200
 
-    def storm(self, package_of: dict[str, str]) -> None:
-        """Let eSIMs run out of data, as fast as the exporter takes the events."""
-        with ThreadPoolExecutor(4) as sending:
-            for _ in sending.map(
-                lambda item: self.report(item[0], 0, package_id=item[1]), package_of.items()
-            ):
-                pass
+    def storm(self, package_of: dict[str, str]) -> Future[None]:
+        """Begin to let eSIMs run out of data, as fast as the exporter takes the events."""
+
+        def report(item: tuple[str, str]) -> None:
+            self.report(item[0], 0, package_id=item[1])
+
+        def send() -> None:
+            with ThreadPoolExecutor(4) as sending:
+                for _ in sending.map(report, package_of.items()):
+                    pass
+
+        sender = ThreadPoolExecutor(1)
+        begun = sender.submit(send)
+        sender.shutdown(wait=False)
+        return begun
 
     def notifications(self, *names: str) -> list[Notification]:
         """Return the notifications of alerts with these names.

@@ -32,6 +32,7 @@ STEP = 30
 """Seconds between two scrapes, and between two evaluations."""
 
 PACKAGE = "p"
+_FILE = "esim-usage.rules.yml"
 _KEPT = ("esim_attention_", "esim_fleet_esims", "esim_exporter_total_shards")
 _FIRING = """
 count by (alertname, severity, package_id, esim_id, threshold) (
@@ -58,6 +59,7 @@ class Story:
         self._scrapes = self.now // STEP
         self._series: dict[str, list[str]] = {}
         self._expected: list[dict[str, Any]] = []
+        self._texts: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -96,11 +98,28 @@ class Story:
             {"expr": _FIRING, "eval_time": f"{self.now - STEP}s", "exp_samples": samples}
         )
 
+    def expect_text(self, esim_id: str, description: str) -> None:
+        """Expect a page about one eSIM, and no other, at the last scrape, with a description."""
+        rules = yaml.safe_load(documents(self.values)[_FILE])["groups"][0]["rules"]
+        rule = next(each for each in rules if each.get("alert") == "EsimOutOfData")
+        target = {"job": "esim-exporter", "vendor": "roamify"}
+        alert = {
+            "exp_labels": rule["labels"] | target | {"esim_id": esim_id, "package_id": PACKAGE},
+            "exp_annotations": rule["annotations"] | {"description": description},
+        }
+        self._texts.append(
+            {
+                "eval_time": f"{self.now - STEP}s",
+                "alertname": "EsimOutOfData",
+                "exp_alerts": [alert],
+            }
+        )
+
     def _check(self) -> None:
-        assert self._expected
+        assert self._expected or self._texts
         with TemporaryDirectory() as name:
             folder = Path(name)
-            (folder / "rules.yml").write_text(documents(self.values)["esim-usage.rules.yml"])
+            (folder / "rules.yml").write_text(documents(self.values)[_FILE])
             test = {
                 "interval": f"{STEP}s",
                 "input_series": [
@@ -108,6 +127,7 @@ class Story:
                     for series, values in self._series.items()
                 ],
                 "promql_expr_test": self._expected,
+                "alert_rule_test": self._texts,
             }
             document = {
                 "rule_files": ["rules.yml"],

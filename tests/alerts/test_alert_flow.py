@@ -65,7 +65,7 @@ def test_a_storm_is_a_few_notifications_that_tell_of_every_esim(
     with paging_stack(tmp_path, large_fleet=large_fleet) as running:
         # Rules remember, so they must have seen the fleet before.
         until(lambda: running.query("vendor:esim_fleet_shards:count"))
-        running.storm(package_of)
+        running.storm(package_of).result()
         until(lambda: running.decided(package_of) and running.notifications(OF_FLEET))
         found = running.notifications(SINGLE, OF_PACKAGE, OF_FLEET)
         assert running.untold(package_of) == set()

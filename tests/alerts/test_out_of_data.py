@@ -16,6 +16,7 @@ from rule_story import (
 )
 from running_fleet import RunningFleet
 
+from exporter.exposition.families import InfoLabels
 from exporter.mixin.value_groups import BandSeverities, SeverityValues, StormValues
 from exporter.mixin.values import MixinValues
 
@@ -262,6 +263,29 @@ def test_rules_that_remember_nothing_page_once_about_what_they_find() -> None:
         out(story, "old", ago=10 * HOUR)
         story.run("5m")
         story.expect(of_package(), OF_FLEET, ticket("old"))
+
+
+SINCE = (
+    "of roamify has had no data left since 1970-01-01 00:01:00 +0000 UTC. Package p ran out last."
+)
+
+
+def test_a_page_names_the_reference_that_people_know_also_after_a_restart() -> None:
+    replicas = {f'instance="{each}"': RunningFleet() for each in "ab"}
+    with Story(targets=replicas) as story:
+        out(story, "a")
+        story.run("1m")
+        story.expect_text("a", f"eSIM a (reference ref-a) {SINCE}")
+        story.run("3m", down=list(replicas))
+        story.expect_text("a", f"eSIM a (reference ref-a) {SINCE}")
+
+
+@pytest.mark.parametrize("identity", [InfoLabels(()), InfoLabels(("iccid",))], ids=str)
+def test_a_page_leaves_out_a_reference_that_is_no_label(identity: InfoLabels) -> None:
+    with Story(targets={'instance="a"': RunningFleet(identity=identity)}) as story:
+        out(story, "a")
+        story.run("1m")
+        story.expect_text("a", f"eSIM a {SINCE}")
 
 
 def test_a_silent_feed_ends_no_page_and_makes_none() -> None:
