@@ -169,7 +169,7 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
         "esim_exporter_rejected_events": 3,
         "esim_exporter_storage_damaged_rows": 2,
         "esim_exporter_storage_size_bytes": 40960,
-        "esim_exporter_storage_up": 0,
+        "esim_exporter_storage_up": at < _LAST,
         "esim_exporter_storage_wal_size_bytes": 4096,
         "esim_exporter_tombstones": len(part.fleet.tombstones),
         'esim_exporter_last_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,

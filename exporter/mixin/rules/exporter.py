@@ -13,7 +13,7 @@ UP = "job:esim_exporter_up:max"
 STORAGE_TOLD = "job:esim_exporter_storage_up:max150s"
 """Recorded: 0 while EsimStorageDown fires, which is from the third evaluation on."""
 _MISSING = "job:esim_exporter_shards_missing:count"
-_STORAGE_UP = "job:esim_exporter_storage_up:min"
+STORAGE_UP = "job:esim_exporter_storage_up:min"
 _UP = 'up{job="@jobs.exporter"}'
 _ESIMS_UP = 'up{job="@jobs.esims"}'
 
@@ -67,9 +67,9 @@ EXPORTER = Group(
     "1m",
     (
         Recording(UP, f"max {_JOB} ({_UP})"),
-        Recording(_STORAGE_UP, f"min {_JOB} (esim_exporter_storage_up)"),
+        Recording(STORAGE_UP, f"min {_JOB} (esim_exporter_storage_up)"),
         Recording(_MISSING, f"{_TOTAL_SHARDS}\n  - {_SHOWN_SHARDS}"),
-        Recording(STORAGE_TOLD, f"max_over_time({_STORAGE_UP}[150s])"),
+        Recording(STORAGE_TOLD, f"max_over_time({STORAGE_UP}[150s])"),
         Alert(
             "EsimExporterDown",
             Severity.CRITICAL,
@@ -116,7 +116,7 @@ and max {_JOB} (changes({_UP}[15m])) > @exporter.crash_loop
             "EsimStorageDown",
             Severity.CRITICAL,
             Scope.EXPORTER,
-            f"{_STORAGE_UP} == 0",
+            f"{STORAGE_UP} == 0",
             "The exporter's storage does not work, so events are refused.",
             "For two minutes, a process of job {{ $labels.job }} could not write to its storage. "
             "It refuses every event and shows the fleet as it was.",

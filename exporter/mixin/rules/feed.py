@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.mixin.rules.exporter import UP
+from exporter.mixin.rules.exporter import STORAGE_UP, UP
 from exporter.mixin.rules.rule_types import Alert, Group, Recording, Scope, Severity
 from exporter.mixin.rules.shards import by, fleet_sum
 
@@ -32,8 +32,18 @@ USAGE_ARRIVED = f"unless on (job, vendor) max_over_time({_USAGE_AGE}[@feed.silen
 """End of an expression that means nothing during a silence, nor until all eSIMs have reported
 again."""
 
-_WAS_UP = f"and on (job) avg_over_time({UP}[@feed.silent]) > 0.9"
-"""The exporter could hear all the time. While Prometheus itself is down, nothing is counted."""
+
+def _could_receive(window: str) -> str:
+    """Return the end of an expression about a vendor that must be the one who was silent.
+
+    The exporter and its storage worked for nearly all of the window. While Prometheus itself is
+    down, nothing is counted.
+    """
+    return f"""
+and on (job) avg_over_time({UP}[{window}]) > 0.8
+unless on (job) avg_over_time({STORAGE_UP}[{window}]) <= 0.8
+""".strip()
+
 
 _REJECTED = "esim_exporter_webhook_rejected_total"
 
@@ -58,7 +68,7 @@ _SILENCE = (
 time() - {_HEARD} > @feed.silent
 and on (job, vendor) max_over_time({_ACTIVATED}[15m]) > 0
 and on (job, vendor) {_REPORTING}
-{_WAS_UP}
+{_could_receive("@feed.silent")}
 """,
         "The vendor has stopped sending events.",
         "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago, though "
@@ -75,7 +85,7 @@ and on (job, vendor) time() - ({_USAGE} or 0 * {_HEARD}) > @feed.silent
 and on (job, vendor) min_over_time({_ACTIVATED}[@feed.silent]) > 0
 and on (job, vendor) max_over_time({_ACTIVATED}[15m] offset @feed.silent) > 0
 and on (job, vendor) {_REPORTING}
-{_WAS_UP}
+{_could_receive("@feed.silent")}
 """,
         "The vendor sends no usage events, but others arrive.",
         "For more than @feed.silent, no usage event of {{ $labels.vendor }} changed anything, "
@@ -105,7 +115,7 @@ unless on (job, vendor) {_HEARD}
         Scope.EXPORTER,
         f"""
 {_EVENTS} < @feed.low * ({_EVENTS} offset 1d > @feed.min_events)
-and on (job) avg_over_time({UP}[4h]) > 0.9
+{_could_receive("4h")}
 {USAGE_ARRIVED}
 """,
         "The vendor sends far fewer events than yesterday.",
