@@ -6,9 +6,10 @@ samples from a day ago. The figures are the longest evaluation of each group, it
 group's interval, and the slowest rules.
 
 One in twenty eSIMs needs attention, unless told otherwise. A fifth of them has no data left, most
-of them for longer than a page lasts. The others page one by one, because a query for each of
-their texts is dear: limits of storms are lifted. With ``--storm``, all eSIMs that need attention
-ran out just now, and the limits are those that are shipped.
+of them for longer than a page lasts. The others page one by one, which is dear, because each text
+has a query. There are as many of them as may ever be: one fewer an hour than a storm, for as long
+as a page lasts. Here they are all seen at once, so the limits of storms are lifted. With
+``--storm``, all eSIMs that need attention ran out just now, and the limits are as shipped.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ DAILY: Final = GIB // 4
 
 _LEAST: Final = 0.75
 """The used share from which on an eSIM needs attention."""
+_PAGES: Final = (StormValues().fleet_esims - 1) * 9
+"""The most pages about single eSIMs within ``page_for``, which is nine hours."""
 _ESIMS_FILE: Final = "esim-forecast.rules.yml"
 _ESIMS_GROUPS: Final = {group.name for group in FILES[_ESIMS_FILE]}
 
@@ -114,9 +117,9 @@ class Simulated:
         return -1 if (number - 1) * self.attention // self.esims == place else place
 
     def _age(self, number: int) -> int:
-        """Return the age of the report in seconds. One in fifty that used up all is news."""
+        """Return the age of the report in seconds."""
         place = self._place(number)
-        if place >= 0 and not self.storm and place % 5 == 0 and place % 50:
+        if place >= 5 * _PAGES and not self.storm and place % 5 == 0:
             return 20 * 3600
         return 10 * 3600 if place < 0 and number % 100 in {40, 41} else number % (4 * 3600)
 

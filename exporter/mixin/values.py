@@ -86,7 +86,7 @@ class RoutingValues(ValueGroup):
         description="single eSIMs without data are tickets; many at once page as ever",
     )
     esim_pages: TimingValues = Field(
-        _timing("75s", "1m", "1d"),
+        _timing("75s", "30s", "1d"),
         description="each eSIM without data; many that run out within group_wait are one page",
     )
     storms: TimingValues = Field(

@@ -37,7 +37,7 @@ and {_SINCE}{{resource="{resource}"}}) > (time() - @page_for) * @severity.{resou
             "{{ $labels.package_id }}.",
             for_="2m",
             keep="@keep_firing_for",
-            labels={"resource": resource, "threshold": f"@usage.{step}"},
+            labels={"threshold": f"@usage.{step}"},
         )
 
     return (
