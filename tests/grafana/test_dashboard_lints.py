@@ -307,6 +307,24 @@ def test_annotations_are_about_the_chosen_instances(board: dict[str, Any]) -> No
             assert ("instance", "=~", "$instance") in selector.matchers
 
 
+def test_the_exporter_shows_first_whether_it_and_its_storage_are_up() -> None:
+    first = panels(BOARDS["esim-exporter.json"])[:3]
+    assert [panel["title"] for panel in first] == ["Up", "Storage", "Feed age"]
+    assert {panel["gridPos"]["y"] for panel in first} == {0}
+
+
+def test_http_codes_have_the_colours_of_their_class() -> None:
+    (panel,) = (panel for panel in PANELS if panel["title"] == "HTTP requests by code")
+    colours = {
+        code: properties["value"]["fixedColor"]
+        for code in ("200", "401", "503")
+        for override in panel["fieldConfig"]["overrides"]
+        for properties in override["properties"]
+        if re.match(override["matcher"]["options"].strip("/"), f"{code} /webhooks/roamify")
+    }
+    assert colours == {"200": palette.GOOD, "401": palette.WARNING, "503": palette.CRITICAL}
+
+
 def test_links_that_are_not_known_are_left_out() -> None:
     default, known = (
         dashboards(MixinValues(links=LinkValues(status_page=url)))["esim-fleet.json"]
