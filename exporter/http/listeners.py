@@ -155,16 +155,19 @@ class _Acceptor:
         self._loop.add_reader(self._listener.socket, self._accept)
 
     def _accept(self) -> None:
-        """Accept the connections that the kernel holds."""
-        for _ in range(_BACKLOG):
-            try:
-                client, _ = self._listener.socket.accept()
-            except OSError as error:
-                # accept(2): most errors concern the one connection, which is gone then.
-                if error.errno in _OUT_OF_FILES:
-                    self._make_room(error)
-                return
-            self._take(client)
+        """Accept one connection.
+
+        The event loop comes back for the next one after other work. So a burst of new connections
+        waits in the kernel and does not slow down all requests that have begun.
+        """
+        try:
+            client, _ = self._listener.socket.accept()
+        except OSError as error:
+            # accept(2): most errors concern the one connection, which is gone then.
+            if error.errno in _OUT_OF_FILES:
+                self._make_room(error)
+            return
+        self._take(client)
 
     def _take(self, client: socket.socket) -> None:
         """Serve a client, or refuse it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+from itertools import pairwise
 
 import pytest
 from running import WAIT
@@ -61,6 +63,22 @@ async def test_an_address_is_free_after_a_stop() -> None:
         assert await reader.read() == b""
         writer.close()
     empty(port=port).socket.close()
+
+
+async def test_a_burst_of_connections_is_accepted_one_in_a_turn() -> None:
+    """A burst must not slow down the requests that have begun: it waits in the kernel."""
+    listener, stop = empty(), asyncio.Event()
+    seen = [0]
+    async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
+        clients = [socket.create_connection(listener.socket.getsockname()) for _ in range(5)]
+        tasks.create_task(serve_until(stop, [listener]))
+        while seen[-1] < len(clients):
+            await asyncio.sleep(0)
+            seen.append(listener.connections.open)
+        for client in clients:
+            client.close()
+        stop.set()
+    assert max(later - before for before, later in pairwise(seen)) == 1
 
 
 async def test_the_application_is_started_and_shut_down() -> None:
