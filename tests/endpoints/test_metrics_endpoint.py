@@ -111,7 +111,7 @@ EVENT_TYPES = (
 )
 RESULTS = ("accepted", "duplicate", "stale", "late", "ignored")
 REASONS = (
-    *("signature", "unsigned", "malformed", "invalid"),
+    *("signature", "unsigned", "malformed", "encoding", "invalid"),
     *("too_large", "timeout", "storage", "overload"),
 )
 
@@ -345,15 +345,18 @@ def test_all_families_of_the_group_exporter_are_there_from_the_start(serve: Serv
     assert {name: found.get(name) for name in FAMILIES} == FAMILIES
     ours = {name for name in found if not name.startswith(("process_", "python_"))}
     assert ours - set(FAMILIES) == {
+        "esim_exporter_clock_behind",
         "esim_exporter_expiry_held",
         "esim_exporter_http_connections",
         "esim_exporter_http_connections_displaced",
         "esim_exporter_http_connections_refused",
+        "esim_exporter_http_failures",
         "esim_exporter_last_event_delay_seconds",
         "esim_exporter_last_usage_received_timestamp_seconds",
         "esim_exporter_storage_conflicts",
         "esim_exporter_storage_damaged_rows",
         "esim_exporter_storage_up",
+        "esim_exporter_webhook_unknown_fields",
     }
     assert {"process_cpu_seconds", "process_open_fds", "python_info"} < set(found)
 
