@@ -10,10 +10,11 @@ _JOB = by()
 
 UP = "job:esim_exporter_up:max"
 """Recorded: 1 while a target of the job answers, 0 while none does."""
+STORAGE_UP = "job:esim_exporter_storage_up:min"
+"""Recorded: 0 while a process cannot write to its storage."""
 STORAGE_TOLD = "job:esim_exporter_storage_up:max150s"
 """Recorded: 0 while EsimStorageDown fires, which is from the third evaluation on."""
 _MISSING = "job:esim_exporter_shards_missing:count"
-STORAGE_UP = "job:esim_exporter_storage_up:min"
 _UP = 'up{job="@jobs.exporter"}'
 _ESIMS_UP = 'up{job="@jobs.esims"}'
 

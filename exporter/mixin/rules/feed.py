@@ -34,10 +34,10 @@ again."""
 
 
 def _could_receive(window: str) -> str:
-    """Return the end of an expression about a vendor that must be the one who was silent.
+    """Return the end of an expression that blames the vendor for what did not arrive.
 
-    The exporter and its storage worked for nearly all of the window. While Prometheus itself is
-    down, nothing is counted.
+    It demands that the exporter and its storage worked for at least four fifths of the window.
+    Times in which Prometheus itself was down do not count.
     """
     return f"""
 and on (job) avg_over_time({UP}[{window}]) > 0.8
@@ -52,7 +52,7 @@ def _rejected(reason: str, window: str) -> str:
     return f"sum {_VENDOR} (increase({_REJECTED}{{{reason}}}[{window}]))"
 
 
-def _accepted_or(results: str) -> str:
+def _events(results: str) -> str:
     return f"sum {_VENDOR} (increase(esim_exporter_webhook_events_total{{{results}}}[4h]))"
 
 
@@ -243,11 +243,11 @@ FEED = Group(
         Recording(_USAGE_AGE, f"time() - {_USAGE}"),
         Recording(
             _EVENTS,
-            _accepted_or('result="accepted"'),
+            _events('result="accepted"'),
             "Every activated eSIM reports once in four hours, whether the vendor sends the reports "
             "at once or spread out.",
         ),
-        Recording(_TOO_OLD, _accepted_or('result=~"stale|late"')),
+        Recording(_TOO_OLD, _events('result=~"stale|late"')),
         Recording(
             _VERIFIED, f"sum {_VENDOR} (increase(esim_exporter_webhook_signatures_total[4h]))"
         ),
