@@ -1,12 +1,12 @@
 """The parts of Hypercorn and h11 that are not a documented interface. Only this module uses them.
 
 Hypercorn's own ``serve`` has no hook for what the listeners need: a limit of connections that
-closes the ones that wait, a timeout for the head of a request without two tasks for each, and
-requests that are read directly (:mod:`exporter.http.whole_request`). So the exporter accepts
-connections itself (:mod:`exporter.http.listeners`, :mod:`exporter.http.connection`) and uses
-only Hypercorn's HTTP/1.1 protocol. It is worth it: a durable event takes 674 us of processor
-time through Hypercorn and Quart as they are, 412 us with the webhook's own ``asgi_http_class``,
-and 250 us when requests that arrive whole are read directly as well.
+closes the slowest, a timeout for the head of a request without two tasks for each, and requests
+that are read directly (:mod:`exporter.http.whole_request`). So the exporter accepts connections
+itself (:mod:`exporter.http.listeners`, :mod:`exporter.http.connection`) and uses only Hypercorn's
+HTTP/1.1 protocol. It is worth it: a durable event takes 674 us of processor time through Hypercorn
+and Quart as they are, 412 us with the webhook's own ``asgi_http_class``, and 250 us when requests
+that arrive whole are read directly as well.
 
 An update of Hypercorn or h11 can take any of these names away. ``pyproject.toml`` therefore
 allows one minor version of Hypercorn only, and a test looks up every name of this list:
