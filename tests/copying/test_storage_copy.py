@@ -351,6 +351,14 @@ def test_a_file_whose_pages_are_damaged_is_refused(
         assert "is damaged" in copier.refused(source, file("b.db"))
 
 
+def test_a_file_of_an_older_version_is_not_copied(
+    copier: Copier, file: Callable[[str], str]
+) -> None:
+    source = made(file("a.db"))
+    behind_its_back(source, "PRAGMA user_version = 1")
+    assert "a.db was written by an older version: start" in copier.refused(source, file("b.db"))
+
+
 def test_damage_is_told_each_time_and_nothing_is_copied_unless_asked_for(
     copier: Copier, file: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -131,28 +132,35 @@ async def test_a_backup_copied_over_the_open_file_is_not_mixed_with_its_log(
     assert await names(path) == ({"old"}, [])
 
 
+@pytest.mark.parametrize("name", ["a.db", "a.db-wal"])
 async def test_a_change_during_a_commit_is_noticed_before_it_is_acknowledged(
-    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     write = writing.write
 
-    def change_and_write(*arguments: object) -> object:
-        copy_over(path)
-        return write(*arguments)  # type: ignore[arg-type]
+    def write_and_change(*arguments: object) -> object:
+        conflicts = write(*arguments)  # type: ignore[arg-type]
+        truncate(path.with_name(name))
+        return conflicts
 
-    monkeypatch.setattr("exporter.storage.sqlite.storage.write", change_and_write)
-    with pytest.raises(StorageUnavailable, match=CHANGED):
+    monkeypatch.setattr("exporter.storage.sqlite.storage.write", write_and_change)
+    with pytest.raises(StorageUnavailable, match=f"{name} {CHANGED}"):
         await storage.commit(esim("lost"))
 
 
-async def test_a_change_during_a_checkpoint_is_noticed(
+async def test_a_log_is_not_written_back_to_a_file_that_was_changed(
     storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporter.storage.sqlite.storage.LOG_LIMIT", 0)
-    await storage.commit(esim("a"))
-    await storage._run(path.unlink)
+    commit = asyncio.create_task(storage.commit(esim("a")))
+    await asyncio.sleep(0)  # the log is written back after the next job
+    await storage._run(copy_over, path)
+    assert await commit == ()
+    left = files(path)
+
     with pytest.raises(StorageUnavailable, match=CHANGED):
         await storage.commit(esim("lost"))
+    assert files(path) == left
 
 
 async def test_another_time_or_mode_or_name_of_a_file_is_no_change(

@@ -326,6 +326,42 @@ async def test_a_flipped_bit_in_the_definition_of_a_table_is_damage(
         await copied(path)
 
 
+async def test_two_tables_on_one_page_are_damage(path: Path) -> None:
+    await make(path, Changes((esim("a"),)))
+    behind_its_back(
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema "
+        "WHERE name = 'feed') WHERE name = 'esim'",
+    )
+    with pytest.raises(StorageDamaged, match=r"two tables begin at .*restore a backup"):
+        await names(path)
+
+
+@pytest.mark.parametrize("change", ["UPDATE seal SET stamp = x'00'", "DELETE FROM seal"])
+async def test_a_damaged_number_of_the_last_commit_is_reported_once(
+    path: Path, change: str
+) -> None:
+    await make(path, THREE)
+    before = last_acknowledged(path)
+    behind_its_back(path, f"{change} WHERE name = 'commit'")
+
+    lines = [
+        f"{path}: the number of the last commit is damaged, so it may lack acknowledged commits"
+    ]
+    source = SqliteSource(path)
+    chunks = [chunk async for chunk in source.load()]
+    await source.close()
+    assert [line for chunk in chunks for line in chunk.damaged] == lines
+    assert await names(path) == ([ICCID, "a", "c"], lines)
+    assert await names(path) == ([ICCID, "a", "c"], [])
+    await make(path, Changes((esim("d"),)))
+    after = last_acknowledged(path)
+    assert before
+    assert after
+    assert after.number > before.number
+
+
 async def test_pages_of_garbage_are_damage(path: Path) -> None:
     await full(path)
     with path.open("r+b") as file:
@@ -334,6 +370,19 @@ async def test_pages_of_garbage_are_damage(path: Path) -> None:
 
     with pytest.raises(StorageDamaged, match=r"a\.db is damaged .*restore a backup"):
         await names(path)
+
+
+async def test_damage_that_a_commit_finds_is_told_with_the_way_out(path: Path) -> None:
+    await full(path)
+    with path.open("r+b") as file:
+        file.seek(PAGE * 50)
+        file.write(b"\xa5" * PAGE * 100)
+    storage = await SqliteStorage.open(path)
+
+    with pytest.raises(StorageUnavailable, match=r"a\.db is damaged .*restore a backup"):
+        await storage.commit(Changes(tuple(esim(f"{n:04d}", 1) for n in range(2000))))
+
+    await storage.close()
 
 
 async def crashed(path: Path, *batches: Changes) -> None:
@@ -360,6 +409,12 @@ def flip(path: Path, offset: int) -> None:
 async def test_a_log_is_read_after_a_crash(path: Path) -> None:
     await crashed(path, THREE, Changes((esim("d"),)))
     assert await names(path) == ([ICCID, "a", "c", "d"], [])
+
+
+async def test_a_log_repairs_a_stamp_that_a_power_cut_left_half_written(path: Path) -> None:
+    await crashed(path, THREE)
+    flip(path, contents(path)[0].rindex(b"commit") + 20)
+    assert await names(path) == ([ICCID, "a", "c"], [])
 
 
 async def test_a_log_damaged_early_stops_the_start_and_is_left_alone(path: Path) -> None:

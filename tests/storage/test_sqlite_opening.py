@@ -354,3 +354,30 @@ async def test_upgrades_a_file_of_version_1_and_its_log(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA user_version").fetchone() == (2,)
         assert other.execute("SELECT writes FROM probe").fetchone() == (17,)
+
+
+async def test_a_file_of_version_1_does_not_take_a_log_of_version_2(path: Path) -> None:
+    await make(path)
+    downgraded(path)
+    old = tree(path.parent)["a.db"]
+    path.with_name("a.db-wal").unlink()
+    storage = await SqliteStorage.open(path)
+    assert await storage.commit(Changes(bases={("b",): 1})) == ()
+    files = tree(path.parent)
+    await storage.close()
+    for name, content in files.items():
+        put(path.with_name(name), content or b"")
+    put(path, old or b"")
+
+    assert "do not belong together" in await refused(path, StorageDamaged)
+
+
+async def test_a_log_that_another_program_left_is_refused(path: Path) -> None:
+    await make(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("INSERT INTO probe VALUES (1, 17)")
+        files = tree(path.parent)
+    for name in ("a.db", "a.db-wal"):
+        put(path.with_name(name), files[name] or b"")
+
+    assert "do not belong together" in await refused(path, StorageDamaged)

@@ -77,9 +77,13 @@ def _inspected(path: Path, file: FileIO, *, existed: bool) -> Inspected:
     require_own_file(path, head, log)
     found = wal.check(log)
     acknowledged = last_acknowledged(path)
-    if found.transactions and _is_stamped(head):
-        _require_own_log(path, file, found.stamps, acknowledged)
     if found.transactions:
+        if not _is_own_log(file, head, found.stamps, acknowledged):
+            raise StorageDamaged(
+                f"{path} and its log {log.name} do not belong together, one of them was replaced "
+                "by another or an older one: put the right one back; if you restored a backup, "
+                f"move {log.name} away"
+            )
         _require_whole_file(path, file, found)
     kept = _kept_log(log, found.stamps, acknowledged)
     wal.rewrite(log)
@@ -136,28 +140,20 @@ def damaged(path: Path, reason: str) -> StorageDamaged:
     )
 
 
-def _is_stamped(head: bytes) -> bool:
-    """Return whether every commit to a file with this header has a stamp."""
-    return int.from_bytes(head[60:64], "big") >= FIRST_STAMPED_VERSION
-
-
-def _require_own_log(
-    path: Path, file: FileIO, log: StampedLog | None, acknowledged: CommitId | None
-) -> None:
-    """Raise ``StorageDamaged`` if the log does not continue the database file."""
-    if log is not None:
-        stamp = _stamp_in_file(file, log)
-        if stamp and log.continues(stamp):
-            return
-        # A power cut during a checkpoint can leave the page of the stamp half written. The log
-        # holds that page again.
-        if stamp is None and acknowledged and log.last.includes(acknowledged):
-            return
-    name = wal.log_path(path).name
-    raise StorageDamaged(
-        f"{path} and its log {name} do not belong together, one of them was replaced by another or "
-        f"an older one: put the right one back; if you restored a backup, move {name} away"
-    )
+def _is_own_log(
+    file: FileIO, head: bytes, log: StampedLog | None, acknowledged: CommitId | None
+) -> bool:
+    """Return whether the log continues the database file, whose header is ``head``."""
+    if int.from_bytes(head[60:64], "big") < FIRST_STAMPED_VERSION:
+        return log is None  # older versions wrote no stamps
+    if log is None:
+        return False
+    stamp = _stamp_in_file(file, log)
+    if stamp:
+        return log.continues(stamp)
+    # A power cut during a checkpoint can leave the page of the stamp half written. The log holds
+    # that page again.
+    return acknowledged is not None and log.last.includes(acknowledged)
 
 
 def _stamp_in_file(file: FileIO, log: StampedLog) -> Stamp | None:

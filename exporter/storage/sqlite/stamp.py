@@ -94,9 +94,7 @@ class Stamp:
         packed, checksum = raw[: _STAMP.size], raw[_STAMP.size :]
         if checksum != _CHECKSUM.pack(zlib.crc32(packed)):
             return None
-        magic, identity, number, *commits = _STAMP.unpack(packed)
-        if magic != _MAGIC:
-            return None
+        _, identity, number, *commits = _STAMP.unpack(packed)
         return cls(identity, number, CommitId(*commits[:2]), CommitId(*commits[2:]))
 
 
