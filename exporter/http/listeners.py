@@ -229,9 +229,10 @@ class _Acceptor:
 
 
 def _bound_socket(address: ListenAddress) -> socket.socket:
-    if not _is_all_interfaces(address.host):
+    host = _plain_host(address.host)
+    if host:
         family, *_, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
     if socket.has_dualstack_ipv6():
@@ -241,9 +242,12 @@ def _bound_socket(address: ListenAddress) -> socket.socket:
     return socket.create_server(("", address.port), backlog=_BACKLOG)
 
 
-def _is_all_interfaces(host: str) -> bool:
-    """Return whether a host stands for all interfaces, IPv4 included, as for servers in Go."""
+def _plain_host(host: str) -> str:
+    """Return a host as Go's listeners understand it; empty for all interfaces, IPv4 included."""
     try:
-        return not host or IPv6Address(host).is_unspecified
+        address = IPv6Address(host)
     except AddressValueError:
-        return False
+        return host
+    if address.is_unspecified:
+        return ""
+    return str(address.ipv4_mapped or host)

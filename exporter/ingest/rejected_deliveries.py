@@ -29,6 +29,9 @@ LAYOUT = 1
 MAX_BYTES = 16 << 20
 """Most bytes of all kept bodies together."""
 
+MAX_FUTURE = 20_000
+"""Most deliveries with the reason :data:`FUTURE`. Each needs about 0.5 kB beside its body."""
+
 FUTURE = "future"
 """The reason of a delivery whose only fault is a time in the future."""
 
@@ -66,8 +69,10 @@ def digest_of(body: bytes) -> str:
 class _Totals:
     """How much is kept."""
 
-    count: int = 0
+    ordinary: int = 0
     """Deliveries, those from the future left out."""
+    future: int = 0
+    """Deliveries from the future."""
     size: int = 0
     """Bytes of all bodies."""
 
@@ -79,11 +84,16 @@ class _Totals:
         return totals
 
     def add(self, delivery: RejectedDelivery, times: int = 1) -> None:
-        self.count += times * (delivery.reason != FUTURE)
+        if delivery.reason == FUTURE:
+            self.future += times
+        else:
+            self.ordinary += times
         self.size += times * len(delivery.body)
 
-    def exceed(self, limit: int) -> bool:
-        return self.count > limit or self.size > MAX_BYTES
+    def exceed(self, limit: int, *, future: bool) -> bool:
+        """Return whether there are too many, from the future or others, or too large ones."""
+        too_many = self.future > MAX_FUTURE if future else self.ordinary > limit
+        return too_many or self.size > MAX_BYTES
 
 
 class RejectedDeliveries:
@@ -225,25 +235,36 @@ class RejectedDeliveriesDraft:
         """Raise ``Overloaded`` if there is no room for a delivery."""
         totals = replace(self.totals)
         totals.add(delivery)
-        if totals.exceed(self._limit):
+        if totals.exceed(self._limit, future=delivery.reason == FUTURE):
             raise Overloaded(
                 "the clock of this machine seems to be behind, and there is no room to keep more "
                 "rejected deliveries: set the clock"
             )
 
     def _drop_surplus(self) -> None:
-        """Drop the oldest deliveries, those from the future last, and only for their size."""
-        if not self.added or self._drops_none or not self.totals.exceed(self._limit):
+        """Drop the oldest deliveries if there are too many, those from the future last.
+
+        If the number is too great and not the size, deliveries are dropped for others like them.
+        """
+        if self._drops_none or not self.added:
             return
-        oldest_first = [
-            *(i for i in self._kept.items() if i[0] not in self.added and i[0] not in self.removed),
-            *self.added.items(),
-        ]
-        for digest, _ in sorted(oldest_first, key=lambda item: item[1].reason == FUTURE):
-            if not self.totals.exceed(self._limit):
-                break
-            self.remove(digest)
-            self.dropped += 1
+        for future in (False, True):
+            if not self.totals.exceed(self._limit, future=future):
+                continue
+            for digest, delivery in self._oldest_first():
+                if (delivery.reason == FUTURE) is future:
+                    self.remove(digest)
+                    self.dropped += 1
+                    if not self.totals.exceed(self._limit, future=future):
+                        break
+
+    def _oldest_first(self) -> Iterator[tuple[str, RejectedDelivery]]:
+        """Return what is kept after the changes. What was returned may be removed meanwhile."""
+        added = list(self.added.items())
+        for digest, delivery in self._kept.items():
+            if digest not in self.added and digest not in self.removed:
+                yield digest, delivery
+        yield from added
 
 
 def _encode(delivery: RejectedDelivery) -> bytes:

@@ -245,7 +245,7 @@ def test_a_host_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert "no-such-host.invalid" in process.records[-1]["error"]
 
 
-@pytest.mark.parametrize("host", ["", "[::]", "[0::0]", "[::1]", "localhost"])
+@pytest.mark.parametrize("host", ["", "[::]", "[0::0]", "[::1]", "[::ffff:127.0.0.1]", "localhost"])
 def test_listens_on_the_given_host(host: str, serve: Serve) -> None:
     server = serve(f"--web.listen-address={host}:0", ready="")
     until(lambda: len(server.logged("listening")) == 2)
@@ -262,6 +262,7 @@ BOTH = ["127.0.0.1", "[::1]"]
 REACHED_BY = {
     **dict.fromkeys(("", "[::]", "[0::0]"), BOTH),
     "[::1]": ["[::1]"],
+    "[::ffff:127.0.0.1]": ["127.0.0.1"],
     "localhost": ["localhost"],
 }
 

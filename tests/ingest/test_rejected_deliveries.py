@@ -140,6 +140,19 @@ def test_what_came_from_the_future_is_dropped_last_and_only_for_its_bytes(
     assert kept.bodies == [b"bbbb", b"d", b"eeee"]
 
 
+def test_deliveries_from_the_future_are_bounded_in_number_and_make_room_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_FUTURE", 2)
+    kept = Kept(1)
+    kept.add(rejection(b"x"), *[rejection(b"%d" % n, n, FUTURE) for n in range(3)])
+    assert kept.bodies == [b"x", b"1", b"2"]
+    with pytest.raises(Overloaded):
+        kept.add(rejection(b"3", 3, FUTURE), drops_none=True)
+    kept.add(rejection(b"y"))
+    assert kept.bodies == [b"1", b"2", b"y"]
+
+
 def test_nothing_is_dropped_where_that_is_forbidden_and_what_has_no_room_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
