@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import httpx
 import monitoring_stack
-from running import Serving, event, serving
+from running import Serving, event, serving, until
 
 from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.value_groups import LinkValues
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    import httpx
     from monitoring_stack import Notification, Receiver
 
 FASTER = 60
@@ -41,7 +41,10 @@ class PagingStack:
     prometheus: httpx.Client
 
     def report(self, esim_id: str, left: int, *, package_id: str = PACKAGE, ago: int = 0) -> None:
-        """Send a report: how many of 1024 MB are left, and how many seconds ago it was made."""
+        """Send a report: how many of 1024 MB are left, and how many seconds ago it was made.
+
+        Like the vendor, it sends the report again if the exporter is too busy to take it.
+        """
         document = event(package_id=package_id, timestamp=int(time.time()) - ago, esim_id=esim_id)
         document["data"]["reference_id"] = f"ref-{esim_id}"
         document["data"]["usage_data"] |= {
@@ -51,7 +54,7 @@ class PagingStack:
                 ("allowed_sms", "remaining_sms", "allowed_voice", "remaining_voice"), 0
             ),
         }
-        assert self.exporter.post(document).status_code == 200
+        until(lambda: self.exporter.post(document).status_code == httpx.codes.OK)
 
     def storm(self, package_of: dict[str, str]) -> Future[None]:
         """Begin to let eSIMs run out of data, as fast as the exporter takes the events."""
@@ -112,7 +115,7 @@ class PagingStack:
         An eSIM that a page about many covers never gets one of its own.
         """
         alone = self.query('count(ALERTS{alertname="EsimOutOfData",alertstate="firing"})')
-        covered = self.query("count(esim:esim_out_of_data:covered)")
+        covered = self.query("count(esim_package:esim_out_of_data_seen_timestamp_seconds:covered)")
         return covered + alone == len(list(esims)) and len({*self.told()}) >= alone
 
 

@@ -21,12 +21,14 @@ OUT = "esim_package:esim_out_of_data_since_timestamp_seconds:held"
 """Event time since when an eSIM has no data left, by the package that ran out last."""
 
 _SHARDS = "vendor:esim_fleet_shards:count"
-_SEEN = "esim:esim_out_of_data_seen_timestamp_seconds:first"
-_NEWS = "esim_package:esim_out_of_data_since_timestamp_seconds:news"
-_RECENT = "esim_package:esim_out_of_data_since_timestamp_seconds:recent"
+_SEEN = "esim_package:esim_out_of_data_seen_timestamp_seconds:first"
+_RECENT = "esim_package:esim_out_of_data_seen_timestamp_seconds:recent"
+_COVERED = "esim_package:esim_out_of_data_seen_timestamp_seconds:covered"
 _OF_PACKAGE = "package:esim_out_of_data_recent:count"
 _OF_FLEET = "vendor:esim_out_of_data_recent:count"
-_COVERED = "esim:esim_out_of_data:covered"
+_NEWS = f"{OUT} > time() - @page_for and {ON_ESIM} {_SEEN} > time() - @page_for"
+"""The vendor's time of running out comes from the last 17 reports. So it moves forward after days,
+and does not tell alone what is news."""
 
 _WHICH = "The status page lists them, and so does GET /api/v1/esims?out_of_data=true."
 _WORST = (
@@ -67,32 +69,27 @@ or {ON_ESIM} (
         ),
         Recording(
             _SEEN,
-            f"""
-{_SEEN} and {ON_ESIM} {OUT}
-or 0 * max by (job, vendor, esim_id) ({OUT} unless {ON_ESIM} {_SEEN}) + time()
-""",
+            f"({_SEEN} or {ON_ESIM} 0 * {OUT} + time())\nand {ON_ESIM} {OUT}",
             "When the rules first saw it without data. The clock of the vendor may be wrong, and "
             "events may be late.",
         ),
         Recording(
-            _NEWS,
-            f"{OUT} > time() - @page_for\nand {ON_ESIM} {_SEEN} > time() - @page_for",
-            "The time at which an eSIM ran out comes from its last 17 reports. So it moves forward "
-            "after days, and its age alone does not tell what is news.",
+            _RECENT,
+            f"{_SEEN} > time() - @storm.window\nand {ON_ESIM} {OUT} > time() - @page_for",
         ),
-        Recording(_RECENT, f"{_NEWS} and {ON_ESIM} {_SEEN} > time() - @storm.window"),
         Recording(_OF_PACKAGE, f"count by (job, vendor, package_id) ({_RECENT})"),
-        Recording(_OF_FLEET, f"count by (job, vendor) ({_RECENT})"),
+        Recording(_OF_FLEET, f"sum by (job, vendor) ({_OF_PACKAGE})"),
         Recording(
             _COVERED,
             f"""
 {_COVERED} and {ON_ESIM} {OUT}
-or
-  {_SEEN} > time() - @routing.esim_pages.group_wait
-  and {ON_ESIM} (
-    {_RECENT} and on (job, vendor, package_id) {_OF_PACKAGE} >= @storm.package_esims
-    or {_RECENT} and on (job, vendor) {_OF_FLEET} >= @storm.fleet_esims
+or {ON_ESIM} (
+  {_RECENT} > time() - @routing.esim_pages.group_wait
+  and on (job, vendor, package_id) (
+    {_OF_PACKAGE} >= @storm.package_esims
+    or {_OF_PACKAGE} and on (job, vendor) {_OF_FLEET} >= @storm.fleet_esims
   )
+)
 """,
             "eSIMs that a page about many has told of, for as long as they have no data. An eSIM "
             "that has waited longer than Alertmanager was told of in a page of its own.",
@@ -122,7 +119,7 @@ or
             "EsimOutOfData",
             Severity.CRITICAL,
             Scope.ESIM,
-            f"{_NEWS} unless {ON_ESIM} {_COVERED}",
+            f"{_NEWS}\nunless {ON_ESIM} {_COVERED}",
             "An eSIM has no data left.",
             f"{ESIM_ID} of {{{{ $labels.vendor }}}} has had no data left since "
             "{{ $value | humanizeTimestamp }}. Package {{ $labels.package_id }} ran out last.",
@@ -140,7 +137,7 @@ OUT_OF_DATA_TICKETS = Group(
             "EsimOutOfData",
             Severity.WARNING,
             Scope.ESIM,
-            f"{OUT} unless {ON_ESIM} {_NEWS}",
+            f"{OUT} unless {ON_ESIM} (\n  {_NEWS}\n)",
             "An eSIM has had no data left for long.",
             f"{ESIM_ID} of {{{{ $labels.vendor }}}} has had no data left since "
             "{{ $value | humanizeTimestamp }}. Package {{ $labels.package_id }} ran out last.",
