@@ -232,7 +232,7 @@ def test_when_a_storm_is_over_its_esims_do_not_page_one_by_one_and_the_next_one_
         out(story, *esims(5))
         story.run("1h")
         story.expect(of_package(), OF_FLEET)
-        story.run("1m")
+        story.run("6m")
         story.expect()
         out(story, "next")
         story.run("61m")
@@ -242,6 +242,25 @@ def test_when_a_storm_is_over_its_esims_do_not_page_one_by_one_and_the_next_one_
         story.expect(of_package(), page("next"))
         story.run("7h")
         story.expect(page("next"), *map(ticket, esims(5)))
+
+
+def test_a_storm_that_lasts_for_a_moment_is_told_of_because_its_last_esim_has_no_other_page() -> (
+    None
+):
+    """Alertmanager tells of a new alert within ``routing.storms.group_interval``."""
+    with Story(MixinValues(storm=StormValues(package_esims=3, fleet_esims=4))) as story:
+        out(story, "a", "b")
+        story.run("30m")
+        out(story, "other", package_id="another")
+        story.run("29m")
+        out(story, "last")
+        story.run("1m30s")
+        told = [page("a"), page("b"), page("other", "another")]
+        story.expect(of_package(), OF_FLEET, *told)
+        story.run("4m")
+        story.expect(of_package(), OF_FLEET, *told)
+        story.run("2m")
+        story.expect(*told)
 
 
 def test_an_esim_of_a_storm_that_runs_out_again_after_a_top_up_pages() -> None:

@@ -30,6 +30,7 @@ _NEWS = f"{OUT} > time() - @page_for and {ON_ESIM} {_SEEN} > time() - @page_for"
 """The vendor's time of running out comes from the last 17 reports. So it moves forward after days,
 and does not tell alone what is news."""
 
+_NEXT_NOTIFICATION = "@routing.storms.group_interval"
 _WHICH = "The status page lists them, and so does GET /api/v1/esims?out_of_data=true."
 _WORST = (
     '{{ with printf "sort_desc(topk(3, '
@@ -104,6 +105,10 @@ or {ON_ESIM} (
             "{{ $labels.vendor }} ran out of data within the last @storm.window. "
             f"{_WHICH}",
             lists_out_of_data=True,
+            keep=_NEXT_NOTIFICATION,
+            why="An eSIM may run out just before another one leaves the window. Then the condition "
+            "lasts for a moment only. The alert lasts until Alertmanager has told of it, because "
+            "no other page tells of that eSIM.",
         ),
         Alert(
             "EsimFleetOutOfData",
@@ -114,6 +119,7 @@ or {ON_ESIM} (
             '{{ $value | printf "%.0f" }} eSIMs of {{ $labels.vendor }} ran out of data within '
             f"the last @storm.window.{_WORST} {_WHICH}",
             lists_out_of_data=True,
+            keep=_NEXT_NOTIFICATION,
         ),
         Alert(
             "EsimOutOfData",
