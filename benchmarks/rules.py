@@ -65,7 +65,7 @@ _ESIMS_FILE: Final = "esim-forecast.rules.yml"
 _ESIMS_GROUPS: Final = {group.name for group in FILES[_ESIMS_FILE]}
 
 _CHUNK: Final = 5000
-_READY: Final = 120.0
+_READY: Final = 600.0
 """Seconds until a process must be ready."""
 
 
