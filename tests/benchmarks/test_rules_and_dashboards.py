@@ -1,4 +1,4 @@
-"""The benchmarks of rules and dashboards, at their smallest."""
+"""The benchmarks of rules, pages and dashboards, at their smallest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import programs
 import pytest
 from committed_dashboards import BOARDS, panels
 
-from benchmarks import dashboards, rules
+from benchmarks import dashboards, paging, rules
 from exporter.mixin.rules.rule_files import groups
 
 pytestmark = pytest.mark.slow
@@ -21,6 +21,15 @@ def test_a_tiny_run_measures_every_group(
     printed = capsys.readouterr().out
     assert all(f"| {group.name} | {len(group.rules)} |" in printed for group in groups())
     assert "of them pages about single eSIMs" in printed
+
+
+def test_a_short_run_measures_how_soon_somebody_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert paging.main(["--silence=0", "--no-storms"]) == 0
+    printed = capsys.readouterr().out
+    assert "A page about one eSIM: 135 s;" in printed
+    assert "| an eSIM again after a top-up | " in printed
 
 
 def test_a_tiny_run_measures_every_panel_of_the_fleet(capsys: pytest.CaptureFixture[str]) -> None:
