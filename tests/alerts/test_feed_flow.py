@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,10 +57,23 @@ class Watched:
         )
 
 
+def _address_for_restarts() -> str:
+    """Return a free address that no other program gets by asking for any free one.
+
+    The exporter listens there later, and again after a restart. Linux gives ports from 32768 on to
+    those who ask for any.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"127.0.0.1:{port}"
+
+
 @contextmanager
 def watched(folder: Path, faster: float) -> Iterator[Watched]:
     """Run Prometheus and Alertmanager for an exporter that the test starts."""
-    address = monitoring_stack.free_address()
+    address = _address_for_restarts()
     with ExitStack() as running:
         receiver = running.enter_context(monitoring_stack.receiving())
         values = MixinValues(faster=faster, receivers=ReceiversValues.below(receiver.url))
