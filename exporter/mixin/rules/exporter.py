@@ -172,6 +172,14 @@ sum {_JOB} (
             "an hour, because it may only keep so many. Their events cannot be replayed.",
         ),
         _ticket(
+            "EsimExporterRequestsFailing",
+            "",
+            f"sum {by('listener')} (increase(esim_exporter_http_failures_total[1h])) > 0",
+            "Requests to the exporter fail because of a mistake in it.",
+            '{{ $value | printf "%.0f" }} requests to the {{ $labels.listener }} listener of job '
+            "{{ $labels.job }} failed unexpectedly within an hour. The log has the reason.",
+        ),
+        _ticket(
             "EsimConnectionsRefused",
             "",
             f"""
