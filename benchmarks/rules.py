@@ -147,6 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--without-esims", action="store_true", help="leave out the job esim-exporter-esims"
     )
+    parser.add_argument(
+        "--undisturbed",
+        action="store_true",
+        help="let Prometheus run before all other work of the machine; needs root",
+    )
     parser.add_argument("--seconds", type=float, default=330, help="seconds of evaluation")
     parser.add_argument(
         "--every", help="interval of every group, instead of those that are shipped"
@@ -283,6 +288,7 @@ def _prometheus(
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     command = [
+        *(("chrt", "--fifo", "10") if args.undisturbed else ()),
         *(_program("prometheus"), f"--config.file={path}", "--log.level=warn"),
         *(f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address={address}"),
     ]
