@@ -76,6 +76,7 @@ NOT_RUN = {
     ".venv/bin/python docs/generate.py --figures": "tests/docs/test_generate.py runs it",
     "python -m benchmarks.dashboards": "takes minutes, and " + SMALL,
     ".venv/bin/python -m benchmarks.rules": "takes minutes, and " + SMALL,
+    ".venv/bin/python -m benchmarks.paging": "takes minutes, and " + SMALL,
     "docker": "needs a daemon",
     "kubectl": "needs a cluster",
     "apt-get install": "needs root",
