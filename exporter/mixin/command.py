@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 from contextlib import ExitStack
+from errno import EISDIR
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from exporter.mixin.values import MixinValues
 from exporter.mixin.values_file import commented_defaults, read_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _PROG: Final = "esim-exporter mixin"
 
@@ -53,17 +54,27 @@ def main(argv: Sequence[str]) -> int:
     if not args.output:
         parser.error("give --output=DIR, or --values=- to see the values")
     try:
-        texts = files(read_values(Path(args.values)) if args.values else MixinValues())
+        values = read_values(Path(args.values)) if args.values else MixinValues()
+        texts = files(values)
         paths = {args.output / name: text for name, text in texts.items()}
         _write(paths)
         sys.stdout.write("".join(f"{path}\n" for path in paths))
+        sys.stderr.write("".join(f"{_PROG}: {line}\n" for line in _unset_receivers(values)))
     except SettingsError as error:
         sys.stderr.write("".join(f"{_PROG}: {line}\n" for line in str(error).splitlines()))
         return error.exit_status
     except OSError as error:
-        sys.stderr.write(f"{_PROG}: {error.filename or 'standard output'}: {error.strerror}\n")
+        name = error.filename2 or error.filename or "standard output"
+        sys.stderr.write(f"{_PROG}: {name}: {error.strerror}\n")
         return ExitStatus.FAILED
     return ExitStatus.DONE
+
+
+def _unset_receivers(values: MixinValues) -> Iterator[str]:
+    """Yield a line for each receiver that has no value of its own, so that nobody is told."""
+    for name, default in MixinValues().receivers:
+        if getattr(values.receivers, name) == default:
+            yield f"receivers.{name} is not set: its notifications go to {default.webhook.url}"
 
 
 def _write(texts: Mapping[Path, str]) -> None:
@@ -74,6 +85,8 @@ def _write(texts: Mapping[Path, str]) -> None:
     with ExitStack() as temporary:
         written = []
         for path, text in texts.items():
+            if path.is_dir():
+                raise IsADirectoryError(EISDIR, "is a folder", str(path))
             path.parent.mkdir(parents=True, exist_ok=True)
             folder = temporary.enter_context(
                 tempfile.TemporaryDirectory(dir=path.parent, prefix=".esim-exporter-mixin-")

@@ -142,7 +142,10 @@ class MixinValues(ValueGroup):
     webhook: WebhookValues = WebhookValues()
     routing: RoutingValues = RoutingValues()
     faster: float = Field(
-        1, gt=0, description="every duration is divided by it; only tests and demos change it"
+        1,
+        gt=0,
+        le=1000,
+        description="every duration is divided by it; only tests and demos change it",
     )
 
     def duration(self, text: str) -> str:

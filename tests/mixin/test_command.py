@@ -45,6 +45,28 @@ def test_it_writes_its_files_and_says_which(
     assert set(capsys.readouterr().out.splitlines()) == {str(folder / name) for name in FILES}
 
 
+def test_it_says_which_receivers_are_not_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = tmp_path / "values.yml"
+    values.write_text("receivers: {pager: {webhook: {url: 'http://on-call.test'}}, tickets: }")
+    assert run(f"--output={tmp_path / 'out'}", f"--values={values}") == 0
+    assert [line.split(": ")[1] for line in capsys.readouterr().err.splitlines()] == [
+        "receivers.tickets is not set",
+        "receivers.deadman is not set",
+    ]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "prometheusrule.yaml"
+    folder.mkdir()
+    assert run(f"--output={tmp_path}") == 1
+    assert capsys.readouterr().err == f"esim-exporter mixin: {folder}: is a folder\n"
+    assert written(tmp_path) == {}
+
+
 def test_a_second_run_overwrites(tmp_path: Path) -> None:
     run(f"--output={tmp_path}")
     before = written(tmp_path)

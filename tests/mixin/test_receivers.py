@@ -52,7 +52,7 @@ LABELS = {
 }
 ANNOTATIONS = {
     "summary": "Nothing works.",
-    "description": "The exporter of booking-4711 does not work.",
+    "description": "The exporter of booking-4711 & <!channel> does not work.",
     "runbook_url": "https://runbooks.test/EsimExporterDown.md",
     "dashboard_url": "https://grafana.test/d/esim-exporter?a=1&b=2",
     "status_page_url": "https://esim.test/",
@@ -179,7 +179,13 @@ def told(kind: str, sink: Sink) -> Told:
     (attachment,) = body["attachments"]
     links = {title: url for url, title in re.findall(r"<([^|>]+)\|([^>]+)>", attachment["text"])}
     assert attachment["title_link"] == links["Runbook"]
-    return Told(attachment["title"], attachment["text"], links)
+    # Slack reads these three as text, and "<" alone as the beginning of a link or a mention.
+    title, text = (
+        attachment[part].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        for part in ("title", "text")
+    )
+    assert "<!channel>" not in attachment["title"] + attachment["text"]
+    return Told(title, text, links)
 
 
 @contextmanager

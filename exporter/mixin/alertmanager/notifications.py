@@ -18,12 +18,35 @@ _MOST: Final = 10
 
 _SUMMARY: Final = "{{ or .CommonAnnotations.summary .CommonLabels.alertname }}"
 
-TITLE: Final = (
-    f'{{{{ if eq .Status "resolved" }}}}Resolved: {_SUMMARY}'
-    "{{ else if eq (len .Alerts.Firing) 1 }}{{ (index .Alerts.Firing 0).Annotations.description }}"
-    f"{{{{ else }}}}{_SUMMARY} ({{{{ len .Alerts.Firing }}}} alerts){{{{ end }}}}"
-)
-"""A single alert is told with its names, several with what they have in common."""
+DESCRIPTION: Final = ".Annotations.description"
+
+
+def as_it_is(value: str) -> str:
+    """Return the template of a value."""
+    return f"{{{{ {value} }}}}"
+
+
+def slack_escaped(value: str) -> str:
+    """Return the template of a value in which Slack reads no link and no mention of anybody."""
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        value = f'(reReplaceAll "{character}" "{entity}" {value})'
+    return f"{{{{ {value} }}}}"
+
+
+def title(said: Callable[[str], str] = as_it_is) -> str:
+    """Return the template of a title. ``said`` returns the template of a value.
+
+    A single alert is told with its names, several with what they have in common.
+    """
+    firing_alert = said("(index .Alerts.Firing 0)" + DESCRIPTION)
+    alert = said("(index .Alerts 0)" + DESCRIPTION)
+    return (
+        '{{ if eq .Status "resolved" }}Resolved: '
+        f"{{{{ if eq (len .Alerts) 1 }}}}{alert}{{{{ else }}}}{_SUMMARY}{{{{ end }}}}"
+        f"{{{{ else if eq (len .Alerts.Firing) 1 }}}}{firing_alert}"
+        f"{{{{ else }}}}{_SUMMARY} ({{{{ len .Alerts.Firing }}}} alerts){{{{ end }}}}"
+    )
+
 
 RUNBOOK: Final = "{{ .CommonAnnotations.runbook_url }}"
 
@@ -40,8 +63,13 @@ def links(values: MixinValues) -> dict[str, str]:
     return {"Runbook": RUNBOOK, **shared, "Silence": _silence(values, ".CommonLabels")}
 
 
-def firing(values: MixinValues, link: Callable[[str, str], str]) -> str:
-    """Return the template of the text about firing alerts. ``link`` writes a title and a URL."""
+def firing(
+    values: MixinValues, link: Callable[[str, str], str], said: Callable[[str], str] = as_it_is
+) -> str:
+    """Return the template of the text about firing alerts.
+
+    ``link`` writes a title and a URL, and ``said`` returns the template of a value.
+    """
     known = (
         f"{{{{ with .Annotations.{name} }}}}{link(title, '{{ . }}')}\n{{{{ end }}}}"
         for title, name in _LINKS.items()
@@ -49,24 +77,28 @@ def firing(values: MixinValues, link: Callable[[str, str], str]) -> str:
     silence = link("Silence", _silence(values, ".Labels"))
     return (
         f"{{{{ range $index, $alert := .Alerts.Firing }}}}{{{{ if lt $index {_MOST} }}}}"
-        f"{{{{ .Annotations.description }}}}\n{''.join(known)}{silence}\n\n"
+        f"{said(DESCRIPTION)}\n{''.join(known)}{silence}\n\n"
         f"{{{{ end }}}}{{{{ end }}}}{{{{ if gt (len .Alerts.Firing) {_MOST} }}}}"
         f"These are {_MOST} of {{{{ len .Alerts.Firing }}}} alerts.\n\n{{{{ end }}}}"
     )
 
 
-RESOLVED: Final = (
-    f"{{{{ range $index, $alert := .Alerts.Resolved }}}}{{{{ if lt $index {_MOST} }}}}"
-    "Resolved: {{ .Annotations.description }}\n{{ end }}{{ end }}"
-)
+def resolved(said: Callable[[str], str] = as_it_is) -> str:
+    """Return the template of the text about alerts that ended."""
+    return (
+        f"{{{{ range $index, $alert := .Alerts.Resolved }}}}{{{{ if lt $index {_MOST} }}}}"
+        f"Resolved: {said(DESCRIPTION)}\n{{{{ end }}}}{{{{ end }}}}"
+    )
 
 
-def text(values: MixinValues, link: Callable[[str, str], str]) -> str:
+def text(
+    values: MixinValues, link: Callable[[str, str], str], said: Callable[[str], str] = as_it_is
+) -> str:
     """Return the template of a whole text: firing alerts, resolved ones, the runbook."""
     runbook = (
         f"{{{{ with .CommonAnnotations.runbook_url }}}}{link('Runbook', '{{ . }}')}{{{{ end }}}}"
     )
-    return f"{firing(values, link)}{RESOLVED}{runbook}"
+    return f"{firing(values, link, said)}{resolved(said)}{runbook}"
 
 
 def _silence(values: MixinValues, labels: str) -> str:

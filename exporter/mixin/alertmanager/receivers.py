@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from exporter.mixin.alertmanager.notifications import RESOLVED, RUNBOOK, TITLE, firing, links, text
+from exporter.mixin.alertmanager.notifications import (
+    RUNBOOK,
+    firing,
+    links,
+    resolved,
+    slack_escaped,
+    text,
+    title,
+)
 
 if TYPE_CHECKING:
     from exporter.mixin.receiver_values import (
@@ -64,9 +72,9 @@ def _pagerduty(values: MixinValues, pagerduty: PagerdutyReceiver) -> dict[str, A
         "routing_key_file": pagerduty.routing_key_file,
         "url": pagerduty.url,
         "severity": _SEVERITY,
-        "description": TITLE,
-        "details": {"firing": firing(values, _plain), "resolved": RESOLVED},
-        "links": [{"text": title, "href": url} for title, url in links(values).items()],
+        "description": title(),
+        "details": {"firing": firing(values, _plain), "resolved": resolved()},
+        "links": [{"text": name, "href": url} for name, url in links(values).items()],
     }
 
 
@@ -75,7 +83,7 @@ def _opsgenie(values: MixinValues, opsgenie: OpsgenieReceiver) -> dict[str, Any]
         "api_key_file": opsgenie.api_key_file,
         "api_url": opsgenie.api_url,
         "priority": opsgenie.priority,
-        "message": TITLE,
+        "message": title(),
         "description": text(values, _plain),
     }
 
@@ -84,10 +92,10 @@ def _slack(values: MixinValues, slack: SlackReceiver) -> dict[str, Any]:
     return {
         "api_url_file": slack.api_url_file,
         "channel": slack.channel,
-        "title": TITLE,
+        "title": title(slack_escaped),
         "title_link": RUNBOOK,
-        "fallback": TITLE,
-        "text": text(values, lambda title, url: f"<{url}|{title}>"),
+        "fallback": title(slack_escaped),
+        "text": text(values, lambda name, url: f"<{url}|{name}>", slack_escaped),
     }
 
 
@@ -99,11 +107,11 @@ def _email(values: MixinValues, email: EmailReceiver) -> dict[str, Any]:
         "smarthost": email.smarthost,
         **({name: value for name, value in user.items() if value}),
         "require_tls": email.require_tls,
-        "headers": {"Subject": TITLE},
+        "headers": {"Subject": title()},
         "html": "",
         "text": text(values, _plain),
     }
 
 
-def _plain(title: str, url: str) -> str:
-    return f"{title}: {url}"
+def _plain(name: str, url: str) -> str:
+    return f"{name}: {url}"
