@@ -44,6 +44,7 @@ DAY = backfilling.Times(END - 24 * HOUR, END, 4 * HOUR)
 
 QUIET = {
     "EsimExporterDown": "all are up",
+    "EsimExporterRequestsFailing": "no request fails unexpectedly",
     "EsimReplicaDown": "all are up",
     "EsimReplicaLagging": "the storage is down, which is another alert",
     "EsimRuleEvaluationFailing": "about Prometheus",
