@@ -149,6 +149,11 @@ class StormValues(ValueGroup):
 
     package_esims: int = Field(10, gt=0, description="eSIMs of one package")
     fleet_esims: int = Field(20, gt=0, description="eSIMs of the whole fleet")
+    packages: int = Field(
+        3,
+        gt=0,
+        description="if more packages have so many, only the page about the fleet tells of it",
+    )
     window: Duration = Field("1h", description="length of the window")
 
     @model_validator(mode="after")

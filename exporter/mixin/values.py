@@ -90,7 +90,7 @@ class RoutingValues(ValueGroup):
         description="each eSIM without data; many that run out within group_wait are one page",
     )
     storms: TimingValues = Field(
-        _timing("30s", "5m", "4h"), description="pages about many eSIMs without data"
+        _timing("30s", "1m", "4h"), description="pages about many eSIMs without data"
     )
     esim_tickets: TimingValues = Field(
         _timing("10m", "4h", "4d"), description="tickets about single eSIMs"
@@ -144,7 +144,7 @@ class MixinValues(ValueGroup):
     faster: float = Field(
         1,
         gt=0,
-        le=1000,
+        le=10_000,
         description="every duration is divided by it; only tests and demos change it",
     )
 

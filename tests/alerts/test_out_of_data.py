@@ -254,13 +254,37 @@ def test_a_storm_that_lasts_for_a_moment_is_told_of_because_its_last_esim_has_no
         out(story, "other", package_id="another")
         story.run("29m")
         out(story, "last")
-        story.run("1m30s")
+        story.run("30s")
         told = [page("a"), page("b"), page("other", "another")]
         story.expect(of_package(), OF_FLEET, *told)
-        story.run("4m")
+        story.run("1m")
         story.expect(of_package(), OF_FLEET, *told)
-        story.run("2m")
+        story.run("1m30s")
         story.expect(*told)
+
+
+def test_storms_of_a_few_packages_are_a_page_each_and_those_of_more_are_one_page() -> None:
+    with Story(MixinValues(storm=StormValues(package_esims=2, fleet_esims=4, packages=2))) as story:
+        out(story, *esims(0, 5))
+        story.run("30s")
+        story.expect(of_package(), OF_FLEET)
+        out(story, *esims(5, 8), package_id="second")
+        story.run("30s")
+        story.expect(of_package(), of_package("second"), OF_FLEET)
+        out(story, *esims(8, 11), package_id="third")
+        story.run("3m")
+        story.expect(OF_FLEET)
+
+
+def test_an_esim_keeps_the_package_with_which_it_ran_out() -> None:
+    """With two empty packages, the one that ran out last changes with the reports that are kept."""
+    with Story() as story:
+        for _ in range(20):
+            out(story, "a", package_id="first")
+            story.run("2m")
+            out(story, "a", package_id="second")
+            story.run("2m")
+        story.expect(page("a", "first"))
 
 
 def test_an_esim_of_a_storm_that_runs_out_again_after_a_top_up_pages() -> None:

@@ -32,7 +32,7 @@ def route(values: MixinValues) -> dict[str, Any]:
     storms = {
         "matchers": ['alertname=~"EsimPackageOutOfData|EsimFleetOutOfData"'],
         "receiver": "pager",
-        **grouped(timings.storms, "vendor"),
+        **grouped(timings.storms, "vendor", "package_id"),
     }
     pages = {
         "matchers": ['severity="critical"'],

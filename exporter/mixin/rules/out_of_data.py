@@ -27,9 +27,11 @@ _COVERED = "esim_package:esim_out_of_data_seen_timestamp_seconds:covered"
 _OF_PACKAGE = "package:esim_out_of_data_recent:count"
 _OF_FLEET = "vendor:esim_out_of_data_recent:count"
 _NEWS = f"{OUT} > time() - @page_for and {ON_ESIM} {_SEEN} > time() - @page_for"
-"""The vendor's time of running out comes from the last 17 reports. So it moves forward after days,
-and does not tell alone what is news."""
+"""The vendor's clock may be ahead, so the moment at which the rules first saw it counts too."""
 
+_SHOWN = "esim_attention_out_of_data_since_timestamp_seconds"
+_MANY_OF_PACKAGE = f"{_OF_PACKAGE} >= @storm.package_esims"
+_MANY_OF_FLEET = f"{_OF_FLEET} >= @storm.fleet_esims"
 _NEXT_NOTIFICATION = "@routing.storms.group_interval"
 _WHICH = "The status page lists them, and so does GET /api/v1/esims?out_of_data=true."
 _WORST = (
@@ -52,7 +54,10 @@ OUT_OF_DATA = Group(
         Recording(
             OUT,
             f"""
-max by (job, vendor, esim_id, package_id) (esim_attention_out_of_data_since_timestamp_seconds)
+{OUT} and {ON_ESIM} max by (job, vendor, esim_id) ({_SHOWN})
+or {ON_ESIM}
+  (max by (job, vendor, esim_id, package_id) ({_SHOWN}) unless {ON_ESIM} {OUT})
+  == {ON_ESIM} group_left () max by (job, vendor, esim_id) ({_SHOWN})
 or {ON_ESIM} (
   {OUT}
   and on (job, vendor) (
@@ -65,8 +70,10 @@ or {ON_ESIM} (
   )
 )
 """,
-            "While the exporter or one of its shards shows nothing, eSIMs stay as they were. So a "
-            "restart neither ends a page nor pages again, and a top-up ends a page at once.",
+            "An eSIM keeps the time and the package with which it was first seen. Both come from "
+            "its last 17 reports, so they change after days. While the exporter or one of its "
+            "shards shows nothing, eSIMs stay as they were. So a restart neither ends a page nor "
+            "pages again, and a top-up ends a page at once.",
         ),
         Recording(
             _SEEN,
@@ -87,8 +94,8 @@ or {ON_ESIM} (
 or {ON_ESIM} (
   {_RECENT} > time() - @routing.esim_pages.group_wait
   and on (job, vendor, package_id) (
-    {_OF_PACKAGE} >= @storm.package_esims
-    or {_OF_PACKAGE} and on (job, vendor) {_OF_FLEET} >= @storm.fleet_esims
+    {_MANY_OF_PACKAGE}
+    or {_OF_PACKAGE} and on (job, vendor) {_MANY_OF_FLEET}
   )
 )
 """,
@@ -99,7 +106,12 @@ or {ON_ESIM} (
             "EsimPackageOutOfData",
             Severity.CRITICAL,
             Scope.PACKAGE,
-            f"{_OF_PACKAGE} >= @storm.package_esims",
+            f"""
+{_MANY_OF_PACKAGE}
+unless on (job, vendor) (
+  count by (job, vendor) ({_MANY_OF_PACKAGE}) > @storm.packages and {_MANY_OF_FLEET}
+)
+""",
             "Many eSIMs of a package ran out of data.",
             '{{ $value | printf "%.0f" }} eSIMs with package {{ $labels.package_id }} of '
             "{{ $labels.vendor }} ran out of data within the last @storm.window. "
@@ -114,7 +126,7 @@ or {ON_ESIM} (
             "EsimFleetOutOfData",
             Severity.CRITICAL,
             Scope.FLEET,
-            f"{_OF_FLEET} >= @storm.fleet_esims",
+            _MANY_OF_FLEET,
             "Many eSIMs of a vendor ran out of data.",
             '{{ $value | printf "%.0f" }} eSIMs of {{ $labels.vendor }} ran out of data within '
             f"the last @storm.window.{_WORST} {_WHICH}",
