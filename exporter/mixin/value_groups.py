@@ -128,9 +128,15 @@ class BandSeverities(ValueGroup):
     full: AlertSeverity = Field("warning", description="when it is in the band from usage.full on")
 
     @property
-    def full_pages(self) -> int:
-        """Return 1 if the last band pages, and 0 if not, for expressions."""
-        return int(self.full == "critical")
+    def only_news(self) -> str:
+        """Return the end of an expression for the last band: as a page, it is only about news."""
+        return _ONLY_NEWS if self.full == "critical" else ""
+
+
+_ONLY_NEWS = """
+and
+  max by (job, vendor, esim_id, package_id, resource) (esim_attention_since_timestamp_seconds)
+    > time() - @page_for"""
 
 
 class SeverityValues(ValueGroup):

@@ -184,9 +184,10 @@ class MixinValues(ValueGroup):
     def text(self, source: str) -> str:
         """Return a text in which values replace ``@group.name``.
 
-        ``@group.name%`` becomes a percentage. Raises ``AttributeError`` for an unknown name.
+        ``@group.name%`` becomes a percentage. A value may hold names too. Raises
+        ``AttributeError`` for an unknown name.
         """
-        return _NAME.sub(self._value, source)
+        return _NAME.sub(self._value, _NAME.sub(self._value, source))
 
     def _value(self, match: re.Match[str]) -> str:
         found: object = self

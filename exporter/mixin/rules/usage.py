@@ -12,18 +12,12 @@ _FULL = {"data": "An eSIM has used all data of one package, and has some in anot
 """Per resource: what its last band means, if other allowances matter too."""
 
 _RATIO = "esim_package_resource:esim_attention_used:ratio"
-_SINCE = (
-    "max by (job, vendor, esim_id, package_id, resource) (esim_attention_since_timestamp_seconds"
-)
 
 
 def _bands(resource: str) -> tuple[Alert, ...]:
     title, noun = _RESOURCES[resource]
     ratio = f'{_RATIO}{{resource="{resource}"}}'
-    full = f"""
-{ratio} >= @usage.full
-and {_SINCE}{{resource="{resource}"}}) > (time() - @page_for) * @severity.{resource}.full_pages
-""".strip()
+    full = f"{ratio} >= @usage.full@severity.{resource}.only_news"
     told_elsewhere = f"\nunless {ON_ESIM} {OUT}" if resource == "data" else ""
 
     def band(step: str, expr: str, summary: str) -> Alert:
