@@ -197,10 +197,15 @@ def _measure(
         active = _query(prometheus, "count(ALERTS)")
         pages = _query(prometheus, 'count(ALERTS{severity="critical",scope="esim"})')
         series = _query(prometheus, "prometheus_tsdb_head_series")
+        scrapes = f'scrape_duration_seconds{{job="{MixinValues().jobs.exporter}"}}[1d]'
+        scrape = _query(prometheus, f"quantile_over_time(0.5, {scrapes})")
+        worst = _query(prometheus, f"max_over_time({scrapes})")
         memory = _query(prometheus, 'process_resident_memory_bytes{job="prometheus"}')
     return costs, (
         f"Slowest rules: {slowest}.",
         f"Active alerts: {active:.0f}, {pages:.0f} of them pages about single eSIMs.",
+        f"Scrape of exporter, fleet and attention: {scrape * 1000:.0f} ms, the slowest "
+        f"{worst * 1000:.0f} ms.",
         f"Series in Prometheus: {series:.0f}; its resident memory: {memory / GIB:.1f} GiB.",
     )
 
