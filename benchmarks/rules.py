@@ -204,8 +204,7 @@ def _measure(
     return costs, (
         f"Slowest rules: {slowest}.",
         f"Active alerts: {active:.0f}, {pages:.0f} of them pages about single eSIMs.",
-        f"Scrape of exporter, fleet and attention: {scrape * 1000:.0f} ms, the slowest "
-        f"{worst * 1000:.0f} ms.",
+        f"Scrape of job {MixinValues().jobs.exporter}: {scrape:.3f} s, longest {worst:.3f} s.",
         f"Series in Prometheus: {series:.0f}; its resident memory: {memory / GIB:.1f} GiB.",
     )
 
