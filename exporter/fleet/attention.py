@@ -10,7 +10,7 @@ import sys
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.fleet.blocks import FULL, Block, Blocks
+from exporter.fleet.blocks import Block, Blocks
 from exporter.fleet.compact_store import pack_key
 from exporter.model.attention import (
     DEFAULT_LEAST,
@@ -21,7 +21,7 @@ from exporter.model.attention import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from fractions import Fraction
 
     from exporter.model.attention import Attention
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     Waiting = tuple[int, bytes]
     """Since when an eSIM needs somebody (event time of the newest reason), and its packed key."""
+
+
+_FULL = 16
+"""Keys in a block that was filled in order. To render an eSIM here takes longer than in the group
+``esims``, because it must be found in the fleet, so the blocks are smaller."""
 
 
 class AttentionRule(NamedTuple):
@@ -45,7 +50,7 @@ class EsimsInAttention:
 
     def __init__(self, rule: AttentionRule) -> None:
         self.rule = rule
-        self.shown: Blocks[bytes, bytes] = Blocks()
+        self.shown: Blocks[bytes, bytes] = Blocks(most=2 * _FULL, fewest=_FULL // 4)
         """The keys of those under the cap, as keys and as records."""
         self._most = rule.max_esims or sys.maxsize
         self._waiting: list[Waiting] = []
@@ -71,11 +76,18 @@ class EsimsInAttention:
 
     def replace(self, before: Attention | None, after: Attention | None) -> None:
         """Note that an eSIM changed, is new, or has left."""
-        for index, entry in self._indexed(before):
-            del index[bisect_left(index, entry)]
-        for index, entry in self._indexed(after):
-            insort(index, entry)
-        was, now = before and _waiting(before), after and _waiting(after)
+        subject = after or before
+        if subject is None:
+            return
+        key = pack_key(subject.esim.key)
+        left, entered = self._indexed(before, key), self._indexed(after, key)
+        if left != entered:
+            if left:
+                index, entry = left
+                del index[bisect_left(index, entry)]
+            if entered:
+                insort(*entered)
+        was, now = before and (before.since, key), after and (after.since, key)
         if was == now:
             if now and self._is_shown(bisect_left(self._waiting, now)):
                 self.shown.touch(now[1])
@@ -91,9 +103,11 @@ class EsimsInAttention:
         Call :meth:`begin` after the last of them.
         """
         found = attentions(esims, self.rule.least)
-        self._waiting += map(_waiting, found)
         for attention in found:
-            for index, entry in self._indexed(attention):
+            key = pack_key(attention.esim.key)
+            self._waiting.append((attention.since, key))
+            if indexed := self._indexed(attention, key):
+                index, entry = indexed
                 index.append(entry)
         return found
 
@@ -102,17 +116,20 @@ class EsimsInAttention:
         for each in (self._waiting, self.out_of_data, self.about_to_run_out or []):
             each.sort()
         keys = sorted(key for _, key in self._waiting[-self._most :])
-        parts = [keys[at : at + FULL] for at in range(0, len(keys), FULL)]
+        parts = [keys[at : at + _FULL] for at in range(0, len(keys), _FULL)]
         self.shown.extend([Block(part, [*part], 0.0) for part in parts])
 
-    def _indexed(self, attention: Attention | None) -> Iterator[tuple[list[Waiting], Waiting]]:
-        """Yield the list about data that has an eSIM, and its entry there; none for most."""
+    def _indexed(
+        self, attention: Attention | None, key: bytes
+    ) -> tuple[list[Waiting], Waiting] | None:
+        """Return the list about data that has an eSIM, and its entry there; ``None`` for most."""
         if attention and (out := attention.out_of_data):
-            yield self.out_of_data, (out.since, pack_key(attention.esim.key))
-        elif attention and self.about_to_run_out is not None:
+            return self.out_of_data, (out.since, key)
+        if attention and self.about_to_run_out is not None:
             since = about_to_run_out(attention.esim)
             if since is not None:
-                yield self.about_to_run_out, (since, pack_key(attention.esim.key))
+                return self.about_to_run_out, (since, key)
+        return None
 
     def _is_shown(self, at: int) -> bool:
         return at >= len(self._waiting) - self._most
@@ -134,7 +151,3 @@ class EsimsInAttention:
                 _, key = self._waiting[hidden - 1]
                 self.shown.put(key, key)
         del self._waiting[at]
-
-
-def _waiting(attention: Attention) -> Waiting:
-    return (attention.since, pack_key(attention.esim.key))

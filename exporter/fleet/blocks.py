@@ -46,9 +46,20 @@ class Block(Generic[K, R]):
 class Blocks(Generic[K, R]):
     """Records by key, sorted, and which of their blocks changed since they were last rendered."""
 
-    def __init__(self, make_records: Callable[[Iterable[R]], MutableSequence[R]] = list) -> None:
-        """``make_records`` makes the sequence that holds the records of a block."""
+    def __init__(
+        self,
+        make_records: Callable[[Iterable[R]], MutableSequence[R]] = list,
+        *,
+        most: int | None = None,
+        fewest: int | None = None,
+    ) -> None:
+        """``make_records`` makes the sequence that holds the records of a block.
+
+        ``most`` and ``fewest`` take the place of :data:`MOST` and :data:`FEWEST`.
+        """
         self._make_records = make_records
+        self._most = most or MOST
+        self._fewest = fewest or FEWEST
         self.blocks: list[Block[K, R]] = []
         """All blocks in order. Only this class changes the list."""
         self._firsts: list[K] = []
@@ -120,7 +131,7 @@ class Blocks(Generic[K, R]):
             self._firsts[index] = block.keys[0]
         block.due = min(block.due, due)
         self.dirty[block] = None
-        if len(block.keys) > MOST:
+        if len(block.keys) > self._most:
             self._split(index)
 
     def remove(self, key: K) -> None:
@@ -137,7 +148,7 @@ class Blocks(Generic[K, R]):
             self._drop(index)
         else:
             self._firsts[index] = block.keys[0]
-            if len(block.keys) < FEWEST:
+            if len(block.keys) < self._fewest:
                 self._merge(index)
 
     def due(self, now: float) -> Iterator[Block[K, R]]:
@@ -177,7 +188,7 @@ class Blocks(Generic[K, R]):
             return
         lower = max(0, index - 1)
         block, upper = self.blocks[lower], self.blocks[lower + 1]
-        if len(block.keys) + len(upper.keys) > MOST:
+        if len(block.keys) + len(upper.keys) > self._most:
             return
         block.keys += upper.keys
         block.records += upper.records

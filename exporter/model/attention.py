@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from exporter.model.events import TERMINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from exporter.model.consumption import Consumption
     from exporter.model.records import Esim
@@ -23,6 +23,8 @@ BANDS = (Fraction(75, 100), Fraction(90, 100), Fraction(1))
 
 NEARLY_ALL = BANDS[1]
 """The used share of every package from which on an eSIM is about to run out of data."""
+
+_HIGHEST_FIRST = BANDS[::-1]
 
 DEFAULT_LEAST = BANDS[0]
 """The least used share that needs attention, unless the operator chose another."""
@@ -101,7 +103,7 @@ def attentions(esims: Iterable[Esim], least: Fraction) -> list[Attention]:
                 break
         else:
             continue
-        shares = tuple(_used_shares(esim, least))
+        shares = _used_shares(esim, least)
         out = out_of_data(esim)
         if (shares or out) and esim.status not in TERMINAL:
             found.append(Attention(esim, shares, out))
@@ -124,7 +126,7 @@ def out_of_data(esim: Esim) -> OutOfData | None:
             continue
         since = allowance.time
         if allowed:
-            since = _since(allowance.data, allowed, BANDS[-1], since)
+            since = _since(allowance.data, allowed, since)
         last = max(last or (since, ""), (since, allowance.package_id))
     if last is None or esim.status in TERMINAL:
         return None
@@ -153,13 +155,13 @@ def about_to_run_out(esim: Esim) -> int | None:
             continue
         at = allowance.time
         if allowed:
-            at = _since(allowance.data, allowed, NEARLY_ALL, at)
+            at = _since(allowance.data, _amount(allowed, NEARLY_ALL), at)
         since = at if since is None else max(since, at)
     return since if any_left and esim.status not in TERMINAL else None
 
 
-def _used_shares(esim: Esim, least: Fraction) -> Iterator[UsedShare]:
-    numerator, denominator = least.numerator, least.denominator
+def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
+    shares = []
     for allowance in esim.allowances:
         _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
         for resource, allowed, remaining, counter in (
@@ -167,26 +169,31 @@ def _used_shares(esim: Esim, least: Fraction) -> Iterator[UsedShare]:
             ("sms", sms, sms_left, allowance.sms),
             ("voice", voice, voice_left, allowance.voice),
         ):
-            # Integers, so that exactly 75 % counts as 75 %.
             if not allowed or remaining is None:
                 continue
             used = allowed - remaining
-            if used * denominator < allowed * numerator:
+            limit = _amount(allowed, least)
+            if used < limit:
                 continue
             ratio = min(used / allowed, _BELOW_ONE) if remaining else 1.0
-            band = max((b for b in BANDS if used >= allowed * b), default=least)
-            since = _since(counter, allowed, band, allowance.time)
-            yield UsedShare(allowance.package_id, resource, ratio, since)
+            for band in _HIGHEST_FIRST:
+                if used >= (of_band := _amount(allowed, band)):
+                    limit = of_band
+                    break
+            since = _since(counter, limit, allowance.time)
+            shares.append(UsedShare(allowance.package_id, resource, ratio, since))
+    return tuple(shares)
 
 
-def _since(counter: Consumption | None, allowed: int, share: Fraction, newest: int) -> int:
-    """Return the time from which on at least a share of the allowance was used.
+def _amount(allowed: int, share: Fraction) -> int:
+    """Return the least used amount that is a share of an allowance, exactly."""
+    numerator, denominator = share.as_integer_ratio()
+    return -(-allowed * numerator // denominator)
+
+
+def _since(counter: Consumption | None, limit: int, newest: int) -> int:
+    """Return the time from which on ``limit`` or more of the allowance was used.
 
     ``newest`` is the time of the newest report, which is known to be one.
     """
-    limit = allowed * share
-    for time, used in reversed(counter.history if counter else ()):
-        if used < limit:
-            break
-        newest = time
-    return newest
+    return counter.at_least_since(limit, newest) if counter else newest

@@ -57,6 +57,17 @@ class Consumption(NamedTuple):
         path = self.path.removeprefix(_ORIGIN)
         return tuple(_PAIR.iter_unpack(path))
 
+    def at_least_since(self, limit: int, newest: int) -> int:
+        """Return the time of the earliest kept sample from which on ``limit`` or more was used.
+
+        Return ``newest`` if less was used in the newest sample. ``limit`` is greater than 0.
+        """
+        for time, used in reversed([*_PAIR.iter_unpack(self.path)]):
+            if used < limit:
+                break
+            newest = time
+        return newest
+
     @property
     def last_used(self) -> int:
         """Return ``used`` of the newest sample, or of the anchor if there is none."""
