@@ -43,7 +43,7 @@ def _at_times(
         .enable(True)  # noqa: FBT003  # the SDK's own signatures, here and below
         .icon_color(colour)
         .expr(variables.expression(f"1000 * ({times})"))
-        .use_value_for_time(True)  # noqa: FBT003
+        .use_value_for_time(True)  # noqa: FBT003  # the SDK takes it by position
         .step("60s")
         .title_format(title)
         .text_format(text)

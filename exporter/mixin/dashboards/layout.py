@@ -85,11 +85,11 @@ def _others() -> builders.DashboardLink:
         .type(models.DashboardLinkType.DASHBOARDS)
         .tags([variables.TAG])
         .keep_time(True)  # noqa: FBT003  # the SDK's own signatures
-        .include_vars(True)  # noqa: FBT003
+        .include_vars(True)  # noqa: FBT003  # the SDK takes it by position
     )
 
 
 def _page(title: str, url: str, icon: str) -> builders.DashboardLink:
     return (
-        variables.link(title, url).icon(icon).target_blank(True)  # noqa: FBT003
+        variables.link(title, url).icon(icon).target_blank(True)  # noqa: FBT003  # the SDK takes it by position
     )

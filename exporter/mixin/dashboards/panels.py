@@ -153,7 +153,7 @@ def dial(words: Words, queries: Sequence[Query], steps: palette.Steps) -> gauge.
         .min(0)
         .max(1)
         .decimals(1)
-        .show_threshold_markers(True)  # noqa: FBT003
+        .show_threshold_markers(True)  # noqa: FBT003  # the SDK takes it by position
         .color_scheme(_by_steps())
     )
 
@@ -175,7 +175,7 @@ def bars(
         .display_mode(common.BarGaugeDisplayMode.BASIC)
         .value_mode(common.BarGaugeValueMode.TEXT)
         .name_placement(common.BarGaugeNamePlacement.LEFT)
-        .show_unfilled(True)  # noqa: FBT003
+        .show_unfilled(True)  # noqa: FBT003  # the SDK takes it by position
         .text(common_builders.VizTextDisplayOptions().title_size(14).value_size(20))
         .min(0)
         .color_scheme(_by_steps())
@@ -197,7 +197,7 @@ def pie(
             piechart.PieChartLegendOptions()
             .display_mode(common.LegendDisplayMode.TABLE)
             .placement(common.LegendPlacement.RIGHT)
-            .show_legend(True)  # noqa: FBT003
+            .show_legend(True)  # noqa: FBT003  # the SDK takes it by position
             .values(
                 [
                     pie_models.PieChartLegendValues.VALUE,
@@ -329,7 +329,7 @@ def _by_steps() -> builders.FieldColor:
 
 
 def _last() -> common_builders.ReduceDataOptions:
-    return common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003
+    return common_builders.ReduceDataOptions().calcs(["lastNotNull"]).values(False)  # noqa: FBT003  # the SDK takes it by position
 
 
 def _legend(calculations: Sequence[str] | None) -> common_builders.VizLegendOptions:
@@ -343,5 +343,5 @@ def _legend(calculations: Sequence[str] | None) -> common_builders.VizLegendOpti
         .placement(common.LegendPlacement.RIGHT)
         .calcs(list(calculations))
         .sort_by("Mean" if "mean" in calculations else "Last *")
-        .sort_desc(True)  # noqa: FBT003
+        .sort_desc(True)  # noqa: FBT003  # the SDK takes it by position
     )

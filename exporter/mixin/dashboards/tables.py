@@ -74,7 +74,7 @@ def columns(
             ]
         )
         .cell_height(common.TableCellHeight.SM)
-        .filterable(False)  # noqa: FBT003
+        .filterable(False)  # noqa: FBT003  # the SDK takes it by position
     )
     for each in shown:
         panel = panel.override_by_name(each.name, _column_properties(each))

@@ -56,7 +56,7 @@ def query(name: str, label: str, source: str) -> builders.QueryVariable:
         .query({"query": text, "refId": name, "qryType": 5})
         .definition(text)
         .multi(True)  # noqa: FBT003  # the SDK's own signatures, here and below
-        .include_all(True)  # noqa: FBT003
+        .include_all(True)  # noqa: FBT003  # the SDK takes it by position
         .all_value(".+")
         .current(models.VariableOption(text=["All"], value=["$__all"], selected=True))
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
