@@ -158,8 +158,8 @@ def test_with_prometheus_and_alertmanager_pages_are_printed(
     tmp_path: Path,
 ) -> None:
     folder = temporary(tmp_path)
-    with demo(folder, free_ports(2), with_programs(tmp_path), esims=200) as running:
-        # More than twenty eSIMs have no data when the demo begins.
+    with demo(folder, free_ports(2), with_programs(tmp_path), esims=1000) as running:
+        # About a hundred eSIMs have no data when the demo begins. Twenty are enough for this page.
         page = re.compile(r" PAGE +EsimFleetOutOfData: \d+ eSIMs of roamify ran out of data")
         until(lambda: any(map(page.search, running.printed)))
         assert len(children(running.process)) == 4
