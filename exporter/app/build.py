@@ -24,7 +24,6 @@ from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.logs import fields
-from exporter.model.records import Feed
 from exporter.model.shards import Shard
 from exporter.query.fleet_queries import FleetQueries
 from exporter.selfmetrics import SelfMetrics
@@ -218,7 +217,6 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
         values["storage_lag_seconds"] = replica.lag
         values |= {"shard": shard.number, "total_shards": shard.total}
     if state:
-        feeds = (each for each in state.fleet.registers.values() if isinstance(each, Feed))
         values |= {
             "esims": len(state.fleet.esims),
             "esims_over_limit": len(state.fleet.over_cap),
@@ -227,7 +225,9 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
             "rejected_events": len(state.rejected),
             "storage_damaged_rows": state.damage,
             "tombstones": len(state.fleet.tombstones),
-            "last_received_timestamp_seconds": {feed.vendor: feed.received for feed in feeds},
+            "last_received_timestamp_seconds": {
+                vendor: feed.received for vendor, feed in state.fleet.feeds.items()
+            },
             "last_usage_received_timestamp_seconds": {
                 vendor: totals.usage_received
                 for vendor, totals in state.fleet.totals.vendors.items()

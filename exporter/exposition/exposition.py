@@ -162,9 +162,9 @@ def ending(exporter: str, format_: Format, deflater: Deflater) -> DeflatedText:
 
 def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:
     """Return the view of each vendor, sorted by vendor."""
-    registers = fleet.registers.values()
-    balances = sorted((r for r in registers if isinstance(r, AccountBalance)), key=lambda b: b.key)
-    notices = sorted((r for r in registers if isinstance(r, PartnerNotice)), key=lambda n: n.key)
+    partners = sorted(fleet.partners.values(), key=lambda r: r.key)
+    balances = [r for r in partners if isinstance(r, AccountBalance)]
+    notices = [r for r in partners if isinstance(r, PartnerNotice)]
     locations = sorted(fleet.totals.locations.items())
     return [
         (

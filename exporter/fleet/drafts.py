@@ -18,7 +18,16 @@ from exporter.model.merge import (
     merge_usage,
     tombstone_of,
 )
-from exporter.model.records import Allowance, Esim, Feed, Package, PartnerNotice, Record, Tombstone
+from exporter.model.records import (
+    AccountBalance,
+    Allowance,
+    Esim,
+    Feed,
+    Package,
+    PartnerNotice,
+    Record,
+    Tombstone,
+)
 from exporter.model.shards import slot_of
 from exporter.storage.contract import Key, Table
 
@@ -32,11 +41,20 @@ if TYPE_CHECKING:
 MAX_TOMBSTONES = 1_000_000
 """Tombstones that are kept; the oldest are dropped first."""
 
-MAX_ALLOWANCES = 256
-"""Packages an eSIM may have at a time, so that its row stays small enough for any storage."""
+# An event writes the whole row of its eSIM, so these bounds keep a row below some 100 kB. A
+# traveller's eSIM has a handful of packages, each used in a handful of the 250 countries.
 
-MAX_LOCATIONS = 1024
-"""Locations in which an allowance may have been used, so that its eSIM's row stays small."""
+MAX_ALLOWANCES = 64
+"""Packages an eSIM may have at a time."""
+
+MAX_LOCATIONS = 512
+"""Locations of all allowances of an eSIM. One in which two packages were used counts twice."""
+
+MAX_LOCATION_CHARACTERS = 16 * MAX_LOCATIONS
+"""Characters in the names of these locations."""
+
+MAX_CURRENCIES = 256
+"""Accounts at a vendor, which has one for each currency: ISO 4217 has fewer."""
 
 
 _BLOCKS_AT_ONCE = 4
@@ -151,7 +169,7 @@ class Draft(ChangedRecords):
         if esim is None:
             return Result.STALE
         merged, result = merge_usage(esim, tombstone, event, self.received)
-        check_bounds(merged, event.package_id)
+        check_bounds(esim, merged, event.package_id)
         if merged is not esim:
             self._put_esim(merged)
         if tombstone:
@@ -209,6 +227,8 @@ class Draft(ChangedRecords):
     def _merge_partner(self, event: PartnerEvent) -> Result:
         key = ("partner", event.vendor, event.currency)
         known = self.registers.get(key)
+        if known is None:
+            self._check_currencies(event.vendor)
         balance = merge_balance(known, event)
         notice_key = ("partner", event.vendor, "event", event.event_type)
         notice = self.registers.get(notice_key)
@@ -222,6 +242,15 @@ class Draft(ChangedRecords):
             same = (event.time, event.balance) == (known.time, known.balance)
             return Result.DUPLICATE if same else Result.STALE
         return Result.ACCEPTED
+
+    def _check_currencies(self, vendor: str) -> None:
+        """Raise ``InvalidEvent`` if a vendor cannot have an account in one more currency."""
+        new = (after for _, before, after in self.registers.items() if before is None)
+        accounts = (*self._fleet.partners.values(), *new)
+        known = sum(isinstance(a, AccountBalance) and a.vendor == vendor for a in accounts)
+        if known >= MAX_CURRENCIES:
+            reason = f"the account has {MAX_CURRENCIES} currencies already"
+            raise InvalidEvent((FieldError(("currency",), reason),))
 
     def _expire_allowance(self, allowance: Allowance, esim: Esim) -> None:
         tombstone = tombstone_of(allowance, esim, self.received)
@@ -280,12 +309,22 @@ def _readers(
     return esim, tombstone
 
 
-def check_bounds(esim: Esim, package_id: str) -> None:
-    """Raise ``InvalidEvent`` if an event made an eSIM's state too large to store."""
-    allowance = esim.allowance(package_id)
-    if len(esim.allowances) > MAX_ALLOWANCES:
+def check_bounds(before: Esim, after: Esim, package_id: str) -> None:
+    """Raise ``InvalidEvent`` if an event of a package made an eSIM's state too large to store.
+
+    An eSIM that is above a bound already may change, but not grow.
+    """
+    if len(after.allowances) > max(MAX_ALLOWANCES, len(before.allowances)):
         reason = f"the eSIM has {MAX_ALLOWANCES} packages already"
         raise InvalidEvent((FieldError(("package_id",), reason),))
-    if allowance and len(allowance.peaks) > MAX_LOCATIONS:
-        reason = f"the package was used in {MAX_LOCATIONS} locations already"
-        raise InvalidEvent((FieldError(("usage_list",), reason),))
+    was, now = before.allowance(package_id), after.allowance(package_id)
+    if now is None or len(now.peaks) <= (len(was.peaks) if was else 0):
+        return
+    names = [name for allowance in after.allowances for name, _ in allowance.peaks]
+    if len(names) > MAX_LOCATIONS:
+        reason = f"the eSIM would have more than {MAX_LOCATIONS} locations in its packages"
+    elif sum(map(len, names)) > MAX_LOCATION_CHARACTERS:
+        reason = f"the eSIM's locations would have more than {MAX_LOCATION_CHARACTERS} characters"
+    else:
+        return
+    raise InvalidEvent((FieldError(("usage_list",), reason),))

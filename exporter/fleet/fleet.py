@@ -16,14 +16,21 @@ from exporter.fleet.aggregates import Aggregates
 from exporter.fleet.attention import AttentionRule, EsimsInAttention
 from exporter.fleet.compact_store import CompactEsims, pack_key
 from exporter.model.expiry import ExpiryHold, Retention
-from exporter.model.records import Esim, Feed, Package, Tombstone
+from exporter.model.records import (
+    AccountBalance,
+    Esim,
+    Feed,
+    Package,
+    PartnerNotice,
+    Tombstone,
+)
 from exporter.storage.contract import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from exporter.fleet.overlay import ChangedRecords
-    from exporter.model.records import AccountBalance, EsimKey, PartnerNotice, Record
+    from exporter.model.records import EsimKey, Record
     from exporter.model.shards import Shard
     from exporter.storage.contract import Key, Row
 
@@ -63,6 +70,10 @@ class Fleet:
         """Oldest first."""
         self.registers: dict[Key, Register] = {}
         """Registers of packages, accounts and vendors, by table and key."""
+        self.partners: dict[Key, AccountBalance | PartnerNotice] = {}
+        """Those of accounts. Each scrape reads them, and they are few: see ``MAX_CURRENCIES``."""
+        self.feeds: dict[str, Feed] = {}
+        """Those of vendors, by vendor."""
         self.totals = Aggregates(vendors)
         self.attention = EsimsInAttention(policy.attention)
         self._vendors = vendors
@@ -106,8 +117,8 @@ class Fleet:
         Returns the seconds of the interruption that has just ended, 0 if there was none.
         """
         held = self.held
-        feeds = [self.registers.get(("feed", vendor)) for vendor in self._vendors]
-        newest = max((feed.received for feed in feeds if isinstance(feed, Feed)), default=None)
+        feeds = [self.feeds[vendor] for vendor in self._vendors if vendor in self.feeds]
+        newest = max((feed.received for feed in feeds), default=None)
         interruption = self._hold.note_time(now, self.policy.grace, newest)
         if self.held and not held:
             for esims in (self.esims, self.over_cap):
@@ -150,8 +161,13 @@ class Fleet:
     def put_register(self, key: Key, register: Register) -> None:
         """Replace the register of a package, an account or a vendor."""
         self.registers[key] = register
-        if isinstance(register, Package):
-            self.totals.name(register)
+        match register:
+            case Package():
+                self.totals.name(register)
+            case Feed():
+                self.feeds[register.vendor] = register
+            case AccountBalance() | PartnerNotice():
+                self.partners[key] = register
 
     def absorb(self, records: Iterable[tuple[Row, Record | None]], bases: Bases) -> None:
         """Take over what other replicas committed: rows with their records, ``None`` if deleted."""

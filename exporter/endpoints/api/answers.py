@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 import exporter
 from exporter.exposition.exposition import vendor_views
 from exporter.model.events import Status  # noqa: TC001  # pydantic reads the types
-from exporter.model.records import Feed
 from exporter.model.shards import Shard
 from exporter.query.shown_values import Documented, PackageItem
 
@@ -261,7 +260,7 @@ class BackupData(Documented):
 
 
 def _vendors(state: CommittedState, now: float) -> list[VendorStatus]:
-    feeds = {r.vendor: r for r in state.fleet.registers.values() if isinstance(r, Feed)}
+    feeds = state.fleet.feeds
     return [
         VendorStatus(
             vendor=vendor,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exporter.endpoints.status.banners import Condition
 from exporter.endpoints.status.formatting import age, count, minutes_chart, size, span
 from exporter.model.events import Status
-from exporter.model.records import STATUSES, AccountBalance, Feed
+from exporter.model.records import STATUSES, AccountBalance
 from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
@@ -89,11 +89,10 @@ def condition(sources: StatusSources, now: float) -> Condition:
     if state is None:
         return process
     vendors, after = state.fleet.totals.vendors.values(), state.exposition.stale_after
-    registers = state.fleet.registers.values()
     return replace(
         process,
         damage=state.damage,
-        received=max((r.received for r in registers if isinstance(r, Feed)), default=None),
+        received=max((f.received for f in state.fleet.feeds.values()), default=None),
         report_interval=max(vendor.report_interval or 0 for vendor in VENDORS),
         activated=sum(vendor.statuses[Status.ACTIVATED] for vendor in vendors),
         stale=sum(vendor.stale(now, after) for vendor in vendors),
@@ -101,7 +100,7 @@ def condition(sources: StatusSources, now: float) -> Condition:
         expiry_hold=state.fleet.policy.grace if state.fleet.held else 0.0,
         over_limit=len(state.fleet.over_cap),
         rejected=len(state.rejected),
-        balances=[r for r in registers if isinstance(r, AccountBalance)],
+        balances=[r for r in state.fleet.partners.values() if isinstance(r, AccountBalance)],
     )
 
 
