@@ -23,6 +23,7 @@ from exporter.exposition.rendering import (
     render_esims,
     render_totals,
 )
+from exporter.fleet.attention import shown_attentions
 from exporter.fleet.compact_store import unpack_block
 from exporter.model.records import AccountBalance, PartnerNotice
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from exporter.exposition.families import Family, InfoLabels
     from exporter.fleet.fleet import Fleet
-    from exporter.model.attention import Attention
 
 
 class Group(StrEnum):
@@ -65,7 +65,7 @@ class Exposition:
         self._attention = FamilyTexts(
             fleet.attention.shown,
             attention_families(info_labels),
-            lambda block, families: render_attention(_attentions(fleet, block.keys), families),
+            lambda block, families: render_attention(shown_attentions(block), families),
             self._deflater,
         )
         families = esim_families(info_labels)
@@ -140,14 +140,6 @@ class Exposition:
             text = metadata(family, openmetrics=format_ is Format.OPENMETRICS)
             self._metadata[key] = self._deflater.deflate(text)
         return self._metadata[key]
-
-
-def _attentions(fleet: Fleet, keys: Iterable[bytes]) -> Iterator[Attention]:
-    for key in keys:
-        esim = fleet.esim_of_packed(key)
-        attention = esim and fleet.attention.of(esim)
-        if attention:
-            yield attention
 
 
 def own_text(text: str, format_: Format) -> ScrapeBody:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from exporter.fleet.aggregates import PackageTotals, VendorTotals
-    from exporter.model.attention import OutOfData
+    from exporter.model.attention import Attention, OutOfData
     from exporter.model.records import Esim
 
 InfoLabel = Literal["reference_id", "iccid", "iccid_hash"]
@@ -46,7 +46,7 @@ class InfoLabels:
     hash_key: bytes = b""
     """Key of the HMAC-SHA256 for ``iccid_hash``. The label holds its first 32 hex digits."""
 
-    def samples(self, esim: Esim) -> Iterable[tuple[Sequence[str], float]]:
+    def samples(self, esim: Esim | Attention) -> Iterable[tuple[Sequence[str], float]]:
         """Return the sample of ``esim_info``."""
         yield [self._value(label, esim) for label in self.labels], 1
 
@@ -54,7 +54,7 @@ class InfoLabels:
         """Return the labels of ``esim_info`` with their values."""
         return {label: self._value(label, esim) for label in self.labels}
 
-    def _value(self, label: InfoLabel, esim: Esim) -> str:
+    def _value(self, label: InfoLabel, esim: Esim | Attention) -> str:
         if label == "reference_id":
             return esim.reference_id
         if label == "iccid" or not esim.iccid:
@@ -231,7 +231,7 @@ def attention_families(info_labels: InfoLabels) -> tuple[Family, ...]:
             *("esim_attention_info", MetricType.GAUGE, level),
             "Names in other systems of an eSIM that needs attention; always 1.",
             own_labels=info_labels.labels,
-            samples=lambda a: info_labels.samples(a.esim),
+            samples=info_labels.samples,
         ),
         _gauge(
             *("esim_attention_last_event_timestamp_seconds", level),

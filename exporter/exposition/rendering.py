@@ -62,7 +62,7 @@ def render_esims(esims: Iterable[Esim], families: tuple[Family, ...]) -> list[st
 
 def render_attention(attentions: Iterable[Attention], families: tuple[Family, ...]) -> list[str]:
     """Return the lines of each family for eSIMs that need attention, sorted by their keys."""
-    subjects: Subjects = [(_esim_labels(each.esim), each) for each in attentions]
+    subjects: Subjects = [(_esim_labels(each), each) for each in attentions]
     return [_lines(family, subjects) for family in families]
 
 
@@ -83,7 +83,7 @@ def render_totals(
     return [_lines(family, subjects) for family in families]
 
 
-def _esim_labels(esim: Esim) -> str:
+def _esim_labels(esim: Esim | Attention) -> str:
     return f'vendor="{escape(esim.vendor)}",esim_id="{escape(esim.esim_id)}"'
 
 

@@ -180,7 +180,7 @@ class Aggregates:
         """Count (``sign`` 1) or no longer count (-1) those eSIMs that are out of data."""
         for each in attentions:
             if out := each.out_of_data:
-                self._package((each.esim.vendor, out.package_id)).out_of_data += sign
+                self._package((each.vendor, out.package_id)).out_of_data += sign
 
     def name(self, package: Package) -> None:
         """Note a package and its name."""

@@ -10,21 +10,22 @@ import sys
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from exporter.fleet.blocks import Block, Blocks
 from exporter.fleet.compact_store import pack_key
 from exporter.model.attention import (
     DEFAULT_LEAST,
     NEARLY_ALL,
-    about_to_run_out,
+    Attention,
     attention_of,
     attentions,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from fractions import Fraction
 
-    from exporter.model.attention import Attention
     from exporter.model.records import Esim
 
     Waiting = tuple[int, bytes]
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
 
 
 _FULL = 16
-"""Keys in a block that was filled in order. To render an eSIM here takes longer than in the group
-``esims``, because it must be found in the fleet, so the blocks are smaller."""
+"""eSIMs in a block that was filled in order. These eSIMs change often, so the blocks are small."""
 
 
 class AttentionRule(NamedTuple):
@@ -45,13 +45,22 @@ class AttentionRule(NamedTuple):
     """eSIMs that may have series in the group; 0 for no limit."""
 
 
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Attention).decode
+
+
 class EsimsInAttention:
-    """The packed keys of the eSIMs that need somebody."""
+    """Why each of the eSIMs needs somebody, packed as in :mod:`exporter.fleet.compact_store`.
+
+    So the state before an event need not be derived again, and rendering does not need the eSIMs.
+    """
 
     def __init__(self, rule: AttentionRule) -> None:
         self.rule = rule
         self.shown: Blocks[bytes, bytes] = Blocks(most=2 * _FULL, fewest=_FULL // 4)
-        """The keys of those under the cap, as keys and as records."""
+        """Those under the cap, by the packed keys of the eSIMs."""
+        self._all: dict[bytes, bytes] = {}
+        """All of them, by the packed keys of the eSIMs."""
         self._most = rule.max_esims or sys.maxsize
         self._waiting: list[Waiting] = []
         """All of them, the longest waiting first; the last ``_most`` are shown."""
@@ -70,32 +79,20 @@ class EsimsInAttention:
         """Return how many eSIMs need somebody."""
         return len(self._waiting)
 
-    def of(self, esim: Esim | None) -> Attention | None:
-        """Return why an eSIM needs somebody, ``None`` if it does not or is none."""
-        return esim and attention_of(esim, self.rule.least)
+    def replace(self, key: bytes, esim: Esim | None) -> tuple[Attention | None, Attention | None]:
+        """Note that the eSIM with this packed key changed, is new, or has left (``None``).
 
-    def replace(self, before: Attention | None, after: Attention | None) -> None:
-        """Note that an eSIM changed, is new, or has left."""
-        subject = after or before
-        if subject is None:
-            return
-        key = pack_key(subject.esim.key)
-        left, entered = self._indexed(before, key), self._indexed(after, key)
-        if left != entered:
-            if left:
-                index, entry = left
-                del index[bisect_left(index, entry)]
-            if entered:
-                insort(*entered)
-        was, now = before and (before.since, key), after and (after.since, key)
-        if was == now:
-            if now and self._is_shown(bisect_left(self._waiting, now)):
-                self.shown.touch(now[1])
-            return
-        if was:
-            self._remove(was)
-        if now:
-            self._add(now)
+        Return why it needed somebody before, and why it does now.
+        """
+        after = esim and attention_of(esim, self.rule.least)
+        packed = self._all.get(key)
+        if packed is None and after is None:
+            return None, None
+        before = None if packed is None else _decode(packed)
+        if before != after:
+            self._index(key, before, after)
+            self._show(key, before, after)
+        return before, after
 
     def add_all(self, esims: Iterable[Esim]) -> list[Attention]:
         """Note new eSIMs at the start, and return why some of them need somebody.
@@ -104,7 +101,8 @@ class EsimsInAttention:
         """
         found = attentions(esims, self.rule.least)
         for attention in found:
-            key = pack_key(attention.esim.key)
+            key = pack_key((attention.vendor, attention.esim_id))
+            self._all[key] = _encode(attention)
             self._waiting.append((attention.since, key))
             if indexed := self._indexed(attention, key):
                 index, entry = indexed
@@ -115,39 +113,74 @@ class EsimsInAttention:
         """Show what :meth:`add_all` noted."""
         for each in (self._waiting, self.out_of_data, self.about_to_run_out or []):
             each.sort()
-        keys = sorted(key for _, key in self._waiting[-self._most :])
+        keys = sorted([key for _, key in self._waiting[-self._most :]])
         parts = [keys[at : at + _FULL] for at in range(0, len(keys), _FULL)]
-        self.shown.extend([Block(part, [*part], 0.0) for part in parts])
+        self.shown.extend([Block(part, [self._all[key] for key in part], 0.0) for part in parts])
+
+    def _index(self, key: bytes, before: Attention | None, after: Attention | None) -> None:
+        """Update the lists about data."""
+        left, entered = self._indexed(before, key), self._indexed(after, key)
+        if left != entered:
+            if left:
+                index, entry = left
+                del index[bisect_left(index, entry)]
+            if entered:
+                insort(*entered)
 
     def _indexed(
         self, attention: Attention | None, key: bytes
     ) -> tuple[list[Waiting], Waiting] | None:
         """Return the list about data that has an eSIM, and its entry there; ``None`` for most."""
-        if attention and (out := attention.out_of_data):
+        if attention is None:
+            return None
+        if out := attention.out_of_data:
             return self.out_of_data, (out.since, key)
-        if attention and self.about_to_run_out is not None:
-            since = about_to_run_out(attention.esim)
-            if since is not None:
-                return self.about_to_run_out, (since, key)
-        return None
+        since = attention.about_to_run_out
+        if since is None or self.about_to_run_out is None:
+            return None
+        return self.about_to_run_out, (since, key)
 
-    def _is_shown(self, at: int) -> bool:
-        return at >= len(self._waiting) - self._most
+    def _show(self, key: bytes, before: Attention | None, after: Attention | None) -> None:
+        """Update why an eSIM needs somebody, and which eSIMs are shown."""
+        was, now = before and (before.since, key), after and (after.since, key)
+        if after:
+            self._all[key] = _encode(after)
+        if was and now and self._is_shown(was) == (shown := self._is_shown(now)):
+            # The usual case: all others stay where they are.
+            if was != now:
+                del self._waiting[bisect_left(self._waiting, was)]
+                insort(self._waiting, now)
+            if shown:
+                self.shown.put(key, self._all[key])
+            return
+        if was:
+            self._remove(was)
+        if now:
+            self._add(now)
+        else:
+            del self._all[key]
+
+    def _is_shown(self, waiting: Waiting) -> bool:
+        hidden = self.over_limit
+        return not hidden or waiting > self._waiting[hidden - 1]
 
     def _add(self, waiting: Waiting) -> None:
         insort(self._waiting, waiting)
-        if (hidden := self.over_limit) and waiting <= self._waiting[hidden - 1]:
+        if not self._is_shown(waiting):
             return
-        if hidden:
+        if hidden := self.over_limit:
             self.shown.remove(self._waiting[hidden - 1][1])
-        self.shown.put(waiting[1], waiting[1])
+        self.shown.put(waiting[1], self._all[waiting[1]])
 
     def _remove(self, waiting: Waiting) -> None:
-        at = bisect_left(self._waiting, waiting)
-        shown = self._is_shown(at)
-        if shown:
+        if self._is_shown(waiting):
             self.shown.remove(waiting[1])
             if hidden := self.over_limit:
                 _, key = self._waiting[hidden - 1]
-                self.shown.put(key, key)
-        del self._waiting[at]
+                self.shown.put(key, self._all[key])
+        del self._waiting[bisect_left(self._waiting, waiting)]
+
+
+def shown_attentions(block: Block[bytes, bytes]) -> Iterator[Attention]:
+    """Yield the contents of a block of :attr:`EsimsInAttention.shown`, in order."""
+    return map(_decode, block.records)

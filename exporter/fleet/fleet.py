@@ -207,11 +207,10 @@ class Fleet:
         return {key: amount for key, amount in bases.items() if self.shard.owns(int(key[-1]))}
 
     def _replace(self, before: Esim | None, after: Esim | None) -> None:
-        was, now = self.attention.of(before), self.attention.of(after)
         self.totals.replace(before, after)
         self._place(before, after)
-        if was or now:
-            self.attention.replace(was, now)
+        if esim := after or before:
+            was, now = self.attention.replace(pack_key(esim.key), after)
             self.totals.count_out_of_data(filter(None, [was]), -1)
             self.totals.count_out_of_data(filter(None, [now]))
 

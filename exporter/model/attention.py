@@ -24,7 +24,8 @@ BANDS = (Fraction(75, 100), Fraction(90, 100), Fraction(1))
 NEARLY_ALL = BANDS[1]
 """The used share of every package from which on an eSIM is about to run out of data."""
 
-_HIGHEST_FIRST = BANDS[::-1]
+_PERCENT = tuple([int(band * 100) for band in reversed(BANDS)])
+"""The bands, the highest first. Integers are faster than fractions, and as exact."""
 
 DEFAULT_LEAST = BANDS[0]
 """The least used share that needs attention, unless the operator chose another."""
@@ -55,23 +56,24 @@ class OutOfData(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """Why an eSIM needs somebody."""
+    """Why an eSIM needs somebody, and what its series say beside that.
 
-    esim: Esim
+    It does not hold the eSIM, so that it can be kept for as long as the eSIM needs somebody.
+    """
+
+    vendor: str
+    esim_id: str
+    reference_id: str
+    iccid: str
+    last_event: int
+    """Event time of the eSIM's newest usage event."""
+    since: int
+    """Event time of the newest reason."""
     shares: tuple[UsedShare, ...]
     """Sorted by package and resource."""
     out_of_data: OutOfData | None
-
-    @property
-    def since(self) -> int:
-        """Return the event time of the newest reason."""
-        times = [share.since for share in self.shares]
-        return max([*times, self.out_of_data.since] if self.out_of_data else times)
-
-    @property
-    def last_event(self) -> int:
-        """Return the event time of the eSIM's newest usage event."""
-        return max(allowance.time for allowance in self.esim.allowances)
+    about_to_run_out: int | None
+    """As :func:`about_to_run_out`."""
 
 
 def attention_of(esim: Esim, least: Fraction) -> Attention | None:
@@ -103,10 +105,8 @@ def attentions(esims: Iterable[Esim], least: Fraction) -> list[Attention]:
                 break
         else:
             continue
-        shares = _used_shares(esim, least)
-        out = out_of_data(esim)
-        if (shares or out) and esim.status not in TERMINAL:
-            found.append(Attention(esim, shares, out))
+        if esim.status not in TERMINAL and (attention := _attention(esim, least)):
+            found.append(attention)
     return found
 
 
@@ -160,7 +160,29 @@ def about_to_run_out(esim: Esim) -> int | None:
     return since if any_left and esim.status not in TERMINAL else None
 
 
+def _attention(esim: Esim, least: Fraction) -> Attention | None:
+    shares = _used_shares(esim, least)
+    out = out_of_data(esim)
+    if not shares and not out:
+        return None
+    times = [share.since for share in shares]
+    if out:
+        times.append(out.since)
+    return Attention(
+        esim.vendor,
+        esim.esim_id,
+        esim.reference_id,
+        esim.iccid,
+        max([allowance.time for allowance in esim.allowances]),
+        max(times),
+        shares,
+        out,
+        None if out else about_to_run_out(esim),
+    )
+
+
 def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
+    parts, wanted = least.denominator, least.numerator
     shares = []
     for allowance in esim.allowances:
         _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
@@ -172,14 +194,15 @@ def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
             if not allowed or remaining is None:
                 continue
             used = allowed - remaining
-            limit = _amount(allowed, least)
-            if used < limit:
+            if used * parts < allowed * wanted:
                 continue
             ratio = min(used / allowed, _BELOW_ONE) if remaining else 1.0
-            for band in _HIGHEST_FIRST:
-                if used >= (of_band := _amount(allowed, band)):
-                    limit = of_band
+            for percent in _PERCENT:
+                if used * 100 >= allowed * percent:
+                    limit = -(-allowed * percent // 100)
                     break
+            else:
+                limit = _amount(allowed, least)
             since = _since(counter, limit, allowance.time)
             shares.append(UsedShare(allowance.package_id, resource, ratio, since))
     return tuple(shares)
@@ -187,8 +210,7 @@ def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
 
 def _amount(allowed: int, share: Fraction) -> int:
     """Return the least used amount that is a share of an allowance, exactly."""
-    numerator, denominator = share.as_integer_ratio()
-    return -(-allowed * numerator // denominator)
+    return -(-allowed * share.numerator // share.denominator)
 
 
 def _since(counter: Consumption | None, limit: int, newest: int) -> int:

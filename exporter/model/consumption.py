@@ -62,7 +62,9 @@ class Consumption(NamedTuple):
 
         Return ``newest`` if less was used in the newest sample. ``limit`` is greater than 0.
         """
-        for time, used in reversed([*_PAIR.iter_unpack(self.path)]):
+        path, size = self.path, _PAIR.size
+        for at in range(len(path) - size, -1, -size):
+            time, used = _PAIR.unpack_from(path, at)
             if used < limit:
                 break
             newest = time
