@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import struct
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,6 @@ import exporter
 from exporter.errors import StorageDamaged, StorageError, StorageLocked, StorageUnavailable
 from exporter.storage.contract import Change, Changes, Table
 from exporter.storage.sqlite.connection import Findings, _require_durability, connect
-from exporter.storage.sqlite.inspection import JOURNAL_MAGIC
 from exporter.storage.sqlite.last_acknowledged import note_path
 from exporter.storage.sqlite.schema import APPLICATION_ID
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -252,27 +250,6 @@ async def test_refuses_a_folder_it_may_not_write(open_folder: Path) -> None:
         reason = await refused(path, StorageUnavailable)
         await refused(open_folder / "b.db", StorageUnavailable)
     assert "this user may write there" in reason
-
-
-def journal(pages: int) -> bytes:
-    """A rollback journal of a database that had so many pages before."""
-    return (JOURNAL_MAGIC + bytes(8) + struct.pack(">3I", pages, 512, 8192)).ljust(512, b"\0")
-
-
-async def test_an_interrupted_creation_of_the_file_is_rolled_back(path: Path) -> None:
-    put(path, b"\0" * 512 + b"SQLite format 3" * 500)
-    put(path.with_name("a.db-journal"), journal(0))
-    await make(path)
-    assert sorted(tree(path.parent)) == ["a.db", "a.db-end"]
-
-
-@pytest.mark.parametrize("size", [1, 7])
-async def test_a_foreign_file_with_a_journal_is_refused(path: Path, size: int) -> None:
-    put(path, b"not a database, " * 1000)
-    put(path.with_name("a.db-journal"), journal(size))
-    before = tree(path.parent)
-    assert "is not a database of this program" in await refused(path, StorageDamaged)
-    assert tree(path.parent) == before
 
 
 @pytest.mark.parametrize("garbage", [b"x", b"not a database, " * 1000, b"\0" * 8192])

@@ -21,12 +21,12 @@ from exporter.storage.sqlite.connection import (
 )
 from exporter.storage.sqlite.history import compare
 from exporter.storage.sqlite.inspection import (
-    HEADER_SIZE,
     LOCK_LENGTH,
     LOCK_START,
     in_use,
     require_own_file,
 )
+from exporter.storage.sqlite.journal import journal_path
 from exporter.storage.sqlite.last_acknowledged import last_acknowledged, note_path
 from exporter.storage.sqlite.reading import read
 from exporter.storage.sqlite.schema import SCHEMA_VERSION
@@ -88,11 +88,9 @@ def _opened(path: Path, file: FileIO) -> StampedConnection:
     except BlockingIOError:
         raise in_use(path) from None
     log = wal.log_path(path)
-    head = file.read(HEADER_SIZE)
-    require_own_file(path, head, log)
-    if not head:
+    if not require_own_file(path, file):
         raise StorageUnavailable(f"{path} is empty: it holds no fleet")
-    if any(_size(file) for file in (log, _journal(path))):
+    if any(_size(file) for file in (log, journal_path(path))):
         raise StorageUnavailable(
             f"{path} was not closed properly, {log.name} holds changes that are not in it: start "
             "the exporter on it and stop it, then copy again"
@@ -178,7 +176,7 @@ def _new_file(path: Path) -> tuple[Path, Path]:
     """Return the full path of a new file, and the path under which it is written."""
     path = Path(os.path.realpath(path))
     partial = path.with_name(f"{path.name}-copying")
-    for file in (path, *_side_files(path), _journal(path)):
+    for file in (path, *_side_files(path), journal_path(path)):
         if file.exists():
             raise StorageUnavailable(f"{file} exists already: copy to a new file")
     if partial.exists():
@@ -196,10 +194,6 @@ def _remove(path: Path) -> None:
 
 def _side_files(path: Path) -> tuple[Path, Path]:
     return wal.log_path(path), note_path(path)
-
-
-def _journal(path: Path) -> Path:
-    return path.with_name(f"{path.name}-journal")
 
 
 def _size(path: Path) -> int:

@@ -15,7 +15,7 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged, StorageLocked
-from exporter.storage.sqlite import wal
+from exporter.storage.sqlite import journal, wal
 from exporter.storage.sqlite.last_acknowledged import last_acknowledged, note_path
 from exporter.storage.sqlite.schema import APPLICATION_ID, FIRST_STAMPED_VERSION
 from exporter.storage.sqlite.stamp import stamp_in_page
@@ -33,7 +33,6 @@ MAGIC = b"SQLite format 3\0"
 FORMATS = tuple(bytes((mode, mode, 0, 64, 32, 32)) for mode in (1, 2))
 """Bytes 18 to 23 of the header of a file without and with a log. With others, SQLite reads a file,
 but cannot write it."""
-JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,7 @@ def _inspected(path: Path, file: FileIO, *, existed: bool) -> Inspected:
     except BlockingIOError:
         raise in_use(path) from None
     log = wal.log_path(path)
-    head = file.read(HEADER_SIZE)
-    require_own_file(path, head, log)
+    head = require_own_file(path, file)
     found = wal.check(log)
     acknowledged = last_acknowledged(path)
     if found.transactions:
@@ -93,26 +91,19 @@ def _inspected(path: Path, file: FileIO, *, existed: bool) -> Inspected:
     return Inspected(file, acknowledged, kept, note)
 
 
-def require_own_file(path: Path, head: bytes, log: Path) -> None:
-    """Raise ``StorageDamaged`` if a file that starts with ``head`` is not one of this program."""
+def require_own_file(path: Path, file: FileIO) -> bytes:
+    """Return the header of a file of this program; empty for an empty file.
+
+    Raises ``StorageDamaged`` if another program wrote it, or if the files beside it do not fit.
+    """
+    head = file.read(HEADER_SIZE)
+    interrupted = journal.require_own(path, file)
     if not head:
-        if log.exists() and log.stat().st_size:
-            raise StorageDamaged(
-                f"{path} is missing or empty, but its log {log.name} is not: put the database "
-                "file back beside it, or move the log away to start empty"
-            )
-        acknowledged = last_acknowledged(path)
-        if acknowledged and acknowledged.number:
-            note = note_path(path).name
-            raise StorageDamaged(
-                f"{path} is missing or empty, but {note} says that it held {acknowledged.number} "
-                f"commits: put the database file back, restore a backup, or move {note} away to "
-                "start empty"
-            )
-        return
+        _require_no_commits(path)
+        return head
+    if interrupted and not interrupted.pages_before:
+        return head  # the file is new and half written, and SQLite will empty it
     ours = APPLICATION_ID.to_bytes(4, "big")
-    if _creation_was_interrupted(path):
-        return  # SQLite rolls back what was written
     if (
         len(head) < HEADER_SIZE
         or not head.startswith(MAGIC)
@@ -122,6 +113,25 @@ def require_own_file(path: Path, head: bytes, log: Path) -> None:
         raise StorageDamaged(
             f"{path} is not a database of this program, or its first page is damaged: "
             "give another --storage.url, or move the file away and restore a backup"
+        )
+    return head
+
+
+def _require_no_commits(path: Path) -> None:
+    """Raise ``StorageDamaged`` if the files beside an empty file say that it had commits."""
+    log = wal.log_path(path)
+    if log.exists() and log.stat().st_size:
+        raise StorageDamaged(
+            f"{path} is missing or empty, but its log {log.name} is not: put the database "
+            "file back beside it, or move the log away to start empty"
+        )
+    acknowledged = last_acknowledged(path)
+    if acknowledged and acknowledged.number:
+        note = note_path(path).name
+        raise StorageDamaged(
+            f"{path} is missing or empty, but {note} says that it held {acknowledged.number} "
+            f"commits: put the database file back, restore a backup, or move {note} away to "
+            "start empty"
         )
 
 
@@ -182,17 +192,3 @@ def _kept_log(log: Path, stamps: StampedLog | None, acknowledged: CommitId | Non
     shutil.copyfile(log, copy)
     copy.chmod(0o600)
     return copy
-
-
-def _creation_was_interrupted(path: Path) -> bool:
-    """Return whether a crash left the journal of a transaction that began with an empty database.
-
-    The file held nothing then, and its first page may be half written. The journal's header is
-    described in "The Rollback Journal" of the SQLite file format document.
-    """
-    try:
-        with path.with_name(f"{path.name}-journal").open("rb") as journal:
-            head = journal.read(20)
-    except FileNotFoundError:
-        return False
-    return head.startswith(JOURNAL_MAGIC) and head[16:] == bytes(4)
