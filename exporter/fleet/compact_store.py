@@ -153,39 +153,55 @@ class RecordList(MutableSequence[bytes]):
 _IN_KEY = 2
 """How many fields of an eSIM its key holds; the record holds the others."""
 
-_fields: Any = tuple[(*field_types(Esim, _IN_KEY), int)]  # type: ignore[misc]  # made here
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(_fields).decode
 
-# MessagePack holds no integer above 64 bits. An eSIM with such a counter is packed as JSON.
+# MessagePack holds no integer above 64 bits. A record with such a counter is packed as JSON.
 _pack_json = msgspec.json.Encoder().encode
-_unpack_json = msgspec.json.Decoder(_fields).decode
 _JSON = ord("[")
 """The first byte of a record that is JSON."""
 
 
-def pack_key(key: EsimKey) -> bytes:
+def pack_key(key: tuple[str, ...]) -> bytes:
     """Return a key as bytes that sort as keys do.
 
     UTF-8 keeps the order of texts, and no identifier holds a NUL.
     """
-    vendor, esim_id = key
-    return f"{vendor}\0{esim_id}".encode()
+    return "\0".join(key).encode()
+
+
+def pack_fields(fields: tuple[Any, ...]) -> bytes:
+    """Return the fields of a record, packed."""
+    try:
+        return _pack(fields)
+    except OverflowError:
+        return _pack_json(fields)
+
+
+def unpacker(types: Iterable[Any]) -> Callable[[bytes], tuple[Any, ...]]:
+    """Return a function that reads packed fields of these types."""
+    fields: Any = tuple.__class_getitem__((*types,))
+    read = msgspec.msgpack.Decoder(fields).decode
+    read_json = msgspec.json.Decoder(fields).decode
+
+    def unpack(record: bytes) -> tuple[Any, ...]:
+        unpacked: tuple[Any, ...] = (read_json if record[0] == _JSON else read)(record)
+        return unpacked
+
+    return unpack
+
+
+_unpack_fields = unpacker([*field_types(Esim, _IN_KEY), int])
 
 
 def pack(esim: Esim) -> bytes:
     """Return all fields of an eSIM except its key, packed."""
-    try:
-        return _pack(esim[_IN_KEY:])
-    except OverflowError:
-        return _pack_json(esim[_IN_KEY:])
+    return pack_fields(esim[_IN_KEY:])
 
 
 def unpack(key: bytes, record: bytes) -> Esim:
     """Return the eSIM of a packed key and a packed record."""
     vendor, _, esim_id = key.decode().partition("\0")
-    read = _unpack_json if record[0] == _JSON else _unpack
-    return Esim(vendor, esim_id, *read(record))
+    return Esim(vendor, esim_id, *_unpack_fields(record))
 
 
 def unpack_block(block: PackedBlock) -> Iterator[Esim]:

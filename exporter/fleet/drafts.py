@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import FieldError, InvalidEvent
@@ -154,11 +153,11 @@ class Draft(ChangedRecords):
         known = self._fleet.tombstones
         surplus = len(known) - MAX_TOMBSTONES
         before = self.now - self._fleet.retention.tombstones
-        for count, (key, tombstone) in enumerate(islice(known.items(), most)):
+        for count, tombstone in enumerate(known.oldest(most)):
             if tombstone.expired > before and count >= surplus:
                 break
-            if self.tombstones.get(key) is tombstone:
-                self.tombstones.put(key, None)
+            if self.tombstones.get(tombstone.key) == tombstone:  # it is not revived in this draft
+                self.tombstones.put(tombstone.key, None)
 
     def _merge_usage(self, event: UsageEvent) -> Result:
         tombstone_key = (event.vendor, event.esim_id, event.package_id)

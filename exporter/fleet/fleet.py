@@ -15,6 +15,7 @@ from exporter.fleet.admission import AdmissionOrder
 from exporter.fleet.aggregates import Aggregates
 from exporter.fleet.attention import AttentionRule, EsimsInAttention
 from exporter.fleet.compact_store import CompactEsims, pack_key
+from exporter.fleet.tombstones import CompactTombstones
 from exporter.model.expiry import ExpiryHold, Retention
 from exporter.model.records import (
     AccountBalance,
@@ -66,8 +67,7 @@ class Fleet:
         self.over_cap = CompactEsims(policy.retention.deadline)
         """eSIMs over the cardinality cap."""
         self.admission = AdmissionOrder(self.esims, self.over_cap, replicated=shard is not None)
-        self.tombstones: dict[Key, Tombstone] = {}
-        """Oldest first."""
+        self.tombstones = CompactTombstones()
         self.registers: dict[Key, Register] = {}
         """Registers of packages, accounts and vendors, by table and key."""
         self.partners: dict[Key, AccountBalance | PartnerNotice] = {}
@@ -148,9 +148,9 @@ class Fleet:
             if not self.keeps(*key[:2]):
                 continue
             if tombstone:
-                self.tombstones[key] = tombstone
+                self.tombstones.put(tombstone)
             elif known:
-                del self.tombstones[key]
+                self.tombstones.discard(key)
         for key, _, register in draft.registers.items():
             assert register, "no register is ever removed"
             self.put_register(key, register)
@@ -175,9 +175,10 @@ class Fleet:
             if row.table is Table.ESIM:
                 self._absorb_esim(row, record)
             elif row.table is Table.TOMBSTONE:
-                self.tombstones.pop(row.key, None)
                 if isinstance(record, Tombstone):
-                    self.tombstones[row.key] = record
+                    self.tombstones.put(record)
+                else:
+                    self.tombstones.discard(row.key)
             elif record and not isinstance(record, (Esim, Tombstone)):
                 self.put_register((row.table, *row.key), record)
         self.totals.add_bases(bases)

@@ -42,15 +42,17 @@ class FleetLoader:
         """
         fleet = self._fleet
         esims: list[Row] = []
+        tombstones: list[Tombstone] = []
         for row in chunk.rows:
             if row.table is Table.ESIM:
                 esims.append(row)
             elif row.table is not Table.REJECTED:
                 record = decode(row)
                 if isinstance(record, Tombstone):
-                    fleet.tombstones[record.key] = record
+                    tombstones.append(record)
                 elif not isinstance(record, Esim):
                     fleet.put_register((row.table, *record.key), record)
+        fleet.tombstones.extend(tombstones)
         fleet.totals.add_bases(chunk.bases)
         if esims:
             self._add(decode_esims(esims))
@@ -68,8 +70,6 @@ class FleetLoader:
         if waiting or not self._all_tracked:
             self._separate(waiting)
         fleet.attention.begin()
-        oldest_first = sorted(fleet.tombstones.items(), key=lambda item: item[1].expired)
-        fleet.tombstones = dict(oldest_first)
         return fleet
 
     def _add(self, esims: list[Esim]) -> None:

@@ -87,7 +87,7 @@ async def test_an_esim_of_another_shard_is_buried_in_its_slot_and_revived_from_t
         ("consumed", "roamify", "p", slot): 40,
         ("location", "roamify", "France", slot): 7,
     }
-    assert visitor.fleet.tombstones == {}
+    assert list(visitor.fleet.tombstones) == []
     consumed = series(
         "esim_fleet_data_consumed_bytes_total",
         vendor="roamify",
