@@ -157,13 +157,13 @@ def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str
     partners = sorted(fleet.partners.values(), key=lambda r: r.key)
     balances = [r for r in partners if isinstance(r, AccountBalance)]
     notices = [r for r in partners if isinstance(r, PartnerNotice)]
-    locations = sorted(fleet.totals.locations.items())
+    locations = fleet.totals.locations
     return [
         (
             vendor,
             VendorView(
                 totals=totals,
-                locations=tuple((place, n) for (v, place), n in locations if v == vendor),
+                locations=tuple(sorted(locations[vendor].items())),
                 balances=tuple(b for b in balances if b.vendor == vendor),
                 notices=tuple(n for n in notices if n.vendor == vendor),
                 stale=totals.stale(now, stale_after),

@@ -9,18 +9,22 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from math import ceil
+from operator import add
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageDamaged
 from exporter.fleet.blocks import Blocks
-from exporter.model.events import TERMINAL, Status
+from exporter.fleet.label_cap import LabelCap
+from exporter.model.events import OTHER, TERMINAL, Status
 from exporter.model.records import RESOURCES, STATUSES, Package, PackageKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from exporter.model.attention import Attention
+    from exporter.model.events import UsageEvent
     from exporter.model.records import Allowance, Esim, Tombstone
+    from exporter.storage.contract import Key
 
     Use = tuple[Allowance, Esim]
 
@@ -31,6 +35,10 @@ _HOUR = 3600
 
 _CONSUMED = "consumed"
 _LOCATION = "location"
+
+SHOWN_PACKAGE = "shown_package"
+SHOWN_LOCATION = "shown_location"
+"""Kinds of bases that hold no sum, but say which values have series: see :class:`LabelCap`."""
 
 
 class PackageTotals:
@@ -66,6 +74,18 @@ class PackageTotals:
             for resource, reached in zip(RESOURCES, self._reached, strict=True)
             for at, percent in enumerate(THRESHOLDS)
         }
+
+    def include(self, other: PackageTotals) -> None:
+        """Add the sums of another package."""
+        for status, number in other.statuses.items():
+            self.statuses[status] += number
+        self.limited += other.limited
+        self.allowed += other.allowed
+        self.remaining += other.remaining
+        self.consumed += other.consumed
+        self.out_of_data += other.out_of_data
+        for mine, its in zip(self._reached, other._reached, strict=True):
+            mine[:] = map(add, mine, its)
 
     def add(self, uses: Iterable[Use], sign: int) -> None:
         """Add (``sign`` 1) or take out (-1) allowances."""
@@ -148,19 +168,45 @@ class Aggregates:
     def __init__(self, vendors: tuple[str, ...]) -> None:
         self.vendors = defaultdict(VendorTotals, {name: VendorTotals() for name in sorted(vendors)})
         self.packages: Blocks[PackageKey, PackageTotals] = Blocks()
-        self._by_key: dict[PackageKey, PackageTotals] = {}
-        self.locations: defaultdict[tuple[str, str], int] = defaultdict(int)
-        """Bytes by (vendor, location): the most each allowance ever reported there, summed."""
+        """By vendor and package, those over the cap as one."""
+        self._packages_of: defaultdict[str, dict[str, PackageTotals]] = defaultdict(dict)
+        """The same by vendor, then by package."""
+        self.locations: defaultdict[str, defaultdict[str, int]] = defaultdict(_no_bytes)
+        """Bytes by vendor, then by location, those over the cap as one: the most each allowance
+        ever reported there, summed."""
+        self.package_cap = LabelCap(SHOWN_PACKAGE, self._packages_of)
+        self.location_cap = LabelCap(SHOWN_LOCATION, self.locations)
+
+    def begin(self, max_packages: int, max_locations: int) -> None:
+        """Cap the packages and locations of each vendor, 0 for no cap. Call it after a load."""
+        for vendor, package_id in self.package_cap.begin(max_packages):
+            self.packages.remove((vendor, package_id))
+            over = self._packages_of[vendor].pop(package_id)
+            self._other_packages(vendor).include(over)
+        for vendor, location in self.location_cap.begin(max_locations):
+            sums = self.locations[vendor]
+            sums[OTHER] += sums.pop(location)
+        self._settle()
 
     def replace(self, before: Esim | None, after: Esim | None) -> None:
         """Count ``after`` instead of ``before``."""
         if before:
-            self._add(before, -1)
+            self.vendors[before.vendor].add(before, -1)
         if after:
-            self._add(after, 1)
+            self.vendors[after.vendor].add(after, 1)
+        kept: set[int] = set()
+        if before and after and before.status is after.status:
+            # An event changes one allowance, and the others are the same objects. They are not
+            # counted again, so their packages are not rendered again.
+            kept = {*map(id, before.allowances)} & {*map(id, after.allowances)}
+        for esim, sign in ((before, -1), (after, 1)):
+            if esim:
+                for allowance in esim.allowances:
+                    if id(allowance) not in kept:
+                        self._add(allowance, esim, sign)
 
     def add_many(self, esims: Iterable[Esim]) -> None:
-        """Count new eSIMs, in less time each than :meth:`replace` takes."""
+        """Count loaded eSIMs, in less time each than :meth:`replace` takes."""
         of_vendors: defaultdict[str, list[Esim]] = defaultdict(list)
         of_packages: defaultdict[PackageKey, list[Use]] = defaultdict(list)
         locations = self.locations
@@ -170,7 +216,7 @@ class Aggregates:
             for allowance in esim.allowances:
                 of_packages[vendor, allowance.package_id].append((allowance, esim))
                 for location, amount in allowance.peaks:
-                    locations[vendor, location] += amount
+                    locations[vendor][location] += amount
         for vendor, those in of_vendors.items():
             self.vendors[vendor].add_many(those)
         for key, uses in of_packages.items():
@@ -184,7 +230,34 @@ class Aggregates:
 
     def name(self, package: Package) -> None:
         """Note a package and its name."""
-        self._package(package.key).name = package.name
+        totals = self._package(package.key)
+        if totals.key == package.key:  # it is not over the cap
+            totals.name = package.name
+
+    def new_values(self, event: UsageEvent, *, kept: bool) -> Iterator[Key]:
+        """Yield the keys that would store the package and the locations of an event.
+
+        Leaves out those that have series. Locations count only if the eSIM is kept here.
+        """
+        vendor = event.vendor
+        if event.package_id not in self._packages_of[vendor]:
+            yield (SHOWN_PACKAGE, vendor, event.package_id)
+        known = self.locations[vendor]
+        for location, _ in (event.snapshot.locations or ()) if kept else ():
+            if location not in known:
+                yield (SHOWN_LOCATION, vendor, location)
+
+    def values_to_store(self, new: Collection[Key]) -> list[Key]:
+        """Return the keys of the bases that keep series for their values: see :class:`LabelCap`."""
+        return [key for cap in self._caps() for key in cap.to_store(new)]
+
+    def show(self, values: Iterable[Key]) -> None:
+        """Give series to values while there is room. Ignores keys of other bases."""
+        for kind, vendor, value, *_ in values:
+            if kind == SHOWN_PACKAGE:
+                self._package((vendor, value))
+            elif kind == SHOWN_LOCATION:
+                self._add_location(vendor, value, 0)
 
     def add_bases(self, bases: Mapping[tuple[str, ...], int]) -> None:
         """Add what expired allowances consumed, in bytes, by the keys of the bases."""
@@ -192,26 +265,53 @@ class Aggregates:
             kind, vendor, name = _without_slot(key)
             if kind == _CONSUMED:
                 self._package((vendor, name)).consumed += amount
+            elif kind == SHOWN_PACKAGE:
+                self.package_cap.note_stored(vendor, name)
+            elif kind == SHOWN_LOCATION:
+                self.location_cap.note_stored(vendor, name)
             else:
-                self.locations[vendor, name] += amount
+                self._add_location(vendor, name, amount)
+        self._settle()
 
-    def _add(self, esim: Esim, sign: int) -> None:
-        vendor, locations = esim.vendor, self.locations
-        self.vendors[vendor].add(esim, sign)
-        for allowance in esim.allowances:
-            self._package((vendor, allowance.package_id)).add(((allowance, esim),), sign)
-            for location, amount in allowance.peaks:
-                locations[vendor, location] += sign * amount
+    def _settle(self) -> None:
+        for cap in self._caps():
+            cap.settle()
+
+    def _caps(self) -> tuple[LabelCap, LabelCap]:
+        return self.package_cap, self.location_cap
+
+    def _add(self, allowance: Allowance, esim: Esim, sign: int) -> None:
+        self._package((esim.vendor, allowance.package_id)).add(((allowance, esim),), sign)
+        for location, amount in allowance.peaks:
+            self._add_location(esim.vendor, location, sign * amount)
+
+    def _add_location(self, vendor: str, location: str, amount: int) -> None:
+        sums = self.locations[vendor]
+        if location not in sums and not self.location_cap.admits(vendor, location):
+            location = OTHER
+        sums[location] += amount
 
     def _package(self, key: PackageKey) -> PackageTotals:
-        """Return the totals of a package, and note that they are about to change."""
-        totals = self._by_key.get(key)
-        if totals is None:
-            totals = self._by_key[key] = PackageTotals(key)
-            self.packages.put(key, totals)
-        else:
+        """Return the totals that a package counts in, and note that they are about to change."""
+        vendor, package_id = key
+        totals = self._packages_of[vendor].get(package_id)
+        if totals:
             self.packages.touch(key)
+            return totals
+        if not self.package_cap.admits(vendor, package_id):
+            return self._other_packages(vendor)
+        totals = self._packages_of[vendor][package_id] = PackageTotals(key)
+        self.packages.put(key, totals)
         return totals
+
+    def _other_packages(self, vendor: str) -> PackageTotals:
+        totals = self._package((vendor, OTHER))
+        totals.name = totals.name or OTHER
+        return totals
+
+
+def _no_bytes() -> defaultdict[str, int]:
+    return defaultdict(int)
 
 
 def thresholds_reached(allowed: int | None, remaining: int | None) -> int:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from exporter.fleet.fleet import Fleet
     from exporter.model.events import Event
     from exporter.model.records import EsimKey
+    from exporter.storage.contract import Changes
 
 MAX_TOMBSTONES = 1_000_000
 """Tombstones that are kept; the oldest are dropped first."""
@@ -85,6 +86,13 @@ class Draft(ChangedRecords):
         self.received = int(now)
         self._fleet = fleet
         self._room = fleet.room()
+
+    def changes(self) -> Changes:
+        """Return what one commit must write before the fleet may show it."""
+        shard = self._fleet.shard
+        for key in self._fleet.totals.values_to_store(self.new_values):
+            self.bases[(*key, str(shard.slots[0])) if shard else key] = 0
+        return super().changes()
 
     def merge(self, event: Event) -> Result:
         """Merge one event and return what became of it."""
@@ -171,6 +179,8 @@ class Draft(ChangedRecords):
         check_bounds(esim, merged, event.package_id)
         if merged is not esim:
             self._put_esim(merged)
+            kept = self._fleet.keeps(*esim.key)
+            self.new_values.update(dict.fromkeys(self._fleet.totals.new_values(event, kept=kept)))
         if tombstone:
             self.tombstones.put(tombstone_key, None)
             self._move_to_base(tombstone, -1)

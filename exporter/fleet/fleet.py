@@ -51,6 +51,11 @@ class Policy:
     no delivery could arrive: see :class:`exporter.model.expiry.ExpiryHold`."""
     attention: AttentionRule = field(default_factory=AttentionRule)
     """Which eSIMs need somebody. Only a new fleet applies it."""
+    max_packages: int = 0
+    """Packages of a vendor with series in the group ``fleet``; 0 for no limit. Only a new fleet
+    applies it."""
+    max_locations: int = 0
+    """Locations of a vendor with series there; 0 for no limit. Only a new fleet applies it."""
 
 
 class Fleet:
@@ -141,6 +146,7 @@ class Fleet:
 
     def publish(self, draft: ChangedRecords) -> None:
         """Replace what the draft changed; its commit has succeeded."""
+        self.totals.show(draft.new_values)
         for esim_key, before, after in draft.esims.items():
             if self.keeps(*esim_key):
                 self._replace(before, after)
@@ -171,6 +177,7 @@ class Fleet:
 
     def absorb(self, records: Iterable[tuple[Row, Record | None]], bases: Bases) -> None:
         """Take over what other replicas committed: rows with their records, ``None`` if deleted."""
+        self.totals.show(bases)  # first, so that all replicas give series to the same values
         for row, record in records:
             if row.table is Table.ESIM:
                 self._absorb_esim(row, record)

@@ -64,6 +64,7 @@ class FleetLoader:
         in the storage. With that flag it would overtake others when the cap rises again.
         """
         fleet = self._fleet
+        fleet.totals.begin(fleet.policy.max_packages, fleet.policy.max_locations)
         fleet.admission.last = max(self._admitted, default=0)
         cap = fleet.policy.max_esims or len(self._admitted)
         waiting = fleet.admission.begin(self._places, len(self._admitted), cap)

@@ -71,6 +71,9 @@ class ChangedRecords:
         self.tombstones = Overlay(tombstone)
         self.registers: Overlay[Any] = Overlay(register)
         self.bases: dict[Key, int] = {}
+        self.new_values: dict[Key, None] = {}
+        """Packages and locations that have no series yet, in the order of events. They are keys of
+        the bases that would store them."""
         self.expired = 0
         """Allowances that expire."""
         self.last_admitted = last_admitted
