@@ -85,6 +85,11 @@ _READ_AT_SCRAPE = (
         "eSIMs over the limit of the group attention, without series in it.",
     ),
     Description(
+        *("label_values_over_limit", _GAUGE, ("label",)),
+        "Packages or locations over their limit, summed under other; at most 1000 are counted for "
+        "each vendor.",
+    ),
+    Description(
         *("expiry_held", _GAUGE, ()),
         "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
     ),

@@ -221,6 +221,10 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
             "esims": len(state.fleet.esims),
             "esims_over_limit": len(state.fleet.over_cap),
             "attention_over_limit": state.fleet.attention.over_limit,
+            "label_values_over_limit": {
+                "package_id": state.fleet.totals.package_cap.over,
+                "location": state.fleet.totals.location_cap.over,
+            },
             "expiry_held": state.fleet.held,
             "rejected_events": len(state.rejected),
             "storage_damaged_rows": state.damage,

@@ -34,6 +34,8 @@ class LiveSettings:
         return Policy(
             Retention(terminal=retention.terminal, silent=retention.silent),
             max_esims=self.started.limits.max_esims,
+            max_packages=self.started.limits.max_packages,
+            max_locations=self.started.limits.max_locations,
             attention=AttentionRule(
                 least=Fraction(str(self.started.attention.min_used_ratio)),  # exactly as written
                 max_esims=self.started.limits.max_attention,

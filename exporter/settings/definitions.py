@@ -252,6 +252,16 @@ class LimitsSettings(_Group):
         description="Maximum number of eSIMs in the group attention; 0 for no limit. Above it, "
         "those that need attention for the longest time have no series in the group.",
     )
+    max_packages: Annotated[Count, NotNegative] = Field(
+        default=5000,
+        description="Maximum number of packages of each vendor with series in the group fleet; 0 "
+        'for no limit. Those over the limit are summed under the package "other".',
+    )
+    max_locations: Annotated[Count, NotNegative] = Field(
+        default=1000,
+        description="Maximum number of locations of each vendor with series in the group fleet; "
+        '0 for no limit. Those over the limit are summed under the location "other".',
+    )
     max_rejected: Annotated[Count, Positive] = Field(
         default=1000,
         description="Maximum number of rejected deliveries that are kept, for the status page and "

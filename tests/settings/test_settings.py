@@ -131,6 +131,8 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "retention.silent": "1w",
         "limits.max-esims": "0",
         "limits.max-attention": "6",
+        "limits.max-packages": "8",
+        "limits.max-locations": "9",
         "limits.max-rejected": "5",
         "metrics.esim-labels": "iccid_hash, reference_id",
         "metrics.iccid-hash-key-file": "key",

@@ -9,6 +9,7 @@ from exporter.mixin.rules.exporter import EXPORTER, WATCHDOG
 from exporter.mixin.rules.feed import FEED
 from exporter.mixin.rules.fleet import FLEET, PACKAGES, PARTNER
 from exporter.mixin.rules.forecast import FORECAST
+from exporter.mixin.rules.limits import LIMITS
 from exporter.mixin.rules.out_of_data import OUT_OF_DATA, OUT_OF_DATA_TICKETS
 from exporter.mixin.rules.usage import USAGE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from exporter.mixin.rules.rule_types import Group
 
 FILES: Final[dict[str, tuple[Group, ...]]] = {
-    "esim-exporter.rules.yml": (EXPORTER, FEED, BUDGET),
+    "esim-exporter.rules.yml": (EXPORTER, LIMITS, FEED, BUDGET),
     "esim-fleet.rules.yml": (PACKAGES, FLEET, PARTNER),
     "esim-usage.rules.yml": (OUT_OF_DATA, OUT_OF_DATA_TICKETS, USAGE),
     "esim-forecast.rules.yml": (FORECAST,),
