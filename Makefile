@@ -57,8 +57,9 @@ bench-short: $(INSTALLED_DEV) ## measure the same on small fleets
 docs: $(INSTALLED_DEV) ## write the generated parts of the documentation
 	$(BIN)/python docs/generate.py
 
-mixin: $(INSTALLED_DEV) ## write rules, routes, dashboards and the table of alerts from their source
+mixin: $(INSTALLED_DEV) ## write rules, routes, dashboards, the table of alerts and the chart's values
 	$(BIN)/python alerts/repository_copies.py
+	$(BIN)/python deploy/helm_sources/chart_files.py
 
 screenshots: $(INSTALLED_DEV) ## write the pictures of the dashboards for the documentation
 	$(PYTEST) -m slow tests/grafana/test_dashboard_rendering.py
@@ -71,6 +72,7 @@ status-screenshots: $(INSTALLED_DEV) ## write the pictures of the status page fo
 lint: $(INSTALLED_DEV) ## check style, types and generated files
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python alerts/repository_copies.py --check
+	$(BIN)/python deploy/helm_sources/chart_files.py --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

