@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,20 @@ def test_a_misspelt_field_does_not_fit_the_schemas(default: Objects) -> None:
     wrong = service | {"spec": service["spec"] | {"selectors": {}}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+
+
+def test_the_values_that_the_pages_show_are_values_of_the_chart() -> None:
+    shown = [
+        yaml.safe_load(textwrap.dedent(block))
+        for page in ("deploy/README.md", "deploy/helm/README.md")
+        for block in re.findall(
+            r"(?<=\n\n)(?: {4}(?:ingress|storage|settings):\n(?: {4}.+\n)+)",
+            (ROOT / page).read_text(),
+        )
+    ]
+    assert len(shown) == 3
+    for values in shown:
+        assert helm.running().render(values)
 
 
 def test_with_everything_off_only_the_pods_and_their_service_are_left() -> None:

@@ -37,6 +37,7 @@ OTHERS = (
     "SECURITY.md",
     "alerts/README.md",
     "deploy/README.md",
+    "deploy/helm/README.md",
     "grafana/README.md",
 )
 PAGES = (*GUIDE, *OTHERS)
@@ -79,6 +80,7 @@ NOT_RUN = {
     ".venv/bin/python -m benchmarks.paging": "takes minutes, and " + SMALL,
     "docker": "needs a daemon",
     "kubectl": "needs a cluster",
+    "helm": "tests/deploy/test_chart.py renders the chart with the values of these pages",
     "apt-get install": "needs root",
     "debootstrap": "needs root",
     "buildah": "needs root and a base",
@@ -100,12 +102,15 @@ SETTINGS = "web:"
 VALUES = "receivers:"
 """How the block begins that is a file of values for the rules."""
 
+CHART = ("ingress:", "storage:", "settings:")
+"""How blocks begin that are values of the Helm chart."""
+
 PRINTED = "esim_data_remaining_bytes{"
 """How a block begins that a command before it prints."""
 
 MONITORING = re.compile(r"(promtool|amtool|alertmanager|esim-exporter mixin) ")
 SPAN = re.compile(
-    r"`((?:make|pip|python3?|esim-exporter|promtool|amtool|curl|docker|kubectl) [^`]+)`"
+    r"`((?:make|pip|python3?|esim-exporter|promtool|amtool|curl|docker|kubectl|helm) [^`]+)`"
 )
 ASSIGNMENT = re.compile(r"(export )?\w+=")
 
@@ -120,7 +125,9 @@ def blocks(page: str) -> list[str]:
 def commands(page: str) -> list[str]:
     """Return the commands of a page: of all blocks but those known as something else."""
     shell = [
-        b for b in blocks(page) if not b.startswith((*PROMETHEUS, WEB, SETTINGS, VALUES, PRINTED))
+        block
+        for block in blocks(page)
+        if not block.startswith((*PROMETHEUS, WEB, SETTINGS, VALUES, *CHART, PRINTED))
     ]
     return [command for block in shell for command in re.split(r"(?<!\\)\n", block)]
 
