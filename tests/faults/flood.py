@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CONNECTIONS = 32
+_SCATTERING = 618_033_988_741
 _END = b"}\n"
 """The last bytes of every answer of the webhook."""
 
@@ -60,8 +61,8 @@ class Outcome:
 
 
 def name(number: int) -> str:
-    """Return the eSIM of an event, by its number."""
-    return f"0b8c5c1e-{number:012d}"
+    """Return the eSIM of an event, by its number. The order of eSIMs is not that of numbers."""
+    return f"0b8c5c1e-{number * _SCATTERING % 10**12:012d}"
 
 
 @contextmanager

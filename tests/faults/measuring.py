@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -56,6 +57,13 @@ def times(short: int, long: int) -> int:
 def grouped(number: int) -> str:
     """Write a number with thin groups of three digits, as in 48 312."""
     return f"{number:,}".replace(",", " ")
+
+
+def private_memory(pid: int) -> int:
+    """Return the memory of a process that it shares with no other, in bytes."""
+    found = re.search(r"Private_Dirty: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text())
+    assert found
+    return int(found[1]) * 1024
 
 
 def percentile(values: Iterable[float], share: float) -> float:

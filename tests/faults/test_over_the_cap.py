@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from flood import Order, delivered
-from measuring import grouped, times
+from measuring import grouped, private_memory, times
 from running import Serving, serving
 
 if TYPE_CHECKING:
@@ -21,15 +20,6 @@ ENOUGH = 50_000
 """Number of eSIMs over the cap from which on the memory of one can be measured."""
 
 
-def memory(server: Serving) -> int:
-    """Return the private memory of the process, in bytes."""
-    rollup = f"/proc/{server.process.pid}/smaps_rollup"
-    with open(rollup) as file:  # noqa: PTH123  # the kernel makes this file
-        found = re.search(r"Private_Dirty: +(\d+) kB", file.read())
-    assert found
-    return int(found[1]) * 1024
-
-
 def test_distinct_esims_beyond_the_cap_are_counted_stored_and_cheap(
     tmp_path: Path, measured: Measured
 ) -> None:
@@ -40,10 +30,10 @@ def test_distinct_esims_beyond_the_cap_are_counted_stored_and_cheap(
         first = Order(host, int(port), 0, count // 4)
         rest = Order(host, int(port), first.count, count - first.count)
         assert delivered(first).codes == {"200": first.count}
-        before = memory(server)
+        before = private_memory(server.process.pid)
         outcome = delivered(rest)
         assert outcome.codes == {"200": rest.count}
-        each = (memory(server) - before) / rest.count
+        each = (private_memory(server.process.pid) - before) / rest.count
         check(server, count, cap)
         text = server.state()
         server.kill()
