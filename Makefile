@@ -42,7 +42,7 @@ test-slow: $(INSTALLED_DEV) ## run the slow tests: the demo, dashboards, browser
 	@# With loadfile, one process runs all tests of a file: fixtures of dashboards take long to make.
 	$(PYTEST) -n $(WORKERS) --dist=loadfile -m slow
 
-test-faults: $(INSTALLED_DEV) ## test faults for 40 minutes: kills, power cuts, damage, full disks, fuzzing
+test-faults: $(INSTALLED_DEV) ## test faults for an hour: kills, power cuts, damage, full disks, fuzzing
 	@$(BIN)/python tests/support/programs.py strace
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris cannot be installed, so Hypothesis alone fuzzes the parser"
 	FAULTS_SHARE=$(FAULTS_SHARE) $(PYTEST) -n 2 --dist=worksteal -m "slow or not slow" tests/faults
