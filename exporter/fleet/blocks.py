@@ -87,31 +87,41 @@ class Blocks(Generic[K, R]):
         for block in self.blocks:
             yield from block.records
 
-    def get(self, key: K) -> R | None:
-        """Return the record with this key, or ``None``."""
+    def find(self, key: K) -> tuple[Block[K, R], int] | None:
+        """Return the block of the record with this key and its place there, or ``None``."""
         if not self.blocks:
             return None
         block = self.blocks[self._index(key)]
         at = bisect_left(block.keys, key)
-        if at < len(block.keys) and block.keys[at] == key:
-            return block.records[at]
-        return None
+        return (block, at) if at < len(block.keys) and block.keys[at] == key else None
 
-    def slice_from(self, start: K) -> list[tuple[K, R]]:
-        """Return the keys and records from ``start`` to the end of its block, or of the next one.
+    def get(self, key: K) -> R | None:
+        """Return the record with this key, or ``None``."""
+        found = self.find(key)
+        return None if found is None else found[0].records[found[1]]
 
-        The list is empty if no record has this key or a greater one.
+    def between(self, start: K, end: K) -> Iterator[tuple[Block[K, R], int, int]]:
+        """Yield the blocks that hold keys from ``start`` to before ``end``, in order.
+
+        With each block come the places of its first such key and after its last one.
         """
         if not self.blocks:
-            return []
-        index = self._index(start)
-        at = bisect_left(self.blocks[index].keys, start)
-        if at == len(self.blocks[index].keys):
-            index, at = index + 1, 0
-        if index == len(self.blocks):
-            return []
-        block = self.blocks[index]
-        return list(zip(block.keys[at:], block.records[at:], strict=True))
+            return
+        for at in range(self._index(start), bisect_left(self._firsts, end)):
+            keys = self.blocks[at].keys
+            first, last = bisect_left(keys, start), bisect_left(keys, end)
+            if first < last:
+                yield self.blocks[at], first, last
+
+    def first_after(self, key: K) -> K | None:
+        """Return the least key above ``key`` with which a block begins, or ``None``."""
+        at = bisect_right(self._firsts, key)
+        return self._firsts[at] if at < len(self._firsts) else None
+
+    def first_before(self, key: K) -> K | None:
+        """Return the greatest key below ``key`` with which a block begins, or ``None``."""
+        at = bisect_left(self._firsts, key)
+        return self._firsts[at - 1] if at else None
 
     def put(self, key: K, record: R, due: float = inf) -> None:
         """Insert a record, due at ``due`` (unix seconds), or replace the one with its key."""
@@ -136,7 +146,7 @@ class Blocks(Generic[K, R]):
 
     def remove(self, key: K) -> None:
         """Remove the record with this key. Raises ``KeyError`` if there is none."""
-        if self.get(key) is None:
+        if self.find(key) is None:
             raise KeyError(key)
         index = self._index(key)
         block = self.blocks[index]

@@ -13,7 +13,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from exporter.fleet.blocks import Block, Blocks
-from exporter.fleet.compact_store import RecordList, pack_fields, pack_key, unpacker
+from exporter.fleet.compact_store import pack_key
+from exporter.fleet.packed_records import RecordList, pack_fields, unpacker
 from exporter.model.records import Tombstone
 from exporter.storage.stored_records import field_types
 

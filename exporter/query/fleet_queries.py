@@ -1,32 +1,25 @@
 """Answers questions about the fleet: lists of eSIMs, one eSIM, search, packages.
 
-eSIMs are packed in memory, and unpacking a hundred thousand of them takes a second. Three rules
-keep webhooks fast while somebody asks:
+eSIMs are packed in memory, and unpacking a hundred thousand of them takes a second. These rules
+keep answers and webhooks fast:
 
-- A list sorted by id unpacks little more than its page. So does a list of eSIMs out of data,
-  sorted by the time since when.
+- A list unpacks little more than its page: see :mod:`exporter.query.list_scan`.
 - A question about eSIMs out of data, or about to run out, reads only these.
-- A question about every eSIM skips records that cannot match, without unpacking them.
+- A search looks at the bytes of whole blocks first.
 - Long questions rest as long as they work, and run one at a time. Short questions do not wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
-from itertools import islice, starmap
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.fleet.compact_store import pack_key, unpack
-from exporter.query.list_options import (
-    EsimFilter,
-    ListPosition,
-    Sorting,
-    SortKey,
-    SortOrder,
-    sort_value,
-)
-from exporter.query.scan import NEXT_KEY, ScanTurn, batches, indexed_batches
+from exporter.query.key_ranges import block_ranges, entries, key_prefixes, stores_of
+from exporter.query.list_options import EsimFilter, ListPosition, Sorting
+from exporter.query.list_scan import ListScan
+from exporter.query.scan_turn import ScanTurn
+from exporter.query.screening import esims_named
 from exporter.query.shown_values import (
     EsimData,
     EsimItem,
@@ -36,13 +29,13 @@ from exporter.query.shown_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.attention import Waiting
     from exporter.fleet.fleet import Fleet
-    from exporter.model.records import Esim, EsimKey, PackageKey
+    from exporter.model.records import EsimKey, PackageKey
 
 MAX_PAGE_SIZE = 500
 """eSIMs on a page of the API."""
@@ -78,15 +71,11 @@ class FleetQueries:
         """
         sorting = sorting or Sorting()
         position = ListPosition.from_cursor(after, sorting) if after else None
-        candidates = _candidates(fleet, conditions or EsimFilter(), sorting, position)
+        scan = ListScan(fleet, conditions or EsimFilter(), sorting, position, most=limit + 1)
         async with ScanTurn(self._turn) as turn:
-            found = await _first(turn, candidates, sorting, position, most=limit + 1)
-        page, following = found[:limit], None
-        if len(found) > limit:
-            last = page[-1]
-            position = ListPosition(sort_value(last, sorting), pack_key(last.key))
-            following = position.to_cursor(sorting)
-        return EsimList([*map(EsimItem.of, page)], following)
+            found = await scan.first(turn)
+        following = found[limit - 1][0].to_cursor(sorting) if len(found) > limit else None
+        return EsimList([EsimItem.of(esim) for _, esim in found[:limit]], following)
 
     def esim(self, fleet: Fleet, key: EsimKey) -> EsimData | None:
         """Return one eSIM in full, or ``None``."""
@@ -111,10 +100,10 @@ class FleetQueries:
             return []
         exact = [fleet.esim((vendor, text)) for vendor in self.vendors_of(fleet, text)]
         found = {esim.key: esim for esim in exact if esim}
+        stores = stores_of(fleet, EsimFilter())
         async with ScanTurn(self._turn) as turn:
-            for batch in batches(fleet, EsimFilter(), (text.encode(),)):
-                esims = starmap(unpack, batch)
-                found |= {e.key: e for e in esims if text in {e.reference_id, e.iccid}}
+            for keys in block_ranges(stores, key_prefixes(fleet, EsimFilter())):
+                found |= {esim.key: esim for esim in esims_named(text, entries(stores, keys))}
                 if len(found) >= most:
                     break
                 await turn.rest()
@@ -128,63 +117,6 @@ class FleetQueries:
                 found.append(PackageItem.of(totals))
                 await turn.rest()
         return found
-
-
-class _Candidates(NamedTuple):
-    """The eSIMs that a list may hold, packed."""
-
-    conditions: EsimFilter
-    batches: Iterator[Iterator[tuple[bytes, bytes]]]
-    in_order: bool
-    """Whether they come in the order of the list."""
-
-
-def _candidates(
-    fleet: Fleet, conditions: EsimFilter, sorting: Sorting, after: ListPosition | None
-) -> _Candidates:
-    """Return the candidates for a list, which may begin before ``after``."""
-    index = conditions.index(fleet.attention)
-    if index is None:
-        in_order = sorting == Sorting()
-        start = after.key + NEXT_KEY if after and in_order else b""
-        found = batches(fleet, conditions, conditions.record_parts, start)
-        return _Candidates(conditions, found, in_order)
-    in_order = sorting.by is SortKey.OUT_OF_DATA_SINCE and index is fleet.attention.out_of_data
-    waiting = index[:]  # events change the index while the scan rests
-    if in_order:
-        at = bisect_left(index, after) if after else None
-        waiting = index[at:] if sorting.order is SortOrder.ASCENDING else index[:at][::-1]
-    return _Candidates(conditions, indexed_batches(fleet, conditions, waiting), in_order)
-
-
-async def _first(
-    turn: ScanTurn,
-    candidates: _Candidates,
-    sorting: Sorting,
-    after: ListPosition | None,
-    *,
-    most: int,
-) -> list[Esim]:
-    """Return the first eSIMs of a list. Holds few at a time.
-
-    Stops as soon as there are enough if the candidates are in order. Looks at all otherwise.
-    """
-    descending = sorting.order is SortOrder.DESCENDING
-    best: list[tuple[ListPosition, bytes]] = []
-    for batch in candidates.batches:
-        for key, record in batch:
-            esim = unpack(key, record)
-            position = ListPosition(sort_value(esim, sorting), key)
-            follows = after is None or (position < after if descending else position > after)
-            if follows and candidates.conditions.matches(esim):
-                best.append((position, record))
-        if candidates.in_order and len(best) >= most:
-            break
-        if len(best) > 2 * most:
-            best = sorted(best, reverse=descending)[:most]
-        await turn.rest()
-    best = sorted(best, reverse=descending)[:most]
-    return [unpack(position.key, record) for position, record in best]
 
 
 def _newest(fleet: Fleet, index: list[Waiting], most: int) -> list[EsimItem]:

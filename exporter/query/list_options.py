@@ -84,12 +84,6 @@ class EsimFilter:
             return attention.out_of_data
         return attention.about_to_run_out if self.about_to_run_out else None
 
-    @property
-    def record_parts(self) -> tuple[bytes, ...]:
-        """Return bytes that the packed record of every matching eSIM contains."""
-        values = (self.status, self.package_id, self.reference_id)
-        return tuple(value.encode() for value in values if value is not None)
-
 
 class SortKey(StrEnum):
     """What a list is sorted by. Vendor and id decide between eSIMs with equal values."""

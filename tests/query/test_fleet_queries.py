@@ -22,7 +22,7 @@ from exporter.fleet.blocks import Blocks
 from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.model.events import MAX_AMOUNT, Snapshot, Status, StatusEvent, UsageEvent
-from exporter.query import scan
+from exporter.query import list_scan, scan_turn
 from exporter.query.fleet_queries import FleetQueries
 from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder, UnknownCursor
 from exporter.query.shown_values import EsimItem, ResourceData, UsedAt
@@ -210,7 +210,7 @@ async def test_esims_in_need_are_listed_without_reading_the_others(
     def read(*_: object) -> None:
         raise AssertionError("the fleet was scanned")
 
-    monkeypatch.setattr(Blocks, "slice_from", read)
+    monkeypatch.setattr(list_scan, "block_ranges", read)
     for order in SortOrder:
         whole = listed(wanted, Sorting(sort, order))
         assert 5 < len(whole) < ESIMS / 2
@@ -292,13 +292,13 @@ async def test_a_list_is_by_id_and_has_fifty_on_a_page_unless_told() -> None:
 
 async def test_a_page_looks_at_little_more_than_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[bytes] = []
-    slice_from = Blocks.slice_from
+    between = Blocks.between
 
-    def watched(blocks: Blocks[bytes, bytes], start: bytes) -> list[tuple[bytes, bytes]]:
+    def watched(blocks: Blocks[Any, Any], start: bytes, end: bytes) -> Any:
         looked_at.append(start)
-        return slice_from(blocks, start)
+        return between(blocks, start, end)
 
-    monkeypatch.setattr(Blocks, "slice_from", watched)
+    monkeypatch.setattr(Blocks, "between", watched)
     first = await QUERIES.esims(fleet(), limit=20)
     assert first.next
     await QUERIES.esims(fleet(), after=first.next, limit=20)
@@ -326,7 +326,7 @@ async def test_the_cursor_of_another_list_is_refused() -> None:
 async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
     sort: SortKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "WORK_BEFORE_REST", 0)
+    monkeypatch.setattr(scan_turn, "WORK_BEFORE_REST", 0)
     running = filled()
     staying = {esim.key for esim in running.fleet.esims} | {e.key for e in running.fleet.over_cap}
     chance = random.Random(1)
@@ -356,7 +356,7 @@ async def test_long_questions_take_turns_and_short_ones_wait_for_none(
     asked = FleetQueries(InfoLabels())
     async with asked._turn:
         assert (await asked.esims(fleet())).esims
-        monkeypatch.setattr(scan, "WORK_BEFORE_REST", 0)
+        monkeypatch.setattr(scan_turn, "WORK_BEFORE_REST", 0)
         waiting: list[asyncio.Task[Any]] = [
             asyncio.create_task(asked.esims(fleet(), None, Sorting(SortKey.LAST_EVENT))),
             asyncio.create_task(asked.search(fleet(), "nothing")),

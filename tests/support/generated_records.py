@@ -6,7 +6,7 @@ from generated_events import locations, snapshots
 from hypothesis import strategies as st
 
 from exporter.model.consumption import Consumption, insert
-from exporter.model.events import MAX_AMOUNT, Status
+from exporter.model.events import MAX_AMOUNT, MAX_TIME, Status
 from exporter.model.records import (
     AccountBalance,
     Allowance,
@@ -20,7 +20,7 @@ from exporter.model.records import (
 )
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
-times = st.integers(0, 2**40)
+times = st.integers(0, MAX_TIME)
 versions = st.integers(1, 9)
 peaks = locations.map(lambda given: given or ())
 remains = st.none() | st.builds(Remains, st.integers(0, 2**80), st.integers(0, MAX_AMOUNT))
