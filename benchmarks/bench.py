@@ -68,6 +68,10 @@ class Profile:
     memory_events: int = 20
     starts: int = 3
     start_sizes: tuple[int, ...] = (100_000, 1_000_000)
+    first_scrape_sizes: tuple[int, ...] = (100_000, 500_000)
+    change_runs: tuple[tuple[int, float], ...] = ((100_000, 500.0), (500_000, 100.0))
+    """Fleets that are scraped while they change, with the events per second."""
+    change_seconds: float = 60.0
     growth_sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     growth_events: int = 10_000
     left_out: tuple[str, ...] = ()
@@ -92,6 +96,9 @@ SHORT: Final = Profile(
     memory_esims=1_000,
     starts=2,
     start_sizes=(10_000,),
+    first_scrape_sizes=(10_000,),
+    change_runs=((10_000, 500.0),),
+    change_seconds=10.0,
     growth_sizes=(2_000, 10_000),
     growth_events=2_000,
     left_out=("R1", "R2"),
@@ -116,6 +123,9 @@ TINY: Final = Profile(
     memory_events=2,
     starts=1,
     start_sizes=(200,),
+    first_scrape_sizes=(200,),
+    change_runs=((200, 100.0),),
+    change_seconds=0.5,
     growth_sizes=(100, 200),
     growth_events=50,
 )

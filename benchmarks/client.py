@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import os
 import socket
 import threading
@@ -20,6 +21,7 @@ IDENTITY: Final = "identity"
 
 _CHUNK: Final = 1 << 20
 _TIMEOUT: Final = 300.0
+_POLL: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Response:
     """Bytes of the body. Without a Content-Length, the framing of chunks is included."""
     body: bytes = b""
     """Empty unless the caller asked to keep it."""
+    first_byte: float = 0.0
+    """Seconds from just before the request until the headers of the answer were there."""
 
 
 def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Response:
@@ -51,6 +55,7 @@ def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Respons
         started = time.perf_counter()
         connection.sendall(request)
         head, rest = _read_head(connection)
+        first_byte = time.perf_counter() - started
         expected = _content_length(head)
         size = len(rest)
         while expected is None or size < expected:
@@ -64,7 +69,21 @@ def fetch(port: int, path: str, encoding: str, *, keep: bool = False) -> Respons
     if expected is not None and size < expected:
         raise OSError(f"the answer ended after {size} of {expected} bytes")
     body = b"".join([rest, *kept]) if keep else b""
-    return Response(int(head.split(maxsplit=2)[1]), seconds, size, body)
+    return Response(int(head.split(maxsplit=2)[1]), seconds, size, body, first_byte)
+
+
+def fetch_whole(port: int, path: str, encoding: str) -> Response:
+    """Get ``path`` as soon as it is served: the exporter first renders a large fleet.
+
+    Raises ``OSError`` if it is not served in time.
+    """
+    deadline = time.monotonic() + _TIMEOUT
+    while time.monotonic() < deadline:
+        response = fetch(port, path, encoding)
+        if response.status == http.HTTPStatus.OK:
+            return response
+        time.sleep(_POLL)
+    raise OSError(f"{path} was answered with {response.status} for {_TIMEOUT:g} s")
 
 
 def _read_head(connection: socket.socket) -> tuple[bytes, bytes]:

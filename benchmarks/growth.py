@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import payloads
 from benchmarks.bench import ESIMS_PATH
-from benchmarks.client import GZIP, IDENTITY, fetch
+from benchmarks.client import GZIP, IDENTITY, fetch, fetch_whole
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
 from benchmarks.report import Comparison, Goal, Measure
@@ -71,7 +71,7 @@ def _costs(bench: Bench, esims: int) -> _Costs:
     size = bench.size(esims)
     with bench.exporter(storage) as (server, public):
         for encoding in (GZIP, IDENTITY):
-            fetch(server.port, ESIMS_PATH, encoding)
+            fetch_whole(server.port, ESIMS_PATH, encoding)
         server.wait_until_quiet(bench.profile.quiet)
         _scrape(bench, server, esims, costs)
         size.memory = server.rss

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import payloads, peers
 from benchmarks.bench import ESIMS_PATH
-from benchmarks.client import GZIP, IDENTITY, fetch
+from benchmarks.client import GZIP, IDENTITY, fetch, fetch_whole
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
 from benchmarks.report import Comparison, Goal, Measure
@@ -70,6 +70,6 @@ def _one_event_each(bench: Bench, public: int) -> None:
 def _settled(bench: Bench, server: Server) -> int:
     """Return the resident memory after a scrape in both encodings, when the server is quiet."""
     for encoding in (GZIP, IDENTITY):
-        fetch(server.port, ESIMS_PATH, encoding)
+        fetch_whole(server.port, ESIMS_PATH, encoding)
     server.wait_until_quiet(bench.profile.quiet)
     return server.rss

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.bench import ESIMS_PATH
-from benchmarks.client import GZIP, IDENTITY, fetch
+from benchmarks.client import GZIP, IDENTITY, fetch_whole
 from benchmarks.load import Load
 from benchmarks.process import Unavailable, unpinned
 from benchmarks.report import Comparison
@@ -66,7 +66,7 @@ def large(bench: Bench) -> Iterator[Comparison]:
                 with bench.exporter(url, flags=flags) as (server, _):
                     starts.append(server.start_seconds)
                     for encoding in (GZIP, IDENTITY):
-                        fetch(server.port, ESIMS_PATH, encoding)
+                        fetch_whole(server.port, ESIMS_PATH, encoding)
                     memory = float(server.rss)
             what = f"of a replica with {esims:,} eSIMs in PostgreSQL, {name}"
             yield Comparison("R2", f"start to ready {what}", "s", tuple(starts))
@@ -79,7 +79,7 @@ def _rates(bench: Bench, storage: Path | str, count: int) -> tuple[tuple[float, 
     with ExitStack() as stack:
         used = [stack.enter_context(bench.exporter(storage)) for _ in range(count)]
         for server, _ in used:
-            fetch(server.port, ESIMS_PATH, GZIP)
+            fetch_whole(server.port, ESIMS_PATH, GZIP)
             server.wait_until_quiet(profile.quiet, share=_FOLLOWING)
         found = [_rate(bench, used) for _ in range(profile.push_rounds + 1)]
     return tuple([rate for rate, _ in found[1:]]), found[-1][1]  # the first is the warm-up

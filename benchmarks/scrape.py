@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import payloads, peers
 from benchmarks.bench import ESIMS_PATH
-from benchmarks.client import GZIP, IDENTITY, fetch
+from benchmarks.client import GZIP, IDENTITY, fetch, fetch_whole
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
 from benchmarks.report import Comparison, Goal, Measure
@@ -133,7 +133,7 @@ def _scraped(bench: Bench) -> Iterator[tuple[Server, int]]:
     """Serve the fleet, after one scrape in each encoding as a warm-up."""
     with bench.exporter(bench.storage(bench.profile.esims)) as (server, public):
         for encoding in (GZIP, IDENTITY):
-            fetch(server.port, ESIMS_PATH, encoding)
+            fetch_whole(server.port, ESIMS_PATH, encoding)
         yield server, public
 
 

@@ -1,10 +1,13 @@
-"""S11: from the start of the process to ready, with a fleet in storage."""
+"""S11 and S14: from the start of the process to ready, and to the first whole scrape."""
 
 from __future__ import annotations
 
+import time
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.bench import ESIMS_PATH
+from benchmarks.client import GZIP, fetch_whole
 from benchmarks.process import CORES, PINNED, unpinned
 from benchmarks.report import Comparison, Goal, Measure
 
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
 _GOALS: Final = {
     100_000: Goal(Measure.VALUE, 1.5),
     1_000_000: Goal(Measure.VALUE, 12),
+}
+
+_FIRST_SCRAPE_GOALS: Final = {
+    100_000: Goal(Measure.VALUE, 2.5),
+    500_000: Goal(Measure.VALUE, 10),
 }
 
 
@@ -39,3 +47,18 @@ def measure(bench: Bench) -> Iterator[Comparison]:
         yield Comparison("S11", what, "s", tuple(on_all), goal=_GOALS.get(esims), note=cores)
         if on_one:
             yield Comparison("S11", "the same, on one core", "s", tuple(on_one))
+
+
+def first_scrape(bench: Bench) -> Iterator[Comparison]:
+    """Start several times with each size of fleet, on one core, and scrape until it is whole."""
+    for esims in bench.profile.first_scrape_sizes:
+        storage = bench.storage(esims)
+        whole = []
+        for _ in range(bench.profile.starts):
+            with bench.exporter(storage) as (server, _):
+                began = time.monotonic()
+                fetch_whole(server.port, ESIMS_PATH, GZIP)
+                whole.append(server.start_seconds + time.monotonic() - began)
+        what = f"start to the end of the first whole scrape of {esims:,} eSIMs, {GZIP}"
+        goal = _FIRST_SCRAPE_GOALS.get(esims)
+        yield Comparison("S14", what, "s", tuple(whole), goal=goal, note="on one core")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import peers, stalls
 from benchmarks.bench import ESIMS_PATH
-from benchmarks.client import GZIP, fetch, scraping
+from benchmarks.client import GZIP, fetch_whole, scraping
 from benchmarks.load import Load
 from benchmarks.process import Unavailable
 from benchmarks.report import Comparison, Goal, Measure
@@ -65,7 +65,7 @@ def latency(bench: Bench) -> Iterator[Comparison]:
     noted = bench.folder / "stalls"
     alone, beside = _Latencies(), _Latencies()
     with bench.exporter(bench.storage(profile.esims), stalls=noted) as (server, public):
-        fetch(server.port, ESIMS_PATH, GZIP)
+        fetch_whole(server.port, ESIMS_PATH, GZIP)
         server.wait_until_quiet(profile.quiet, stalls.SHARE)
         for _ in range(profile.latency_rounds):
             _round(bench, server, public, noted, alone, scrape=False)
@@ -148,7 +148,7 @@ def _throughput(bench: Bench, figure: str, rival: _Rival, goal: Goal | None) -> 
     theirs: list[Outcome] = []
     processor = 0.0
     with bench.exporter(bench.storage(profile.esims)) as (exporter, public):
-        fetch(exporter.port, ESIMS_PATH, GZIP)
+        fetch_whole(exporter.port, ESIMS_PATH, GZIP)
         exporter.wait_until_quiet(profile.quiet)
         for place in range(profile.push_rounds + 1):
             with rival.server.paused():
@@ -195,7 +195,7 @@ def burst(bench: Bench) -> Iterator[Comparison]:
     """Send many events at once, as fast as possible."""
     profile = bench.profile
     with bench.exporter(bench.storage(profile.esims)) as (exporter, public):
-        fetch(exporter.port, ESIMS_PATH, GZIP)
+        fetch_whole(exporter.port, ESIMS_PATH, GZIP)
         exporter.wait_until_quiet(profile.quiet)
         options = Load(
             public,

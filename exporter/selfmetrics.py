@@ -90,6 +90,10 @@ _READ_AT_SCRAPE = (
         "each vendor.",
     ),
     Description(
+        *("exposition_age_seconds", _GAUGE, ()),
+        "Age of the oldest committed change that a scrape would not show; 0 if it shows all.",
+    ),
+    Description(
         *("expiry_held", _GAUGE, ()),
         "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
     ),

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from exporter.app.live_settings import LiveSettings
@@ -226,6 +227,7 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
                 "location": state.fleet.totals.location_cap.over,
             },
             "expiry_held": state.fleet.held,
+            "exposition_age_seconds": state.exposition.age(monotonic()),
             "rejected_events": len(state.rejected),
             "storage_damaged_rows": state.damage,
             "tombstones": len(state.fleet.tombstones),

@@ -1,6 +1,6 @@
 """Run an exporter: start its parts, wait for a stop, and end without losing anything.
 
-While requests are served, a background task renders what events changed and returns free memory.
+While requests are served, background tasks render what events changed and return free memory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -26,7 +26,7 @@ from exporter.logs import fields, fields_of_error
 from exporter.storage.shutdown import CLOSE_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator
+    from collections.abc import Coroutine, Iterable
 
     from exporter.app.build import Exporter
     from exporter.app.listener_applications import ListenerApplication
@@ -40,14 +40,26 @@ _SWITCH_INTERVAL = 0.0005
 """Seconds for which a thread keeps the interpreter while another one waits for it. During a
 scrape, the thread of a commit waits about ten times, each time this long."""
 
-_PAUSE = 2.0
-"""Seconds between two rounds of rendering. Each round also returns free memory to the system.
-That takes 0.2 ms if there is none. After a shorter pause, there is less to return."""
+_FREE_PAUSE = 2.0
+"""Seconds between two times that free memory is returned to the system. That takes 0.2 ms if there
+is none. After a shorter pause, there is less to return."""
+
+_GATHERED = 1.0
+"""Seconds for which changes are gathered before they are rendered: several events of one block
+then cost little more than one."""
+
+_PAUSE = 0.1
+"""Seconds between two looks for changes to render."""
+
+_STEP = 0.001
+"""Seconds of rendering after which deliveries are let through."""
 
 _REST = 4
-_REST_BUSY = 20
 """After each step, rendering rests this many times as long as the step took. So it uses at most
-a fifth of a core, and a twentieth while events arrive."""
+a fifth of a core."""
+
+_LATE = 2.0
+"""Seconds after which changes are late. Rendering then rests no more."""
 
 
 async def run(exporter: Exporter) -> None:
@@ -73,6 +85,7 @@ async def run(exporter: Exporter) -> None:
     asked = asyncio.create_task(exporter.stop_asked.wait())
     background = start_in_background(
         keep_rendered(exporter.intake),
+        keep_memory_returned(),
         watch(partial(files_to_reload, exporter), reload),
         pages.watch(),
     )
@@ -155,29 +168,46 @@ def start_in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[N
 
 
 async def keep_rendered(intake: Intake) -> None:
-    """Render what events changed, so that scrapes render little, and return free memory."""
+    """Render what events changed, oldest first, so that scrapes render little or nothing."""
     settled: ref[CommittedState] | None = None
     while True:
         if state := intake.state:
-            if state.exposition.pending:
-                await _render(state.exposition.refresh(), state, intake)
-                if (settled is None or settled() is not state) and intake.state is state:
-                    settled = ref(state)
-                    process_memory.exempt_present_objects()
+            await _render_changes(state, intake)
+            ready = intake.state is state and state.exposition.ready()
+            if ready and (settled is None or settled() is not state):
+                settled = ref(state)
+                process_memory.exempt_present_objects()
             del state  # a state that is replaced must be freed during the pause
-        await asyncio.to_thread(process_memory.return_free_pages)
         await asyncio.sleep(_PAUSE)
 
 
-async def _render(steps: Iterator[None], state: CommittedState, intake: Intake) -> None:
-    """Take the steps, with a rest after each. Stop when another state replaces this one."""
-    began = perf_counter()
-    for _ in steps:
-        if intake.state is not state:
+async def _render_changes(state: CommittedState, intake: Intake) -> None:
+    """Render what has been gathered. Stop when another state replaces this one."""
+    exposition = state.exposition
+    started = exposition.ready()
+    while (oldest := exposition.oldest) is not None:
+        age = monotonic() - oldest
+        if started and age < _GATHERED:
             return
-        rest = _REST_BUSY if intake.busy else _REST
-        await asyncio.sleep(rest * (perf_counter() - began))
         began = perf_counter()
+        for _ in exposition.refresh_oldest():
+            took = perf_counter() - began
+            if took < _STEP:
+                continue
+            if started and age < _LATE:
+                await asyncio.sleep(_REST * took)
+            else:
+                await intake.yield_to_deliveries()
+            if intake.state is not state:
+                return
+            began = perf_counter()
+
+
+async def keep_memory_returned() -> None:
+    """Return free memory to the system from time to time."""
+    while True:
+        await asyncio.to_thread(process_memory.return_free_pages)
+        await asyncio.sleep(_FREE_PAUSE)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

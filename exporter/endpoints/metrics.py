@@ -25,6 +25,12 @@ _MAX_TURN = 4_000_000
 one or two milliseconds."""
 
 
+_NOT_RENDERED = (
+    "The group esims is still being rendered after the start, try again. The other groups are "
+    "served: choose them with collect[].\n"
+)
+
+
 class MetricsEndpoint:
     """Serves the metrics.
 
@@ -64,13 +70,7 @@ class MetricsEndpoint:
             return Response(f"{error}\n", 400, mimetype="text/plain")
         most = self._max_scrapes
         if most and self._running >= most:
-            response = Response(
-                f"{most} scrapes are served at this moment, try again.\n",
-                503,
-                mimetype="text/plain",
-            )
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-            return response
+            return _try_again(f"{most} scrapes are served at this moment, try again.\n")
         if self._intake.state is None and groups != {Group.EXPORTER}:
             return Response(NOT_LOADED, 503, mimetype="text/plain")
         self._count_until_done()
@@ -79,6 +79,8 @@ class MetricsEndpoint:
     async def _expose(self, groups: frozenset[Group]) -> Response:
         format_ = chosen_format(request.accept_mimetypes)
         scrape = await self._scrape(groups, format_)
+        if scrape is None:
+            return _try_again(_NOT_RENDERED)
         headers = {"Content-Type": format_.value, "Vary": "Accept, Accept-Encoding"}
         encoding = "identity"
         size, chunks = scrape.size, scrape.identity
@@ -91,15 +93,18 @@ class MetricsEndpoint:
         response.timeout = self._timeout
         return response
 
-    async def _scrape(self, groups: frozenset[Group], format_: Format) -> ScrapeBody:
+    async def _scrape(self, groups: frozenset[Group], format_: Format) -> ScrapeBody | None:
+        """Return the scrape; ``None`` if not everything was rendered yet."""
         text = ""
         if Group.EXPORTER in groups:
             text = self._metrics.text(openmetrics_format=format_ is Format.OPENMETRICS)
         state = self._intake.state
         if state is None:
             return own_text(text, format_)
-        for _ in state.exposition.refresh(groups):
+        for _ in state.exposition.refresh_little(groups):
             await self._intake.yield_to_deliveries()
+        if not state.exposition.ready(groups):
+            return None
         return state.exposition.scrape(groups, format_, self._clock(), text)
 
     async def _stream(self, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -128,6 +133,12 @@ class MetricsEndpoint:
 
         self._running += 1
         task.add_done_callback(release)
+
+
+def _try_again(why: str) -> Response:
+    response = Response(why, 503, mimetype="text/plain")
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
 
 
 _TEXT_RANGES = ("text/plain", "text/*", "*/*")

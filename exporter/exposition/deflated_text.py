@@ -6,32 +6,17 @@ whole byte and needs nothing of the text before it. So texts can be joined witho
 
 A gzip scrape sends them as one gzip member (RFC 1952). Several members would be valid too, but
 some clients stop after the first. An identity scrape inflates them while it sends them.
-
-Joining the texts of all blocks at scrape time would take as long as sending them. So the texts of
-:data:`BLOCKS_JOINED` blocks are joined in advance. That happens on the event loop, in small
-steps. The background and a scrape may do it at the same time.
+:mod:`exporter.exposition.family_texts` keeps the texts up to date.
 """
 
 from __future__ import annotations
 
-from array import array
-from itertools import accumulate
-from operator import is_
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from isal import isal_zlib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from exporter.exposition.families import Family
-    from exporter.fleet.blocks import Block, Blocks
-
-K = TypeVar("K")
-R = TypeVar("R")
-
-BLOCKS_JOINED = 512
-"""Blocks whose texts are joined in advance; a gzip scrape then sends parts of about 900 kB."""
+    from collections.abc import Iterable, Iterator, Sequence
 
 GZIP_CHUNK = 128 * 1024
 """Least bytes of a chunk of a gzip scrape. Smaller chunks are several times slower to send."""
@@ -65,6 +50,10 @@ class DeflatedText(NamedTuple):
             size += more
         return cls(b"".join([text.deflated for text in texts]), size, crc)
 
+    def inflated(self) -> bytes:
+        """Return the text as it was before it was deflated."""
+        return isal_zlib.decompressobj(-15).decompress(self.deflated)
+
 
 class Deflater:
     """Deflates texts. One compressor serves all: a full flush makes it forget what it read."""
@@ -72,11 +61,10 @@ class Deflater:
     def __init__(self) -> None:
         self._compressor = isal_zlib.compressobj(1, wbits=-15)
 
-    def deflate(self, text: str) -> DeflatedText:
+    def deflate(self, data: bytes) -> DeflatedText:
         """Return the text, deflated."""
-        if not text:
+        if not data:
             return DeflatedText(b"", 0, 0)
-        data = text.encode()
         deflated = self._compressor.compress(data)
         deflated += self._compressor.flush(isal_zlib.Z_FULL_FLUSH)
         return DeflatedText(deflated, len(data), isal_zlib.crc32(data))
@@ -136,153 +124,3 @@ def _chunks(parts: Iterable[bytes | memoryview], least: int) -> Iterator[bytes]:
             waiting, size = [], 0
     if size:
         yield b"".join(waiting)
-
-
-class BlockTexts:
-    """The texts of one block of records, one for each family.
-
-    A large fleet has many blocks, so this keeps few objects: the garbage collector visits each
-    of them, and everything else waits meanwhile.
-    """
-
-    __slots__ = ("_crcs", "_lengths", "_sizes", "_sources", "_starts")
-
-    def __init__(self, texts: Sequence[DeflatedText]) -> None:
-        """Copy the texts into one byte string, which leaves fewer holes in memory than many."""
-        self._lengths = array("I", [len(text.deflated) for text in texts])
-        self._sizes = array("I", [text.size for text in texts])
-        self._crcs = array("I", [text.crc for text in texts])
-        together = b"".join([text.deflated for text in texts])
-        self.move((together,) * len(texts), accumulate(self._lengths[:-1], initial=0))
-
-    def move(self, sources: tuple[bytes | memoryview, ...], starts: Iterable[int]) -> None:
-        """From now on, read each family's text from one of ``sources``, beginning at its start.
-
-        The byte string that held the texts before can then be freed.
-        """
-        self._sources = sources
-        self._starts = array("I", starts)
-
-    def text(self, family: int) -> DeflatedText:
-        """Return the text of a family, given by its place among the families."""
-        start = self._starts[family]
-        view = memoryview(self._sources[family])[start : start + self._lengths[family]]
-        return DeflatedText(view, self._sizes[family], self._crcs[family])
-
-
-class _JoinedBlocks(NamedTuple):
-    """The joined texts of some neighbouring blocks."""
-
-    turn: int
-    """Tells which of two joins of the same blocks began later, and so has newer texts."""
-    layout: int
-    """The layout of the blocks when their texts were taken."""
-    blocks: tuple[BlockTexts, ...]
-    families: tuple[DeflatedText, ...]
-    """One text for each family."""
-
-
-class FamilyTexts(Generic[K, R]):
-    """The texts of some families over all blocks of records, kept up to date by ``refresh``."""
-
-    def __init__(
-        self,
-        blocks: Blocks[K, R],
-        families: tuple[Family, ...],
-        render: Callable[[Block[K, R], tuple[Family, ...]], list[str]],
-        deflater: Deflater,
-    ) -> None:
-        """``render`` returns the lines of each family for one block."""
-        self.families = families
-        self._blocks = blocks
-        self._render = render
-        self._deflater = deflater
-        self._joined: dict[Block[K, R], _JoinedBlocks] = {}
-        """By the first block of those that are joined."""
-        self._turn = 0
-
-    @property
-    def pending(self) -> int:
-        """Return how many blocks have changed since they were last rendered."""
-        return len(self._blocks.dirty)
-
-    def refresh(self) -> Iterator[None]:
-        """Render and join what has changed until now, pausing after each step."""
-        for block in list(self._blocks.dirty):
-            if block in self._blocks.dirty:
-                self._render_again(block)
-                yield
-        start = 0  # counted by hand: the blocks may change at every pause
-        while part := self._blocks.blocks[start : start + BLOCKS_JOINED]:
-            joined = self._joined.get(part[0])
-            if joined and _has_newest_texts(joined, part):
-                self._joined[part[0]] = joined._replace(layout=self._blocks.layout)
-            else:
-                yield from self._join(part)
-            start += BLOCKS_JOINED
-        self._forget()
-
-    def capture(self) -> list[tuple[Family, list[DeflatedText]]]:
-        """Return each family with its texts, as of the last refresh or later.
-
-        Joins texts again only if their blocks were split or merged since the refresh. Otherwise a
-        record could be in two of the joined texts, or in none.
-        """
-        captured: list[tuple[DeflatedText, ...]] = []
-        blocks = self._blocks.blocks
-        for start in range(0, len(blocks), BLOCKS_JOINED):
-            part = blocks[start : start + BLOCKS_JOINED]
-            joined = self._joined.get(part[0])
-            if joined is None or (
-                joined.layout != self._blocks.layout and not _has_newest_texts(joined, part)
-            ):
-                for _ in self._join(part):
-                    pass
-                joined = self._joined[part[0]]
-            captured.append(joined.families)
-        self._forget()
-        return [
-            (family, [texts[at] for texts in captured]) for at, family in enumerate(self.families)
-        ]
-
-    def _forget(self) -> None:
-        """Free the joined texts of blocks that were split, merged or removed."""
-        firsts = self._blocks.blocks[::BLOCKS_JOINED]
-        self._joined = {first: self._joined[first] for first in firsts if first in self._joined}
-
-    def _join(self, part: list[Block[K, R]]) -> Iterator[None]:
-        """Join the texts of these blocks, pausing after each family."""
-        self._turn += 1
-        turn, layout = self._turn, self._blocks.layout
-        blocks = tuple([self._texts_of(block) for block in part])
-        families: list[DeflatedText] = []
-        starts: list[list[int]] = []
-        for at in range(len(self.families)):
-            texts = [block.text(at) for block in blocks]
-            families.append(DeflatedText.joined(texts))
-            lengths = [len(text.deflated) for text in texts]
-            starts.append(list(accumulate(lengths[:-1], initial=0)))
-            yield
-        known = self._joined.get(part[0])
-        if known is None or known.turn < turn:
-            sources = tuple([family.deflated for family in families])
-            for block, its_starts in zip(blocks, zip(*starts, strict=True), strict=True):
-                block.move(sources, its_starts)
-            self._joined[part[0]] = _JoinedBlocks(turn, layout, blocks, tuple(families))
-
-    def _texts_of(self, block: Block[K, R]) -> BlockTexts:
-        if block.rendered is None:  # split or merged since it was rendered
-            self._render_again(block)
-        texts: BlockTexts = block.rendered
-        return texts
-
-    def _render_again(self, block: Block[K, R]) -> None:
-        self._blocks.dirty.pop(block, None)
-        lines = self._render(block, self.families)
-        block.rendered = BlockTexts([self._deflater.deflate(text) for text in lines])
-
-
-def _has_newest_texts(joined: _JoinedBlocks, part: Sequence[Block[K, R]]) -> bool:
-    """Return whether the joined texts are made from the present texts of these blocks."""
-    texts = [block.rendered for block in part]
-    return len(texts) == len(joined.blocks) and all(map(is_, texts, joined.blocks))

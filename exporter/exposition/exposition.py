@@ -7,9 +7,9 @@ lines and in the end of the text, so both share the samples.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from exporter.exposition.deflated_text import DeflatedText, Deflater, FamilyTexts, ScrapeBody
+from exporter.exposition.deflated_text import DeflatedText, Deflater, ScrapeBody
 from exporter.exposition.families import (
     PACKAGE_FAMILIES,
     VENDOR_FAMILIES,
@@ -17,6 +17,7 @@ from exporter.exposition.families import (
     attention_families,
     esim_families,
 )
+from exporter.exposition.family_texts import FamilyTexts
 from exporter.exposition.rendering import (
     metadata,
     render_attention,
@@ -24,7 +25,7 @@ from exporter.exposition.rendering import (
     render_totals,
 )
 from exporter.fleet.attention import shown_attentions
-from exporter.fleet.compact_store import unpack_block
+from exporter.fleet.packed_esims import unpack
 from exporter.model.records import AccountBalance, PartnerNotice
 
 if TYPE_CHECKING:
@@ -65,40 +66,88 @@ class Exposition:
         self._attention = FamilyTexts(
             fleet.attention.shown,
             attention_families(info_labels),
-            lambda block, families: render_attention(shown_attentions(block), families),
+            lambda records, families: render_attention(
+                shown_attentions([record for _, record in records]), families
+            ),
             self._deflater,
+            replaces_lines=True,
         )
-        families = esim_families(info_labels)
         self._esims = FamilyTexts(
             fleet.esims.blocks,
-            families,
-            lambda block, families: render_esims(unpack_block(block), families),
+            esim_families(info_labels),
+            lambda records, families: render_esims(
+                [unpack(key, record) for key, (record, *_) in records], families
+            ),
             self._deflater,
+            replaces_lines=True,
         )
         self._packages = FamilyTexts(
             fleet.totals.packages,
             PACKAGE_FAMILIES,
             # Not self._shard_label: an exposition that refers to itself is not freed at once.
-            lambda block, families: render_totals(
-                zip(block.keys, block.records, strict=True), families, shard_label
-            ),
+            lambda totals, families: render_totals(totals, families, shard_label),
             self._deflater,
         )
+        self._texts: dict[Group, FamilyTexts[Any, Any]] = {
+            Group.ATTENTION: self._attention,
+            Group.FLEET: self._packages,
+            Group.ESIMS: self._esims,
+        }
         self._metadata: dict[tuple[str, Format], DeflatedText] = {}
 
     @property
     def pending(self) -> int:
         """Return how many blocks have changed since they were last rendered."""
-        return self._attention.pending + self._esims.pending + self._packages.pending
+        return sum([texts.pending for texts in self._texts.values()])
+
+    def ready(self, groups: Collection[Group] = frozenset(Group)) -> bool:
+        """Return whether everything in these groups was rendered once."""
+        return all(texts.ready for texts in self._of(groups))
+
+    def note_changes(self, now: float) -> None:
+        """Note that what was committed since the last call was committed at ``now``.
+
+        ``now`` is in seconds of a clock that nobody sets.
+        """
+        for texts in self._texts.values():
+            texts.note_changes(now)
+
+    @property
+    def oldest(self) -> float | None:
+        """Return when the oldest change was noted that is not in the text; ``None`` for none."""
+        noted = [oldest for texts in self._texts.values() if (oldest := texts.oldest) is not None]
+        return min(noted, default=None)
+
+    def age(self, now: float) -> float:
+        """Return the seconds since the oldest change that a scrape at ``now`` would not show."""
+        waiting = [
+            now - oldest
+            for texts in self._texts.values()
+            if not texts.is_little and (oldest := texts.oldest) is not None
+        ]
+        return max(0.0, *waiting) if waiting else 0.0
 
     def refresh(self, groups: Collection[Group] = frozenset(Group)) -> Iterator[None]:
-        """Render what has changed until now in these groups, pausing after each block."""
-        if Group.ATTENTION in groups:
-            yield from self._attention.refresh()
-        if Group.ESIMS in groups:
-            yield from self._esims.refresh()
-        if Group.FLEET in groups:
-            yield from self._packages.refresh()
+        """Render what has changed until now in these groups, pausing after each step."""
+        for texts in self._of(groups):
+            yield from texts.refresh()
+
+    def refresh_oldest(self) -> Iterator[None]:
+        """Render some of what changed first, pausing after each step."""
+        waiting = [texts for texts in self._texts.values() if texts.oldest is not None]
+        if not waiting:
+            return iter(())
+        return min(waiting, key=lambda texts: texts.oldest or 0.0).refresh_oldest()
+
+    def refresh_little(self, groups: Collection[Group]) -> Iterator[None]:
+        """Render what has changed in these groups if it is little, pausing after each step.
+
+        More than that is left to the background. Pages come from the groups other than ``esims``,
+        so these do not wait for the background after a start.
+        """
+        for texts in self._of(groups):
+            if texts.is_little or (texts is not self._esims and not texts.ready):
+                yield from texts.refresh()
 
     def scrape(
         self, groups: Collection[Group], format_: Format, now: float, exporter: str = ""
@@ -118,12 +167,15 @@ class Exposition:
         texts.append(ending(exporter if Group.EXPORTER in groups else "", format_, self._deflater))
         return ScrapeBody(texts)
 
+    def _of(self, groups: Collection[Group]) -> list[FamilyTexts[Any, Any]]:
+        return [texts for group, texts in self._texts.items() if group in groups]
+
     def _vendor_families(self, now: float) -> Iterator[tuple[Family, list[DeflatedText]]]:
         views = vendor_views(self._fleet, now, self.stale_after)
         by_key = [((vendor,), view) for vendor, view in views]
         texts = render_totals(by_key, VENDOR_FAMILIES, self._shard_label)
         for family, text in zip(VENDOR_FAMILIES, texts, strict=True):
-            yield family, [self._deflater.deflate(text)]
+            yield family, [self._deflater.deflate(text.encode())]
 
     def _under_headers(
         self, families: Iterable[tuple[Family, list[DeflatedText]]], format_: Format
@@ -138,7 +190,7 @@ class Exposition:
         key = (family.name, format_)
         if key not in self._metadata:
             text = metadata(family, openmetrics=format_ is Format.OPENMETRICS)
-            self._metadata[key] = self._deflater.deflate(text)
+            self._metadata[key] = self._deflater.deflate(text.encode())
         return self._metadata[key]
 
 
@@ -149,7 +201,8 @@ def own_text(text: str, format_: Format) -> ScrapeBody:
 
 def ending(exporter: str, format_: Format, deflater: Deflater) -> DeflatedText:
     """Return the end of an exposition: the exporter's own text and, in OpenMetrics, the EOF."""
-    return deflater.deflate(exporter + ("# EOF\n" if format_ is Format.OPENMETRICS else ""))
+    end = "# EOF\n" if format_ is Format.OPENMETRICS else ""
+    return deflater.deflate((exporter + end).encode())
 
 
 def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:

@@ -181,6 +181,6 @@ class EsimsInAttention:
         del self._waiting[bisect_left(self._waiting, waiting)]
 
 
-def shown_attentions(block: Block[bytes, bytes]) -> Iterator[Attention]:
-    """Yield the contents of a block of :attr:`EsimsInAttention.shown`, in order."""
-    return map(_decode, block.records)
+def shown_attentions(records: Iterable[bytes]) -> Iterator[Attention]:
+    """Yield what records of :attr:`EsimsInAttention.shown` say, in their order."""
+    return map(_decode, records)

@@ -127,7 +127,7 @@ class Committer:
             changes = Changes((*changes.rows, *rejected.changes()), changes.bases)
             if not await self._commit(changes):
                 continue
-            state.fleet.publish(draft)
+            self._publish(state, draft)
             state.rejected.publish(rejected)
             if self._replica and rejected.added:
                 state.rejected.sort()
@@ -152,7 +152,7 @@ class Committer:
                 return True  # another replica was first
         except StorageError:
             return False
-        state.fleet.publish(draft)
+        self._publish(state, draft)
         self._metrics.expired.inc(draft.expired)
         return bool(changes) or state.fleet.any_due(now)
 
@@ -195,8 +195,13 @@ class Committer:
         assert self.state, "the state is not loaded"
         return self.state
 
+    def _publish(self, state: CommittedState, draft: Draft) -> None:
+        state.fleet.publish(draft)
+        state.exposition.note_changes(monotonic())
+
     async def _load_state(self) -> None:
         self.state = await self._load()
+        self.state.exposition.note_changes(monotonic())
         self._outdated = False
 
     def _fail(self, what: str, error: StorageError) -> None:
@@ -275,6 +280,7 @@ class Committer:
         state = self._loaded
         try:
             followed = await replica.follow(state.fleet, state.rejected)
+            state.exposition.note_changes(monotonic())
         except StorageDamaged:
             self._outdated = True  # the storage does not return the unreadable row a second time
             raise

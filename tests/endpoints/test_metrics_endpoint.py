@@ -100,6 +100,7 @@ FAMILIES = {
     "esim_exporter_storage_size_bytes": "gauge",
     "esim_exporter_storage_wal_size_bytes": "gauge",
     "esim_exporter_scrape_size_bytes": "gauge",
+    "esim_exporter_exposition_age_seconds": "gauge",
     "esim_exporter_tls_certificate_expiry_timestamp_seconds": "gauge",
     "esim_exporter_config_last_reload_successful": "gauge",
     "esim_exporter_config_last_reload_success_timestamp_seconds": "gauge",

@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from typing import TYPE_CHECKING
+from weakref import ref
 
 import pytest
 from generated_events import MB, START
@@ -13,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_fleet import STATE, RunningFleet, samples_of
 
-from exporter.exposition import deflated_text
 from exporter.exposition.deflated_text import IDENTITY_CHUNK, DeflatedText, Deflater, ScrapeBody
 from exporter.exposition.exposition import Format
 from exporter.fleet import blocks
@@ -40,7 +40,7 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("FULL", 2), ("MOST", 3), ("FEWEST", 2)):
             patch.setattr(blocks, name, size)
-        patch.setattr(deflated_text, "BLOCKS_JOINED", 2)
+        patch.setattr(blocks, "PART", 2)
         yield
 
 
@@ -121,29 +121,21 @@ def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
     assert busy.running.text() == busy.running.restarted().text()
 
 
-def test_joined_texts_of_blocks_that_are_gone_are_freed() -> None:
-    def refresh(busy: Busy) -> None:
-        for _ in busy.running.exposition.refresh():
-            pass
-
-    def scrape(busy: Busy) -> None:
-        busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
-
-    for show in (refresh, scrape):
-        busy = Busy()
-        kept = busy.running.exposition._esims._joined
-        assert len(kept) > 2
-        for number in range(18):
-            busy.do(("use", number))
-            busy.do(("end", number))
-            show(busy)
-        blocks = busy.running.fleet.esims.blocks.blocks
-        assert [*busy.running.exposition._esims._joined] == blocks[:1], show.__name__
+def test_parts_whose_records_are_gone_are_freed() -> None:
+    busy = Busy()
+    blocks = busy.running.fleet.esims.blocks
+    first = ref(blocks.parts[0])
+    assert len(blocks.parts) > 1
+    for number in range(18):
+        busy.do(("use", number))
+        busy.do(("end", number))
+    assert len(blocks.parts) == 1
+    assert first() is None
 
 
 def test_an_identity_scrape_inflates_in_small_steps() -> None:
     text = random.Random(7).randbytes(2_000_000).hex()
-    body = ScrapeBody([Deflater().deflate(text)])
+    body = ScrapeBody([Deflater().deflate(text.encode())])
 
     chunks = list(body.identity())
 

@@ -18,7 +18,6 @@ from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.exposition.deflated_text import GZIP_CHUNK, IDENTITY_CHUNK, Deflater
 from exporter.exposition.exposition import Format, Group, own_text
-from exporter.exposition.families import PACKAGE_FAMILIES, InfoLabels, esim_families
 from exporter.exposition.rendering import escape
 from exporter.fleet.fleet import Policy
 from exporter.model.events import (
@@ -257,14 +256,14 @@ def test_a_captured_scrape_does_not_change() -> None:
     assert gunzipped(scrape).decode() == before
 
 
-def test_a_scrape_shows_each_series_once_though_blocks_were_split_since_the_refresh() -> None:
+def test_a_scrape_shows_each_series_as_it_was_though_blocks_were_split_since_the_refresh() -> None:
     running = RunningFleet()
     running.take(*[usage(f"{number:03}") for number in range(0, 256, 2)])
     running.text()
     running.take(*[usage(f"{number:03}") for number in range(1, 256, 2)])
     scrape = running.exposition.scrape(STATE, Format.TEXT, running.now)
     shown = parsed(b"".join(scrape.identity()).decode())
-    assert len([name for name, _ in shown if name == "esim_status"]) == 256
+    assert len([name for name, _ in shown if name == "esim_status"]) == 128
     assert running.exposition.pending > 0
     running.text()
     assert running.exposition.pending == 0
@@ -280,8 +279,8 @@ def test_a_block_that_was_merged_away_meanwhile_is_not_rendered() -> None:
     running.now += 40 * 86400
     running.take(*[usage(f"{number:03}", 1) for number in range(3)])
     running.expire()
-    # The block of packages is rendered, and all families are joined. The other blocks are gone.
-    assert len(list(refresh)) == 1 + len(esim_families(InfoLabels())) + len(PACKAGE_FAMILIES)
+    # The part of eSIMs is joined, the block of packages rendered and joined. Other blocks are gone.
+    assert len(list(refresh)) == 1 + 2
     assert len([name for name, _ in running.samples() if name == "esim_status"]) == 3
 
 
@@ -292,7 +291,7 @@ def test_only_what_changed_is_rendered() -> None:
     running.take(usage("000", 1), usage("001", 1))
     assert running.exposition.pending == 2  # a block of eSIMs and one of packages
     steps = len(list(running.exposition.refresh({Group.ESIMS})))
-    assert steps == 1 + len(esim_families(InfoLabels()))  # the block, each family
+    assert steps == 1 + 1  # the block, its part
     assert running.exposition.pending == 1
 
 
@@ -340,7 +339,7 @@ def test_stale_is_counted_at_the_moment_of_the_scrape() -> None:
 
 def test_a_deflated_text_stands_alone() -> None:
     deflater = Deflater()
-    texts = [deflater.deflate(text) for text in ("abc " * 50, "", "abc " * 50)]
+    texts = [deflater.deflate(text) for text in (b"abc " * 50, b"", b"abc " * 50)]
     for deflated in texts:
         text = zlib.decompressobj(wbits=-15).decompress(deflated.deflated)
         assert (len(text), zlib.crc32(text)) == (deflated.size, deflated.crc)
