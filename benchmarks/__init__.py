@@ -15,6 +15,9 @@ the command fail. The figures:
 - S10: memory for each eSIM, beside gauges of ``prometheus_client`` and a pushgateway.
 - S11: time from the start of the process until it is ready.
 - S12: how the costs of scrapes, events and expiry change with the size of the fleet.
+- S13: time of a scrape, and webhooks beside it, while the fleet changes and right after it.
+- S14: time from the start of the process to the first whole scrape.
+- S15: how old the text of a scrape is during S13.
 - R1: durable events per second of replicas on PostgreSQL, beside one process on SQLite.
 - R2: disk, start and memory of a large fleet in PostgreSQL, and of one of its shards.
 """

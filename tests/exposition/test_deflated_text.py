@@ -129,7 +129,7 @@ def test_parts_whose_records_are_gone_are_freed() -> None:
     for number in range(18):
         busy.do(("use", number))
         busy.do(("end", number))
-    assert len(blocks.parts) == 1
+    assert blocks.parts == []  # the last eSIM fell silent meanwhile
     assert first() is None
 
 
