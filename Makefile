@@ -1,6 +1,5 @@
 # The first use sets up everything in .venv and .cache of this checkout, without root. The machine
-# needs make and python3 (3.11 or later) with venv. The slow tests that draw dashboards also need
-# node with npm.
+# needs make and python3 (3.11 or later) with venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -69,7 +68,7 @@ screenshots: $(INSTALLED_DEV) ## write the pictures of the dashboards for the do
 status-screenshots: $(INSTALLED_DEV) ## write the pictures of the status page for the documentation
 	PYTHONPATH=$(SHARED_BY_TESTS) $(BIN)/python -m status_pictures
 
-lint: $(INSTALLED_DEV) ## check style, types and generated files
+lint: $(INSTALLED_DEV) ## check style, types, generated files, the Dockerfile and the workflows
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python alerts/repository_copies.py --check
 	$(BIN)/python deploy/helm_sources/chart_files.py --check
@@ -77,6 +76,7 @@ lint: $(INSTALLED_DEV) ## check style, types and generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tests/support/deployment_linters.py
 
 clean: ## remove everything that was installed or built; databases stay
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* build dist

