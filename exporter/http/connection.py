@@ -62,6 +62,8 @@ class Connection:
         self._unsent: list[bytes] = []
         self._answering = False
         """Whether the head of a request is complete and its answer is not written yet."""
+        self._is_new = True
+        """Whether no request has begun yet."""
         self._wait_timer: asyncio.TimerHandle | None = None
         """Closes the connection when no request comes."""
         self._close_timer: asyncio.TimerHandle | None = None
@@ -114,10 +116,14 @@ class Connection:
         if not self._answering:
             self.close()
 
-    def request_begins(self) -> None:
-        """Note that the head of a request is complete."""
+    async def request_begins(self) -> None:
+        """Note that the head of a request is complete, and wait for its turn."""
         self._answering = True
         self._stop_waiting()
+        if self._is_new:
+            self._is_new = False
+        else:
+            await self._context.turns.take()
 
     def request_is_complete(self) -> None:
         """Note that a whole request was received."""
@@ -194,7 +200,7 @@ class Connection:
         await protocol.connection_lost()
 
     async def _answer_whole_request(self, request: WholeRequest, facts: ConnectionFacts) -> None:
-        self.request_begins()
+        await self.request_begins()
         self.request_is_complete()
         reusable = False
         try:

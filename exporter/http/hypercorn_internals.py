@@ -60,6 +60,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.typing import ConnectionState
 
 from exporter.http.request_head import read_head
+from exporter.http.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -79,8 +80,8 @@ class ProtocolOutput(Protocol):
     async def write(self, data: bytes) -> None:
         """Send a part of an answer."""
 
-    def request_begins(self) -> None:
-        """Note that the head of a request is complete."""
+    async def request_begins(self) -> None:
+        """Note that the head of a request is complete, and wait for its turn."""
 
     def request_is_complete(self) -> None:
         """Note that a whole request was received."""
@@ -109,6 +110,7 @@ class ProtocolContext:
         self.added_headers = added_headers
         self.failures = failures
         self.config = _Config(added_headers)
+        self.turns = Turns()
         self.worker = WorkerContext(None)
 
     @property
@@ -182,7 +184,7 @@ class Http1Protocol(H11Protocol):
             if event.idle:
                 self._output.request_ends(next_begun=not self.is_between_requests)
             else:
-                self._output.request_begins()
+                await self._output.request_begins()
         elif isinstance(event, Closed):
             self._output.close()
 

@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 _BACKLOG = 1024
 """Connections that the kernel holds until they are accepted. The vendor sends in bursts."""
 
+_ACCEPTED_PER_TURN = 4
+"""Connections accepted in one turn of the event loop. They must not starve beside the requests
+that begin in a turn, see :class:`exporter.http.turns.Turns`."""
+
 _OTHER_FILES = 100
 """Open files other than connections: the database, the listeners, and files of Python itself."""
 
@@ -155,19 +159,20 @@ class _Acceptor:
         self._loop.add_reader(self._listener.socket, self._accept)
 
     def _accept(self) -> None:
-        """Accept one connection.
+        """Accept a few connections.
 
-        The event loop comes back for the next one after other work. So a burst of new connections
+        The event loop comes back for the next ones after other work. So a burst of new connections
         waits in the kernel and does not slow down all requests that have begun.
         """
-        try:
-            client, _ = self._listener.socket.accept()
-        except OSError as error:
-            # accept(2): most errors concern the one connection, which is gone then.
-            if error.errno in _OUT_OF_FILES:
-                self._make_room(error)
-            return
-        self._take(client)
+        for _ in range(_ACCEPTED_PER_TURN):
+            try:
+                client, _ = self._listener.socket.accept()
+            except OSError as error:
+                # accept(2): most errors concern the one connection, which is gone then.
+                if error.errno in _OUT_OF_FILES:
+                    self._make_room(error)
+                return
+            self._take(client)
 
     def _take(self, client: socket.socket) -> None:
         """Serve a client, or refuse it."""

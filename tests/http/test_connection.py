@@ -36,6 +36,7 @@ class Slow:
 
     def __init__(self, bounds: ConnectionBounds = BOUNDS) -> None:
         self.entered = asyncio.Semaphore(0)
+        self.calls = 0
         self.may = asyncio.Event()
         self.stop = asyncio.Event()
         blueprint = Blueprint("webhook_slow", __name__)
@@ -47,6 +48,7 @@ class Slow:
         self.address: tuple[str, int] = self.listener.socket.getsockname()
 
     async def _answer(self) -> Response:
+        self.calls += 1
         self.entered.release()
         await self.may.wait()
         return Response(await request.get_data(), content_type="text/plain")
@@ -343,3 +345,23 @@ async def test_failures_that_repeat_fill_no_log_but_are_counted(
     assert len(caplog.records) == MAX_ADMITTED
     assert "secret" not in caplog.text
     assert slow.failures() == MAX_ADMITTED + 5
+
+
+async def test_many_busy_connections_do_not_hold_up_a_new_one() -> None:
+    busy = 200
+    slow = Slow(ConnectionBounds(2 * busy, 2 * WAIT))
+    slow.may.set()
+    async with slow.serving():
+        streams = [await slow.connect() for _ in range(busy)]
+        for reader, writer in streams:
+            writer.write(delivery(b"first"))
+            await answer(reader)
+        begun = slow.calls
+        for _, writer in streams:
+            writer.write(delivery(b"next") * 5)
+        reader, writer = await slow.connect()
+        writer.write(delivery(b"new"))
+        assert (await answer(reader))[1] == b"new"
+        assert slow.calls - begun < busy, "each busy connection had its turn before"
+        for _, each in (*streams, (reader, writer)):
+            each.close()

@@ -32,7 +32,7 @@ class Output:
     async def write(self, data: bytes) -> None:
         self.written += data
 
-    def request_begins(self) -> None:
+    async def request_begins(self) -> None:
         self.asked.append("request begins")
 
     def request_is_complete(self) -> None:

@@ -65,12 +65,12 @@ async def test_an_address_is_free_after_a_stop() -> None:
     empty(port=port).socket.close()
 
 
-async def test_a_burst_of_connections_is_accepted_one_in_a_turn() -> None:
+async def test_a_burst_of_connections_is_accepted_a_few_in_a_turn() -> None:
     """A burst must not slow down the requests that have begun: it waits in the kernel."""
     listener, stop = empty(), asyncio.Event()
     seen = [0]
     async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
-        clients = [socket.create_connection(listener.socket.getsockname()) for _ in range(5)]
+        clients = [socket.create_connection(listener.socket.getsockname()) for _ in range(9)]
         tasks.create_task(serve_until(stop, [listener]))
         while seen[-1] < len(clients):
             await asyncio.sleep(0)
@@ -78,7 +78,7 @@ async def test_a_burst_of_connections_is_accepted_one_in_a_turn() -> None:
         for client in clients:
             client.close()
         stop.set()
-    assert max(later - before for before, later in pairwise(seen)) == 1
+    assert max(later - before for before, later in pairwise(seen)) == 4
 
 
 async def test_the_application_is_started_and_shut_down() -> None:
