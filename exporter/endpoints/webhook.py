@@ -30,7 +30,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from quart import Blueprint, Response, request
-from quart.asgi import ASGIHTTPConnection
 
 from exporter.endpoints.delivery_answers import (
     ACCEPTED,
@@ -44,6 +43,7 @@ from exporter.endpoints.delivery_answers import (
     refusal,
 )
 from exporter.errors import EventError, Overloaded, StorageUnavailable
+from exporter.http.quart_application import Connection
 from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
@@ -312,7 +312,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
     }
     counter = cache(metrics.requests.labels)
 
-    class WebhookConnection(ASGIHTTPConnection):
+    class WebhookConnection(Connection):
         """One request. Quart makes an object of its ``asgi_http_class`` for each."""
 
         async def __call__(self, receive: Any, send: Any) -> None:
