@@ -135,7 +135,7 @@ class ServiceMonitors(Group):
     esimsTimeout: ScrapeDuration = Field("1m", description="How long such a scrape may take.")
     endpoint: dict[str, Any] = Field(
         {},
-        description="More fields of both endpoints, such as metricRelabelings or sampleLimit.",
+        description="More fields of both endpoints, such as metricRelabelings.",
     )
 
 

@@ -37,7 +37,7 @@ FULL = SHARDS | {
     "ingress": {"className": "nginx", "annotations": {"example.com/a": "b"}},
     "serviceMonitors": {
         "labels": {"release": "prometheus"},
-        "endpoint": {"sampleLimit": 100000},
+        "endpoint": {"metricRelabelings": [{"action": "labeldrop", "regex": "pod"}]},
     },
     "prometheusRule": {"labels": {"release": "prometheus"}},
     "dashboards": {"annotations": {"grafana_folder": "eSIM"}},
