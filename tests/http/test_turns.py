@@ -8,7 +8,7 @@ from itertools import pairwise
 from exporter.http.turns import Turns
 
 
-async def begun_after(turns: Turns, tasks: list[asyncio.Task[None]], count: int) -> list[int]:
+async def begun_after(tasks: list[asyncio.Task[None]], count: int) -> list[int]:
     """Let the event loop turn so often; return how many tasks were done after each turn."""
     done = []
     for _ in range(count):
@@ -25,7 +25,7 @@ async def test_a_few_begin_in_each_turn_in_their_order() -> None:
         order.append(number)
 
     tasks = [asyncio.create_task(begin(number)) for number in range(20)]
-    done = await begun_after(turns, tasks, 12)
+    done = await begun_after(tasks, 12)
     assert done[0] == 3
     assert max(later - before for before, later in pairwise(done)) == 3
     assert order == list(range(20))
@@ -46,6 +46,6 @@ async def test_one_that_is_gone_takes_no_turn() -> None:
     await asyncio.sleep(0)
     tasks[1].cancel()
     tasks[2].cancel()
-    await begun_after(turns, tasks, 4)
+    await begun_after(tasks, 4)
     assert [task.done() for task in tasks] == [True] * 4
     assert [task.cancelled() for task in tasks] == [False, True, True, False]
