@@ -57,12 +57,9 @@ class CompactEsims:
 
     def extend(self, esims: Sequence[Esim]) -> None:
         """Add eSIMs in the order of their keys. All keys are greater than the present ones."""
-        keys = [pack_key(esim.key) for esim in esims]
-        packed = [pack(esim) for esim in esims]
-        deadlines = [self.deadline(esim) for esim in esims]
-        parts = [slice(at, at + FULL) for at in range(0, len(keys), FULL)]
+        # A block at a time: many packed eSIMs at once would keep the garbage collector busy.
         self.blocks.extend(
-            [Block(keys[p], PackedEsims(packed[p]), min(deadlines[p])) for p in parts]
+            [self._block(esims[at : at + FULL]) for at in range(0, len(esims), FULL)]
         )
 
     def take_all(self) -> list[PackedBlock]:
@@ -92,6 +89,11 @@ class CompactEsims:
         self.deadline = deadline
         for block in self.blocks.blocks:
             block.due = 0.0  # search each block once to learn its due time
+
+    def _block(self, esims: Sequence[Esim]) -> PackedBlock:
+        keys = [pack_key(esim.key) for esim in esims]
+        due = min([self.deadline(esim) for esim in esims])
+        return Block(keys, PackedEsims([pack(esim) for esim in esims]), due)
 
 
 def pack_key(key: tuple[str, ...]) -> bytes:

@@ -31,6 +31,9 @@ STATUS_CODES = {status: code for code, status in enumerate(STATUSES)}
 SEVERAL = 0
 """In place of the number of a package: the eSIM has several packages, or none."""
 
+HIDDEN = 255
+"""In place of the number of a package: the record does not contain texts as they are."""
+
 _TRAITS = 6
 """How many bytes the traits of an eSIM take."""
 
@@ -41,7 +44,7 @@ class PackedEsims(MutableSequence[PackedEsim]):
     Slices can be read and deleted, not set.
     """
 
-    __slots__ = ("_traits", "_transparent", "data_used_shares", "last_events", "records")
+    __slots__ = ("_traits", "data_used_shares", "last_events", "records")
 
     records: RecordList
 
@@ -69,7 +72,6 @@ class PackedEsims(MutableSequence[PackedEsim]):
     def __setitem__(self, at: int, esim: PackedEsim) -> None:  # type: ignore[override]  # no slices
         self.records[at], self.data_used_shares[at], self.last_events[at], traits = esim
         self._traits[_TRAITS * at : _TRAITS * (at + 1)] = traits
-        self._transparent &= is_transparent(esim[0])
 
     def __delitem__(self, at: int | slice) -> None:
         kept = list(self)
@@ -83,7 +85,6 @@ class PackedEsims(MutableSequence[PackedEsim]):
         self.data_used_shares.insert(at, share)
         self.last_events.insert(at, last_event)
         self._traits[_TRAITS * at : _TRAITS * at] = traits
-        self._transparent &= is_transparent(record)
 
     def __iter__(self) -> Iterator[PackedEsim]:
         """Yield the eSIMs as they are now; changes made during the iteration are not seen."""
@@ -108,7 +109,7 @@ class PackedEsims(MutableSequence[PackedEsim]):
 
     @property
     def packages(self) -> bytearray:
-        """Return the column of packages, as numbers from :func:`number_of`, or :data:`SEVERAL`."""
+        """Return the column of packages: :func:`number_of`, :data:`SEVERAL` or :data:`HIDDEN`."""
         return self._traits[3::_TRAITS]
 
     @property
@@ -121,13 +122,6 @@ class PackedEsims(MutableSequence[PackedEsim]):
         """Return the column of ICCIDs, as numbers from :func:`number_of`."""
         return self._traits[5::_TRAITS]
 
-    def may_contain(self, text: bytes) -> bool:
-        """Return whether an eSIM of the list may have this text in a field.
-
-        ``True`` is only a guess. ``False`` is certain, and saves looking at each eSIM.
-        """
-        return not self._transparent or self.records.may_contain(text)
-
     def _replace(self, esims: list[PackedEsim]) -> None:
         columns = zip(*esims, strict=True) if esims else ((),) * 4
         records, shares, last_events, traits = columns
@@ -135,7 +129,6 @@ class PackedEsims(MutableSequence[PackedEsim]):
         self.data_used_shares = array("d", shares)
         self.last_events = array("I", last_events)
         self._traits = bytearray().join(traits)
-        self._transparent = all(map(is_transparent, records))
 
 
 _IN_KEY = 2
@@ -145,24 +138,24 @@ _unpack_fields = unpacker([*field_types(Esim, _IN_KEY), int])
 
 
 def number_of(text: str) -> int:
-    """Return the number of an identifier, 1 to 255. Different ones may have the same number."""
-    return 1 + hash(text) % 255
+    """Return the number of an identifier, 1 to 254. Different ones may have the same number."""
+    return hash(text) % 254 + 1
 
 
 def pack(esim: Esim) -> PackedEsim:
     """Return all fields of an eSIM except its key, packed, and its values in the columns.
 
-    The conditions are written out for each resource, as this runs for every eSIM at a start and
-    for every event.
+    This runs for every eSIM at a start and for every event. So conditions are written out for each
+    resource, and nothing is called that can be written here.
     """
+    record = pack_fields(esim[_IN_KEY:])
     _, _, _, _, _, newest, status, time, reference, iccid_time, iccid, allowances, _ = esim
     newest = max(newest, time)
     newest = max(newest, iccid_time)
-    share, most_sms, most_voice = NO_LIMIT, 0, 0
-    for allowance in allowances:
-        time = allowance.time
+    share, most_sms, most_voice, package = NO_LIMIT, 0, 0, SEVERAL
+    for package_id, time, snapshot, _, _, _, _, _ in allowances:
         newest = max(newest, time)
-        _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
+        _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = snapshot
         if data and data_left is not None:
             used = (data - data_left) / data if data_left < data else 0.0
             share = max(share, used)
@@ -172,10 +165,22 @@ def pack(esim: Esim) -> PackedEsim:
         if voice and voice_left is not None and voice_left < voice:
             percent = 100 * (voice - voice_left) // voice
             most_voice = max(most_voice, percent)
-    package = number_of(allowances[0].package_id) if len(allowances) == 1 else SEVERAL
-    numbers = number_of(reference), number_of(iccid)
-    traits = bytes((STATUS_CODES[status], most_sms, most_voice, package, *numbers))
-    return pack_fields(esim[_IN_KEY:]), share, newest, traits
+        package = hash(package_id) % 254 + 1  # as number_of does
+    if len(allowances) != 1:
+        package = SEVERAL
+    if not is_transparent(record):
+        package = HIDDEN
+    traits = bytes(
+        (
+            STATUS_CODES[status],
+            most_sms,
+            most_voice,
+            package,
+            hash(reference) % 254 + 1,
+            hash(iccid) % 254 + 1,
+        )
+    )
+    return record, share, newest, traits
 
 
 def unpack(key: bytes, record: bytes) -> Esim:

@@ -64,8 +64,8 @@ class RecordList(MutableSequence[bytes]):
     def may_contain(self, text: bytes) -> bool:
         """Return whether a record may have this text in a field.
 
-        ``True`` is only a guess. ``False`` is certain if all records are transparent, and saves
-        looking at each record.
+        ``True`` is only a guess. ``False`` is certain for the records that are transparent, and
+        saves looking at each of them.
         """
         return text in self._bytes
 

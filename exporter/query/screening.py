@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.fleet.packed_esims import (
+    HIDDEN,
     SEVERAL,
     STATUS_CODES,
     number_of,
@@ -39,7 +40,7 @@ class Screen:
         self._statuses = None if len(wanted) == len(STATUS_CODES) else wanted
         package_id, reference_id = conditions.package_id, conditions.reference_id
         self._package = b"" if package_id is None else package_id.encode()
-        self._packages = None if package_id is None else {number_of(package_id), SEVERAL}
+        self._packages = None if package_id is None else {number_of(package_id), SEVERAL, HIDDEN}
         self._references = None if reference_id is None else {number_of(reference_id)}
         nearly = float(NEARLY_ALL) if conditions.about_to_run_out else 0.0
         self._data = max(conditions.min_data_used_share or 0.0, nearly)
@@ -56,7 +57,7 @@ class Screen:
         if self._packages is None:
             return True
         numbers = self._packages.intersection(esims.packages)
-        return bool(numbers) and (numbers != {SEVERAL} or esims.may_contain(self._package))
+        return bool(numbers) and (numbers != {SEVERAL} or esims.records.may_contain(self._package))
 
     def passing(self, esims: PackedEsims, places: Sequence[int]) -> Sequence[int]:
         """Return the places of those eSIMs that may be in the list, judged by the columns."""
