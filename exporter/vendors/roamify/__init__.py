@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.vendors.roamify.parsing import EVENT_TYPES, VENDOR, parse
+from exporter.vendors.roamify.meanings import VENDOR
+from exporter.vendors.roamify.parsing import EVENT_TYPES, parse
 from exporter.vendors.roamify.signature import SIGNATURE_HEADER, sign, verify, well_formed
 from exporter.vendors.vendor import Vendor
 

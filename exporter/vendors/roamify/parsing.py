@@ -20,12 +20,10 @@ from exporter.model.events import (
     MAX_IDENTIFIER,
     MAX_TIME,
     OTHER,
-    UNLIMITED_AMOUNT,
     Event,
     OtherEvent,
     PartnerEvent,
     Snapshot,
-    Status,
     StatusEvent,
     UsageEvent,
     event_type_of,
@@ -41,12 +39,19 @@ from exporter.vendors.fields import (
     to_base_units,
 )
 from exporter.vendors.roamify.documented_fields import missing_halves, undocumented_fields
+from exporter.vendors.roamify.meanings import (
+    EARLIEST,
+    NOTHING,
+    VENDOR,
+    is_included,
+    known_status,
+    means_unlimited,
+)
+from exporter.vendors.roamify.usual_usage import read_usual
 from exporter.vendors.vendor import DEFAULT_UNIT_BASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-VENDOR = "roamify"
 
 _TYPES = {
     "usage": ("esim", "usage"),
@@ -65,15 +70,7 @@ _TYPES = {
 EVENT_TYPES: tuple[str, ...] = tuple(sorted({name for _, name in _TYPES.values()} | {OTHER}))
 """Every value of the label ``event_type``."""
 
-_STATUSES = {status.casefold(): status for status in Status} | {"active": Status.ACTIVATED}
-
-_EARLIEST = 1_420_070_400
-"""2015-01-01T00:00:00Z. The vendor sold no eSIMs before."""
-
 _IN_THE_FUTURE = "must not be more than 24 hours in the future"
-
-_NOTHING = (False, None, None, None, None, None, None)
-"""The amounts of a snapshot without any allowance."""
 
 _MAX_ERRORS = 20
 
@@ -99,6 +96,17 @@ def parse(
     ``InvalidEvent``, with the first 20 errors in the order of the document, for a body that does
     not fit the format.
     """
+    event: Event | None = read_usual(body, now, unit_base)
+    if event is None:
+        event = _read(body, now, unit_base, unknown)
+    if unknown and isinstance(event, UsageEvent):
+        for name in missing_halves(event.snapshot):
+            unknown(f"usage_data.{name} (missing)")
+    return event
+
+
+def _read(body: bytes, now: float, unit_base: int, unknown: Callable[[str], None] | None) -> Event:
+    """Return the event of a delivery in any form, read field by field."""
     try:
         document = from_json(body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
     except ValueError as error:
@@ -116,9 +124,6 @@ def parse(
         raise FutureEvent(event.time, errors[0])
     if errors:
         raise InvalidEvent(tuple(in_document_order(document, errors)[:_MAX_ERRORS]))
-    if unknown and isinstance(event, UsageEvent):
-        for name in missing_halves(event.snapshot):
-            unknown(f"usage_data.{name} (missing)")
     return event
 
 
@@ -162,7 +167,7 @@ def _usage(fields: Fields, now: float, unit_base: int) -> UsageEvent:
         esim_id=fields.required_text("esim_id"),
         package_id=fields.required_text("package_id"),
         snapshot=_snapshot(fields, unit_base),
-        status=None if status is None else _known_status(status),
+        status=None if status is None else known_status(status),
         reference_id=fields.text("reference_id"),
         iccid=_iccid(fields),
         package_name=fields.text("package_name"),
@@ -174,7 +179,7 @@ def _status(fields: Fields, now: float) -> StatusEvent:
         vendor=VENDOR,
         time=_time(fields, now),
         esim_id=fields.required_text("esim_id"),
-        status=_known_status(fields.required_text("status")),
+        status=known_status(fields.required_text("status")),
         reference_id=fields.text("reference_id"),
         iccid=_iccid(fields),
     )
@@ -199,17 +204,13 @@ def _time(fields: Fields, now: float) -> int:
     noted = len(fields.errors)
     time = int(fields.required_number("timestamp"))
     if len(fields.errors) == noted:
-        if time < _EARLIEST:
+        if time < EARLIEST:
             fields.fail("timestamp", "must be unix seconds after 2014")
         elif time > MAX_TIME:
             fields.fail("timestamp", "is too far in the future: must be unix seconds")
         elif time > now + MAX_AHEAD:
             fields.fail("timestamp", _IN_THE_FUTURE)
     return time
-
-
-def _known_status(spelling: str) -> Status:
-    return _STATUSES.get(spelling.casefold(), Status.OTHER)
 
 
 def _iccid(fields: Fields) -> str | None:
@@ -234,7 +235,7 @@ def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
     sms = _included(usage, "allowed_sms", "remaining_sms", sms_size)
     voice = _included(usage, "allowed_voice", "remaining_voice", voice_size)
     # If the vendor renamed its amounts, taking them as absent would remove a known allowance.
-    if (*data, *sms, *voice) == _NOTHING and len(fields.errors) == noted:
+    if (*data, *sms, *voice) == NOTHING and len(fields.errors) == noted:
         fields.fail("usage_data", "holds no amount that is known")
     return Snapshot(
         *(*data, *sms, *voice),
@@ -247,14 +248,13 @@ def _snapshot(fields: Fields, unit_base: int) -> Snapshot:
 def _data(usage: Fields, size: int) -> tuple[bool, int | None, int | None]:
     """Return whether the data is unlimited, and otherwise allowed and remaining bytes.
 
-    Unlimited data has the documented flag, or an allowed amount of 2^53-1 as in the vendor's
-    catalogue, or a negative allowed amount.
+    Unlimited data has the documented flag, or an allowed amount that means it.
     """
     unlimited = usage.flag("isUnlimited")
     allowed = usage.number("allowed_data")
     remaining = usage.number("remaining_data")
     if allowed is not None:
-        unlimited |= allowed < 0 or to_base_units(allowed, size) >= UNLIMITED_AMOUNT
+        unlimited |= means_unlimited(allowed, size)
     if unlimited:
         return True, None, None
     if allowed is None and remaining is not None and remaining < 0:
@@ -269,13 +269,9 @@ def _data(usage: Fields, size: int) -> tuple[bool, int | None, int | None]:
 def _included(
     usage: Fields, allowed_key: str, remaining_key: str, size: int
 ) -> tuple[int | None, int | None]:
-    """Return allowed and remaining SMS or voice, ``None`` for both if not included.
-
-    The vendor's catalogue writes -1 if a package does not include a resource.
-    """
+    """Return allowed and remaining SMS or voice, ``None`` for both if not included."""
     allowed, remaining = usage.number(allowed_key), usage.number(remaining_key)
-    nothing_left = remaining is None or remaining <= 0
-    if (allowed is not None and allowed < 0) or (not allowed and nothing_left):
+    if not is_included(allowed, remaining):
         return None, None
     return (
         _base_units(usage, allowed_key, allowed, size),
