@@ -400,6 +400,22 @@ def test_an_invalid_parameter_is_refused(path: str, server: Serving) -> None:
     assert "Bad Request" in page(server, path, 400).text
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/esims?package=pool", "package: no such parameter; there are after, done, out_of_data"),
+        ("/esims?status=NEW&status=ACTIVATED", "status: given 2 times, once is allowed"),
+        ("/packages?name=x", "name: no such parameter; there are page, sort, text"),
+        ("/deliveries?code=400", "code: no such parameter; there are page, show"),
+        ("/rejected?offset=5", "offset: no such parameter; there are done, page"),
+    ],
+)
+def test_an_unknown_parameter_is_named_and_not_ignored(
+    path: str, text: str, server: Serving
+) -> None:
+    assert text in page(server, path, 400).text
+
+
 def test_a_page_beyond_the_last_is_empty(server: Serving) -> None:
     assert 'rel="prev"' in server.get("/packages?page=2").text
     assert "no more packages" in page(server, "/packages?page=2").text

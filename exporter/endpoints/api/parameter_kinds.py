@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 from werkzeug.exceptions import BadRequest
 
+from exporter.endpoints.query_parameters import check_names
 from exporter.model.events import MAX_IDENTIFIER
 
 if TYPE_CHECKING:
@@ -49,13 +50,7 @@ def read_all(given: MultiDict[str, str], parameters: Sequence[Parameter]) -> dic
 
     Raises ``BadRequest`` that names a parameter that is wrong, unknown or given twice.
     """
-    known = {parameter.name for parameter in parameters}
-    for name, values in given.lists():
-        if name not in known:
-            known_names = f"there are {', '.join(sorted(known))}" if known else "there is none"
-            raise BadRequest(f"{name}: no such parameter; {known_names}")
-        if len(values) > 1:
-            raise BadRequest(f"{name}: given {len(values)} times, once is allowed")
+    check_names(given, {parameter.name for parameter in parameters})
     return {parameter.name: parameter.value(given.get(parameter.name)) for parameter in parameters}
 
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from werkzeug.exceptions import BadRequest
 
+from exporter.endpoints.query_parameters import check_names
 from exporter.model.records import RESOURCES, STATUSES
 from exporter.query.list_options import EsimFilter, Sorting, SortKey, SortOrder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from werkzeug.datastructures import MultiDict
 
     Conditions = Mapping[str, Any]
     """Fields of :class:`EsimFilter` with their values."""
@@ -69,6 +72,9 @@ CHOICES: Mapping[str, Mapping[str, Choice]] = {
 _TEXTS = ("vendor", "prefix", "reference_id", "package_id")
 """Fields for text, named as the fields of :class:`EsimFilter`."""
 
+_OTHERS = ("after", "done")
+"""What an address may have beside the fields of the form."""
+
 SORTS = {
     "esim_id": ("eSIM id", Sorting()),
     "out_of_data_since": (
@@ -95,8 +101,9 @@ class EsimListForm:
     sorting: Sorting
 
     @classmethod
-    def read(cls, given: Mapping[str, str]) -> EsimListForm:
+    def read(cls, given: MultiDict[str, str]) -> EsimListForm:
         """Read the parameters of an address. Raises the HTTP error 400."""
+        check_names(given, (*_TEXTS, *CHOICES, "sort", *_OTHERS))
         asked = {name: given.get(name, "") for name in (*_TEXTS, *CHOICES)}
         newest_first = asked["out_of_data"] == "true"
         asked["sort"] = given.get("sort", "out_of_data_since" if newest_first else "esim_id")

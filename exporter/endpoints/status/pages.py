@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest, NotFound
 
+from exporter.endpoints.query_parameters import check_names
 from exporter.endpoints.status import overview
 from exporter.endpoints.status.admin_actions import DONE, read_form
 from exporter.endpoints.status.banners import banners
@@ -156,6 +157,7 @@ class StatusPages:
         }
 
     async def _packages(self) -> Response:
+        check_names(request.args, ("text", "sort", "page"))
         state = self._state()
         text, sort = request.args.get("text", ""), request.args.get("sort", "urgency")
         packages = await ranked(state.fleet, chosen("sort", sort, RANKINGS), text)
@@ -238,6 +240,7 @@ class StatusPages:
         )
 
     async def _recent(self) -> Response:
+        check_names(request.args, ("show", "page"))
         show = request.args.get("show", "")
         chosen("show", show, _SHOWN)
         deliveries = self._sources.deliveries.newest(
@@ -253,6 +256,7 @@ class StatusPages:
         )
 
     async def _rejected(self) -> Response:
+        check_names(request.args, ("page", "done"))
         rejections = [*self._state().rejected]
         rejections.reverse()
         return self._renderer.answer(
