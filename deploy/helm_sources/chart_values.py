@@ -53,7 +53,9 @@ class Sqlite(Group):
     """The volume of storage.type sqlite."""
 
     size: Quantity = Field(
-        "2Gi", description="Size of the volume. docs/performance.md has a table of sizes."
+        "2Gi",
+        description="Size of the volume, see docs/performance.md. The chart cannot change it later, so "
+        "change the PersistentVolumeClaim then.",
     )
     storageClassName: str = Field(
         "", description="Storage class. Default: that of the cluster. Not a network file system."
@@ -198,8 +200,8 @@ class ChartValues(Group):
     webhook: Webhook = Webhook()
     settings: dict[str, str | int | float | bool] = Field(
         {},
-        description="More settings by the names of their flags, such as log.level: debug. "
-        "docs/configuration.md lists them.",
+        description="More settings by the names of their flags, such as log.level: debug; see "
+        "docs/configuration.md. The chart's own are log.format: json and web.shutdown-delay: 5s.",
     )
     ingress: Ingress = Ingress()
     serviceMonitors: ServiceMonitors = ServiceMonitors()
@@ -207,6 +209,12 @@ class ChartValues(Group):
     dashboards: Dashboards = Dashboards()
     networkPolicy: NetworkPolicy = NetworkPolicy()
     podDisruptionBudget: PodDisruptionBudget = PodDisruptionBudget()
+    startupSeconds: int = Field(
+        300,
+        ge=30,
+        description="How long a pod may take to load the fleet before Kubernetes restarts it. A "
+        "million eSIMs take about twenty seconds, and more on a slow disk.",
+    )
     resources: dict[str, Any] = Field(
         {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         description="Resources of the container. docs/performance.md has a table of sizes.",

@@ -19,8 +19,8 @@ from exporter.settings import loading
 from exporter.settings.loading import shard_of
 
 ROOT = Path(__file__).resolve().parents[2]
-KUBERNETES = "1.31"
-"""The oldest Kubernetes release whose schemas the objects must fit."""
+KUBERNETES = ("1.25", "1.37")
+"""The Kubernetes releases whose schemas the objects must fit: the oldest one, and a new one."""
 
 SHARDS = {"storage": {"type": "postgresql"}, "postgresql": {"shards": 2, "replicasPerShard": 2}}
 OFF = {
@@ -42,6 +42,7 @@ FULL = SHARDS | {
     "prometheusRule": {"labels": {"release": "prometheus"}},
     "dashboards": {"annotations": {"grafana_folder": "eSIM"}},
     "networkPolicy": {"database": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]},
+    "startupSeconds": 600,
     "podLabels": {"team": "travel"},
     "podAnnotations": {"example.com/c": "d"},
     "nodeSelector": {"disk": "ssd"},
@@ -83,6 +84,7 @@ def test_the_chart_has_the_version_of_the_program() -> None:
     assert chart["version"] == chart["appVersion"] == __version__
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert chart["name"] == project["name"]
+    assert chart["kubeVersion"] == f">={KUBERNETES[0]}.0-0"
 
 
 def test_generated_files_that_are_out_of_date_are_named(
@@ -124,7 +126,8 @@ def test_every_object_fits_the_schemas_of_kubernetes(name: str) -> None:
     built_in = [each for each in objects if "monitoring.coreos.com" not in each["apiVersion"]]
     assert built_in
     for each in built_in:
-        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+        for release in KUBERNETES:
+            kubernetes_validate.validate(each, release, strict=True)
         assert each["metadata"]["namespace"] == "esim-exporter"
 
 
@@ -136,7 +139,7 @@ def test_a_misspelt_field_does_not_fit_the_schemas(default: Objects) -> None:
     service = of(default, "Service")
     wrong = service | {"spec": service["spec"] | {"selectors": {}}}
     with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+        kubernetes_validate.validate(wrong, KUBERNETES[0], strict=True)
 
 
 def test_the_values_that_the_pages_show_are_values_of_the_chart() -> None:
@@ -235,6 +238,8 @@ def test_the_arguments_are_settings_and_the_pod_has_time_to_end(values: dict[str
     if values:
         assert chosen.limits.max_esims == 1_000_000
         assert chosen.web.shutdown_delay == 60
+        probe = pod["containers"][0]["startupProbe"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] == 600
     else:
         assert chosen.web.shutdown_delay == 5
 
