@@ -54,8 +54,8 @@ class Sqlite(Group):
 
     size: Quantity = Field(
         "2Gi",
-        description="Size of the volume, see docs/performance.md. The chart cannot change it later, so "
-        "change the PersistentVolumeClaim then.",
+        description="Size of the volume, see docs/performance.md. The chart cannot change it "
+        "later: change the PersistentVolumeClaim then.",
     )
     storageClassName: str = Field(
         "", description="Storage class. Default: that of the cluster. Not a network file system."
