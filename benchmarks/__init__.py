@@ -18,6 +18,7 @@ the command fail. The figures:
 - S13: time of a scrape, and webhooks beside it, while the fleet changes and right after it.
 - S14: time from the start of the process to the first whole scrape.
 - S15: how old the text of a scrape is during S13.
+- S16: time of sorted lists, filters and the search, and webhooks beside them.
 - R1: durable events per second of replicas on PostgreSQL, beside one process on SQLite.
 - R2: disk, start and memory of a large fleet in PostgreSQL, and of one of its shards.
 """

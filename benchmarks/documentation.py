@@ -123,6 +123,11 @@ CLAIMS: Final = (
         "An event with 1,000,000 eSIMs in memory costs {ratio} times as much as with 10,000.",
     ),
     Claim(
+        "S16",
+        ("list sorted by use, most first", "500,000"),
+        "A list of 500,000 eSIMs, sorted by use, takes {ours}.",
+    ),
+    Claim(
         "R1",
         ("1 replica",),
         "One replica on PostgreSQL takes {ours}: {ratio} times as many as one process on SQLite. "
