@@ -19,6 +19,7 @@ the command fail. The figures:
 - S14: time from the start of the process to the first whole scrape.
 - S15: how old the text of a scrape is during S13.
 - S16: time of sorted lists, filters and the search, and webhooks beside them.
+- S17: memory, disk and start for each tombstone that expired eSIMs leave, with both databases.
 - R1: durable events per second of replicas on PostgreSQL, beside one process on SQLite.
 - R2: disk, start and memory of a large fleet in PostgreSQL, and of one of its shards.
 """

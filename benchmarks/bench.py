@@ -74,6 +74,8 @@ class Profile:
     change_seconds: float = 60.0
     growth_sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     growth_events: int = 10_000
+    buried_esims: int = 250_000
+    """eSIMs that have expired. Each leaves two tombstones."""
     left_out: tuple[str, ...] = ()
     """Figures that are measured only if the command names them."""
 
@@ -101,6 +103,7 @@ SHORT: Final = Profile(
     change_seconds=10.0,
     growth_sizes=(2_000, 10_000),
     growth_events=2_000,
+    buried_esims=10_000,
     left_out=("R1", "R2"),
 )
 """Measures all figures of one process in less than two minutes."""
@@ -128,6 +131,7 @@ TINY: Final = Profile(
     change_seconds=0.5,
     growth_sizes=(100, 200),
     growth_events=50,
+    buried_esims=400,
 )
 """Shows that everything works. Its figures mean nothing."""
 
@@ -169,6 +173,11 @@ class Bench:
                 self.expiry[esims] = self._bulk("expire", path, esims)
             self._filled[esims] = path
         return self._filled[esims]
+
+    def bury(self, path: Path, esims: int) -> dict[str, float]:
+        """Make a storage that holds only tombstones; return what was measured meanwhile."""
+        measured: dict[str, float] = self._bulk("bury", path, esims)
+        return measured
 
     def _fill(self, path: Path, esims: int) -> None:
         kept = self._kept and self._kept / f"{esims}-{self.profile.history}.db"

@@ -1,7 +1,7 @@
 """Fill a storage, or let its eSIMs expire, with the exporter's own modules and without a server.
 
 It runs in its own process, which imports the exporter of the measured checkout:
-``python -m benchmarks.bulk fill|expire FILE ESIMS EVENTS BASE``.
+``python -m benchmarks.bulk fill|expire|bury FILE ESIMS EVENTS BASE``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from itertools import pairwise
@@ -19,6 +20,7 @@ from benchmarks import payloads
 from exporter.fleet.drafts import Draft, expire_due
 from exporter.fleet.fleet import Fleet, Policy
 from exporter.fleet.loading import FleetLoader
+from exporter.fleet.process_memory import return_free_pages
 from exporter.model.events import Snapshot, Status, UsageEvent
 from exporter.storage.contract import Changes, Table
 from exporter.storage.sqlite.storage import SqliteStorage
@@ -29,6 +31,9 @@ each is usually alone in its block of the exposition."""
 
 _CHUNK: Final = 5000
 _EARLIER: Final = 3600
+
+_EXPIRING: Final = 250
+"""eSIMs that expire in one commit: about as many as in one step of an exporter."""
 
 
 async def fill(path: Path, esims: int, events: int, base: int) -> None:
@@ -117,10 +122,43 @@ async def expire(path: Path) -> dict[str, float]:
     }
 
 
+async def bury(path: Path, esims: int, base: int) -> dict[str, float]:
+    """Store a fleet of which only tombstones are left: each eSIM had two events and expired.
+
+    The answer has ``tombstones``, their number, and ``memory``, the bytes of resident memory for
+    each one, while they came in an order that is not that of their keys.
+    """
+    storage = await SqliteStorage.open(path)
+    fleet = Fleet(Policy(), (payloads.VENDOR,))
+    before, first = 0, 0
+    for start in range(0, esims, _EXPIRING):
+        draft = Draft(fleet, int(time.time()))
+        for number in range(start, min(start + _EXPIRING, esims)):
+            for step in range(2):
+                draft.merge(event(number, step, base))
+            draft.remove((payloads.VENDOR, payloads.names(number).esim_id))
+        if await storage.commit(draft.changes()):
+            raise SystemExit("the storage was not empty")
+        fleet.publish(draft)
+        del draft
+        if not start:  # from here on, the working memory for a step is there
+            before, first = _resident(), len(fleet.tombstones)
+    grown, count = _resident() - before, len(fleet.tombstones)
+    await storage.close()
+    return {"tombstones": float(count), "memory": grown / max(1, count - first)}
+
+
+def _resident() -> int:
+    """Return the resident memory of this process without free pages, bytes."""
+    return_free_pages()
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def main() -> int:
     """Run one action, and write what it measured to standard output as JSON."""
     parser = argparse.ArgumentParser("benchmarks.bulk")
-    parser.add_argument("action", choices=["fill", "expire"])
+    parser.add_argument("action", choices=["fill", "expire", "bury"])
     parser.add_argument("path", type=Path)
     parser.add_argument("esims", type=int)
     parser.add_argument("events", type=int)
@@ -128,6 +166,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.action == "fill":
         asyncio.run(fill(args.path, args.esims, args.events, args.base))
+    elif args.action == "bury":
+        json.dump(asyncio.run(bury(args.path, args.esims, args.base)), sys.stdout)
     else:
         json.dump(asyncio.run(expire(args.path)), sys.stdout)
     return 0

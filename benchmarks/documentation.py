@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.report import Size, shown, table
 from benchmarks.run import FIGURES
+from benchmarks.turnover import DISK, MEMORY, START
+from exporter.fleet.drafts import MAX_TOMBSTONES
+from exporter.model.expiry import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -128,6 +131,12 @@ CLAIMS: Final = (
         "A list of 500,000 eSIMs, sorted by use, takes {ours}.",
     ),
     Claim(
+        "S17",
+        ("in SQLite",),
+        "What stays of an expired package, or of an expired eSIM, takes {ours} of memory for 90 "
+        "days.",
+    ),
+    Claim(
         "R1",
         ("1 replica",),
         "One replica on PostgreSQL takes {ours}: {ratio} times as many as one process on SQLite. "
@@ -211,6 +220,47 @@ def ten_million(results: Results) -> str:
             "shard; the status page and the API show the other eSIMs."
         )
         lines.append(("job `esim-exporter-esims`", series))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+_DAYS_KEPT: Final = Retention().tombstones / 86_400
+_GRAVES: Final = 2
+"""Tombstones that an eSIM with one package leaves."""
+
+_WEEKLY: Final = (1_000, 10_000, 50_000, 100_000)
+
+
+def turnover(results: Results) -> str:
+    """Return what eSIMs that expire take beside the fleet, as a Markdown table."""
+    memory = [
+        row
+        for words in ("while they came", "in SQLite")
+        if (row := _row(results.rows, "S17", MEMORY, words))
+    ]
+    disk, start = (_row(results.rows, "S17", words, "SQLite") for words in (DISK, START))
+    if not memory or not disk or not start:
+        return "The run of this page did not measure S17.\n"
+    each = max(median(row.values) for row in memory)
+    fleets = sorted((s for s in results.sizes if s.memory), key=attrgetter("esims"))
+    head = (
+        *("eSIMs a week", "tombstones", "kept for", "their memory", "on disk", "start, longer by"),
+        *(f"memory with {size.esims:,} eSIMs" for size in fleets),
+    )
+    lines = [head, ("--:",) * len(head)]
+    for weekly in _WEEKLY:
+        daily = weekly * _GRAVES / 7
+        count = min(daily * _DAYS_KEPT, MAX_TOMBSTONES)
+        lines.append(
+            (
+                f"{weekly:,}",
+                f"{count:,.0f}",
+                f"{count / daily:.0f} days",
+                shown(count * each, "B"),
+                shown(count * median(disk.values), "B"),
+                shown(count * median(start.values), "s"),
+                *(shown((size.memory or 0) + count * each, "B") for size in fleets),
+            )
+        )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

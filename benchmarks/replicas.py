@@ -41,9 +41,9 @@ _COPY: Final = 3600.0
 def throughput(bench: Bench) -> Iterator[Comparison]:
     """Send at full speed: to one process on SQLite, then to one and to two on PostgreSQL."""
     esims = bench.profile.esims
-    with unpinned(), _postgres() as database:
+    with unpinned(), postgres() as database:
         alone, _ = _rates(bench, bench.storage(esims), 1)
-        url = _copied(bench, database, esims)
+        url = copied(bench, database, bench.storage(esims))
         for count in (1, 2):
             shared, note = _rates(bench, url, count)
             what = f"durable events per second on PostgreSQL, {count} replica{'s' * (count > 1)}"
@@ -53,10 +53,10 @@ def throughput(bench: Bench) -> Iterator[Comparison]:
 def large(bench: Bench) -> Iterator[Comparison]:
     """Start a replica on a large fleet: with the whole fleet, and with one shard of four."""
     esims = max(bench.profile.start_sizes)
-    with unpinned(), _postgres() as database:
-        url = _copied(bench, database, esims)
-        size = int(database.execute("SELECT pg_database_size(current_database())", url))
-        yield Comparison("R2", f"size of the database with {esims:,} eSIMs", "B", (float(size),))
+    with unpinned(), postgres() as database:
+        url = copied(bench, database, bench.storage(esims))
+        size = float(size_of(database, url))
+        yield Comparison("R2", f"size of the database with {esims:,} eSIMs", "B", (size,))
         for flags, name in (
             ((), "all of it"),
             ((f"--total-shards={SHARDS}",), f"one shard of {SHARDS}"),
@@ -112,10 +112,15 @@ def _load(bench: Bench, public: int, replicas: int) -> Load:
     )
 
 
-def _copied(bench: Bench, database: Any, esims: int) -> str:
-    """Return the URL of a database with a fleet of that size."""
+def size_of(database: Any, url: str) -> int:
+    """Return the bytes on disk of a database."""
+    return int(database.execute("SELECT pg_database_size(current_database())", url))
+
+
+def copied(bench: Bench, database: Any, storage: Path) -> str:
+    """Return the URL of a database with the same fleet as a storage."""
     url: str = database.new_database()
-    command = ("storage", "copy", f"sqlite:///{bench.storage(esims)}", url)
+    command = ("storage", "copy", f"sqlite:///{storage}", url)
     done = subprocess.run(  # noqa: S603  # our own command
         [sys.executable, "-m", "exporter", *command],
         capture_output=True,
@@ -130,14 +135,14 @@ def _copied(bench: Bench, database: Any, esims: int) -> str:
 
 
 @contextmanager
-def _postgres() -> Iterator[Any]:
+def postgres() -> Iterator[Any]:
     """Run PostgreSQL with its settings as they are."""
     # The tests have modules that find the program and run it.
     sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
-    import postgres  # noqa: PLC0415  # found only now
+    import postgres as server_of_tests  # noqa: PLC0415  # found only now
     import programs  # noqa: PLC0415  # found only now
 
     if programs.find("postgres") is None:
         raise Unavailable("PostgreSQL is not installed")
-    with postgres.running("shared_buffers=128MB") as server:
+    with server_of_tests.running("shared_buffers=128MB") as server:
         yield server

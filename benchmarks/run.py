@@ -16,7 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import changing, growth, lists, memory, replicas, report, scrape, start, webhook
+from benchmarks import (
+    changing,
+    growth,
+    lists,
+    memory,
+    replicas,
+    report,
+    scrape,
+    start,
+    turnover,
+    webhook,
+)
 from benchmarks.bench import FULL, SHORT, TINY, Bench
 from benchmarks.process import PINNED, Unavailable, busy, pin_load
 from benchmarks.report import Comparison, Results
@@ -49,6 +60,7 @@ MEASUREMENTS: Final = (
     Measurement(("S13", "S15"), changing.measure),
     Measurement(("S14",), start.first_scrape),
     Measurement(("S16",), lists.measure),
+    Measurement(("S17",), turnover.measure),
     Measurement(("R1",), replicas.throughput),
     Measurement(("R2",), replicas.large),
 )

@@ -54,6 +54,7 @@ def pages() -> dict[str, dict[str, str]]:
             "claims": documentation.claims(results),
             "performance": documentation.figures(results),
             "sizes": report.sizing_table(results.sizes),
+            "turnover": documentation.turnover(results),
         },
         "replicas.md": {"ten-million": documentation.ten_million(results)},
     }

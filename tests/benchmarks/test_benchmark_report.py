@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import report
+from benchmarks import documentation, report
 from benchmarks.report import Comparison, Goal, Measure, Results, Size
 
 if TYPE_CHECKING:
@@ -113,3 +113,21 @@ def test_the_report_ends_with_the_notes_and_the_sizes() -> None:
         "| 10 |  |  |  | 1 kB in 500 ms |  |  |\n"
         "| 1,000 | 16,000 |  |  |  |  |  |\n"
     )
+
+
+def test_turnover_adds_tombstones_to_the_memory_of_each_fleet() -> None:
+    results = _results(
+        Comparison("S17", "memory per tombstone, 20 while they came", "B", (200.0,)),
+        Comparison("S17", "memory per tombstone, 20 in SQLite, after a start", "B", (100.0, 110.0)),
+        Comparison("S17", "start, time per tombstone, SQLite", "s", (1e-6,)),
+        Comparison("S17", "disk per tombstone, SQLite", "B", (150.0,)),
+        sizes=(Size(1000, memory=50_000_000), Size(10)),
+    )
+    head, _, *rows = documentation.turnover(results).splitlines()
+    assert head.endswith("| start, longer by | memory with 1,000 eSIMs |")
+    assert rows[0] == "| 1,000 | 25,714 | 90 days | 5.14 MB | 3.86 MB | 25.7 ms | 55.1 MB |"
+    assert rows[-1] == "| 100,000 | 1,000,000 | 35 days | 200 MB | 150 MB | 1 s | 250 MB |"
+
+
+def test_turnover_that_was_not_measured_is_not_made_up() -> None:
+    assert "did not measure" in documentation.turnover(_results(sizes=(Size(10, memory=1),)))
