@@ -94,6 +94,10 @@ _READ_AT_SCRAPE = (
         "Age of the oldest committed change that a scrape would not show; 0 if it shows all.",
     ),
     Description(
+        *("allowances_over_location_limit", _GAUGE, ()),
+        "Allowances some of whose locations are summed under other: their eSIM has too many.",
+    ),
+    Description(
         *("expiry_held", _GAUGE, ()),
         "Whether silent eSIMs are kept for now, after a start or a leap of the clock (1), or not.",
     ),

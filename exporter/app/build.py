@@ -226,6 +226,7 @@ def _values(intake: Intake, storage: Storage, esims_limit: int) -> dict[str, Val
                 "package_id": state.fleet.totals.package_cap.over,
                 "location": state.fleet.totals.location_cap.over,
             },
+            "allowances_over_location_limit": state.fleet.totals.folded,
             "expiry_held": state.fleet.held,
             "exposition_age_seconds": state.exposition.age(monotonic()),
             "rejected_events": len(state.rejected),

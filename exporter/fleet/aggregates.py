@@ -174,6 +174,8 @@ class Aggregates:
         self.locations: defaultdict[str, defaultdict[str, int]] = defaultdict(_no_bytes)
         """Bytes by vendor, then by location, those over the cap as one: the most each allowance
         ever reported there, summed."""
+        self.folded = 0
+        """Allowances with a location :data:`OTHER`: their eSIMs had no room for further ones."""
         self.package_cap = LabelCap(SHOWN_PACKAGE, self._packages_of)
         self.location_cap = LabelCap(SHOWN_LOCATION, self.locations)
 
@@ -217,6 +219,7 @@ class Aggregates:
                 of_packages[vendor, allowance.package_id].append((allowance, esim))
                 for location, amount in allowance.peaks:
                     locations[vendor][location] += amount
+                    self.folded += location == OTHER
         for vendor, those in of_vendors.items():
             self.vendors[vendor].add_many(those)
         for key, uses in of_packages.items():
@@ -284,6 +287,7 @@ class Aggregates:
         self._package((esim.vendor, allowance.package_id)).add(((allowance, esim),), sign)
         for location, amount in allowance.peaks:
             self._add_location(esim.vendor, location, sign * amount)
+            self.folded += sign * (location == OTHER)
 
     def _add_location(self, vendor: str, location: str, amount: int) -> None:
         sums = self.locations[vendor]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from exporter.errors import FieldError, InvalidEvent
 from exporter.fleet.aggregates import expired_amounts
+from exporter.fleet.bounds import check_currencies, check_packages, fold_locations
 from exporter.fleet.overlay import ChangedRecords
 from exporter.model.events import OtherEvent, PartnerEvent, StatusEvent, UsageEvent
 from exporter.model.merge import (
@@ -18,7 +18,6 @@ from exporter.model.merge import (
     tombstone_of,
 )
 from exporter.model.records import (
-    AccountBalance,
     Allowance,
     Esim,
     Feed,
@@ -40,21 +39,6 @@ if TYPE_CHECKING:
 
 MAX_TOMBSTONES = 1_000_000
 """Tombstones that are kept; the oldest are dropped first."""
-
-# An event writes the whole row of its eSIM, so these bounds keep a row below some 100 kB. A
-# traveller's eSIM has a handful of packages, each used in a handful of the 250 countries.
-
-MAX_ALLOWANCES = 64
-"""Packages an eSIM may have at a time."""
-
-MAX_LOCATIONS = 512
-"""Locations of all allowances of an eSIM. One in which two packages were used counts twice."""
-
-MAX_LOCATION_CHARACTERS = 16 * MAX_LOCATIONS
-"""Characters in the names of these locations."""
-
-MAX_CURRENCIES = 256
-"""Accounts at a vendor, which has one for each currency: ISO 4217 has fewer."""
 
 
 _BLOCKS_AT_ONCE = 4
@@ -175,8 +159,10 @@ class Draft(ChangedRecords):
         esim = self._esim(event)
         if esim is None:
             return Result.STALE
+        known = esim.allowance(event.package_id) or tombstone
+        event = fold_locations(event, esim, known.peaks if known else ())
         merged, result = merge_usage(esim, tombstone, event, self.received)
-        check_bounds(esim, merged, event.package_id)
+        check_packages(esim, merged)
         if merged is not esim:
             self._put_esim(merged)
             kept = self._fleet.keeps(*esim.key)
@@ -237,7 +223,8 @@ class Draft(ChangedRecords):
         key = ("partner", event.vendor, event.currency)
         known = self.registers.get(key)
         if known is None:
-            self._check_currencies(event.vendor)
+            new = (after for _, before, after in self.registers.items() if before is None)
+            check_currencies(event.vendor, (*self._fleet.partners.values(), *new))
         balance = merge_balance(known, event)
         notice_key = ("partner", event.vendor, "event", event.event_type)
         notice = self.registers.get(notice_key)
@@ -251,15 +238,6 @@ class Draft(ChangedRecords):
             same = (event.time, event.balance) == (known.time, known.balance)
             return Result.DUPLICATE if same else Result.STALE
         return Result.ACCEPTED
-
-    def _check_currencies(self, vendor: str) -> None:
-        """Raise ``InvalidEvent`` if a vendor cannot have an account in one more currency."""
-        new = (after for _, before, after in self.registers.items() if before is None)
-        accounts = (*self._fleet.partners.values(), *new)
-        known = sum(isinstance(a, AccountBalance) and a.vendor == vendor for a in accounts)
-        if known >= MAX_CURRENCIES:
-            reason = f"the account has {MAX_CURRENCIES} currencies already"
-            raise InvalidEvent((FieldError(("currency",), reason),))
 
     def _expire_allowance(self, allowance: Allowance, esim: Esim) -> None:
         tombstone = tombstone_of(allowance, esim, self.received)
@@ -316,24 +294,3 @@ def _readers(
         return known(key) if fleet.keeps(*key[:2]) else find(Table.TOMBSTONE, key)
 
     return esim, tombstone
-
-
-def check_bounds(before: Esim, after: Esim, package_id: str) -> None:
-    """Raise ``InvalidEvent`` if an event of a package made an eSIM's state too large to store.
-
-    An eSIM that is above a bound already may change, but not grow.
-    """
-    if len(after.allowances) > max(MAX_ALLOWANCES, len(before.allowances)):
-        reason = f"the eSIM has {MAX_ALLOWANCES} packages already"
-        raise InvalidEvent((FieldError(("package_id",), reason),))
-    was, now = before.allowance(package_id), after.allowance(package_id)
-    if now is None or len(now.peaks) <= (len(was.peaks) if was else 0):
-        return
-    names = [name for allowance in after.allowances for name, _ in allowance.peaks]
-    if len(names) > MAX_LOCATIONS:
-        reason = f"the eSIM would have more than {MAX_LOCATIONS} locations in its packages"
-    elif sum(map(len, names)) > MAX_LOCATION_CHARACTERS:
-        reason = f"the eSIM's locations would have more than {MAX_LOCATION_CHARACTERS} characters"
-    else:
-        return
-    raise InvalidEvent((FieldError(("usage_list",), reason),))

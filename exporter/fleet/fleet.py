@@ -76,7 +76,7 @@ class Fleet:
         self.registers: dict[Key, Register] = {}
         """Registers of packages, accounts and vendors, by table and key."""
         self.partners: dict[Key, AccountBalance | PartnerNotice] = {}
-        """Those of accounts. Each scrape reads them, and they are few: see ``MAX_CURRENCIES``."""
+        """Those of accounts. Each scrape reads them; ``MAX_CURRENCIES`` says how many there are."""
         self.feeds: dict[str, Feed] = {}
         """Those of vendors, by vendor."""
         self.totals = Aggregates(vendors)

@@ -95,6 +95,7 @@ FAMILIES = {
     "esim_exporter_esims_over_limit": "gauge",
     "esim_exporter_attention_over_limit": "gauge",
     "esim_exporter_label_values_over_limit": "gauge",
+    "esim_exporter_allowances_over_location_limit": "gauge",
     "esim_exporter_tombstones": "gauge",
     "esim_exporter_rejected_events": "gauge",
     "esim_exporter_storage_size_bytes": "gauge",

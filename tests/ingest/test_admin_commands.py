@@ -24,7 +24,7 @@ from exporter.errors import (
     Overloaded,
     StorageUnavailable,
 )
-from exporter.fleet import drafts
+from exporter.fleet import bounds
 from exporter.fleet.drafts import Draft
 from exporter.fleet.fleet import Policy
 from exporter.ingest import intake
@@ -296,7 +296,7 @@ async def test_what_else_is_in_the_batch_of_a_replay_was_received_now(
 async def test_what_still_cannot_be_taken_stays(
     body: bytes, error: type[Exception], storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drafts, "MAX_LOCATIONS", 1)
+    monkeypatch.setattr(bounds, "MAX_ALLOWANCES", 0)
     async with at_work(storage) as room:
         digest = await reject(room, body)
         before = list(room.state.rejected)

@@ -23,11 +23,18 @@ from exporter.errors import (
     StorageDamaged,
     StorageUnavailable,
 )
-from exporter.fleet import drafts
+from exporter.fleet import bounds
 from exporter.fleet.fleet import Policy
 from exporter.ingest import commit
 from exporter.ingest import intake as module
-from exporter.model.events import OtherEvent, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import (
+    OtherEvent,
+    PartnerEvent,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+)
 from exporter.model.merge import Result
 from exporter.storage.sqlite.storage import SqliteStorage
 
@@ -161,13 +168,13 @@ async def test_a_rejected_delivery_does_not_hurt_the_others(storage: MemoryStora
 async def test_an_event_that_cannot_be_merged_is_kept_too(
     storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drafts, "MAX_LOCATIONS", 1)
+    monkeypatch.setattr(bounds, "MAX_CURRENCIES", 0)
     async with at_work(storage) as room:
-        too_much = usage("a", locations=(("A", 1), ("B", 1)))
+        too_much = PartnerEvent("roamify", "top_up", 1, "EUR", 1.0)
         tasks = [room.submit(too_much, b"body"), room.submit(usage("b"))]
         assert await room.outcomes(*tasks) == [InvalidEvent, Result.ACCEPTED]
         assert [r.body for r in room.state.rejected] == [b"body"]
-        assert 'esim_id="a"' not in room.text()
+        assert 'currency="EUR"' not in room.text()
 
 
 async def test_rejections_that_make_room_are_counted(storage: MemoryStorage) -> None:

@@ -20,5 +20,16 @@ LIMITS = Group(
             for_="15m",
             why="The greatest value, not a sum: shards know the same packages.",
         ),
+        Alert(
+            "EsimLabelLimitReached",
+            Severity.WARNING,
+            Scope.EXPORTER,
+            f"max {by()} (esim_exporter_allowances_over_location_limit) > 0",
+            "There are more packages or locations than the exporter may show.",
+            '{{ $value | printf "%.0f" }} allowances of job {{ $labels.job }} were used in more '
+            'locations than an eSIM may have. The further ones are summed as "other".',
+            for_="15m",
+            labels={"label": "location_of_esim"},
+        ),
     ),
 )
