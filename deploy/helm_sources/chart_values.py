@@ -190,7 +190,10 @@ class ChartValues(Group):
     """Everything but the values of the mixin."""
 
     nameOverride: str = Field(
-        "", max_length=50, description="Name of the objects. Default: the release's."
+        "",
+        pattern=r"^([a-z]([-a-z0-9]*[a-z0-9])?)?$",
+        max_length=50,
+        description="Name of the objects. Default: the release's.",
     )
     image: Image = Image()
     storage: Storage = Storage()
