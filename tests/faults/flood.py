@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _CONNECTIONS = 32
 _SCATTERING = 618_033_988_741
+_PAUSE = 0.2
+"""Seconds before a refused event is sent again."""
 _END = b"}\n"
 """The last bytes of every answer of the webhook."""
 
@@ -45,6 +47,8 @@ class Order:
     """Seconds after which to stop; 0 stops after the last event."""
     forged: bool = False
     """Whether to sign with a wrong secret."""
+    again: bool = False
+    """Whether to send what was answered with 503 again, as the vendor does."""
 
 
 @dataclass(slots=True)
@@ -96,6 +100,7 @@ class _Sender(asyncio.Protocol):
     def __init__(self, flood: _Flood) -> None:
         self._flood = flood
         self._received = b""
+        self._sent = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -104,6 +109,7 @@ class _Sender(asyncio.Protocol):
     def send_next(self) -> None:
         request = self._flood.next_request()
         if isinstance(request, bytes):
+            self._sent = request
             self._transport.write(request)
         elif request:
             asyncio.get_running_loop().call_later(request, self.send_next)
@@ -113,9 +119,13 @@ class _Sender(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         if self._received.endswith(_END):
-            self._flood.codes[self._received[9:12].decode()] += 1
+            code = self._received[9:12].decode()
+            self._flood.codes[code] += 1
             self._received = b""
-            self.send_next()
+            if code == "503" and self._flood.order.again:
+                asyncio.get_running_loop().call_later(_PAUSE, self._transport.write, self._sent)
+            else:
+                self.send_next()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._flood.left()
@@ -123,7 +133,7 @@ class _Sender(asyncio.Protocol):
 
 class _Flood:
     def __init__(self, order: Order) -> None:
-        self._order = order
+        self.order = order
         self._sent = 0
         self._open = _CONNECTIONS
         self._secret = b"not the secret" if order.forged else SECRET
@@ -134,13 +144,13 @@ class _Flood:
         self._started = time.monotonic()
         loop = asyncio.get_running_loop()
         for _ in range(_CONNECTIONS):
-            await loop.create_connection(lambda: _Sender(self), self._order.host, self._order.port)
+            await loop.create_connection(lambda: _Sender(self), self.order.host, self.order.port)
         await self._over.wait()
         return Outcome(dict(self.codes), time.monotonic() - self._started)
 
     def next_request(self) -> bytes | float | None:
         """Return the next request, the seconds until one is due, or ``None`` at the end."""
-        order, elapsed = self._order, time.monotonic() - self._started
+        order, elapsed = self.order, time.monotonic() - self._started
         if self._sent >= order.count or (order.seconds and elapsed > order.seconds):
             return None
         if order.rate and (early := self._sent / order.rate - elapsed) > 0:
