@@ -86,15 +86,16 @@ def test_fleets_come_and_go_and_only_tombstones_stay(tmp_path: Path, measured: M
     warm, middle, last = samples[WARM - 1], samples[fleets // 2], samples[-1]
     memory, disk = growth(warm, last)
     later, _ = growth(middle, last)
+    # With few tombstones, the working memory of the process is more than theirs.
+    enough = SHARE == 1
+    cost = f"{memory:.0f} bytes of memory ({later:.0f} in the second half)"
     measured(
         "fleets that replace each other",
         f"{fleets} fleets of {grouped(size)} eSIMs, one in {period} s: {grouped(last.tombstones)} "
-        f"tombstones, each {memory:.0f} bytes of memory ({later:.0f} in the second half) and "
+        f"tombstones, each {cost if enough else 'too little to measure in memory'} and "
         f"{disk:.0f} bytes on disk; log of {last.log / 1e6:.1f} MB, process of "
         f"{last.memory / 1e6:.0f} MB",
     )
     assert {sample.series for sample in samples} == {last.series}
     assert disk < MOST_DISK
-    if SHARE == 1:  # with few tombstones, the working memory of the process is more than theirs
-        assert memory < MOST_MEMORY
-        assert later < MOST_MEMORY
+    assert max(memory, later) < MOST_MEMORY or not enough
