@@ -25,7 +25,7 @@ def change(path: Path, moments: list[Moment], chance: Chance) -> str:
     """Change a file in a random way; return how, or an empty text if it is the same as before."""
     before = path.read_bytes()
     older = [m.files[path.name] for m in moments if path.name in m.files]
-    kind = chance.choice(("cut", "copied over", "moved over", "removed", "longer"))
+    kind = chance.choice(("cut", "copied over", "moved over", "removed", "longer", "overwritten"))
     match kind:
         case "cut":
             os.truncate(path, chance.choice((0, chance.randrange(len(before) + 1))))
@@ -37,12 +37,22 @@ def change(path: Path, moments: list[Moment], chance: Chance) -> str:
             other.rename(path)
         case "removed":
             path.unlink()
-        case _:
+        case "longer":
             path.write_bytes(before + bytes(chance.randint(1, 9000)))
+        case _:
+            overwrite(path, before, chance)
     same = kind not in {"moved over", "removed"} and path.read_bytes() == before
-    # Of a log, only its size is compared while it is in use. The next start compares all of it.
-    alike = path.name == LOG and kind == "copied over" and path.stat().st_size == len(before)
-    return "" if same or alike else kind
+    return "" if same else kind
+
+
+def overwrite(path: Path, before: bytes, chance: Chance) -> None:
+    """Overwrite a log anywhere and the header of a database file, and keep the size."""
+    end = len(before) if path.name == LOG else 100
+    start = chance.randrange(end) if path.name == LOG else 0
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(chance.choice((bytes(end - start), chance.randbytes(end - start))))
+    os.utime(path, (1, 1))  # the clock of file times ticks some hundred times a second only
 
 
 async def test_nothing_is_acknowledged_after_a_file_was_changed(

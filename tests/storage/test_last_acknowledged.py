@@ -296,3 +296,19 @@ async def test_commits_nothing_where_the_note_cannot_be_written_at_the_start(pat
     assert await storage.probe() is True
     assert await storage.commit(esim(0, 1)) == ()
     await storage.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_note_that_was_removed_while_in_use_is_written_again(
+    path: Path, *, replaced: bool
+) -> None:
+    storage = await SqliteStorage.open(path)
+    await storage.commit(esim(7))
+    old = note_path(path).rename(path.with_name("old"))
+    if replaced:
+        shutil.copyfile(old, note_path(path))
+    old.unlink()
+    await storage.commit(esim(8))
+    shutil.copytree(path.parent, path.parent.with_name("killed again"))
+    await storage.close()
+    assert await found(path.parent.with_name("killed again") / path.name) == (COMMITS + 2, [], [])

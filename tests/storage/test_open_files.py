@@ -87,6 +87,26 @@ def move_over(path: Path) -> None:
     path.with_name("other").rename(path)
 
 
+def overwrite(path: Path, start: int, count: int) -> None:
+    """Write zeros into a file, which keeps its size."""
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(count))
+    os.utime(path, (1, 1))  # the clock of file times ticks some hundred times a second only
+
+
+def overwrite_the_header(path: Path) -> None:
+    overwrite(path, 0, 32)
+
+
+def overwrite_the_middle(path: Path) -> None:
+    overwrite(path, path.stat().st_size // 2, 5000)
+
+
+def overwrite_the_end(path: Path) -> None:
+    overwrite(path, path.stat().st_size - 9000, 9000)
+
+
 WAYS = (truncate, halve, lengthen, copy_over, move_over)
 
 
@@ -94,6 +114,10 @@ WAYS = (truncate, halve, lengthen, copy_over, move_over)
     ("name", "way"),
     [
         ("a.db", copy_over_in_the_same_size),
+        ("a.db", overwrite_the_header),
+        ("a.db-wal", overwrite_the_header),
+        ("a.db-wal", overwrite_the_middle),
+        ("a.db-wal", overwrite_the_end),
         *((name, way) for name in ("a.db", "a.db-wal") for way in WAYS),
     ],
 )

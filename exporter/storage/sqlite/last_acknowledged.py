@@ -66,7 +66,10 @@ class AcknowledgedNote:
         """Name a newer commit. If that fails, the note still names an older one."""
         if self._file >= 0:
             with suppress(OSError):
-                self._write(commit)
+                if os.fstat(self._file).st_nlink:
+                    self._write(commit)
+                else:  # somebody removed or replaced it
+                    self.start(commit)
 
     def finish(self) -> None:
         """Write the note again, under its name, and sync it. Raises ``OSError``."""

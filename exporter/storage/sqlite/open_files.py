@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.errors import StorageUnavailable
+from exporter.errors import StorageDamaged, StorageUnavailable
 from exporter.storage.sqlite import wal
 from exporter.storage.sqlite.connection import LOG_LIMIT
+from exporter.storage.sqlite.inspection import HEADER_SIZE
 from exporter.storage.sqlite.stamp import Stamp, stamp_in_page
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ _MISSING = _State(0, 0, 0, 0)
 class OpenFiles:
     """The database file and its log, as this process last wrote them.
 
-    A database file that has the same size but another time is compared by its stamp: a copy of
-    another state has another one. The log is compared by its size only.
+    A file that has the same size but another time may have been touched only. So its content is
+    looked at: the header and the stamp of the database file, and all of the log.
     """
 
     def __init__(self, database: Path, opened: Opened) -> None:
@@ -46,6 +47,7 @@ class OpenFiles:
         self._log = str(wal.log_path(database))
         self._file = opened.file
         self._log_file = opened.log_file
+        self._connection = opened.connection
         self._stamp_page = opened.stamp_page
         self.remember()
 
@@ -55,15 +57,18 @@ class OpenFiles:
         A file that was replaced stays so: what counts is the one that is open.
         """
         self._database_state = _state(self._file.fileno())
-        self._database_stamp = self._stamp()
+        self._database_content = self._content()
         self._log_state = _state(self._log_file.fileno())
 
     def check(self) -> None:
         """Raise ``StorageUnavailable`` if one of them is not as it was remembered."""
         self._check_database()
-        now = _state(self._log)
-        if now[:3] != self._log_state[:3]:
+        now, before = _state(self._log), self._log_state
+        if now == before:
+            return
+        if now[:3] != before[:3] or not self._log_is_own():
             raise _changed(self._log)
+        self._log_state = now
 
     def check_commit(self) -> None:
         """Do the same after a commit, which makes the log longer, and remember the log.
@@ -113,17 +118,28 @@ class OpenFiles:
             return
         if now[:3] != before[:3]:
             raise _changed(self._database)
-        stamp = self._stamp()
-        if stamp is None or stamp != self._database_stamp:
+        content = self._content()
+        if content is None or content != self._database_content:
             raise _changed(self._database)
         self._database_state = now
 
-    def _stamp(self) -> Stamp | None:
+    def _content(self) -> tuple[bytes, Stamp] | None:
+        """Return the header and the stamp of the database file, or ``None`` without a stamp."""
         offset, size = self._stamp_page
         try:
-            return stamp_in_page(os.pread(self._file.fileno(), size, offset))
+            header = os.pread(self._file.fileno(), HEADER_SIZE, 0)
+            stamp = stamp_in_page(os.pread(self._file.fileno(), size, offset))
         except OSError:
             return None
+        return (header, stamp) if stamp else None
+
+    def _log_is_own(self) -> bool:
+        """Return whether the log is whole and ends with the last commit."""
+        try:
+            stamps = wal.check(Path(self._log)).stamps
+        except (StorageDamaged, OSError):
+            return False
+        return stamps is not None and stamps.last == self._connection.stamp
 
 
 def _changed(path: str) -> StorageUnavailable:
