@@ -152,12 +152,13 @@ class Draft(ChangedRecords):
                 self.tombstones.put(tombstone.key, None)
 
     def _merge_usage(self, event: UsageEvent) -> Result:
-        tombstone_key = (event.vendor, event.esim_id, event.package_id)
-        tombstone = self.tombstones.get(tombstone_key)
-        if tombstone and event.time <= tombstone.time:
-            return Result.STALE
         esim = self._esim(event)
         if esim is None:
+            return Result.STALE
+        tombstone_key = (event.vendor, event.esim_id, event.package_id)
+        known = esim.allowance(event.package_id)
+        tombstone = None if known else self.tombstones.get(tombstone_key)
+        if tombstone and event.time <= tombstone.time:
             return Result.STALE
         known = esim.allowance(event.package_id) or tombstone
         event = fold_locations(event, esim, known.peaks if known else ())
