@@ -156,8 +156,9 @@ class Draft(ChangedRecords):
         if esim is None:
             return Result.STALE
         tombstone_key = (event.vendor, event.esim_id, event.package_id)
-        known = esim.allowance(event.package_id)
-        tombstone = None if known else self.tombstones.get(tombstone_key)
+        tombstone = None
+        if not esim.allowance(event.package_id):
+            tombstone = self.tombstones.get(tombstone_key)
         if tombstone and event.time <= tombstone.time:
             return Result.STALE
         known = esim.allowance(event.package_id) or tombstone
