@@ -156,12 +156,11 @@ class Draft(ChangedRecords):
         if esim is None:
             return Result.STALE
         tombstone_key = (event.vendor, event.esim_id, event.package_id)
-        tombstone = None
-        if not esim.allowance(event.package_id):
-            tombstone = self.tombstones.get(tombstone_key)
+        allowance = esim.allowance(event.package_id)
+        tombstone = None if allowance else self.tombstones.get(tombstone_key)
         if tombstone and event.time <= tombstone.time:
             return Result.STALE
-        known = esim.allowance(event.package_id) or tombstone
+        known = allowance or tombstone
         event = fold_locations(event, esim, known.peaks if known else ())
         merged, result = merge_usage(esim, tombstone, event, self.received)
         check_packages(esim, merged)
