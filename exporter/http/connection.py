@@ -190,7 +190,9 @@ class Connection:
                 data = await self._reader.read(_MAX_READ)
             except OSError:
                 break
-            if protocol.is_between_requests:
+            if not data:
+                await protocol.client_ended()
+            elif protocol.is_between_requests:
                 request = parse_whole_request(data)
                 if request:
                     await self._answer_whole_request(request, facts)

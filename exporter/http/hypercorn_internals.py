@@ -22,6 +22,7 @@ allows one minor version of Hypercorn only, and a test looks up every name of th
 - ``hypercorn.events.Updated.idle``: says whether the connection waits for a request.
 - ``hypercorn.protocol.h11.H11Protocol``: reads requests and writes answers.
 - ``hypercorn.protocol.h11.H11Protocol.handle``: handles received bytes.
+- ``hypercorn.protocol.h11.H11Protocol.can_read``: set when a request is answered.
 - ``hypercorn.protocol.h11.H11Protocol.connection``: the parser of h11.
 - ``hypercorn.protocol.h11.H11Protocol._check_protocol``: replaced, to refuse HTTP/2.
 - ``hypercorn.protocol.h11.H11Protocol._create_stream``: replaced, to read heads our way.
@@ -39,6 +40,7 @@ allows one minor version of Hypercorn only, and a test looks up every name of th
 - ``h11.Connection.client_is_waiting_for_100_continue``: set, so that only we invite bodies.
 - ``h11.Connection.they_are_waiting_for_100_continue``: says whether a body must be invited.
 - ``h11.Connection.our_state``: says whether h11 is between two requests.
+- ``h11.Connection.their_state``: says whether a whole request was received.
 - ``h11.Connection.trailing_data``: says whether h11 holds the beginning of a request.
 """
 
@@ -171,6 +173,12 @@ class Http1Protocol(H11Protocol):
         Returns when the next bytes can be handled.
         """
         await self.handle(RawData(data))
+
+    async def client_ended(self) -> None:
+        """Finish the answer to a whole request: the client may have ended only its own side."""
+        if self.stream is not None and self.connection.their_state in {h11.DONE, h11.MUST_CLOSE}:
+            await self.can_read.clear()
+            await self.can_read.wait()
 
     async def connection_lost(self) -> None:
         """Tell the application that the connection is gone."""

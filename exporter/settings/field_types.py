@@ -62,7 +62,8 @@ class ListenAddress:
         if self.host == "localhost":
             return True
         with suppress(ValueError):
-            return ip_address(self.host).is_loopback
+            address = ip_address(self.host)
+            return (getattr(address, "ipv4_mapped", None) or address).is_loopback
         return False
 
     def __str__(self) -> str:

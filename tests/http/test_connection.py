@@ -113,6 +113,21 @@ async def test_requests_are_answered_in_order(slow: Slow, size: int) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("header", [b"A: b", b"TE: trailers", b"Connection: close"])
+async def test_a_client_that_has_ended_its_side_gets_the_answer(slow: Slow, header: bytes) -> None:
+    async with slow.serving():
+        reader, writer = await slow.connect()
+        writer.write(delivery(b"body", header))
+        writer.write_eof()
+        await slow.entered.acquire()
+        for _ in range(10):  # the end arrives
+            await asyncio.sleep(0)
+        slow.may.set()
+        assert (await answer(reader))[1] == b"body"
+        assert await reader.read() == b""
+        writer.close()
+
+
 async def test_a_stop_waits_for_the_answer_and_ends_the_connection(slow: Slow) -> None:
     async with slow.serving():
         reader, writer = await slow.connect()

@@ -57,11 +57,13 @@ def test_rejects_what_is_not_an_address(text: str) -> None:
         ("127.0.0.1:1", True),
         ("127.9.9.9:1", True),
         ("[::1]:1", True),
+        ("[::ffff:127.0.0.1]:1", True),
         ("localhost:1", True),
         (":1", False),
         ("[::]:1", False),
         ("0.0.0.0:1", False),
         ("192.0.2.7:1", False),
+        ("[::ffff:192.0.2.7]:1", False),
         ("exporter.example.org:1", False),
     ],
 )
