@@ -142,7 +142,9 @@ class Fleet:
 
     def any_due(self, now: float) -> bool:
         """Return whether there may be more to expire."""
-        return self.esims.any_due(now) or self.over_cap.any_due(now)
+        forgotten = now - self.retention.tombstones
+        stores = (self.esims, self.over_cap)
+        return any(each.any_due(now) for each in stores) or self.tombstones.any_due(forgotten)
 
     def publish(self, draft: ChangedRecords) -> None:
         """Replace what the draft changed; its commit has succeeded."""

@@ -78,31 +78,23 @@ class CompactTombstones:
     def oldest(self, most: int) -> list[Tombstone]:
         """Return up to ``most`` of the tombstones that expired first, the oldest first.
 
-        There are fewer if more blocks would have to be searched, but at least one if there is any.
-        Those that expired in the same second have no order.
+        There are fewer, or none, if more blocks would have to be searched. The next call then
+        searches those: call again while :meth:`any_due` is true. Tombstones that expired in the
+        same second have no order.
         """
-        searched, younger = self._oldest_blocks()
-        found = sorted(
-            (age, key, record)
-            for block in searched
-            for key, record in zip(block.keys, block.records, strict=True)
-            if (age := _expired(record)) <= younger
-        )
-        return [_unpack(key, record) for _, key, record in found[:most]]
+        blocks = nsmallest(_SEARCHED + 1, self._blocks.blocks, key=_by_due)
+        searched, others = blocks[:_SEARCHED], blocks[_SEARCHED:]
+        younger = others[0].due if others else inf  # those of all other blocks are no older
+        found: list[tuple[int, bytes, bytes]] = []
+        for block in searched:
+            aged = [*zip(map(_expired, block.records), block.keys, block.records, strict=True)]
+            block.due, _, _ = min(aged)
+            found += [each for each in aged if each[0] <= younger]
+        return [_unpack(key, record) for _, key, record in sorted(found)[:most]]
 
-    def _oldest_blocks(self) -> tuple[list[Block[bytes, bytes]], float]:
-        """Return the blocks with the oldest tombstones, and a time.
-
-        All tombstones that expired before then are in these blocks.
-        """
-        while True:
-            blocks = nsmallest(_SEARCHED + 1, self._blocks.blocks, key=_by_due)
-            searched, others = blocks[:_SEARCHED], blocks[_SEARCHED:]
-            guessed = [block.due for block in searched]
-            for block in searched:
-                block.due = min(map(_expired, block.records))
-            if guessed == [block.due for block in searched]:
-                return searched, others[0].due if others else inf
+    def any_due(self, time: float) -> bool:
+        """Return whether some may have expired at or before ``time`` (unix seconds)."""
+        return any(block.due <= time for block in self._blocks.blocks)
 
 
 _time, _, *_others = field_types(Tombstone, 3)
