@@ -145,6 +145,8 @@ class Draft(ChangedRecords):
         known = self._fleet.tombstones
         surplus = len(known) - MAX_TOMBSTONES
         before = self.now - self._fleet.retention.tombstones
+        if surplus <= 0 and not known.any_due(before):
+            return
         for count, tombstone in enumerate(known.oldest(most)):
             if tombstone.expired > before and count >= surplus:
                 break

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _FULL: Final = 64
 """Tombstones in a block that was filled in order."""
 
-_SEARCHED: Final = 16
+_SEARCHED: Final = 64
 """Blocks that one search for the oldest reads: few, so that webhooks do not wait."""
 
 _AGE: Final = 6
