@@ -90,7 +90,7 @@ def _steady(  # noqa: PLR0917  # what one run is about
     ):
         yield Comparison("S13", f"scrape beside {run}: {what}, p50", "s", (_share(values, 50),))
         p95 = (_share(values, 95),)
-        yield Comparison("S13", f"the same: {what}, p95", "s", p95, goal=goal, note=note)
+        yield Comparison("S13", f"scrape beside {run}: {what}, p95", "s", p95, goal=goal, note=note)
     goal = Goal(Measure.VALUE, 0.05)
     yield Comparison("S13", f"{run}: webhook latency, p99", "s", (outcome.p99,), goal=goal)
     longest = (stalls.longest(noted, since, until),)

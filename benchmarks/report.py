@@ -92,6 +92,8 @@ class Size:
     gzip_seconds: float | None = None
     identity_seconds: float | None = None
     start_seconds: float | None = None
+    first_scrape_seconds: float | None = None
+    """From the start of the process to the end of the first whole scrape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,10 @@ def table(rows: Iterable[Comparison]) -> str:
 
 def sizing_table(sizes: Sequence[Size]) -> str:
     """Return what fleets of each size need, as a Markdown table."""
-    head = ("eSIMs", "series", "memory", "on disk", "scrape, gzip", "scrape, identity", "start")
+    head = (
+        *("eSIMs", "series", "memory", "on disk", "scrape, gzip", "scrape, identity", "start"),
+        "first whole scrape",
+    )
     ordered = sorted(sizes, key=lambda size: size.esims)
     lines = [head, ("--:",) * len(head), *map(_size_cells, ordered)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -200,6 +205,7 @@ def _size_cells(size: Size) -> tuple[str, ...]:
         _scrape(size.gzip_bytes, size.gzip_seconds),
         _scrape(size.identity_bytes, size.identity_seconds),
         shown(size.start_seconds, "s"),
+        shown(size.first_scrape_seconds, "s"),
     )
 
 

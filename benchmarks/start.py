@@ -59,6 +59,7 @@ def first_scrape(bench: Bench) -> Iterator[Comparison]:
                 began = time.monotonic()
                 fetch_whole(server.port, ESIMS_PATH, GZIP)
                 whole.append(server.start_seconds + time.monotonic() - began)
+        bench.size(esims).first_scrape_seconds = median(whole)
         what = f"start to the end of the first whole scrape of {esims:,} eSIMs, {GZIP}"
         goal = _FIRST_SCRAPE_GOALS.get(esims)
         yield Comparison("S14", what, "s", tuple(whole), goal=goal, note="on one core")

@@ -55,11 +55,17 @@ _STEP = 0.001
 """Seconds of rendering after which deliveries are let through."""
 
 _REST = 4
-"""After each step, rendering rests this many times as long as the step took. So it uses at most
-a fifth of a core."""
+_REST_LATE = 1
+_REST_CROWDED = 20
+"""After each step, rendering rests this many times as long as the step took. So it uses at most a
+fifth of a core, half of one while changes are late, and a twentieth while events crowd the event
+loop: the age of what a scrape shows then grows, and deliveries are answered."""
 
-_LATE = 2.0
-"""Seconds after which changes are late. Rendering then rests no more."""
+_LATE = 3.0
+"""Seconds after which changes are late."""
+
+_CROWDED = 0.003
+"""Seconds for which the event loop is busy without a break, on average, if events crowd it."""
 
 
 async def run(exporter: Exporter) -> None:
@@ -170,9 +176,10 @@ def start_in_background(*work: Coroutine[Any, Any, None]) -> list[asyncio.Task[N
 async def keep_rendered(intake: Intake) -> None:
     """Render what events changed, oldest first, so that scrapes render little or nothing."""
     settled: ref[CommittedState] | None = None
+    pace = _Pace()
     while True:
         if state := intake.state:
-            await _render_changes(state, intake)
+            await _render_changes(state, intake, pace)
             ready = intake.state is state and state.exposition.ready()
             if ready and (settled is None or settled() is not state):
                 settled = ref(state)
@@ -181,7 +188,24 @@ async def keep_rendered(intake: Intake) -> None:
         await asyncio.sleep(_PAUSE)
 
 
-async def _render_changes(state: CommittedState, intake: Intake) -> None:
+class _Pace:
+    """Rests between the steps of rendering, as long as the event loop is crowded or not."""
+
+    def __init__(self) -> None:
+        self._delay = 0.0
+        """Seconds by which the event loop ended the last rests late, on average."""
+
+    async def rest(self, took: float, *, late: bool) -> None:
+        """Rest after a step that took so many seconds."""
+        times = _REST_LATE if late else _REST
+        if self._delay > _CROWDED:
+            times = _REST_CROWDED
+        began, rest = perf_counter(), times * took
+        await asyncio.sleep(rest)
+        self._delay += (perf_counter() - began - rest - self._delay) / 8
+
+
+async def _render_changes(state: CommittedState, intake: Intake, pace: _Pace) -> None:
     """Render what has been gathered. Stop when another state replaces this one."""
     exposition = state.exposition
     started = exposition.ready()
@@ -194,8 +218,8 @@ async def _render_changes(state: CommittedState, intake: Intake) -> None:
             took = perf_counter() - began
             if took < _STEP:
                 continue
-            if started and age < _LATE:
-                await asyncio.sleep(_REST * took)
+            if started:
+                await pace.rest(took, late=age > _LATE)
             else:
                 await intake.yield_to_deliveries()
             if intake.state is not state:

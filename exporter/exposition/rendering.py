@@ -101,6 +101,15 @@ def _lines(family: Family, subjects: Subjects) -> str:
     samples_of = family.samples
     assert samples_of
     names = [f',{name}="' for name in family.own_labels]
+    if len(names) == 1:  # written out, as most have one
+        (name,) = names
+        return "".join(
+            [
+                f'{opening}{labels}{name}{escape(own)}"}} {value}\n'
+                for labels, subject in subjects
+                for (own,), value in samples_of(subject)
+            ]
+        )
     return "".join(
         [
             f"{opening}{labels}{_own(names, own)}}} {value}\n"

@@ -290,6 +290,9 @@ class ExporterValues(ValueGroup):
     replica_lag: Duration = Field(
         "30s", description="how far a replica may lag behind; half a second is normal"
     )
+    exposition_age: Duration = Field(
+        "30s", description="how old the text of a scrape may be; up to 5 seconds are normal"
+    )
 
     @model_validator(mode="after")
     def _soon_is_sooner(self) -> Self:

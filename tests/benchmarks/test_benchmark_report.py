@@ -108,10 +108,11 @@ def test_the_report_ends_with_the_notes_and_the_sizes() -> None:
     )
     assert report.markdown(results).endswith(
         "- S1, scrape: after a pause\n\n## Sizes\n\n"
-        "| eSIMs | series | memory | on disk | scrape, gzip | scrape, identity | start |\n"
-        "| --: | --: | --: | --: | --: | --: | --: |\n"
-        "| 10 |  |  |  | 1 kB in 500 ms |  |  |\n"
-        "| 1,000 | 16,000 |  |  |  |  |  |\n"
+        "| eSIMs | series | memory | on disk | scrape, gzip | scrape, identity | start "
+        "| first whole scrape |\n"
+        "| --: | --: | --: | --: | --: | --: | --: | --: |\n"
+        "| 10 |  |  |  | 1 kB in 500 ms |  |  |  |\n"
+        "| 1,000 | 16,000 |  |  |  |  |  |  |\n"
     )
 
 

@@ -56,6 +56,7 @@ OTHERS = {
         "certificate_ends": "3w",
         "certificate_ends_soon": "1w",
         "replica_lag": "1m",
+        "exposition_age": "2m",
         "crash_loop": 4,
         "up_share": 0.6,
         "connections_refused": 0,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 import zlib
+from collections import defaultdict
 from typing import TYPE_CHECKING
 from weakref import ref
 
@@ -15,19 +17,24 @@ from hypothesis import strategies as st
 from running_fleet import STATE, RunningFleet, samples_of
 
 from exporter.exposition.deflated_text import IDENTITY_CHUNK, DeflatedText, Deflater, ScrapeBody
-from exporter.exposition.exposition import Format
+from exporter.exposition.exposition import Format, Group
+from exporter.exposition.families import InfoLabels, esim_families
+from exporter.exposition.rendering import render_esims
 from exporter.fleet import blocks
 from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FAMILIES = esim_families(InfoLabels())
 NUMBERS = st.integers(0, 20)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("use"), NUMBERS),
         st.tuples(st.just("end"), NUMBERS),
-        st.tuples(st.sampled_from(["background", "scrape"]), st.sampled_from([1, 10, 40, 200])),
+        st.tuples(
+            st.sampled_from(["background", "scrape"]), st.sampled_from([1, 2, 3, 5, 10, 200])
+        ),
         st.tuples(st.just("begin"), st.just(0)),
     ),
     max_size=25,
@@ -40,7 +47,7 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, size in (("FULL", 2), ("MOST", 3), ("FEWEST", 2)):
             patch.setattr(blocks, name, size)
-        patch.setattr(blocks, "PART", 2)
+        patch.setattr(blocks, "PART", 1)
         yield
 
 
@@ -60,14 +67,12 @@ class Busy:
         action, number = step
         if action == "use":
             self.time += 1
-            snapshot = Snapshot(data_allowed=MB, data_remaining=0)
-            event = UsageEvent("roamify", START + self.time, f"e{number:02}", "p", snapshot)
-            self.running.take(event)
+            self.running.take(self.usage(number))
         elif action == "end":
             self.time += 1
             event_ = StatusEvent("roamify", START + self.time, f"e{number:02}", Status.DELETED)
             self.running.take(event_)
-            self.running.now += 2 * 86400  # so that the terminal eSIM expires
+            self.running.now += 86400  # so that the terminal eSIM expires
             self.running.expire()
         elif action == "begin":
             self.background = self.running.exposition.refresh()
@@ -76,20 +81,48 @@ class Busy:
             for _ in range(number):
                 next(steps, None)
 
+    def usage(self, number: int) -> UsageEvent:
+        """Return an event that changes some families, gives an eSIM others, or takes some away."""
+        turn = self.time % 5
+        snapshot = Snapshot(
+            data_allowed=MB,
+            data_remaining=MB - self.time,
+            sms_allowed=10 if turn > 1 else None,
+            sms_remaining=10 - turn if turn > 1 else None,
+            locations=tuple((f'"{place}\\', self.time) for place in "abc"[: turn % 3]),
+        )
+        event = UsageEvent("roamify", START + self.time, f"e{number:02}", "pq"[turn % 2], snapshot)
+        return event._replace(reference_id=f"{turn % 2}\n") if turn else event
+
+    def lines(self) -> dict[str, set[str]]:
+        """Return the lines of each eSIM as they should be now, by its id."""
+        text = "".join(render_esims(self.running.fleet.esims, FAMILIES))
+        return lines_of_esims(text)
+
     def shown(self) -> dict[str, int]:
         """Return the newest event time of each eSIM, by its id."""
         fleet = self.running.fleet
-        return {e.esim_id: a.time for e in fleet.esims for a in e.allowances}
+        return {e.esim_id: max(a.time for a in e.allowances) for e in fleet.esims}
+
+
+def lines_of_esims(text: str) -> dict[str, set[str]]:
+    """Return the lines of each eSIM by its id."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for line in text.splitlines():
+        if match := re.search(r'esim_id="(e\d\d)"', line):
+            assert line not in found[match[1]]
+            found[match[1]].add(line)
+    return found
 
 
 def times_of(scrape: ScrapeBody) -> dict[str, float]:
     """Return the newest event time of each eSIM that a scrape shows, by its id."""
-    samples = samples_of(b"".join(scrape.identity()).decode())
-    return {
-        dict(labels)["esim_id"]: time
-        for (name, labels), time in samples.items()
-        if name == "esim_last_event_timestamp_seconds"
-    }
+    newest: dict[str, float] = {}
+    for (name, labels), time in samples_of(b"".join(scrape.identity()).decode()).items():
+        if name == "esim_last_event_timestamp_seconds":
+            esim_id = dict(labels)["esim_id"]
+            newest[esim_id] = max(time, newest.get(esim_id, 0))
+    return newest
 
 
 @settings(max_examples=100)
@@ -121,6 +154,52 @@ def test_a_scrape_shows_each_esim_once_and_nothing_older_than_when_it_began(
     assert busy.running.text() == busy.running.restarted().text()
 
 
+@settings(max_examples=100)
+@given(before=STEPS, during=STEPS)
+def test_a_scrape_that_renders_nothing_shows_each_esim_whole_as_it_was_at_one_moment(
+    before: list[tuple[str, int]], during: list[tuple[str, int]]
+) -> None:
+    busy = Busy()
+    for step in before:
+        busy.do(step)
+    busy.running.text()
+    been: defaultdict[str, list[set[str]]] = defaultdict(list)
+    stayed = set(busy.lines())
+    shown_before = times_of(busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now))
+    for step in [("use", 0), *during]:
+        for esim_id, lines in busy.lines().items():
+            been[esim_id].append(lines)
+        busy.do(step)
+        stayed &= busy.lines().keys()
+        for esim_id, lines in busy.lines().items():
+            been[esim_id].append(lines)
+
+        scrape = busy.running.exposition.scrape({Group.ESIMS}, Format.TEXT, busy.running.now)
+        shown = lines_of_esims(b"".join(scrape.identity()).decode())
+        assert stayed <= shown.keys()
+        assert all(lines in been[esim_id] for esim_id, lines in shown.items())
+        times = times_of(scrape)
+        assert all(times[each] >= shown_before[each] for each in stayed)
+        shown_before |= times
+
+
+@pytest.mark.parametrize("ended", range(0, 20, 2))
+def test_what_stays_is_shown_while_parts_are_split_and_dropped(ended: int) -> None:
+    busy = Busy()
+    for number in range(1, 20, 2):
+        busy.do(("use", number))
+    for number in range(0, ended, 2):
+        busy.do(("end", number))
+        busy.do(("end", number + 1))
+    stayed = {f"e{number:02}" for number in range(ended, 20, 2)}
+    busy.do(("begin", 0))
+    for _ in range(100):
+        scrape = busy.running.exposition.scrape(STATE, Format.TEXT, busy.running.now)
+        assert stayed <= times_of(scrape).keys()
+        busy.do(("background", 1))
+    assert busy.running.exposition.pending == 0
+
+
 def test_parts_whose_records_are_gone_are_freed() -> None:
     busy = Busy()
     blocks = busy.running.fleet.esims.blocks
@@ -129,7 +208,7 @@ def test_parts_whose_records_are_gone_are_freed() -> None:
     for number in range(18):
         busy.do(("use", number))
         busy.do(("end", number))
-    assert blocks.parts == []  # the last eSIM fell silent meanwhile
+    assert len(blocks.parts) == 1
     assert first() is None
 
 

@@ -18,6 +18,7 @@ from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.exposition.deflated_text import GZIP_CHUNK, IDENTITY_CHUNK, Deflater
 from exporter.exposition.exposition import Format, Group, own_text
+from exporter.exposition.family_texts import LITTLE
 from exporter.exposition.rendering import escape
 from exporter.fleet.fleet import Policy
 from exporter.model.events import (
@@ -293,6 +294,96 @@ def test_only_what_changed_is_rendered() -> None:
     steps = len(list(running.exposition.refresh({Group.ESIMS})))
     assert steps == 1 + 1  # the block, its part
     assert running.exposition.pending == 1
+
+
+def test_an_event_deflates_only_the_families_that_it_changes() -> None:
+    running = RunningFleet()
+    running.take(*[usage(f"{number:03}") for number in range(300)])
+    running.text()
+    before = dict(running.exposition._esims.capture())
+    snapshot = Snapshot(data_allowed=1024 * MB, data_remaining=MB)
+    running.take(usage("007", 1)._replace(snapshot=snapshot))
+    running.text()
+    changed = {
+        family.name
+        for family, texts in running.exposition._esims.capture()
+        if texts != before[family]
+    }
+    assert changed == {
+        "esim_data_consumed_bytes_total",
+        "esim_data_remaining_bytes",
+        "esim_last_event_timestamp_seconds",
+    }
+
+
+def test_a_scrape_renders_little_itself_and_leaves_much_to_the_background() -> None:
+    running = RunningFleet()
+    numbers = range(64 * (LITTLE + 2))
+    running.take(*[usage(f"{number:05}") for number in numbers])
+    exposition = running.exposition
+    exposition.note_changes(100.0)
+    running.text()
+    assert exposition.age(107.0) == 0
+
+    def scraped() -> str:
+        for _ in exposition.refresh_little({Group.ESIMS}):
+            pass
+        scrape = exposition.scrape({Group.ESIMS}, Format.TEXT, running.now)
+        return b"".join(scrape.identity()).decode()
+
+    old = scraped()
+    running.take(usage("00000", 1))
+    exposition.note_changes(110.0)
+    assert exposition.age(111.0) == 0, "a scrape shows little at once"
+    new = scraped()
+    assert new != old
+
+    running.take(*[usage(f"{number:05}", 2) for number in numbers])
+    exposition.note_changes(120.0)
+    running.take(usage("00000", 3))
+    exposition.note_changes(121.0)
+    assert exposition.age(122.5) == 2.5
+    assert scraped() == new
+    while exposition.oldest is not None:
+        for _ in exposition.refresh_oldest():
+            pass
+    assert exposition.age(123.0) == 0
+    assert scraped() == running.restarted().text(Group.ESIMS)
+
+
+def test_the_part_that_changed_first_is_rendered_first_even_if_others_change_all_the_time() -> None:
+    running = RunningFleet()
+    numbers = range(64 * 80)
+    running.take(*[usage(f"{number:05}") for number in numbers])
+    running.text()
+    exposition = running.exposition
+    for now in range(1, 30):
+        # The first eSIM changes all the time, and each time one of another part.
+        running.take(usage("00000", now), usage(f"{now * 160:05}", now))
+        exposition.note_changes(float(now))
+        for _ in exposition.refresh_oldest():
+            running.take(usage("00000", now))
+            exposition.note_changes(now + 0.5)
+        for _ in exposition.refresh_oldest():
+            pass
+        oldest = exposition.oldest
+        assert oldest is None or oldest >= now - 3
+
+
+def test_a_loaded_fleet_is_ready_when_all_of_it_was_rendered() -> None:
+    running = RunningFleet()
+    running.take(*[usage(f"{number:05}") for number in range(64 * (LITTLE + 20))])
+    running.load()
+    exposition = running.exposition
+    everything = set(Group) - {Group.ESIMS}
+    for _ in exposition.refresh_little(set(Group)):
+        pass
+    assert exposition.ready(everything)
+    assert not exposition.ready()
+    for _ in exposition.refresh():
+        assert not exposition.ready() or exposition.pending == 0
+    assert exposition.ready()
+    assert running.text() == running.restarted().text()
 
 
 def test_esims_over_the_cap_have_no_series() -> None:

@@ -264,6 +264,14 @@ max {_JOB} (
             "{{ $value | humanizeDuration }} ago.",
             why="Not while the storage is down: EsimStorageDown fires then.",
         ),
+        _ticket(
+            "EsimExpositionOld",
+            "5m",
+            f"max {_JOB} (esim_exporter_exposition_age_seconds) > @exporter.exposition_age",
+            "Scrapes show events late.",
+            "The metrics of job {{ $labels.job }} leave out events of the last "
+            "{{ $value | humanizeDuration }}, because the exporter is short of processor time.",
+        ),
         Alert(
             "EsimClockSkew",
             Severity.WARNING,
