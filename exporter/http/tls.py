@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import SettingsError
+from exporter.settings.small_files import read_small_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +102,9 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path) -> 
         expiry = earliest_expiry(_read_text("cert_file", certificate))
     except ValueError as error:
         raise SettingsError(f"cert_file: {certificate}: {error}") from None
-    _read_text("key_file", key)
+    if "-----BEGIN " not in _read_text("key_file", key):
+        # OpenSSL would wait for a pipe, which is empty now.
+        raise SettingsError(f"key_file: {key}: not a key in PEM, or one with a passphrase")
     try:
         context.load_cert_chain(certificate, key, password=_no_passphrase)
     except OSError as error:  # ssl.SSLError is an OSError
@@ -130,7 +133,9 @@ def _ask_for_certificate(context: ssl.SSLContext, authorities: Path) -> None:
 
 def _read_text(key: str, path: Path) -> str:
     try:
-        return path.read_text("latin-1")  # comments between certificates may be in any encoding
+        return read_small_file(path).decode(
+            "latin-1"
+        )  # comments between certificates may be in any encoding
     except OSError as error:
         raise SettingsError(f"{key}: {path}: {error.strerror or error}") from None
     except ValueError as error:  # a zero byte in the path

@@ -20,6 +20,7 @@ from exporter.model.shards import Shard
 from exporter.settings.definitions import Settings
 from exporter.settings.field_types import AUTO, format_duration
 from exporter.settings.options import as_users_write, help_text, options_of
+from exporter.settings.small_files import read_small_file
 from exporter.settings.sources import (
     Given,
     Values,
@@ -162,7 +163,7 @@ def _line(given: Given, option: Option, message: str) -> str:
 
 def _contents(flag: str, path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_small_file(path)
     except OSError as error:
         raise SettingsError(f"{flag}: {path}: {error.strerror or error}") from None
 

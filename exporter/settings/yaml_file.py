@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from exporter.errors import SettingsError
+from exporter.settings.small_files import read_small_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +38,11 @@ _Loader.add_implicit_resolver(
 def read_document(path: Path) -> object:
     """Read a YAML file, every scalar but null as text. Raises ``SettingsError``."""
     try:
-        return yaml.load(path.read_bytes(), _Loader)  # noqa: S506  # derived from the safe loader
+        return yaml.load(read_small_file(path), _Loader)  # noqa: S506  # derived from the safe loader
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: not valid YAML: too many brackets in one another") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
