@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 MAX_PAGE_SIZE = 500
 """eSIMs on a page of the API."""
 
+_SHOWN_AT_ONCE = 50
+"""eSIMs of a page that are made ready between two pauses."""
+
 _RANKED_AT_ONCE = 500
 """Packages ranked between two pauses."""
 
@@ -74,8 +77,13 @@ class FleetQueries:
         scan = ListScan(fleet, conditions or EsimFilter(), sorting, position, most=limit + 1)
         async with ScanTurn(self._turn) as turn:
             found = await scan.first(turn)
+            page, items = found[:limit], []
+            for at in range(0, len(page), _SHOWN_AT_ONCE):
+                if at:
+                    await turn.rest()
+                items += [EsimItem.of(esim) for _, esim in page[at : at + _SHOWN_AT_ONCE]]
         following = found[limit - 1][0].to_cursor(sorting) if len(found) > limit else None
-        return EsimList([EsimItem.of(esim) for _, esim in found[:limit]], following)
+        return EsimList(items, following)
 
     def esim(self, fleet: Fleet, key: EsimKey) -> EsimData | None:
         """Return one eSIM in full, or ``None``."""
