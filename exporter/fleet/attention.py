@@ -14,6 +14,7 @@ import msgspec
 
 from exporter.fleet.blocks import Block, Blocks
 from exporter.fleet.compact_store import pack_key
+from exporter.fleet.waiting_order import Waiting, WaitingOrder
 from exporter.model.attention import (
     DEFAULT_LEAST,
     NEARLY_ALL,
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from exporter.model.records import Esim
-
-    Waiting = tuple[int, bytes]
-    """Since when an eSIM needs somebody (event time of the newest reason), and its packed key."""
 
 
 _FULL = 16
@@ -62,8 +60,10 @@ class EsimsInAttention:
         self._all: dict[bytes, bytes] = {}
         """All of them, by the packed keys of the eSIMs."""
         self._most = rule.max_esims or sys.maxsize
-        self._waiting: list[Waiting] = []
-        """All of them, the longest waiting first; the last ``_most`` are shown."""
+        self._order = WaitingOrder()
+        """Those that are shown."""
+        self._hidden = WaitingOrder()
+        """Those that are not, because all that are shown began to wait later."""
         self.out_of_data: list[Waiting] = []
         """Those out of data, with the time since when, oldest first. It has no cap."""
         self.about_to_run_out: list[Waiting] | None = [] if rule.least <= NEARLY_ALL else None
@@ -73,11 +73,11 @@ class EsimsInAttention:
     @property
     def over_limit(self) -> int:
         """Return how many eSIMs need somebody and are not shown."""
-        return max(0, len(self._waiting) - self._most)
+        return len(self._hidden)
 
     def __len__(self) -> int:
         """Return how many eSIMs need somebody."""
-        return len(self._waiting)
+        return len(self._all)
 
     def replace(self, key: bytes, esim: Esim | None) -> tuple[Attention | None, Attention | None]:
         """Note that the eSIM with this packed key changed, is new, or has left (``None``).
@@ -103,7 +103,6 @@ class EsimsInAttention:
         for attention in found:
             key = pack_key((attention.vendor, attention.esim_id))
             self._all[key] = _encode(attention)
-            self._waiting.append((attention.since, key))
             if indexed := self._indexed(attention, key):
                 index, entry = indexed
                 index.append(entry)
@@ -111,9 +110,12 @@ class EsimsInAttention:
 
     def begin(self) -> None:
         """Show what :meth:`add_all` noted."""
-        for each in (self._waiting, self.out_of_data, self.about_to_run_out or []):
+        for each in (self.out_of_data, self.about_to_run_out or []):
             each.sort()
-        keys = sorted([key for _, key in self._waiting[-self._most :]])
+        waiting = sorted([(_decode(packed).since, key) for key, packed in self._all.items()])
+        self._hidden = WaitingOrder(waiting[: -self._most])
+        self._order = WaitingOrder(waiting[-self._most :])
+        keys = sorted([key for _, key in waiting[-self._most :]])
         parts = [keys[at : at + _FULL] for at in range(0, len(keys), _FULL)]
         self.shown.extend([Block(part, [self._all[key] for key in part], 0.0) for part in parts])
 
@@ -148,8 +150,9 @@ class EsimsInAttention:
         if was and now and self._is_shown(was) == (shown := self._is_shown(now)):
             # The usual case: all others stay where they are.
             if was != now:
-                del self._waiting[bisect_left(self._waiting, was)]
-                insort(self._waiting, now)
+                order = self._order if shown else self._hidden
+                order.remove(was)
+                order.add(now)
             if shown:
                 self.shown.put(key, self._all[key])
             return
@@ -161,24 +164,31 @@ class EsimsInAttention:
             del self._all[key]
 
     def _is_shown(self, waiting: Waiting) -> bool:
-        hidden = self.over_limit
-        return not hidden or waiting > self._waiting[hidden - 1]
+        return not self._hidden or waiting > self._hidden.last
 
     def _add(self, waiting: Waiting) -> None:
-        insort(self._waiting, waiting)
-        if not self._is_shown(waiting):
-            return
-        if hidden := self.over_limit:
-            self.shown.remove(self._waiting[hidden - 1][1])
+        if len(self._order) == self._most:
+            oldest = self._order.first
+            if waiting < oldest:
+                self._hidden.add(waiting)
+                return
+            self._order.remove(oldest)
+            self._hidden.add(oldest)
+            self.shown.remove(oldest[1])
+        self._order.add(waiting)
         self.shown.put(waiting[1], self._all[waiting[1]])
 
     def _remove(self, waiting: Waiting) -> None:
-        if self._is_shown(waiting):
-            self.shown.remove(waiting[1])
-            if hidden := self.over_limit:
-                _, key = self._waiting[hidden - 1]
-                self.shown.put(key, self._all[key])
-        del self._waiting[bisect_left(self._waiting, waiting)]
+        if not self._is_shown(waiting):
+            self._hidden.remove(waiting)
+            return
+        self._order.remove(waiting)
+        self.shown.remove(waiting[1])
+        if self._hidden:
+            youngest = self._hidden.last
+            self._hidden.remove(youngest)
+            self._order.add(youngest)
+            self.shown.put(youngest[1], self._all[youngest[1]])
 
 
 def shown_attentions(records: Iterable[bytes]) -> Iterator[Attention]:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
-    from exporter.fleet.attention import Waiting
     from exporter.fleet.fleet import Fleet
+    from exporter.fleet.waiting_order import Waiting
     from exporter.model.records import EsimKey, PackageKey
 
 MAX_PAGE_SIZE = 500

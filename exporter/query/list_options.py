@@ -15,7 +15,8 @@ from exporter.model.records import RESOURCES
 from exporter.query.shown_values import data_used_share, greatest_used_share, last_event
 
 if TYPE_CHECKING:
-    from exporter.fleet.attention import EsimsInAttention, Waiting
+    from exporter.fleet.attention import EsimsInAttention
+    from exporter.fleet.waiting_order import Waiting
     from exporter.model.events import Status
     from exporter.model.records import Esim
 

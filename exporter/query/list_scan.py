@@ -17,9 +17,9 @@ from exporter.query.screening import Screen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from exporter.fleet.attention import Waiting
     from exporter.fleet.fleet import Fleet
     from exporter.fleet.packed_esims import PackedEsims
+    from exporter.fleet.waiting_order import Waiting
     from exporter.model.records import Esim
     from exporter.query.list_options import EsimFilter, Sorting
     from exporter.query.scan_turn import ScanTurn
