@@ -90,3 +90,30 @@ def test_slow_senders_delay_no_good_event(tmp_path: Path, measured: Measured) ->
             taken += good_events(server, 20)
         measured("slow senders", f"{SLOW} sockets that send a byte at a time, {assert_fast(taken)}")
         server.client.close()
+
+
+def names(start: int) -> list[dict[str, object]]:
+    """Return a usage list with as many new locations as fit into a delivery."""
+    return [{"location": f"L{start}-{number}", "data_used": 1} for number in range(1024)]
+
+
+def test_new_names_in_signed_events_delay_neither_good_events_nor_scrapes(
+    tmp_path: Path, measured: Measured
+) -> None:
+    count = times(20, 600)
+    with serving(tmp_path, "--limits.max-esims=10") as server:
+        for number in range(count):
+            document = event(package_id=f"p{number}", usage_list=names(number))
+            if number % 2:  # about one eSIM, which soon has as many packages as it may
+                document["data"]["esim_id"] = "target"
+            assert server.post(document).status_code in {200, 422 if number % 2 else 200}
+        taken = good_events(server, 50)
+        text = server.get("/metrics", params={"collect[]": "fleet"}).text
+        locations = text.count("esim_fleet_location_data_consumed_bytes_total{")
+        assert locations == 1001  # the limit, and the others
+        assert server.own()["allowances_over_location_limit"] >= count // 2
+        measured(
+            "new names in signed events",
+            f"{grouped(count)} deliveries with 1,024 new locations each: {grouped(locations)} "
+            f"series of locations; {assert_fast(taken)}",
+        )

@@ -82,6 +82,33 @@ def test_what_is_over_the_limit_is_stored_and_counted_but_has_no_series(tmp_path
         until(lambda: server.state().count("esim_status{") == 5)
 
 
+def test_packages_and_locations_over_their_limits_stay_under_one_name(tmp_path: Path) -> None:
+    flags = ("--limits.max-packages=2", "--limits.max-locations=3")
+    with serving(tmp_path, *flags) as server:
+        for number in (4, 3, 2, 1, 0):
+            used = [{"location": f"Land {number}", "data_used": 1}]
+            assert server.post(event(package_id=f"p{number}", usage_list=used)).status_code == 200
+        text, own = server.state(), server.own()
+        assert own['label_values_over_limit{label="package_id"}'] == 3
+        assert own['label_values_over_limit{label="location"}'] == 2
+        assert (
+            'esim_fleet_allowances{vendor="roamify",package_id="other",status="ACTIVATED"} 3'
+            in text
+        )
+        family = 'esim_fleet_location_data_consumed_bytes_total{vendor="roamify",location='
+        assert [line for line in text.split("\n") if line.startswith(family)] == [
+            f'{family}"Land 2"}} 1048576',
+            f'{family}"Land 3"}} 1048576',
+            f'{family}"Land 4"}} 1048576',
+            f'{family}"other"}} 2097152',
+        ]
+        server.kill()
+    with serving(tmp_path, *flags) as server:
+        assert server.state() == text
+    with serving(tmp_path) as server:
+        assert server.state().count("esim_package_info{") == 5
+
+
 def test_the_time_of_the_last_delivery_survives(tmp_path: Path) -> None:
     series = 'last_received_timestamp_seconds{vendor="roamify"}'
     with serving(tmp_path) as server:
