@@ -352,6 +352,21 @@ async def test_a_list_of_a_fleet_that_changes_holds_all_that_stays_once(
     assert len(keys) == len(set(keys))
 
 
+async def test_an_esim_that_is_topped_up_after_it_was_read_is_listed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan_turn, "WORK_BEFORE_REST", 0)
+    running = RunningFleet()
+    running.take(*[usage(f"e{number}", time=number, used=100) for number in range(5)])
+    query = asyncio.create_task(
+        QUERIES.esims(running.fleet, None, Sorting(SortKey.OUT_OF_DATA_SINCE))
+    )
+    await asyncio.sleep(0)  # the first one is read
+    running.take(usage("e0", time=9, snapshot=Snapshot(False, 200, 150)))
+
+    assert [esim.esim_id for esim in (await query).esims] == ["e0", "e1", "e2", "e3", "e4"]
+
+
 async def test_long_questions_take_turns_and_short_ones_wait_for_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
