@@ -29,9 +29,10 @@ MOST_NOTED = FULL // 4
 """Changed records that are noted of a block. If more change, rendering the whole block is faster
 than replacing their lines."""
 
-PART = 16
+PART = 64
 """Blocks in a part that was filled in order, and in each half of a split part. A part with more
-than twice as many is split."""
+than twice as many is split. In smaller parts, fewer texts are joined after a change, but a scrape
+joins more."""
 
 K = TypeVar("K", bound=Any)  # anything that sorts
 R = TypeVar("R")

@@ -20,6 +20,7 @@ from exporter.exposition.deflated_text import GZIP_CHUNK, IDENTITY_CHUNK, Deflat
 from exporter.exposition.exposition import Format, Group, own_text
 from exporter.exposition.family_texts import LITTLE
 from exporter.exposition.rendering import escape
+from exporter.fleet import blocks
 from exporter.fleet.fleet import Policy
 from exporter.model.events import (
     MAX_AMOUNT,
@@ -351,7 +352,10 @@ def test_a_scrape_renders_little_itself_and_leaves_much_to_the_background() -> N
     assert scraped() == running.restarted().text(Group.ESIMS)
 
 
-def test_the_part_that_changed_first_is_rendered_first_even_if_others_change_all_the_time() -> None:
+def test_the_part_that_changed_first_is_rendered_first_even_if_others_change_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blocks, "PART", 2)
     running = RunningFleet()
     numbers = range(64 * 80)
     running.take(*[usage(f"{number:05}") for number in numbers])
