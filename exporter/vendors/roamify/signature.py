@@ -25,9 +25,9 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[bytes]) -> int 
     All secrets are tried, each in constant time. Upper-case hex and surrounding blanks are
     accepted.
     """
-    if signature is None or not well_formed(signature):
+    given = _normalized(signature or "")
+    if not _SIGNATURE.fullmatch(given):
         return None
-    given = _normalized(signature)
     matches = [hmac.compare_digest(sign(body, secret), given) for secret in secrets]
     return matches.index(True) if True in matches else None
 
