@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from functools import partial
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -52,20 +52,14 @@ _PAUSE = 0.1
 """Seconds between two looks for changes to render."""
 
 _STEP = 0.001
-"""Seconds of rendering after which deliveries are let through."""
+"""Seconds of processor time after which rendering lets deliveries through."""
 
-_REST = 4
-_REST_LATE = 1
-_REST_CROWDED = 20
-"""After each step, rendering rests this many times as long as the step took. So it uses at most a
-fifth of a core, half of one while changes are late, and a twentieth while events crowd the event
-loop: the age of what a scrape shows then grows, and deliveries are answered."""
-
-_LATE = 3.0
-"""Seconds after which changes are late."""
-
-_CROWDED = 0.003
-"""Seconds for which the event loop is busy without a break, on average, if events crowd it."""
+_REST = 1
+_REST_BUSY = 16
+"""After each step, rendering rests as many times as long as the step took: at least the first
+number, and the sum of both while the rest of the process uses a whole core. So rendering uses half
+a core at most. While events need the whole core, it uses 6 % of it: deliveries are answered, and
+the age of what a scrape shows grows."""
 
 
 async def run(exporter: Exporter) -> None:
@@ -189,42 +183,38 @@ async def keep_rendered(intake: Intake) -> None:
 
 
 class _Pace:
-    """Rests between the steps of rendering, as long as the event loop is crowded or not."""
+    """Rests between the steps of rendering, longer while the process is busy with other work."""
 
     def __init__(self) -> None:
-        self._delay = 0.0
-        """Seconds by which the event loop ended the last rests late, on average."""
+        self._busy = 0.0
+        """Share of a core that the process used during the last rests, on average."""
 
-    async def rest(self, took: float, *, late: bool) -> None:
-        """Rest after a step that took so many seconds."""
-        times = _REST_LATE if late else _REST
-        if self._delay > _CROWDED:
-            times = _REST_CROWDED
-        began, rest = perf_counter(), times * took
-        await asyncio.sleep(rest)
-        self._delay += (perf_counter() - began - rest - self._delay) / 8
+    async def rest(self, took: float) -> None:
+        """Rest after a step that took so many seconds of processor time."""
+        began, used = perf_counter(), process_time()
+        await asyncio.sleep(took * (_REST + _REST_BUSY * self._busy))
+        busy = (process_time() - used) / (perf_counter() - began)
+        self._busy += (min(busy, 1.0) - self._busy) / 8
 
 
 async def _render_changes(state: CommittedState, intake: Intake, pace: _Pace) -> None:
     """Render what has been gathered. Stop when another state replaces this one."""
     exposition = state.exposition
-    started = exposition.ready()
+    started, began = exposition.ready(), thread_time()
     while (oldest := exposition.oldest) is not None:
-        age = monotonic() - oldest
-        if started and age < _GATHERED:
+        if started and monotonic() - oldest < _GATHERED:
             return
-        began = perf_counter()
         for _ in exposition.refresh_oldest():
-            took = perf_counter() - began
+            took = thread_time() - began
             if took < _STEP:
                 continue
             if started:
-                await pace.rest(took, late=age > _LATE)
+                await pace.rest(took)
             else:
                 await intake.yield_to_deliveries()
             if intake.state is not state:
                 return
-            began = perf_counter()
+            began = thread_time()
 
 
 async def keep_memory_returned() -> None:

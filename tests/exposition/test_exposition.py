@@ -363,13 +363,12 @@ def test_the_part_that_changed_first_is_rendered_first_even_if_others_change_all
     exposition = running.exposition
     for now in range(1, 30):
         # The first eSIM changes all the time, and each time one of another part.
-        running.take(usage("00000", now), usage(f"{now * 160:05}", now))
+        running.take(usage("00000", 100 * now), usage(f"{now * 160:05}", now))
         exposition.note_changes(float(now))
-        for _ in exposition.refresh_oldest():
-            running.take(usage("00000", now))
-            exposition.note_changes(now + 0.5)
-        for _ in exposition.refresh_oldest():
-            pass
+        for later in (0.25, 0.5):
+            for _ in exposition.refresh_oldest():
+                running.take(usage("00000", 100 * now + round(100 * later)))
+                exposition.note_changes(now + later)
         oldest = exposition.oldest
         assert oldest is None or oldest >= now - 3
 
