@@ -55,10 +55,10 @@ _STEP = 0.001
 """Seconds of processor time after which rendering lets deliveries through."""
 
 _REST = 1
-_REST_BUSY = 16
+_REST_BUSY = 20
 """After each step, rendering rests as many times as long as the step took: at least the first
 number, and the sum of both while the rest of the process uses a whole core. So rendering uses half
-a core at most. While events need the whole core, it uses 6 % of it: deliveries are answered, and
+a core at most. While events need the whole core, it uses 5 % of it: deliveries are answered, and
 the age of what a scrape shows grows."""
 
 
