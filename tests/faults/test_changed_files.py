@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
 from histories import LOG, NAME, History, assert_clear, loaded, taken
 from measuring import grouped, times
 
@@ -17,6 +17,7 @@ from exporter.storage.sqlite.storage import SqliteStorage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from histories import Moment
     from measuring import Chance, Measured
 
@@ -78,17 +79,28 @@ async def test_nothing_is_acknowledged_after_a_file_was_changed(
         name = chance.choice((NAME, LOG))
         if way := change(folder / name, history.moments, chance):
             ways[f"{way} {name}"] += 1
-            with pytest.raises(StorageUnavailable, match=f"{name} was removed, replaced or chang"):
+            try:
                 await history.commit(storage)
+            except StorageUnavailable as error:
+                assert re.search(f"{name} was removed, replaced or chang", str(error))  # noqa: PT017  # it may also be harmless
+                noticed = True
+            else:
+                # Behind its end, a log holds what was written back before. Nothing reads that.
+                assert (way, name) == ("overwritten", LOG)
+                noticed = False
         left = taken(folder)
         await storage.close()
-        if way:
+        if way and noticed:
             assert taken(folder) == left
             outcomes[await started(folder, history)] += 1
+        elif way:
+            assert await started(folder, history) == "whole"
+            outcomes["whole, after a change behind the end of the log"] += 1
         shutil.rmtree(folder)
     measured(
         "files changed under a running storage",
-        f"{grouped(ways.total())} changes {dict(ways)}: no commit after one was acknowledged, and "
+        f"{grouped(ways.total())} changes {dict(ways)}: no commit after one that matters was "
+        "acknowledged, and "
         f"the next start was {dict(outcomes)}, seed {chance.number}",
     )
 

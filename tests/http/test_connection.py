@@ -363,7 +363,7 @@ async def test_failures_that_repeat_fill_no_log_but_are_counted(
 
 
 async def test_many_busy_connections_do_not_hold_up_a_new_one() -> None:
-    busy = 200
+    busy = 400
     slow = Slow(ConnectionBounds(2 * busy, 2 * WAIT))
     slow.may.set()
     async with slow.serving():
