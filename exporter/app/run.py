@@ -56,10 +56,10 @@ _STEP = 0.001
 
 _REST = 1
 _REST_BUSY = 20
-"""After each step, rendering rests as many times as long as the step took: at least the first
-number, and the sum of both while the rest of the process uses a whole core. So rendering uses half
-a core at most. While events need the whole core, it uses 5 % of it: deliveries are answered, and
-the age of what a scrape shows grows."""
+"""After each step, rendering rests as many times as long as the step took: the first number, and
+the second one times the third power of the share of a core that the rest of the process uses. So
+rendering uses up to half a core while the rest uses less than a third. While events need the whole
+core, it uses 5 % of it: deliveries are answered, and the age of what a scrape shows grows."""
 
 
 async def run(exporter: Exporter) -> None:
@@ -192,7 +192,7 @@ class _Pace:
     async def rest(self, took: float) -> None:
         """Rest after a step that took so many seconds of processor time."""
         began, used = perf_counter(), process_time()
-        await asyncio.sleep(took * (_REST + _REST_BUSY * self._busy))
+        await asyncio.sleep(took * (_REST + _REST_BUSY * self._busy**3))
         busy = (process_time() - used) / (perf_counter() - began)
         self._busy += (min(busy, 1.0) - self._busy) / 8
 
