@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import sqlite3
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -174,11 +176,19 @@ async def test_damage_anywhere_is_reported_and_nothing_else_is_lost(
         assert not any("not kept" in outcome for outcome in outcomes)
 
 
-def flip_in(path: Path, places: range, chance: Chance) -> None:
-    """Flip a bit of a byte that is not zero, or that is in the header of the file."""
-    data = bytearray(path.read_bytes())
+def flip_in(path: Path, places: range, chance: Chance) -> tuple[int, int]:
+    """Flip a bit of a byte that is not zero, or that is in the header of the file; return which."""
+    data = path.read_bytes()
     at = chance.choice([at for at in places if data[at] or at < HEADER_SIZE])
-    data[at] ^= 1 << chance.randrange(8)
+    bit = chance.randrange(8)
+    flip(path, at, bit)
+    return at, bit
+
+
+def flip(path: Path, at: int, bit: int) -> None:
+    """Flip a bit of a byte."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1 << bit
     path.write_bytes(data)
 
 
@@ -189,11 +199,11 @@ async def test_damage_to_the_page_of_the_schema_is_refused_or_reported(
     outcomes: Counter[str] = Counter()
     for number in range(times(40, 1000)):
         place = shutil.copytree(intact / NAME, tmp_path / f"{number}")
-        flip_in(place / NAME, range(PAGE), chance)
-        damaged = (place / NAME).read_bytes()
+        flipped = flip_in(place / NAME, range(PAGE), chance)
         verdict = await judged(place, before)
         if verdict.outcome == "refused":
-            assert (place / NAME).read_bytes() == damaged
+            flip(place / NAME, *flipped)
+            assert await content(place) == before
         outcomes[verdict.outcome] += 1
         shutil.rmtree(place)
     measured(
@@ -201,6 +211,36 @@ async def test_damage_to_the_page_of_the_schema_is_refused_or_reported(
         f"{grouped(outcomes.total())} flipped bits: {dict(outcomes)}, seed {chance.number}",
     )
     assert outcomes["refused"] > 0
+
+
+async def test_a_table_that_begins_at_a_page_of_another_one_is_refused(
+    intact: Path, tmp_path: Path
+) -> None:
+    before = await content(shutil.copytree(intact / NAME, tmp_path / "before"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "before" / NAME)) as database:
+        tables = database.execute("SELECT name, rootpage FROM sqlite_master").fetchall()
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+    assert pages > len(tables) + 2
+    for name, own in tables:
+        for page in {*range(2, pages + 1)} - {own}:
+            place = shutil.copytree(intact / NAME, tmp_path / f"{name}-{page}")
+            begin_at(place / NAME, name, page)
+            outcome = (await judged(place, before)).outcome
+            assert (name, page, outcome) == (name, page, "refused")
+            begin_at(place / NAME, name, own)
+            assert await content(place) == before
+            shutil.rmtree(place)
+
+
+def begin_at(path: Path, table: str, page: int) -> None:
+    """Let a table begin at another page."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute(
+            "UPDATE sqlite_master SET rootpage = ? WHERE name = ?",
+            (page, table),
+        )
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def test_a_start_that_damage_prevents_logs_one_line(intact: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from exporter.storage.sqlite.inspection import damaged, in_use, inspect
 from exporter.storage.sqlite.schema import (
     CREATE_ALL,
     DEFINITIONS,
+    FIND_STRANGE_ROWS,
     FORGET_STARTS,
     INSERT_STAMP,
     INSERT_START,
@@ -251,7 +252,8 @@ def require_known_schema(connection: sqlite3.Connection, path: Path) -> int:
 def require_own_tables(connection: sqlite3.Connection, path: Path) -> int:
     """Return the number of the page that holds the table ``seal``.
 
-    Raises ``StorageDamaged`` if the definition of a table differs from the one that made it.
+    Raises ``StorageDamaged`` if the definition of a table differs from the one that made it, or if
+    a table that is written before the rows are read has rows of another one.
     """
     # As bytes, because damaged text may not be UTF-8.
     query = (
@@ -264,8 +266,9 @@ def require_own_tables(connection: sqlite3.Connection, path: Path) -> int:
         sql, roots[name] = found.get(name.encode(), (None, None))
         if sql != definition.encode():
             raise damaged(path, f"the definition of table {name} is not the one that made it")
-    if len(set(roots.values())) != len(roots):
-        raise damaged(path, "two tables begin at the same page")
+    strange = any(connection.execute(query).fetchone() for query in FIND_STRANGE_ROWS)
+    if strange or len(set(roots.values())) != len(roots):
+        raise damaged(path, "a table begins at a page of another one")
     return int(roots["seal"])
 
 

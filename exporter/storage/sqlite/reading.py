@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,13 +22,21 @@ from exporter.storage.sqlite.schema import (
 )
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from exporter.storage.sqlite.connection import StampedConnection
     from exporter.storage.sqlite.schema import SqliteTable, VerifiedRow
 
 CHUNK_ROWS = 512
+
+_MISPLACED = (b"2nd reference to page", b"is never used")
+"""What SQLite's check says about a page of two tables, and about a page of none."""
+
+
+class MisplacedPages(sqlite3.DatabaseError):
+    """A page of the file belongs to two tables, or to none."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 def read(connection: StampedConnection, *, set_aside: bool = True) -> Iterator[Chunk]:
@@ -116,10 +125,24 @@ def _read(
             yield to_chunk(verifier, raws)
     damage = [describe_damaged(table, raw) + " and was left out" for raw in verifier.damaged]
     damage += _compare_with_seal(connection, table, verifier)
+    if damage and set_aside:
+        _require_pages_in_place(connection)
     if damage:
         yield Chunk(damaged=tuple(damage))
     if damage and set_aside:
         _set_aside(connection, table, verifier.damaged)
+
+
+def _require_pages_in_place(connection: sqlite3.Connection) -> None:
+    """Raise ``MisplacedPages`` before a change to one table ruins another, or loses its pages.
+
+    A flipped bit in the schema can make a table begin at a page of another one.
+    """
+    with contextlib.closing(connection.execute("PRAGMA quick_check(1000)")) as cursor:
+        for (line,) in cursor:
+            if any(words in line for words in _MISPLACED):
+                reason = "pages of a table belong to another one or to none"
+                raise MisplacedPages(reason)
 
 
 def _compare_with_seal(

@@ -130,6 +130,17 @@ UPGRADE_FROM_1 = (
 )
 """The statements that turn a file of version 1 into one of version 2, which has stamps."""
 
+_SEALED = ", ".join(f"'{table.name}'" for table in ALL_TABLES)
+
+FIND_STRANGE_ROWS = (
+    f"SELECT 1 FROM seal WHERE name NOT IN ('commit', {_SEALED})",  # noqa: S608  # names from above
+    "SELECT 1 FROM starts WHERE typeof(identity) <> 'blob'",
+    # SQLite refuses to read them from a page of any other table.
+    "SELECT 1 FROM damaged WHERE typeof(id) <> 'integer'",
+    "SELECT 1 FROM probe WHERE typeof(id) <> 'integer'",
+)
+"""Each finds rows that this program does not write into a table."""
+
 FIND_STAMP = "SELECT stamp FROM seal WHERE name = 'commit'"
 UPDATE_STAMP = "UPDATE seal SET stamp = ? WHERE name = 'commit'"
 INSERT_STAMP = "INSERT OR REPLACE INTO seal (name, stamp) VALUES ('commit', ?)"
