@@ -48,7 +48,7 @@ _FIELD = re.compile(r'([^\s=]+)=("(?:[^"\\]|\\.)*"|\S*)(?: |$)')
 _numbers = itertools.count(1)
 
 
-def until(condition: Callable[[], T], seconds: float = WAIT) -> T:
+def until(condition: Callable[[], T | None], seconds: float = WAIT) -> T:
     """Poll until ``condition`` returns something true, and return that."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -192,8 +192,18 @@ class Serving:
         return self.client.post(self.webhook, content=content, headers=signed)
 
     def state(self) -> str:
-        """Return all that deliveries can change for users: the groups about eSIMs."""
-        response = self.get("/metrics", params={"collect[]": ["attention", "esims", "fleet"]})
+        """Return all that deliveries can change for users: the groups about eSIMs.
+
+        Wait until a large fleet is rendered after a start.
+        """
+        groups = {"collect[]": ["attention", "esims", "fleet"]}
+
+        def rendered() -> httpx.Response | None:
+            response = self.get("/metrics", params=groups)
+            unready = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            return None if unready else response
+
+        response = until(rendered)
         assert response.status_code == httpx.codes.OK
         return response.text
 
