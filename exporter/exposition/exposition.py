@@ -123,7 +123,9 @@ class Exposition:
         waiting = [
             now - oldest
             for texts in self._texts.values()
-            if not texts.is_little and (oldest := texts.oldest) is not None
+            if texts is not self._attention
+            and not texts.is_little
+            and (oldest := texts.oldest) is not None
         ]
         return max(0.0, *waiting) if waiting else 0.0
 
@@ -146,7 +148,8 @@ class Exposition:
         so these do not wait for the background after a start.
         """
         for texts in self._of(groups):
-            if texts.is_little or (texts is not self._esims and not texts.ready):
+            pages = texts is self._attention  # whoever has no data is told of at once
+            if pages or texts.is_little or (texts is not self._esims and not texts.ready):
                 yield from texts.refresh()
 
     def scrape(

@@ -45,6 +45,8 @@ DAY = backfilling.Times(END - 24 * HOUR, END, 4 * HOUR)
 QUIET = {
     "EsimExporterDown": "all are up",
     "EsimExporterRequestsFailing": "no request fails unexpectedly",
+    "EsimExpositionOld": "a scrape shows every event at once",
+    "EsimLabelLimitReached": "there are few packages and locations",
     "EsimReplicaDown": "all are up",
     "EsimReplicaLagging": "the storage is down, which is another alert",
     "EsimRuleEvaluationFailing": "about Prometheus",
