@@ -92,7 +92,7 @@ def _questions(port: int) -> Questions:
         return _ask(port, "POST", "/search", urlencode({"text": text}))
 
     lists: Questions = {
-        f"list {what}": lambda parameters=parameters: listed(parameters)  # type: ignore[misc]
+        f"list {what}": lambda parameters=parameters: listed(parameters)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         for what, parameters in _LISTS.items()
     }
     return lists | {

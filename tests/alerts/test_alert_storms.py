@@ -118,7 +118,7 @@ def test_a_silent_feed_is_one_notification_with_all_that_follows_from_it(tmp_pat
             # is notified, Alertmanager has handled the muted alerts long before.
             for count, vendor in enumerate(("other", "another"), 1):
                 send(alertmanager, [firing("EsimFairUseExceeded", "warning", vendor=vendor)])
-                until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]
+                until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
     page, *tickets = receiver.received
     assert [alert["labels"]["alertname"] for alert in page.alerts] == ["EsimWebhookFeedSilent"]
@@ -148,7 +148,7 @@ def test_a_storage_that_is_down_and_a_missing_shard_page_once_each(tmp_path: Pat
             # The route of these alerts waits longer than the routes of the muted ones.
             for count, vendor in enumerate(("other", "another"), 1):
                 send(alertmanager, [firing("EsimFairUseExceeded", "warning", vendor=vendor)])
-                until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]
+                until(lambda count=count: len(receiver.of("tickets")) >= count)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
     notified = [a["labels"]["alertname"] for each in receiver.received for a in each.alerts]
     assert sorted(notified) == sorted([*causes, *2 * ["EsimFairUseExceeded"]])

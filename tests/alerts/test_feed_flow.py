@@ -132,7 +132,7 @@ def test_nothing_ever_received_pages_and_later_a_silence_until_an_event_ends_it(
         until(lambda: watch.told("EsimWebhookNeverReceived"))
         assert not watch.told("EsimWebhookFeedSilent")
         for page in ("EsimWebhookNeverReceived", "EsimWebhookFeedSilent"):
-            until(lambda page=page: watch.told(page))  # type: ignore[misc]
+            until(lambda page=page: watch.told(page))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             exporter.post(event(timestamp=int(time.time())))
-            until(lambda page=page: watch.told(page, status="resolved"))  # type: ignore[misc]
+            until(lambda page=page: watch.told(page, status="resolved"))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         assert not watch.told("EsimWebhookUsageSilent")
