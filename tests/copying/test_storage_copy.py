@@ -336,7 +336,9 @@ def test_a_file_of_a_newer_version_is_refused(copier: Copier, file: Callable[[st
     source = made(file("a.db"))
     behind_its_back(source, "PRAGMA user_version = 99")
 
-    assert "written by a newer version" in copier.refused(source, file("b.db"))
+    assert "was changed by a newer version of esim-exporter: it has schema 99" in copier.refused(
+        source, file("b.db")
+    )
 
 
 def test_a_file_whose_pages_are_damaged_is_refused(
@@ -412,7 +414,10 @@ def test_tables_of_another_layout_are_not_copied(
     source = made(postgres.new_database())
     postgres.execute("UPDATE esim_exporter_control SET layout = 99", source)
 
-    assert "layout 99" in copier.refused(source, file("b.db"))
+    assert "it has schema 99" in copier.refused(source, file("b.db"))
+
+    postgres.execute("UPDATE esim_exporter_control SET layout = 0", source)
+    assert "was written by an older version: start" in copier.refused(source, file("b.db"))
 
 
 def test_those_who_only_may_read_the_source_can_copy_it(

@@ -271,9 +271,15 @@ async def test_refuses_a_newer_schema(path: Path) -> None:
     await make(path)
     with closing(sqlite3.connect(path)) as other:
         other.execute("PRAGMA user_version = 3")
-    assert "written by a newer version (schema 3, this one knows 2)" in await refused(
-        path, StorageUnavailable
-    )
+    assert "it has schema 3, and this version" in await refused(path, StorageUnavailable)
+
+
+@pytest.mark.parametrize("version", [0, -1])
+async def test_refuses_a_schema_that_never_existed(path: Path, version: int) -> None:
+    await make(path)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"PRAGMA user_version = {version}")
+    assert f"it has schema {version}, which never existed" in await refused(path, StorageDamaged)
 
 
 @pytest.mark.parametrize("left", [None, b""])

@@ -66,6 +66,19 @@ class Postgres:
         )
         return done.stdout.decode().strip()
 
+    def dump(self, url: str) -> bytes:
+        """Return a database as SQL that every ``psql`` can read."""
+        pg_dump = (self._programs / "pg_dump", "--no-owner", "--no-privileges", url)
+        dumped = subprocess.run(pg_dump, check=True, capture_output=True, env=self._environ).stdout
+        # Older versions of psql do not know these commands.
+        restrict = (b"\\restrict ", b"\\unrestrict ")
+        return b"".join(n for n in dumped.splitlines(keepends=True) if not n.startswith(restrict))
+
+    def run_script(self, script: bytes, url: str) -> None:
+        """Run SQL as :meth:`dump` returns it."""
+        psql = (self._programs / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url)
+        subprocess.run(psql, check=True, capture_output=True, env=self._environ, input=script)
+
     def add_files(self, files: Mapping[str, Path]) -> None:
         """Copy files into the data folder under these names. Only the server may read them."""
         for name, source in files.items():

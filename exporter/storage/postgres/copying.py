@@ -49,9 +49,12 @@ class PostgresSource(PostgresStorage):
         if not await connection.fetchval(sql.EXISTS):
             raise StorageUnavailable(f"{self._name}: this database holds no fleet")
         (layout,) = await control(connection, sql.READ_LAYOUT)
-        if layout != sql.LAYOUT:
+        if layout > sql.LAYOUT:
+            raise StorageUnavailable(await self._server.describe_newer(connection, layout))
+        if layout < sql.LAYOUT:
             raise StorageUnavailable(
-                f"{self._name}: its tables have layout {layout}, this version copies {sql.LAYOUT}"
+                f"{self._name} was written by an older version: start the exporter on it and stop "
+                "it, then copy again"
             )
 
 

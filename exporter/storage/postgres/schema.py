@@ -15,7 +15,8 @@ remove old versions, and every commit would have to read past all of them.
 from __future__ import annotations
 
 LAYOUT = 1
-"""Version of the tables. Older tables are migrated, newer ones are refused."""
+"""Counts changes of the tables and of the data in their rows. Older databases are migrated, newer
+ones are refused."""
 
 CHANNEL = "esim_exporter"
 """The channel on which a commit notifies other processes."""
@@ -25,43 +26,6 @@ MIGRATION_LOCK = 0x6573696D
 
 REMEMBERED = "1 hour"
 """How long commit numbers and deleted rows are kept for replicas that follow."""
-
-MIGRATIONS = (
-    """
-    CREATE TABLE esim_exporter_control (
-        one      smallint PRIMARY KEY CHECK (one = 1),
-        layout   integer NOT NULL,
-        pruned   bigint NOT NULL,
-        probes   bigint NOT NULL
-    );
-    CREATE TABLE esim_exporter_commits (
-        seq      bigint PRIMARY KEY,
-        token    bigint NOT NULL,
-        at       timestamptz NOT NULL
-    );
-    CREATE TABLE esim_exporter_rows (
-        kind     smallint NOT NULL,
-        key      bytea NOT NULL,
-        slot     smallint NOT NULL,
-        version  bigint NOT NULL,
-        seq      bigint NOT NULL,
-        data     bytea,
-        PRIMARY KEY (kind, key)
-    );
-    CREATE INDEX esim_exporter_rows_seq ON esim_exporter_rows (seq);
-    CREATE INDEX esim_exporter_rows_gone ON esim_exporter_rows (seq) WHERE data IS NULL;
-    CREATE TABLE esim_exporter_bases (
-        key      bytea PRIMARY KEY,
-        slot     smallint NOT NULL,
-        seq      bigint NOT NULL,
-        amount   numeric NOT NULL
-    );
-    CREATE INDEX esim_exporter_bases_seq ON esim_exporter_bases (seq);
-    INSERT INTO esim_exporter_control VALUES (1, 1, 0, 0);
-    INSERT INTO esim_exporter_commits VALUES (0, 0, now());
-    """,
-)
-"""Statements from each layout to the next. The first creates the tables."""
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """Independent of the server's default. After waiting for a lock, a statement must see what others

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import asyncpg  # type: ignore[import-untyped]  # asyncpg has no types
 
 from exporter.errors import SettingsError, StorageDamaged
+from exporter.storage.newer_schema import FIND_NEEDED, describe_newer
 from exporter.storage.postgres import schema as sql
+from exporter.storage.postgres.migrations import migrate
 from exporter.storage.postgres.url_parameters import Host, forget_unreadable_home, read_url
 
 PostgresConnection = Any
@@ -111,15 +113,16 @@ class PostgresServer:
         if await connection.fetchval(sql.EXISTS):
             (layout,) = await control(connection, sql.READ_LAYOUT)
         if layout > sql.LAYOUT:
-            raise StorageDamaged(
-                f"{self.name}: its tables are from a newer version (layout {layout}, this one "
-                f"knows {sql.LAYOUT}): run that version"
-            )
-        for statement in sql.MIGRATIONS[layout:]:
-            await connection.execute(statement)
-        if layout < sql.LAYOUT:
-            await connection.execute(sql.WRITE_LAYOUT, sql.LAYOUT)
+            raise StorageDamaged(await self.describe_newer(connection, layout))
+        await migrate(connection, layout)
         await connection.execute("COMMIT")
+
+    async def describe_newer(self, connection: PostgresConnection, layout: int) -> str:
+        """Say that the database needs a newer version of this program."""
+        needed = None
+        with suppress(asyncpg.PostgresError):
+            needed = await connection.fetchval(FIND_NEEDED)
+        return describe_newer(self.name, found=layout, known=sql.LAYOUT, needed=needed)
 
     async def _reach(self) -> PostgresConnection:
         """Return a connection to the first host that can be used."""

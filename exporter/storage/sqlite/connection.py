@@ -11,9 +11,11 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError, StorageUnavailable
+from exporter.storage.newer_schema import FIND_NEEDED, describe_newer
 from exporter.storage.sqlite import wal
 from exporter.storage.sqlite.history import compare
 from exporter.storage.sqlite.inspection import damaged, in_use, inspect
+from exporter.storage.sqlite.migrations import migrate
 from exporter.storage.sqlite.schema import (
     CREATE_ALL,
     DEFINITIONS,
@@ -21,9 +23,9 @@ from exporter.storage.sqlite.schema import (
     FORGET_STARTS,
     INSERT_STAMP,
     INSERT_START,
+    OLDEST_SCHEMA_VERSION,
     SCHEMA_VERSION,
     UPDATE_STAMP,
-    UPGRADE_FROM_1,
 )
 from exporter.storage.sqlite.stamp import FIRST, CommitId, Stamp
 
@@ -211,14 +213,17 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
     connection.execute("PRAGMA cache_spill = OFF")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
-    if require_known_schema(connection, path) < SCHEMA_VERSION:
+    version = require_known_schema(connection, path)
+    if version < OLDEST_SCHEMA_VERSION and _has_tables(connection):
+        raise damaged(path, f"it has schema {version}, which never existed")
+    if version < SCHEMA_VERSION:
         # The change of the schema is not in a log, because its commits have no stamps.
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     with transaction(connection):
-        if not _value(connection, "SELECT count(*) FROM sqlite_schema"):
-            _create(connection, CREATE_ALL)
-        elif require_known_schema(connection, path) < SCHEMA_VERSION:
-            _create(connection, UPGRADE_FROM_1)
+        if not _has_tables(connection):
+            _create(connection)
+        elif version < SCHEMA_VERSION:
+            migrate(connection, version)
         root = require_own_tables(connection, path)
     # fetchall: SQLite commits the change when the result is read to its end, and can fail there.
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -228,8 +233,12 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> tuple[int, int]:
     return (root - 1) * page_size, page_size
 
 
-def _create(connection: sqlite3.Connection, statements: tuple[str, ...]) -> None:
-    for statement in statements:
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return _value(connection, "SELECT count(*) FROM sqlite_schema") > 0
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in CREATE_ALL:
         connection.execute(statement)
     connection.execute(INSERT_STAMP, (FIRST.pack(),))
 
@@ -241,10 +250,13 @@ def require_known_schema(connection: sqlite3.Connection, path: Path) -> int:
     """
     version = _value(connection, "PRAGMA user_version")
     if version > SCHEMA_VERSION:
+        needed = None
+        with contextlib.suppress(*SCHEMA_ERRORS):
+            needed, *_ = connection.execute(FIND_NEEDED).fetchone() or (None,)
+        newer = describe_newer(str(path), found=version, known=SCHEMA_VERSION, needed=needed)
         raise StorageUnavailable(
-            f"{path} was written by a newer version (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}): upgrade, or give another --storage.url; if no newer version ever "
-            "used it, it is damaged: restore a backup"
+            f"{newer}, or give another --storage.url; if no newer version ever used it, it is "
+            "damaged: restore a backup"
         )
     return version
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = int.from_bytes(b"eSIM", "big")
 SCHEMA_VERSION = 2
+"""Counts changes of the tables and of the data in their rows. Older files are migrated, newer ones
+are refused."""
+OLDEST_SCHEMA_VERSION = 1
 FIRST_STAMPED_VERSION = 2
 """The first version whose commits have a stamp."""
 
@@ -122,13 +125,6 @@ CREATE_ALL = (
     ),
 )
 """The statements that turn an empty file into a storage."""
-
-UPGRADE_FROM_1 = (
-    "ALTER TABLE seal ADD COLUMN stamp BLOB",
-    DEFINITIONS["starts"],
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
-"""The statements that turn a file of version 1 into one of version 2, which has stamps."""
 
 _SEALED = ", ".join(f"'{table.name}'" for table in ALL_TABLES)
 
