@@ -11,6 +11,7 @@ import argparse
 import json
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.demo import monitoring, processes
+from exporter.demo.fleet_line import read_fleet_line
 from exporter.demo.monitoring import FASTER, shortened
-from exporter.model.expiry import DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
+from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
 from exporter.vendors.registry import SIMULATED
 
@@ -37,6 +39,11 @@ _SPEED = 240
 """Simulated seconds per second until the present is reached, which takes two seconds."""
 
 
+_INTERVAL = 30
+"""Seconds between two lines about the fleet: a quarter of an hour of its life."""
+
+_SIMULATOR_LOG = "simulate.log"
+
 _MISSING = "not installed; to try alerts, install it, on Debian with: apt-get install"
 
 
@@ -49,14 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--web-port",
         type=int,
-        default=WEB_PORT,
-        help="port of the status page and the metrics (default: %(default)s)",
+        help=f"port of the status page and the metrics (default: {WEB_PORT} if it is free, else "
+        "another one)",
     )
     add(
         "--webhook-port",
         type=int,
-        default=WEBHOOK_PORT,
-        help="port of the webhook (default: %(default)s)",
+        help=f"port of the webhook (default: {WEBHOOK_PORT} if it is free, else another one)",
     )
     add("--esims", type=int, default=200, help="size of the fleet (default: %(default)s)")
     return parser
@@ -78,19 +84,22 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     """Start one program after the other; ``stack`` ends them in the opposite order."""
-    web = f"http://127.0.0.1:{args.web_port}"
-    webhook = f"http://127.0.0.1:{args.webhook_port}{SIMULATED.webhook_path}"
+    web_port = _port(args.web_port, "--web-port", WEB_PORT)
+    webhook_port = _port(args.webhook_port, "--webhook-port", WEBHOOK_PORT)
+    web = f"http://127.0.0.1:{web_port}"
+    webhook = f"http://127.0.0.1:{webhook_port}{SIMULATED.webhook_path}"
     secret = secrets.token_hex(32)
     (folder / "secret").write_text(secret)
     exporter = stack.enter_context(
         processes.run_exporter(
             "serve",
-            f"--web.listen-address=127.0.0.1:{args.web_port}",
-            f"--webhook.listen-address=127.0.0.1:{args.webhook_port}",
+            f"--web.listen-address=127.0.0.1:{web_port}",
+            f"--webhook.listen-address=127.0.0.1:{webhook_port}",
             f"--webhook.secret-file={folder / 'secret'}",
             f"--storage.url=sqlite:///{folder / 'demo.db'}",
             f"--fleet.stale-after={shortened(DEFAULT_STALE_HOURS * 3600)}",
             f"--retention.terminal={shortened(DEFAULT_TERMINAL_HOURS * 3600)}",
+            f"--retention.silent={shortened(DEFAULT_SILENT_DAYS * 86400)}",
             "--web.enable-admin-api",
         )
     )
@@ -99,7 +108,8 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     pages = stack.enter_context(monitoring.receiving(sys.stdout))
     monitored = monitoring.start(stack, folder, exporter=web, pages=pages)
     print(_welcome(web, webhook, monitored, folder, secret), flush=True)  # noqa: T201  # for the terminal
-    stack.enter_context(
+    log = stack.enter_context((folder / _SIMULATOR_LOG).open("wb"))
+    simulator = stack.enter_context(
         processes.run_exporter(
             "simulate",
             f"--url={webhook}",
@@ -108,9 +118,36 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
             f"--start={_START}",
             f"--faster={FASTER}",
             f"--speed={_SPEED}",
+            log=log,
         )
     )
-    return exporter.wait()
+    return _report(exporter, simulator, web, folder)
+
+
+def _report(
+    exporter: processes.Process, simulator: processes.Process, web: str, folder: Path
+) -> int:
+    """Print a line about the fleet from time to time; return the exporter's exit status."""
+    began = time.monotonic()
+    while True:
+        try:
+            return exporter.wait(_INTERVAL)
+        except subprocess.TimeoutExpired:
+            _check(simulator, folder)
+            line = read_fleet_line(web, (time.monotonic() - began) * FASTER)
+            print(line, flush=True)  # noqa: T201  # for the terminal
+
+
+def _check(simulator: processes.Process, folder: Path) -> None:
+    """Raise ``NotReadyError``, with what the simulator wrote, if it ended."""
+    if simulator.poll() is not None:
+        said = (folder / _SIMULATOR_LOG).read_text("utf-8", "replace").strip()
+        raise processes.NotReadyError(f"the simulated fleet ended. Its output:\n{said}")
+
+
+def _port(given: int | None, flag: str, usual: int) -> int:
+    """Return the port to listen on. Raises ``NotReadyError`` if the user's own is taken."""
+    return processes.free_port(usual) if given is None else processes.asked_port(given, flag)
 
 
 def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret: str) -> str:
@@ -119,9 +156,12 @@ def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret:
     body = json.dumps(_sample_event(int(time.time()))).encode()
     event.write_bytes(body)
     signature = SIMULATED.sign(body, secret.encode())
-    alerts = f"{urls.prometheus}/alerts" if urls.prometheus else f"{_MISSING} prometheus"
+    alerts = urls.alerts or f"{_MISSING} prometheus"
     pages = urls.alertmanager or f"{_MISSING} prometheus-alertmanager"
+    if urls.alertmanager and not urls.alertmanager_has_pages:
+        pages = f"has no web pages; try: amtool alert --alertmanager.url={urls.alertmanager}"
     printed = " Pages and tickets are printed below." if urls.alertmanager else ""
+    hour, week = 60 / FASTER, 7 * 24 / FASTER
     return f"""
   status page      {web}/
   metrics          {web}/metrics
@@ -129,8 +169,11 @@ def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret:
   Prometheus       {alerts}
   Alertmanager     {pages}
 
-Time passes {FASTER} times faster in this demo, for the fleet and for the alerting rules: an hour
-takes {60 / FASTER:g} minutes.{printed}
+Time passes {FASTER} times faster in this demo: an hour of the fleet takes {hour:g} minutes. So do
+events, expiry, and all durations in the rules and in Alertmanager. Texts keep their durations:
+"the last 1h" in an alert means {hour:g} minutes here, and "7 Days" of a package are {week:g} hours.
+
+A line about the fleet follows every {_INTERVAL} seconds.{printed}
 
 Show the metrics of the fleet:
 

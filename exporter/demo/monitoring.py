@@ -34,6 +34,12 @@ _SCRAPE: Final = "1s"
 _ALERTMANAGER: Final = ("alertmanager", "prometheus-alertmanager")
 """Names of the program: upstream and Debian."""
 
+_ALERTMANAGER_SCRIPT: Final = "/script.js"
+"""A part of Alertmanager's web pages. Without them, its root only says that they are missing."""
+
+_ALERTS: Final = ("/alerts", "/classic/alerts")
+"""Paths of Prometheus's page about alerts: upstream and Debian."""
+
 _WORDS: Final = {("/pager", "firing"): "PAGE", ("/tickets", "firing"): "ticket"}
 """Word by path and status. All other notifications say that an alert is resolved."""
 
@@ -45,10 +51,12 @@ _SHOWN: Final = 3
 class MonitoringUrls:
     """The URLs of the programs that run."""
 
-    prometheus: str | None = None
-    """URL of Prometheus; ``None`` if it is not installed."""
+    alerts: str | None = None
+    """URL of Prometheus's page about alerts; ``None`` if it is not installed."""
     alertmanager: str | None = None
     """URL of Alertmanager; ``None`` if it or Prometheus is not installed."""
+    alertmanager_has_pages: bool = False
+    """Whether a browser can use the URL. Debian packages Alertmanager without web pages."""
 
 
 def shortened(seconds: float) -> str:
@@ -76,7 +84,13 @@ def start(stack: ExitStack, folder: Path, *, exporter: str, pages: str) -> Monit
         (folder / name).write_text(text, "utf-8")
     alertmanager = next(filter(None, map(shutil.which, _ALERTMANAGER)), None)
     notified = alertmanager and _alertmanager(stack, alertmanager, folder)
-    return MonitoringUrls(_prometheus(stack, prometheus, folder, exporter, notified), notified)
+    scraping = _prometheus(stack, prometheus, folder, exporter, notified)
+    alerts = (f"{scraping}{page}" for page in _ALERTS)
+    return MonitoringUrls(
+        next(filter(processes.is_there, alerts), scraping),
+        notified,
+        notified is not None and processes.is_there(f"{notified}{_ALERTMANAGER_SCRIPT}"),
+    )
 
 
 def _alertmanager(stack: ExitStack, program: str, folder: Path) -> str:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import BinaryIO
 
     Process = subprocess.Popen[bytes]
 
@@ -28,16 +28,25 @@ _END = 15.0
 """Seconds that a program has to end after SIGTERM."""
 
 
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Sends requests without a proxy, because the programs run on this machine."""
+
+
 class NotReadyError(Exception):
     """A program that is needed ended, or did not become ready in time."""
 
 
-def run_exporter(*arguments: str) -> AbstractContextManager[Process]:
-    """Run a subcommand of this program until the end of the block. It writes to the terminal."""
+def run_exporter(*arguments: str, log: BinaryIO | None = None) -> AbstractContextManager[Process]:
+    """Run a subcommand of this program until the end of the block.
+
+    It writes to ``log``, by default to the terminal.
+    """
     environ = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
     command = [sys.executable, "-m", "exporter", *arguments]
     # In a session of its own, so that Ctrl-C reaches only this program, which then ends it.
-    return _ended(subprocess.Popen(command, env=environ, start_new_session=True))  # noqa: S603  # our own command
+    return _ended(
+        subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)  # noqa: S603  # our own command
+    )
 
 
 @contextmanager
@@ -62,16 +71,23 @@ def run_program(
 
 def wait_until_ready(process: Process, url: str) -> bool:
     """Wait until ``url`` is answered with 200; return ``False`` if the process ends or is late."""
-    # Without a proxy, because the program runs on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + _READY
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with opener.open(url, timeout=1):
+            with OPENER.open(url, timeout=1):
                 return True
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.1)
     return False
+
+
+def is_there(url: str) -> bool:
+    """Tell whether ``url`` is answered with 200, after redirections."""
+    try:
+        with OPENER.open(url, timeout=_READY):
+            return True
+    except OSError:
+        return False
 
 
 def free_port(preferred: int) -> int:
@@ -80,6 +96,16 @@ def free_port(preferred: int) -> int:
         return _bound(preferred)
     except OSError:
         return _bound(0)
+
+
+def asked_port(port: int, flag: str) -> int:
+    """Return the port that the user gave with ``flag``. Raises ``NotReadyError`` if it is taken."""
+    try:
+        return _bound(port)
+    except (OSError, OverflowError) as error:
+        raise NotReadyError(
+            f"{flag}: cannot listen on port {port} of this machine: {error}; give another port"
+        ) from None
 
 
 def _bound(port: int) -> int:

@@ -160,20 +160,30 @@ def free_address() -> str:
 
 
 def placed_alertmanager(folder: Path) -> Path:
-    """Return an Alertmanager that starts in ``folder``, even if it is unpacked and not installed.
+    """Return an Alertmanager that starts in ``folder``, installed or only unpacked."""
+    return _placed("alertmanager", b"/usr/share/prometheus/alertmanager", folder)
 
-    Debian's Alertmanager reads its templates from the path where its package installs them. In
+
+def placed_prometheus(folder: Path) -> Path:
+    """Return a Prometheus whose web pages work if it starts in ``folder``, as above."""
+    return _placed("prometheus", b"/usr/share/prometheus/web", folder)
+
+
+def _placed(name: str, there: bytes, folder: Path) -> Path:
+    """Return the program if it is installed, else a copy that reads ``there`` below ``folder``.
+
+    Debian's programs read templates and pages from the path where their packages install them. In
     the copy made here, a path of the same length relative to ``folder`` replaces that path.
     """
-    program = programs.require("alertmanager")
+    program = programs.require(name)
     if not program.is_relative_to(programs.CACHE):
         return program
-    there, here = b"/usr/share/prometheus/alertmanager", b"./" * 12 + b"templates/"
-    assert len(there) == len(here)
-    copy = folder / "alertmanager-copy"
-    copy.write_bytes(program.read_bytes().replace(there, here))
+    link = f"{name}-files"
+    slashes = len(there) - len(link) - 1
+    copy = folder / f"{name}-copy"
+    copy.write_bytes(program.read_bytes().replace(there, f".{slashes * '/'}{link}".encode()))
     copy.chmod(0o755)
-    (folder / "templates").symlink_to(program.parents[1] / "share/prometheus/alertmanager")
+    (folder / link).symlink_to(program.parents[2] / there.decode().lstrip("/"))
     return copy
 
 

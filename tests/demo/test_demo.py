@@ -9,17 +9,18 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import programs
 import pytest
-from monitoring_stack import placed_alertmanager
+from monitoring_stack import placed_alertmanager, placed_prometheus
 from running import SUCCESS, WAIT, until
 
 from exporter.demo import processes
+from exporter.demo.fleet_line import fleet_line
 from exporter.demo.monitoring import lines_about
+from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +36,14 @@ def free_ports(count: int) -> list[int]:
 
 class Demo:
     def __init__(self, folder: Path, ports: list[int], path: Path, esims: int) -> None:
-        self.ports = ports
         self.printed: list[str] = []
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "exporter", "demo", f"--esims={esims}"),
-                *(f"--web-port={ports[0]}", f"--webhook-port={ports[1]}"),
+                *(
+                    f"{flag}={port}"
+                    for flag, port in zip(("--web-port", "--webhook-port"), ports, strict=False)
+                ),
             ],
             env=os.environ
             | {
@@ -111,11 +114,15 @@ def with_programs(folder: Path) -> Path:
     """Return a folder with the programs that the demo looks for."""
     path = folder / "programs"
     path.mkdir()
-    (path / "prometheus").symlink_to(programs.require("prometheus"))
-    alertmanager = path / "prometheus-alertmanager"
-    placed = placed_alertmanager(path)  # it reads templates relative to its folder
-    alertmanager.write_text(f'#!/bin/sh\ncd {path}\nexec {placed} "$@"\n')
-    alertmanager.chmod(0o755)
+    # They read templates and pages relative to their folder.
+    placed = {
+        "prometheus": placed_prometheus(path),
+        "prometheus-alertmanager": placed_alertmanager(path),
+    }
+    for name, program in placed.items():
+        starter = path / name
+        starter.write_text(f'#!/bin/sh\ncd {path}\nexec {program} "$@"\n')
+        starter.chmod(0o755)
     return path
 
 
@@ -163,22 +170,47 @@ def test_with_prometheus_and_alertmanager_pages_are_printed(
         page = re.compile(r" PAGE +EsimFleetOutOfData: \d+ eSIMs of roamify ran out of data")
         until(lambda: any(map(page.search, running.printed)))
         assert len(children(running.process)) == 4
-        urls = re.findall(r"(?:Prometheus|Alertmanager) +(http://\S+)", "".join(running.printed))
-        assert "EsimFleetOutOfData" in curl(f"curl -s {urls[1]}/api/v2/alerts")
-        assert len(urls) == 2
-        assert "Pages and tickets are printed below." in "".join(running.printed)
+        printed = "".join(running.printed)
+        (alerts,) = re.findall(r"Prometheus +(http://\S+)", printed)
+        assert "<html" in curl(f"curl -sf {alerts}")
+        (alertmanager,) = re.findall(r"Alertmanager .*(http://\S+)", printed)
+        assert "EsimFleetOutOfData" in curl(f"curl -sf {alertmanager}/api/v2/alerts")
+        with_pages = "script.js" in curl(f"curl -sf {alertmanager}")
+        assert ("has no web pages; try: amtool alert" in printed) != with_pages
+        assert "Pages and tickets are printed below." in printed
+        # The line is printed after the first half minute, and again after the next one.
+        fleet = re.compile(
+            r"   fleet  after (\d+) min: \d+ eSIMs, \d+ activated, [1-9]\d* out of data"
+        )
+        until(lambda: len([line for line in running.printed if fleet.match(line)]) > 1)
+        assert " 0/s" not in "".join(running.printed)
         ended_without_a_trace(running, signal.SIGTERM, folder)
 
 
-def test_a_port_that_is_taken_ends_it(tmp_path: Path) -> None:
+def test_a_port_that_the_user_asks_for_and_that_is_taken_ends_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         with demo(tmp_path, [taken, *free_ports(1)]) as running:
-            assert running.process.wait(WAIT) == 2
+            assert running.process.wait(WAIT) == 1
             running.end(0)
 
-    assert f"cannot listen on 127.0.0.1:{taken}" in "".join(running.printed)
+    assert f"--web-port: cannot listen on port {taken} of this" in "".join(running.printed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_ports_are_taken_where_the_usual_ones_are_in_use(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for port in (WEB_PORT, WEBHOOK_PORT):
+            with suppress(OSError):  # another program uses it, which is as good
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        running = stack.enter_context(demo(tmp_path, []))
+        until(lambda: any("Ctrl-C" in line for line in running.printed))
+        (page,) = re.findall(r"status page +(\S+)", "".join(running.printed))
+        (webhook,) = re.findall(r"webhook +(\S+)", "".join(running.printed))
+
+        assert not {str(WEB_PORT), str(WEBHOOK_PORT)} & set(re.findall(r"\d+", page + webhook))
+        assert "out of data" in curl(f"curl -sf {page}")
+        curl(f"curl -sf {webhook}")
 
 
 def test_a_program_that_does_not_start_is_named_with_what_it_says(tmp_path: Path) -> None:
@@ -240,3 +272,28 @@ def test_of_many_alerts_at_once_the_first_are_told() -> None:
     lines = list(lines_about("/pager", notification(*"abcde", truncated=7)))
     assert len(lines) == 4
     assert lines[-1] == "          and 9 more of the same kind"
+
+
+def test_the_line_about_the_fleet_sums_over_vendors_and_packages() -> None:
+    vendors = [
+        {"esims": {"ACTIVATED": 3, "NEW": 1}, "last_received": 90},
+        {"esims": {"ACTIVATED": 2, "NEW": 0}, "last_received": None},
+    ]
+    packages = [{"out_of_data": 1, "data_consumed": 2**30}, {"out_of_data": 2, "data_consumed": 0}]
+
+    line = fleet_line(
+        {"esims": 6, "time": 100, "vendors": vendors}, {"packages": packages}, passed=3600 * 2 + 960
+    )
+
+    assert line == (
+        "   fleet  after 2 h 16 min: 6 eSIMs, 5 activated, 3 out of data, 1 GiB used; "
+        "last event 10 s ago"
+    )
+
+
+def test_before_the_first_event_the_line_says_so() -> None:
+    status = {"esims": 0, "time": 1, "vendors": []}
+    line = fleet_line(status, {"packages": []}, passed=60)
+    assert line == (
+        "   fleet  after 1 min: 0 eSIMs, 0 activated, 0 out of data, 0 B used; no event yet"
+    )
