@@ -6,7 +6,7 @@ FROM ${BASE} AS build
 WORKDIR /src
 RUN python3 -m venv /opt/esim-exporter
 # Dependencies come first, so that their layer is rebuilt only when they change.
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE hatch_build.py ./
 RUN python3 -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["postgresql"], sep="\n")' > /tmp/requirements \
     && /opt/esim-exporter/bin/pip install --no-cache-dir --no-compile --requirement /tmp/requirements
 COPY exporter exporter
