@@ -23,9 +23,15 @@ SHARED_BY_TESTS := .:tests:tests/support:tests/alerts:tests/grafana
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
+# The file that makes Python use the code of this checkout. There is none after `pip install .` in
+# .venv, which copies the code, and it names another folder after the checkout was moved. Then
+# everything in .venv is installed again.
+EDITABLE := $(shell test -x $(BIN)/python && \
+  grep -lxF '$(CURDIR)' $(VENV)/lib/python*/site-packages/*esim_exporter.pth 2>/dev/null)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow test-faults bench bench-short lint docs mixin screenshots status-screenshots clean
+.PHONY: help run test test-slow test-faults bench bench-short lint docs mixin screenshots status-screenshots clean again
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -82,8 +88,8 @@ clean: ## remove everything that was installed or built; databases stay
 	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(INSTALLED): pyproject.toml $(if $(EDITABLE),,again)
+	$(PYTHON) -m venv $(if $(EDITABLE),,--clear )$(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
