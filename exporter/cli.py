@@ -30,8 +30,7 @@ usage: esim-exporter COMMAND [ARGUMENTS]
 Prometheus gateway for travel eSIM webhook feeds, version {__version__}.
 
 commands:
-  serve      receive webhooks and serve metrics
-  check      check the settings for serve
+  serve      receive webhooks and serve metrics; with --config.check, only check the settings
   simulate   send the signed events of a synthetic fleet
   demo       serve and simulate on this machine, to look around
   storage    copy a fleet from one storage to another
@@ -53,8 +52,6 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
             sys.stdout.write(f"esim-exporter, version {__version__}\n")
         case "serve":
             status = _serve(arguments, environ)
-        case "check":
-            status = _check(arguments, environ)
         # Commands import their packages when they run: serve starts sooner without the others.
         case "simulate":
             from exporter.simulate import command as simulate  # noqa: PLC0415  # see above
@@ -82,11 +79,13 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     load = partial(loading.load, argv, environ)
     try:
         settings = load()
-        if settings.config.check:
-            return _check(argv, environ)
         loading.shard_of(settings)  # raises if the host name holds no number
+        if settings.config.check:
+            return _check(settings)
     except SettingsError as error:
-        return _unusable("serve", error)
+        for line in str(error).splitlines():
+            sys.stderr.write(f"esim-exporter serve: {line}\n")
+        return error.exit_status
     logs.configure(settings.log.level, settings.log.format)
     return end_process(_serve_until_stopped(settings, load))
 
@@ -136,22 +135,16 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _check(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    from exporter.http.protection import read_protections  # noqa: PLC0415  # only check needs it
+def _check(settings: Settings) -> int:
+    """Check the files that the settings name. Raises ``SettingsError``."""
+    from exporter.http.protection import read_protections  # noqa: PLC0415  # only a check needs it
 
-    try:
-        settings = loading.load(argv, environ, "esim-exporter check")
-        loading.shard_of(settings)  # raises if the host name holds no number
-        loading.read_secrets(settings)
-        loading.read_iccid_hash_key(settings)
-        read_protections(settings.web.config_file, settings.webhook.config_file)
-    except SettingsError as error:
-        return _unusable("check", error)
-    sys.stdout.write("The settings can be used.\n")
+    loading.read_secrets(settings)
+    loading.read_iccid_hash_key(settings)
+    read_protections(settings.web.config_file, settings.webhook.config_file)
+    sys.stdout.write(
+        "The web configuration can be used. Nothing else was checked.\n"
+        if settings.web_configuration_alone
+        else "The settings can be used.\n"
+    )
     return ExitStatus.DONE
-
-
-def _unusable(command: str, error: SettingsError) -> int:
-    for line in str(error).splitlines():
-        sys.stderr.write(f"esim-exporter {command}: {line}\n")
-    return error.exit_status

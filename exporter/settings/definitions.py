@@ -57,7 +57,10 @@ class ConfigSettings(_Group):
         description="YAML file with settings. Flags and environment variables override it.",
     )
     check: Annotated[bool, Mark.NOT_IN_FILE] = Field(
-        default=False, description="Check the settings and the files that they name, then exit."
+        default=False,
+        description="Check the settings and the files that they name, then exit. With nothing but "
+        "--web.config.file or --webhook.config.file, only these files are checked, and no webhook "
+        "secret is needed.",
     )
 
 
@@ -339,6 +342,8 @@ class Settings(_Group):
     @model_validator(mode="after")
     def _deliveries_are_signed_unless_allowed(self) -> Self:
         webhook = self.webhook
+        if self.web_configuration_alone:
+            return self
         if not webhook.has_secret and not webhook.allow_unsigned:
             raise ValueError(
                 f"no webhook secret: set --webhook.secret-file or {SECRET_VARIABLE}, "
@@ -375,6 +380,14 @@ class Settings(_Group):
                 "--web.config.file applies to it"
             )
         return self
+
+    @property
+    def web_configuration_alone(self) -> bool:
+        """Return whether web configuration files are to be checked, and no other setting is set."""
+        groups = {"config": {"check"}, "web": {"config_file"}, "webhook": {"config_file"}}
+        given = {name: getattr(self, name).model_fields_set for name in self.model_fields_set}
+        alone = all(fields <= groups.get(name, set()) for name, fields in given.items())
+        return self.config.check and len(given) > 1 and alone
 
     @property
     def unit_bases(self) -> Mapping[str, int]:

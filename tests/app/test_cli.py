@@ -19,6 +19,7 @@ from exporter.cli import main
 if TYPE_CHECKING:
     from conftest import Serve
 
+CHECK = ("serve", "--config.check")
 SIMULATE = (sys.executable, "-m", "exporter", "simulate")
 
 
@@ -34,7 +35,7 @@ def test_the_subcommands_are_explained(
 ) -> None:
     assert main(arguments, {}) == 0
     printed = capsys.readouterr().out
-    for command in ("serve", "check", "simulate", "demo", "storage", "mixin"):
+    for command in ("serve", "simulate", "demo", "storage", "mixin"):
         assert re.search(rf"^  {command} +[a-z]", printed, re.MULTILINE)
 
 
@@ -45,7 +46,7 @@ def test_an_unknown_subcommand_is_an_error(capsys: pytest.CaptureFixture[str]) -
     assert printed.err.startswith("esim-exporter: no such command: observe\n")
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "simulate", "demo", "storage", "mixin"])
+@pytest.mark.parametrize("command", ["serve", "simulate", "demo", "storage", "mixin"])
 def test_every_subcommand_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"], {})
@@ -61,9 +62,7 @@ def test_the_installed_command_is_this_one() -> None:
     assert done.stdout == f"esim-exporter, version {exporter.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["serve", "--config.check"], ["check"]])
 def test_good_settings_are_checked_without_serving(
-    arguments: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -72,7 +71,7 @@ def test_good_settings_are_checked_without_serving(
     secrets = tmp_path / "secrets"
     secrets.write_text("one\n")
 
-    assert main([*arguments, f"--webhook.secret-file={secrets}"], {}) == 0
+    assert main([*CHECK, f"--webhook.secret-file={secrets}"], {}) == 0
 
     assert capsys.readouterr().out == "The settings can be used.\n"
     assert list(tmp_path.iterdir()) == [secrets]
@@ -81,13 +80,18 @@ def test_good_settings_are_checked_without_serving(
 def test_a_database_is_not_connected_to_for_a_check(capsys: pytest.CaptureFixture[str]) -> None:
     url = "--storage.url=postgresql://esim@no-such-host,other:5433/esim"
 
-    assert main(["check", url, "--total-shards=4", "--shard=3"], SIGNED) == 0
+    assert main([*CHECK, url, "--total-shards=4", "--shard=3"], SIGNED) == 0
 
     assert capsys.readouterr().out == "The settings can be used.\n"
 
 
 BAD = {
     "no secret": ([], {}, ["--webhook.secret-file", "ESIM_EXPORTER_WEBHOOK_SECRET"]),
+    "no secret, though a web configuration is not all that is checked": (
+        [f"--web.config.file={os.devnull}", "--log.level=warn"],
+        {},
+        ["--webhook.secret-file"],
+    ),
     "a secret file that is not there": (["--webhook.secret-file=/no/such"], {}, ["/no/such"]),
     "a hash key file that is not there": (
         ["--metrics.esim-labels=iccid_hash", "--metrics.iccid-hash-key-file=/no/such"],
@@ -115,13 +119,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-@pytest.mark.parametrize("arguments", [["serve", "--config.check"], ["check"]])
 def test_bad_settings_are_reported_and_the_exit_status_is_2(
-    arguments: list[str], case: str, capsys: pytest.CaptureFixture[str]
+    case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags, environ, expected = BAD[case]
 
-    assert main([*arguments, *flags], environ) == 2
+    assert main([*CHECK, *flags], environ) == 2
 
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -142,7 +145,7 @@ def test_a_start_that_is_interrupted_ends_silently(tmp_path: Path) -> None:
     assert (start.returncode, output) == (130, b"")
 
 
-def test_serve_reports_a_missing_file_as_check_does(tmp_path: Path) -> None:
+def test_a_start_reports_a_missing_file_as_a_check_does(tmp_path: Path) -> None:
     for case in ("a secret file that is not there", "a hash key file that is not there"):
         flags, environ, expected = BAD[case]
         process = Serving(tmp_path, (*LOOPBACK, *flags), environ)

@@ -64,7 +64,6 @@ NOT_RUN = {
     "createuser": "needs a database server of the reader's",
     "createdb": "needs a database server of the reader's",
     'esim-exporter storage copy sqlite:///esim-exporter.db "$ESIM_EXPORTER_STORAGE_URL"': COPIED,
-    "esim-exporter check": OURS,
     "esim-exporter serve --config.check": OURS,
     "esim-exporter --version": OURS,
     "esim-exporter mixin": WRITTEN,
@@ -304,7 +303,7 @@ def test_the_exporter_takes_the_settings_file_that_is_shown(folder: Path) -> Non
     reader = Reader(folder)
     (folder / "settings.yml").write_text(block_of_guide(SETTINGS))
     reader.run("export ESIM_EXPORTER_WEBHOOK_SECRET=secret")
-    reader.run("esim-exporter check --config.file=settings.yml")
+    reader.run("esim-exporter serve --config.check --config.file=settings.yml")
 
 
 @pytest.mark.parametrize("page", OTHERS)

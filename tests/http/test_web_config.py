@@ -317,27 +317,27 @@ def test_files_with_the_wrong_content_are_named(pair: Pair, tmp_path: Path) -> N
     )
 
 
-def test_the_file_is_checked_without_serving(
+def test_the_file_alone_is_checked_without_serving_and_without_a_secret(
     pair: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "web.yml"
 
-    def check(text: str, *flags: str) -> tuple[int, str]:
+    def check(text: str, *flags: str, environ: dict[str, str] | None = None) -> tuple[int, str]:
         path.write_text(text)
-        status = main(["check", *flags], SIGNED)
+        status = main(["serve", "--config.check", *flags], environ or {})
         return status, capsys.readouterr().err
 
     for flag in ("--web.config.file", "--webhook.config.file"):
         assert check(tls_section(pair), f"{flag}={path}") == (0, "")
         status, errors = check("nothing: x", f"{flag}={path}")
         assert status == 2
-        assert errors.startswith(f"esim-exporter check: {flag}: {path}: nothing: no such key")
+        assert errors.startswith(f"esim-exporter serve: {flag}: {path}: nothing: no such key")
     users = f"basic_auth_users: {{alice: '{HASH}'}}"
     assert check(users, f"--web.config.file={path}") == (0, "")
     status, errors = check(users, f"--webhook.config.file={path}")
     assert (status, "basic_auth_users: not possible here" in errors) == (2, True)
     one = ("--web.listen-address=:1", "--webhook.listen-address=:1")
-    status, errors = check("", f"--webhook.config.file={path}", *one)
+    status, errors = check("", f"--webhook.config.file={path}", *one, environ=SIGNED)
     assert (status, "both listeners have the same address" in errors) == (2, True)
 
 
