@@ -23,7 +23,7 @@ import monitoring_stack
 import programs
 import pytest
 from issuing import issue
-from running import WAIT, Serving, serving, until
+from running import SUCCESS, WAIT, Serving, serving, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -255,6 +255,27 @@ def test_the_commands_of_readme_and_docs_work_as_written(folder: Path) -> None:
     (copy,) = re.findall(r'"path": ?"([^"]+)"', reader.printed)
     assert Path(copy).parent == folder
     assert Path(copy).stat().st_size > 0
+
+
+def test_the_signed_test_leaves_the_fleet_as_it_was(folder: Path) -> None:
+    typed = re.split(r"(?<!\\)\n", block_of_guide("BODY="))
+    groups = "collect[]=fleet&collect[]=esims&collect[]=attention"
+    reader = Reader(folder)
+    reader.run("export ESIM_EXPORTER_WEBHOOK_SECRET=secret")
+    with reader.serve("esim-exporter serve") as running:
+        metrics = f"{running.internal}/metrics?{groups}"
+        before = running.client.get(metrics).text
+        for command in typed:
+            reader.run(command)
+        assert SUCCESS.decode() in reader.printed
+        assert running.client.get(metrics).text == before
+
+        reader.run("export ESIM_EXPORTER_WEBHOOK_SECRET=another")
+        *prepared, sent = typed
+        for command in prepared:
+            reader.run(command)
+        with pytest.raises(AssertionError, match="401"):
+            reader.run(sent)
 
 
 def secure(folder: Path) -> None:
