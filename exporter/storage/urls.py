@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from dataclasses import dataclass, field
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,6 +81,24 @@ def _postgres_database(url: str) -> PostgresDatabase:
             "%3A for :, %2F for /, %3F for ?, %23 for # and %25 for %"
         )
     if not find_spec("asyncpg"):
-        raise ValueError("PostgreSQL is not installed: pip install 'esim-exporter[postgresql]'")
+        driver = _driver()
+        raise ValueError(
+            f"PostgreSQL needs {driver}, which is not installed; run: "
+            f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(driver)}"
+        )
     read_url(url)
     return PostgresDatabase(url)
+
+
+def _driver() -> str:
+    """Return what the extra ``postgresql`` requires.
+
+    The name of the extra would not do: pip would look for this program in its index, even if it was
+    installed from a checkout or a file.
+    """
+    try:
+        required = metadata.requires("esim-exporter") or []
+    except metadata.PackageNotFoundError:  # it runs in a checkout, and is not installed
+        required = []
+    found = (each.partition(";")[0].strip() for each in required if each.startswith("asyncpg"))
+    return next(found, "asyncpg")

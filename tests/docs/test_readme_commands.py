@@ -46,6 +46,7 @@ OURS = "tests/app/test_cli.py runs it"
 CHECKED = "tests/alerts/test_alert_files.py runs it on the same files"
 WRITTEN = "tests/mixin/test_command.py runs it"
 COPIED = "tests/copying/test_storage_copy.py runs it"
+BUILT = "tests/deploy/test_built_files.py builds the same and compares the bytes"
 SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) runs it small"
 NOT_RUN = {
     "make run": "tests/demo/test_demo.py runs what it starts",
@@ -61,6 +62,10 @@ NOT_RUN = {
     "make status-screenshots": "needs pngquant, and writes what is committed",
     "python3 -m venv venv && . venv/bin/activate && pip install .": "needs the network",
     "pip install '.[postgresql]'": "needs the network",
+    'export SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"': BUILT,
+    "python3 -m build": BUILT,
+    "sha256sum dist/*": BUILT,
+    "pip install esim-exporter": "nothing is on PyPI yet",
     "createuser": "needs a database server of the reader's",
     "createdb": "needs a database server of the reader's",
     'esim-exporter storage copy sqlite:///esim-exporter.db "$ESIM_EXPORTER_STORAGE_URL"': COPIED,

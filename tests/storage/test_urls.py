@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -93,5 +97,22 @@ def test_a_url_with_a_password_is_not_shown() -> None:
 def test_postgresql_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urls, "find_spec", lambda _: None)
 
-    with pytest.raises(ValueError, match=r"^PostgreSQL is not installed: pip install 'esim-exp"):
+    with pytest.raises(ValueError, match="which is not installed") as caught:
+        parse_storage_url("postgresql://esim@db/esim")
+
+    command = shlex.split(str(caught.value).partition("; run: ")[2])
+    *pip, driver = command
+    assert pip == [sys.executable, "-m", "pip", "install"]
+    assert re.fullmatch(r"asyncpg[<>=].*", driver)
+
+
+def test_the_driver_is_named_where_the_program_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(_: str) -> list[str]:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(urls, "find_spec", lambda _: None)
+    monkeypatch.setattr(metadata, "requires", nothing)
+    with pytest.raises(ValueError, match="PostgreSQL needs asyncpg, which is not installed"):
         parse_storage_url("postgresql://esim@db/esim")
