@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 from functools import partial
-from time import monotonic, perf_counter, process_time, thread_time
+from time import monotonic, perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -55,11 +55,18 @@ _STEP = 0.001
 """Seconds of processor time after which rendering lets deliveries through."""
 
 _REST = 1
-_REST_BUSY = 20
+_REST_BUSY = 60
 """After each step, rendering rests as many times as long as the step took: the first number, and
-the second one times the third power of the share of a core that the rest of the process uses. So
-rendering uses up to half a core while the rest uses less than a third. While events need the whole
-core, it uses 5 % of it: deliveries are answered, and the age of what a scrape shows grows."""
+the second one times the fourth power of the share of rests that ended late. So rendering uses up
+to half a core while there is little else to do. While events need the whole core, it uses 2 % of
+it: deliveries are answered, and the age of what a scrape shows grows."""
+
+_LATE = 0.0003
+"""Seconds. A rest that ends so much later shows that the event loop was busy. The share of a core
+that the process uses would not show it: that is small too while other processes need the core."""
+
+_LAST_RESTS = 16
+"""About so many rests count in the share of those that ended late."""
 
 
 async def run(exporter: Exporter) -> None:
@@ -183,18 +190,19 @@ async def keep_rendered(intake: Intake) -> None:
 
 
 class _Pace:
-    """Rests between the steps of rendering, longer while the process is busy with other work."""
+    """Rests between the steps of rendering, longer while the event loop is busy."""
 
     def __init__(self) -> None:
-        self._busy = 0.0
-        """Share of a core that the process used during the last rests, on average."""
+        self._late = 0.0
+        """Share of the last rests that ended late."""
 
     async def rest(self, took: float) -> None:
         """Rest after a step that took so many seconds of processor time."""
-        began, used = perf_counter(), process_time()
-        await asyncio.sleep(took * (_REST + _REST_BUSY * self._busy**3))
-        busy = (process_time() - used) / (perf_counter() - began)
-        self._busy += (min(busy, 1.0) - self._busy) / 8
+        seconds = took * (_REST + _REST_BUSY * self._late**4)
+        until = perf_counter() + seconds
+        await asyncio.sleep(seconds)
+        late = perf_counter() - until > _LATE
+        self._late += (late - self._late) / _LAST_RESTS
 
 
 async def _render_changes(state: CommittedState, intake: Intake, pace: _Pace) -> None:
