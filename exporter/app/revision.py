@@ -9,7 +9,7 @@ import exporter
 
 UNKNOWN: Final = "unknown"
 STAMP: Final = "REVISION"
-"""File that the build of a container image writes into the package."""
+"""File that the build of a wheel, an sdist or an image writes into the package."""
 
 _HASH_LENGTHS: Final = (40, 64)
 """Hexadecimal digits of SHA-1 and SHA-256."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import prerequisites
 import pytest
 import yaml
-from running import SECRET, SUCCESS, USAGE, WAIT, Serving, samples
+from running import SECRET, SUCCESS, USAGE, WAIT, Serving
 
 import exporter
 
@@ -97,6 +97,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("built")
     checkout = folder / "checkout"
     checkout.mkdir()
+    if not (ROOT / ".git").exists():
+        prerequisites.lack("this is no git repository")
     git(checkout, "init", "--initial-branch=main")
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in filter(None, listed.split("\0")):
@@ -203,11 +205,21 @@ def test_the_description_leads_to_the_files_of_the_release(built: Built) -> None
     assert all(link and (ROOT / link[2]).exists() for link in found)
 
 
-def test_it_receives_an_event_and_shows_it(built: Built, served: Serving) -> None:
-    answer = served.post(USAGE)
-    assert (answer.status_code, answer.content.strip()) == (200, SUCCESS)
-    found = [name for name in samples(served.state()) if name.startswith("esim_data_remaining")]
-    assert len(found) == 1
+def test_it_takes_the_sample_as_the_readme_says(
+    built: Built, served: Serving, tmp_path: Path
+) -> None:
+    (block,) = re.findall(
+        r"^    SIGNATURE=(?:.+\n)+", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    sample = tmp_path / "tests" / "payloads" / "usage.json"  # as after a download
+    sample.parent.mkdir(parents=True)
+    sample.write_bytes(USAGE)
+    commands = block.replace("http://localhost:10878", served.public)
+    commands = commands.replace("http://localhost:10877", served.internal)
+    secret = SECRET.decode()
+    printed = run("sh", "-ec", commands, folder=tmp_path, ESIM_EXPORTER_WEBHOOK_SECRET=secret)
+    assert SUCCESS.decode() in printed
+    assert "\nesim_data_remaining_bytes{" in printed
 
     build = next(name for name in served.own() if name.startswith("build_info"))
     assert f'revision="{built.commit}"' in build

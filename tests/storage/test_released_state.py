@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import released_state
@@ -32,16 +32,23 @@ if TYPE_CHECKING:
 
     from exporter.storage.contract import Storage
 
-CHECKSUMS = {
-    "0.1.0": "26ebcdd7a92ddc4e55f0ae9a7ca72584fc758962d7818370eb4b6470ed1a72a8",
+
+class Release(NamedTuple):
+    checksum: str
+    """SHA-256 of all its files, which never change after its publication."""
+    sqlite: int
+    """The schema of its SQLite files."""
+    postgresql: int
+    """The layout of its PostgreSQL database."""
+
+
+MADE = {
+    "0.1.0": Release("71fe05533c1380974c1534b4287e852c7eab179f866d81d01096a4d7c3e8bb40", 2, 1),
 }
-"""SHA-256 of all files of a release. A release that is published stores nothing else any more."""
 
-SQLITE = ("sqlite-stopped", "sqlite-killed")
-SCHEMA_OF_SQLITE = {"0.1.0": 2}
-LAYOUT_OF_POSTGRESQL = {"0.1.0": 1}
+SQLITE = ("sqlite-stopped", "sqlite-killed", "sqlite-backup")
 
-every_release = pytest.mark.parametrize("release", CHECKSUMS)
+every_release = pytest.mark.parametrize("release", MADE)
 every_form = pytest.mark.parametrize("form", [*SQLITE, "postgresql"])
 
 
@@ -64,6 +71,10 @@ def comparable(text: str, like: str) -> list[str]:
     return found
 
 
+def current(form: str) -> int:
+    return SCHEMA_VERSION if form in SQLITE else postgres_schema.LAYOUT
+
+
 @asynccontextmanager
 async def restored(
     release: str, form: str, folder: Path, server: Postgres, shard: Shard
@@ -82,8 +93,8 @@ async def restored(
 
 
 def test_this_version_and_every_earlier_one_is_here() -> None:
-    assert {path.name for path in RELEASES.iterdir()} == {*CHECKSUMS}
-    assert exporter.__version__ in CHECKSUMS
+    assert {path.name for path in RELEASES.iterdir()} == {*MADE}
+    assert exporter.__version__ in MADE
 
 
 @every_release
@@ -91,7 +102,7 @@ def test_what_a_release_stored_is_never_changed(release: str) -> None:
     digest = hashlib.sha256()
     for file in sorted((RELEASES / release).iterdir()):
         digest.update(f"{file.name}\n{file.stat().st_size}\n".encode() + file.read_bytes())
-    assert digest.hexdigest() == CHECKSUMS[release]
+    assert digest.hexdigest() == MADE[release].checksum
 
 
 @every_form
@@ -109,7 +120,7 @@ async def test_it_is_loaded_to_the_same_metrics_and_goes_on_in_the_same_way(
         damaged = {line.split()[1].rstrip(":") for line in state.damaged}
         assert damaged == ({*Table, "bases"} if form == "sqlite-stopped" else set())
         results, later = expected(release, "continued.txt")
-        if form == "sqlite-killed":  # after those events
+        if form in {"sqlite-killed", "sqlite-backup"}:  # from after those events
             assert comparable(state.text(NOW + 2 * released_state.DAY), "\n".join(later)) == later
             return
         _, lines = expected(release, "loaded.txt")
@@ -138,9 +149,8 @@ async def test_another_encoding_of_records_needs_another_schema(
     release: str, form: str, tmp_path: Path, postgres: Postgres
 ) -> None:
     # Only the number of the schema keeps an older version from rows that it cannot read.
-    current = SCHEMA_VERSION if form in SQLITE else postgres_schema.LAYOUT
-    stored = SCHEMA_OF_SQLITE if form in SQLITE else LAYOUT_OF_POSTGRESQL
-    if stored[release] < current:
+    made = MADE[release]
+    if (made.sqlite if form in SQLITE else made.postgresql) < current(form):
         return
     async with restored(release, form, tmp_path, postgres, Shard()) as storage:
         state = await State.load(storage)
@@ -160,6 +170,20 @@ async def test_two_shards_hold_each_esim_once(
         if shard.is_only:
             whole, found = found, []
     assert sorted(found) == sorted(whole)
+
+
+@every_form
+@every_release
+async def test_it_has_the_schema_that_is_said(
+    release: str, form: str, tmp_path: Path, postgres: Postgres
+) -> None:
+    if form in SQLITE:
+        path = released_state.unpack(RELEASES / release / f"{form}.tar.gz", tmp_path)
+        assert int.from_bytes(path.read_bytes()[60:64], "big") == MADE[release].sqlite
+    else:
+        url = released_state.restore(postgres, RELEASES / release / "postgresql.sql.gz")
+        layout = postgres.execute("SELECT layout FROM esim_exporter_control", url)
+        assert int(layout) == MADE[release].postgresql
 
 
 def test_every_older_schema_has_a_migration() -> None:

@@ -5,7 +5,9 @@ Each release has a folder there:
 ``sqlite-stopped.tar.gz``
     The SQLite file after an orderly stop, with damaged rows.
 ``sqlite-killed.tar.gz``
-    The same file after more events, with the log, as ``kill -9`` leaves it.
+    The same file after the events of :func:`continued`, with the log, as ``kill -9`` leaves it.
+``sqlite-backup.tar.gz``
+    A backup of that file, which the exporter wrote.
 ``postgresql.sql.gz``
     A database without damage, as ``pg_dump`` writes it.
 ``loaded.txt``, ``continued.txt``
@@ -299,7 +301,11 @@ async def _write(release: Path, server: Postgres, folder: Path) -> None:
     results = await continued(state)
     written["continued.txt"] = f"# {' '.join(results)}\n" + state.text(NOW + 2 * DAY)
     (release / "sqlite-killed.tar.gz").write_bytes(pack(folder))
+    backup = folder / "backup" / FILE
+    backup.parent.mkdir()
+    await storage.backup(backup)
     await storage.close()
+    (release / "sqlite-backup.tar.gz").write_bytes(pack(backup.parent))
     for name, text in written.items():
         (release / name).write_text(text, "utf-8")
     url = server.new_database()
