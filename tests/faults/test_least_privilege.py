@@ -58,6 +58,42 @@ def test_the_unit_gives_no_more_than_is_needed() -> None:
     assert filters == [" ".join(allowed), "~" + " ".join(excluded)]
 
 
+def header() -> list[str]:
+    """The commands at the beginning of the unit, which the reader types in a checkout."""
+    lines = UNIT.read_text().partition("[Unit]")[0].splitlines()
+    return [line.removeprefix("#   ") for line in lines if line.startswith("#   ")]
+
+
+def test_the_commands_of_the_header_prepare_what_the_unit_needs(tmp_path: Path) -> None:
+    for place in ("etc/systemd/system", "opt", "var/lib/esim-exporter"):
+        (tmp_path / place).mkdir(parents=True)
+    # These need root, the network or systemd.
+    others = ("useradd ", "python3 -m venv ", "/opt/esim-exporter/bin/pip ", "systemctl ", "curl ")
+    mine = [each for each in header() if not each.startswith(others)]
+    typed = "\n".join(mine).replace(" -o root -g esim-exporter", "")
+    # Not the path in the checkout, which is relative.
+    moved = re.sub(r"(?<=\s)/(?=etc|opt|var)", f"{tmp_path}/", typed)
+    subprocess.run(["sh", "-ec", moved], cwd=UNIT.parents[2], check=True, timeout=WAIT)
+
+    unit = (tmp_path / "etc/systemd/system" / UNIT.name).read_text()
+    environ = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
+    environ = {name: re.sub("/(?=etc|var)", f"{tmp_path}/", text) for name, text in environ.items()}
+    assert len(environ) == 2
+    checked = subprocess.run(
+        [*COMMAND, "--config.check"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT,
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+    home = f"--home-dir /var/lib/{directives()['StateDirectory']} "
+    assert any(home in each for each in header())
+    assert f"python3 -m venv {Path(PROGRAM).parents[1]}" in header()
+
+
 def systemd(*arguments: str) -> str:
     """Return the output of systemd-analyze; empty where it is not installed."""
     if not shutil.which("systemd-analyze"):
