@@ -19,10 +19,8 @@ _VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,30}")
 def describe_newer(name: str, *, found: int, known: int, needed: object) -> str:
     """Say that the storage ``name`` has schema ``found``, but this version knows only ``known``.
 
-    ``needed`` is what :data:`FIND_NEEDED` found. Text that is no version is not shown.
+    ``needed`` is what :data:`FIND_NEEDED` found. What is no version is not shown.
     """
-    if isinstance(needed, bytes):
-        needed = needed.decode(errors="replace")
     if isinstance(needed, str) and _VERSION.fullmatch(needed):
         wanted = f"needs esim-exporter {needed} or later"
     else:
