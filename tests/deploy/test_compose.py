@@ -10,6 +10,8 @@ import programs
 import pytest
 import yaml
 
+from exporter.settings import loading
+
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())[
     "services"
@@ -17,7 +19,7 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").rea
 MOUNTS = [
     (name, *mount.split(":"))
     for name, service in SERVICES.items()
-    for mount in service["volumes"]
+    for mount in service.get("volumes", [])
     if mount.startswith(".")
 ]
 PROMETHEUS = ROOT / "deploy" / "compose" / "prometheus.yml"
@@ -33,8 +35,51 @@ def test_what_is_mounted_is_there_and_is_only_read(
 
 
 def test_only_the_webhook_is_reached_from_other_machines() -> None:
-    ports = [port for service in SERVICES.values() for port in service["ports"]]
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == ["10878:10878"]
+
+
+FILES = ("compose.yaml", "deploy/compose/replicas.yaml")
+
+
+def services(file: str) -> dict[str, dict[str, Any]]:
+    """Return the services of a file. Those that it takes from the other one have their ports."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / file).read_text())["services"]
+    return {name: SERVICES.get(name, {}) | service for name, service in found.items()}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_nothing_but_the_secret_must_be_given(file: str) -> None:
+    required = re.findall(r"\$\{(\w+)(?!:-)[:?}]", (ROOT / file).read_text())
+    assert set(required) == {"ESIM_EXPORTER_WEBHOOK_SECRET"}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_where_to_look_is_printed_when_it_can_be_seen(file: str) -> None:
+    others = services(file)
+    printer = others.pop("where-to-look")
+    ports = [port.split(":")[-2] for each in others.values() for port in each.get("ports", [])]
+
+    printed = subprocess.run(
+        [*printer["entrypoint"], *printer["command"]], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert sorted(re.findall(r"http://localhost:(\d+)/", printed)) == sorted(ports)
+    published = {name for name, each in others.items() if "ports" in each}
+    assert set(printer["depends_on"]) >= published
+    waited_for = {
+        name for name, each in printer["depends_on"].items() if "healthy" in each["condition"]
+    }
+    assert waited_for == {name for name in others if name.startswith("exporter")}
+
+
+def test_the_exporter_allows_no_backups_unless_asked() -> None:
+    environ = SERVICES["exporter"]["environment"]
+    name = "ESIM_EXPORTER_WEB_ENABLE_ADMIN_API"
+    assert environ[name] == f"${{{name}:-false}}"
+    for given in ("true", "false"):
+        web = loading.load([], {name: given, "ESIM_EXPORTER_WEBHOOK_SECRET": "x"}).web
+        assert web.enable_admin_api == (given == "true")
 
 
 def test_prometheus_takes_its_configuration_with_the_rules(tmp_path: Path) -> None:

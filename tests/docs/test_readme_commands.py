@@ -47,6 +47,7 @@ CHECKED = "tests/alerts/test_alert_files.py runs it on the same files"
 WRITTEN = "tests/mixin/test_command.py runs it"
 COPIED = "tests/copying/test_storage_copy.py runs it"
 BUILT = "tests/deploy/test_built_files.py builds the same and compares the bytes"
+RESTORED = "tests/deploy/test_restore.py runs it"
 SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) runs it small"
 NOT_RUN = {
     "make run": "tests/demo/test_demo.py runs what it starts",
@@ -54,6 +55,7 @@ NOT_RUN = {
     "make test-slow": "takes minutes",
     "make test-faults": "takes half an hour",
     "make bench": "takes the machine for itself",
+    "make clean": "removes the environment of the tests",
     "make help": "prints what is in the Makefile",
     "make lint": "a part of make test",
     "make docs": "make lint runs it with --check",
@@ -90,7 +92,15 @@ NOT_RUN = {
     "buildah": "needs root and a base",
     "c=$(buildah": "needs root and a base",
     "export BUILDAH_ISOLATION=chroot": "for buildah",
-    "export POSTGRES_PASSWORD=letters-and-digits": "for docker",
+    "mkdir -p .cache": "for buildah",
+    "echo ESIM_EXPORTER_WEB_ENABLE_ADMIN_API=true >> /etc/esim-exporter/environment": RESTORED,
+    "systemctl": "needs root and systemd",
+    "curl -fsS -X POST http://localhost:10877/api/v1/admin/backup": RESTORED,
+    "rm -f /var/lib/esim-exporter/esim-exporter.db-wal": RESTORED,
+    "install -m 0600 -o esim-exporter -g esim-exporter NAME.db": RESTORED,
+    "export ESIM_EXPORTER_WEB_ENABLE_ADMIN_API=true": "for docker",
+    "pg_dump": "needs a database server of the reader's",
+    "pg_restore": "needs a database server of the reader's",
 }
 """Commands, or how they begin, that no test here runs, and why."""
 
