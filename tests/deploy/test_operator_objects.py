@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 SOURCES: Final = Path(__file__).resolve().parent / "operator_schemas"
 CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "operator_schemas"
+INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 TIMEOUT: Final = 500
 """Seconds for one run of npm or node. It ends before others give up waiting for the schemas."""
 
@@ -36,21 +37,8 @@ def schemas() -> Path:
         if not kept.exists():
             with tempfile.TemporaryDirectory(dir=CACHE) as name:
                 folder = shutil.copytree(SOURCES, Path(name) / "schemas")
-                install = [
-                    "ci",
-                    "--ignore-scripts",
-                    "--no-audit",
-                    "--no-fund",
-                    f"--cache={name}/npm",
-                ]
-                done = subprocess.run(
-                    [programs.require("npm"), *install],
-                    cwd=folder,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=TIMEOUT,
-                )
+                npm = programs.require("npm")
+                done = programs.run_npm(INSTALL, folder, npm=npm, timeout=TIMEOUT)
                 if done.returncode:
                     lack(f"npm could not fetch the schemas of the operator: {done.stderr.strip()}")
                 folder.rename(kept)

