@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter import __version__, logs
+from exporter.app.revision import outdated_copy
 from exporter.errors import ExitStatus, ExporterError, SettingsError, StorageHangs
 from exporter.logs import fields, fields_of_error
 from exporter.settings import loading
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments.pop(0) if arguments else "--help"
     status: int = ExitStatus.DONE
+    if name != "serve" and (advice := outdated_copy()):
+        sys.stderr.write(f"esim-exporter: {advice}\n")
     match name:
         case "--help" | "-h" | "help":
             sys.stdout.write(_USAGE)
@@ -87,6 +90,8 @@ def _serve(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             sys.stderr.write(f"esim-exporter serve: {line}\n")
         return error.exit_status
     logs.configure(settings.log.level, settings.log.format)
+    if advice := outdated_copy():
+        log.warning(advice)
     return end_process(_serve_until_stopped(settings, load))
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import exporter
 
@@ -29,6 +33,25 @@ def revision(package: Path | None = None) -> str:
     except (OSError, UnicodeDecodeError):
         return UNKNOWN
     return found if len(found) in _HASH_LENGTHS else UNKNOWN
+
+
+def outdated_copy(package: Path | None = None) -> str:
+    """Return what to do if a package is a copy of a checkout that has another commit now, or "".
+
+    ``pip install .`` makes such a copy, and notes the folder of the checkout in ``direct_url.json``
+    (PEP 610). The package is the same as for :func:`revision`.
+    """
+    package = package or Path(exporter.__file__).resolve().parent
+    for installed in distributions(name="esim-exporter", path=[str(package.parent)]):
+        url = urlsplit(json.loads(installed.read_text("direct_url.json") or "{}").get("url", ""))
+        checkout = Path(unquote(url.path))
+        commits = {revision(package), revision(checkout / "exporter")}
+        if url.scheme == "file" and len(commits - {UNKNOWN}) > 1:
+            return (
+                f"this program is a copy of {checkout}, which has another commit now; "
+                f"to run that one, install it again: pip install {shlex.quote(str(checkout))}"
+            )
+    return ""
 
 
 def _checked_out(git: Path) -> str:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import exporter
-from exporter.app.revision import STAMP, UNKNOWN, revision
+from exporter.app.revision import STAMP, UNKNOWN, outdated_copy, revision
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GIT = ("git", "-c", "user.name=x", "-c", "user.email=x@example.com")
@@ -79,3 +80,43 @@ def test_a_stamp_without_a_commit_is_unknown(content: bytes, package: Path) -> N
 
 def test_the_default_is_the_exporter() -> None:
     assert revision() == revision(Path(exporter.__file__).parent)
+
+
+@pytest.fixture
+def copied(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as ``pip install .`` copies it from the checkout."""
+    copied = tmp_path_factory.mktemp("site-packages") / "exporter"
+    copied.mkdir()
+    (copied / STAMP).write_text(revision(checkout))
+    described = copied.parent / "esim_exporter-0.1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(
+        "Metadata-Version: 2.4\nName: esim-exporter\nVersion: 0.1.0\n"
+    )
+    origin = {"dir_info": {}, "url": checkout.parent.as_uri()}
+    (described / "direct_url.json").write_text(json.dumps(origin))
+    return copied
+
+
+def test_a_copy_of_the_present_commit_needs_nothing(copied: Path) -> None:
+    assert outdated_copy(copied) == ""
+
+
+def test_after_a_pull_a_copy_says_what_to_do(copied: Path, checkout: Path) -> None:
+    git(checkout, "commit", "--allow-empty", "--message=second")
+    assert outdated_copy(copied).endswith(f"install it again: pip install {checkout.parent}")
+
+
+def test_a_copy_does_not_ask_for_a_checkout_that_is_gone(copied: Path, checkout: Path) -> None:
+    checkout.parent.rename(checkout.parent.with_name("elsewhere"))
+    assert outdated_copy(copied) == ""
+
+
+def test_what_comes_from_an_index_has_no_checkout(copied: Path) -> None:
+    (copied.parent / "esim_exporter-0.1.0.dist-info" / "direct_url.json").unlink()
+    assert outdated_copy(copied) == ""
+
+
+def test_a_checkout_itself_is_no_copy(checkout: Path) -> None:
+    git(checkout, "commit", "--allow-empty", "--message=second")
+    assert outdated_copy(checkout) == ""
