@@ -153,11 +153,13 @@ class Connection:
         writer = self._writer
         if not writer or writer.is_closing():
             return
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(data)
         if len(data) > _MAX_UNSENT:
             self._flush()
+            writer.write(data)
+        else:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(data)
         if writer.transport.get_write_buffer_size() > _MAX_UNSENT:
             await self._drain(writer)
 
@@ -246,4 +248,6 @@ class Connection:
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
         if unsent and self._writer and not self._writer.is_closing():
-            self._writer.writelines(unsent)
+            # Not with writelines: after it, drain() does not wait in Python 3.12.0 to 3.12.8, 3.13.0
+            # and 3.13.1 (CVE-2024-12254), so a client that reads nothing would fill the memory.
+            self._writer.write(b"".join(unsent))

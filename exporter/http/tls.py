@@ -10,6 +10,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import SettingsError
@@ -171,8 +172,8 @@ def _set_curve(context: ssl.SSLContext, names: tuple[str, ...]) -> None:
             context.set_ecdh_curve(_CURVES[names[0]])
         except (ssl.SSLError, ValueError):
             raise SettingsError(
-                f"curve_preferences: {names[0]}: {ssl.OPENSSL_VERSION} of this machine does not "
-                "have it; choose another one"
+                f"curve_preferences: {names[0]}: Python {python_version()} with "
+                f"{ssl.OPENSSL_VERSION} does not take it; choose another one, or leave the line out"
             ) from None
 
 

@@ -94,7 +94,7 @@ def read_usual(body: bytes, now: float, unit_base: int) -> UsageEvent | None:
     try:
         usage = _decode(body).data
         snapshot = _snapshot(usage, unit_base)
-    except ValueError:  # of the decoder too; UTF-8 that is wrong is one
+    except (msgspec.MsgspecError, ValueError):  # UTF-8 that is wrong is a ValueError
         return None
     if usage.timestamp > now + MAX_AHEAD or _NUL in body:
         return None
