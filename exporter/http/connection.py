@@ -248,6 +248,6 @@ class Connection:
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
         if unsent and self._writer and not self._writer.is_closing():
-            # Not with writelines: after it, drain() does not wait in Python 3.12.0 to 3.12.8, 3.13.0
-            # and 3.13.1 (CVE-2024-12254), so a client that reads nothing would fill the memory.
+            # After writelines, drain() does not wait in Python 3.12.0 to 3.12.8, 3.13.0 and 3.13.1
+            # (CVE-2024-12254). Then a client that reads nothing would fill the memory.
             self._writer.write(b"".join(unsent))
