@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Final
@@ -49,7 +50,8 @@ def outdated_copy(package: Path | None = None) -> str:
         if url.scheme == "file" and len(commits - {UNKNOWN}) > 1:
             return (
                 f"this program is a copy of {checkout}, which has another commit now; "
-                f"to run that one, install it again: pip install {shlex.quote(str(checkout))}"
+                f"to run that one, install it again: {sys.executable} -m pip install "
+                f"{shlex.quote(str(checkout))}"
             )
     return ""
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,8 @@ def test_a_copy_of_the_present_commit_needs_nothing(copied: Path) -> None:
 
 def test_after_a_pull_a_copy_says_what_to_do(copied: Path, checkout: Path) -> None:
     git(checkout, "commit", "--allow-empty", "--message=second")
-    assert outdated_copy(copied).endswith(f"install it again: pip install {checkout.parent}")
+    cure = f"install it again: {sys.executable} -m pip install {checkout.parent}"
+    assert outdated_copy(copied).endswith(cure)
 
 
 def test_a_copy_does_not_ask_for_a_checkout_that_is_gone(copied: Path, checkout: Path) -> None:
