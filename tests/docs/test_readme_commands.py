@@ -63,6 +63,7 @@ NOT_RUN = {
     "make screenshots": "needs pngquant, and writes what is committed",
     "make status-screenshots": "needs pngquant, and writes what is committed",
     "python3 -m venv venv && . venv/bin/activate && pip install .": "needs the network",
+    "pip install .": "needs the network",
     "pip install '.[postgresql]'": "needs the network",
     'export SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)"': BUILT,
     "python3 -m build": BUILT,
