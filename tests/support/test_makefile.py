@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,6 +69,20 @@ def test_after_pip_install_in_the_environment_the_checkout_is_used_again(checkou
     (checkout / PACKAGES / "exporter").mkdir()
     assert planned(checkout)[0] == FRESH
     assert any("--group dev" in command for command in planned(checkout, "lint"))
+
+
+def test_an_environment_is_made_again_although_it_is_activated(checkout: Path) -> None:
+    environment = checkout / ".venv"
+    shutil.rmtree(environment)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (environment / "old").touch()
+    (command, *_) = planned(checkout)
+    activated = {"PATH": f"{environment}/bin:{os.environ['PATH']}"}
+
+    subprocess.run(["sh", "-ec", command], cwd=checkout, env=activated, check=True)
+
+    assert not (environment / "old").exists()
+    subprocess.run([environment / "bin/python", "-m", "pip", "--version"], check=True)
 
 
 def test_a_checkout_that_was_moved_gets_another_environment(checkout: Path) -> None:
