@@ -31,7 +31,7 @@ EDITABLE := $(shell test -x $(BIN)/python && \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-slow test-faults bench bench-short lint docs mixin screenshots status-screenshots clean again
+.PHONY: help run test test-slow test-faults test-pythons bench bench-short lint docs mixin screenshots status-screenshots clean again
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -50,7 +50,12 @@ test-slow: $(INSTALLED_DEV) ## run the slow tests: the demo, dashboards, browser
 test-faults: $(INSTALLED_DEV) ## test faults for an hour: kills, power cuts, damage, full disks, fuzzing
 	@$(BIN)/python tests/support/programs.py strace
 	@$(BIN)/python -m pip install --quiet --group fuzz || echo "atheris cannot be installed, so Hypothesis alone fuzzes the parser"
-	FAULTS_SHARE=$(FAULTS_SHARE) $(PYTEST) -n 2 --dist=worksteal -m "slow or not slow" tests/faults
+	@# A single test may take longer than the limit for tests that hang.
+	FAULTS_SHARE=$(FAULTS_SHARE) $(PYTEST) -n 2 --dist=worksteal -o faulthandler_timeout=0 \
+	  -m "slow or not slow" tests/faults
+
+test-pythons: $(INSTALLED_DEV) ## run the quick tests on every Python found, with the newest and the lowest packages
+	$(BIN)/python tests/support/pythons.py -n $(WORKERS) --dist=worksteal
 
 bench: $(INSTALLED_DEV) ## measure speed, memory and scale, side by side with other programs
 	@$(BIN)/python tests/support/programs.py nginx prometheus-pushgateway || echo "the report says which figures need a missing program"
