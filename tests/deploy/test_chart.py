@@ -244,6 +244,14 @@ def test_the_arguments_are_settings_and_the_pod_has_time_to_end(values: dict[str
         assert chosen.web.shutdown_delay == 5
 
 
+def test_a_setting_that_is_on_or_off_is_taken() -> None:
+    switches = {"web.enable-admin-api": True, "web.enable-lifecycle": False}
+    pod = pod_of(helm.running().render({"settings": switches}))
+    _, *flags = pod["containers"][0]["args"]
+    chosen = loading.load(flags, {})
+    assert (chosen.web.enable_admin_api, chosen.web.enable_lifecycle) == (True, False)
+
+
 def readme_jobs() -> dict[str, dict[str, Any]]:
     """Return the scrape jobs of README.md by name, without the one of Prometheus itself.
 
