@@ -18,6 +18,8 @@ from running import SECRET, WAIT, Serving, event, serving
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from postgres import Postgres
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "deploy" / "README.md").read_text()
 IN_CONTAINER = re.findall(r"-c '(rm -f [^']+)' < NAME\.db$", README, re.MULTILINE)
@@ -104,6 +106,25 @@ def test_what_was_there_at_the_backup_is_there_again(
     with serving(folder, environ=environ) as server:
         assert server.own()["storage_damaged_rows"] == 0
     assert (folder / "esim-exporter.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_database_is_as_it_was_when_it_was_dumped(postgres: Postgres, tmp_path: Path) -> None:
+    dump, restore = re.findall(r"^    (pg_(?:dump|restore) .*)$", README, re.MULTILINE)
+    url = {"ESIM_EXPORTER_STORAGE_URL": postgres.new_database()}
+    environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode(), **url}
+    typed = postgres.environ | url
+    with serving(tmp_path, environ=environ) as server:
+        assert server.post(event()).status_code == 200
+        before = shown(server)
+        run(dump, tmp_path, env=typed)
+        assert server.post(event()).status_code == 200
+        assert shown(server) != before
+
+    run(restore, tmp_path, env=typed)
+
+    with serving(tmp_path, environ=environ) as server:
+        assert shown(server) == before
+        assert server.post(event()).status_code == 200
 
 
 def test_the_unit_is_stopped_before_and_started_after() -> None:

@@ -52,6 +52,12 @@ class Postgres:
         """Return the ``--storage.url`` of a database."""
         return f"postgresql://{USER}@{host}:{self.port}/{database}"
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return an environment in which a shell finds ``psql``, ``pg_dump`` and ``pg_restore``."""
+        path = f"{self._programs}:{os.environ['PATH']}"
+        return self._environ | {"PATH": path}
+
     def new_database(self) -> str:
         """Make an empty database and return its URL."""
         name = f"test{next(self._numbers)}"
