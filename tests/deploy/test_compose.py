@@ -135,3 +135,22 @@ def test_the_image_is_built_from_what_the_build_may_see() -> None:
     ]
     assert copied
     assert all(f"!{name}" in seen for name in copied)
+
+
+GUIDE = (ROOT / "deploy" / "README.md").read_text()
+
+
+def test_the_sample_event_of_readme_can_be_sent_to_the_container_and_seen() -> None:
+    (command,) = re.findall(r"^    docker run --name (?:.*\\\n)*.*$", GUIDE, re.MULTILINE)
+    published = re.findall(r"--publish (?:127\.0\.0\.1:)?(\d+):\1", command)
+    asked = re.findall(
+        r"http://localhost:(\d+)/(?:webhooks|metrics)", (ROOT / "README.md").read_text()
+    )
+    assert set(asked) == set(published)
+    assert "--publish 10877" not in command  # other machines would reach it
+
+
+def test_the_recipe_without_a_registry_leaves_nothing_untracked() -> None:
+    (base,) = re.findall(r"^    debootstrap .* (\S+)$", GUIDE, re.MULTILINE)
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert f"{Path(base).parts[0]}/" in ignored
