@@ -9,7 +9,7 @@ and Quart as they are, 412 us with the webhook's own ``asgi_http_class``, and 25
 that arrive whole are read directly as well.
 
 An update of Hypercorn or h11 can take any of these names away. ``pyproject.toml`` therefore
-allows one minor version of Hypercorn only, and a test looks up every name of this list:
+allows one minor version of each only, and a test looks up every name of this list:
 
 - ``hypercorn.asyncio.task_group.TaskGroup``: runs the application once for each request.
 - ``hypercorn.asyncio.task_group.TaskGroup.spawn_app``: the protocol calls it for a request.

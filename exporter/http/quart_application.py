@@ -87,7 +87,8 @@ class Connection(ASGIHTTPConnection):
     """One request. It is over when its answer is, even if the client did not read all of it.
 
     Since 0.23, Quart also waits until the client disconnects. A client that reads nothing would
-    then keep its connection after the time for its answer is over.
+    then keep its connection after the time for its answer is over. Quart does not document these
+    methods, so ``pyproject.toml`` allows only versions with which the tests passed.
     """
 
     _reader: asyncio.Task[Any] | None = None
