@@ -101,6 +101,14 @@ def test_nothing_of_libpq_reaches_the_server_and_the_rest_does() -> None:
     assert parameters.names == {"lock_timeout", "options", "sslmode", "application_name"}
 
 
+@pytest.mark.parametrize("hosts", ["a:1,[::1]", "[::1],[::2]:5433", "[::1]", "a"])
+def test_hosts_may_be_addresses_in_brackets(hosts: str) -> None:
+    """``urlsplit`` refuses a list of them in patched versions, as in the 3.11.2 of Debian."""
+    expected = [f"postgresql://esim:p@{host}/esim?lock_timeout=1" for host in hosts.split(",")]
+    found = read_url(f"postgresql://esim:p@{hosts}/esim?lock_timeout=1").hosts
+    assert [host.url for host in found] == expected
+
+
 def test_each_host_has_its_address() -> None:
     several = "postgresql://esim@a:1,b:2/esim?hostaddr=10.0.0.1,::1"
     assert [host.address for host in read_url(several).hosts] == ["10.0.0.1", "::1"]

