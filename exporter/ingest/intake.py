@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 MAX_WAIT = 1.5
 """Seconds that a delivery waits for its commit. The vendor gives up after 2 s at the earliest."""
 
+_LARGE_BATCH = 16
+"""Deliveries. After a smaller batch, the next one does not wait: few senders are busy."""
+
+_TURNS = 2
+"""Turns of the event loop in which a delivery that has arrived comes to wait for its commit."""
+
 T = TypeVar("T")
 
 
@@ -70,6 +76,8 @@ class Intake:
         )
         self._pending: list[tuple[BatchItem, asyncio.Future[Any]]] = []
         self._backups: list[tuple[Path, asyncio.Future[None]]] = []
+        self._last_batch = 0
+        """How many deliveries and commands the last batch had."""
 
     @property
     def state(self) -> CommittedState | None:
@@ -183,9 +191,27 @@ class Intake:
                 if self.replica:
                     due = min(due, self.replica.next_poll - monotonic())
                 await self._sleep(due)
-            batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+            batch = await self._next_batch()
             if batch:
                 await self._commit_and_answer(batch)
+
+    async def _next_batch(self) -> list[tuple[BatchItem, asyncio.Future[Any]]]:
+        """Take what waits; after a large batch, first wait for those who send again at once.
+
+        Otherwise half of the senders send while the other half waits for its commit, for as long
+        as all are busy. There are twice as many commits then, and with 64 senders a delivery takes
+        an eighth more processor time. A shared database works elsewhere, so there it pays to send
+        meanwhile.
+        """
+        if self._last_batch >= _LARGE_BATCH and not self.replica:
+            waiting = -1
+            while waiting < len(self._pending) < MAX_BATCH:
+                waiting = len(self._pending)
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+        batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+        self._last_batch = len(batch)
+        return batch
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until there is something to do, but ``seconds`` at most, and not after the stop."""
