@@ -27,6 +27,7 @@ from exporter.fleet import bounds
 from exporter.fleet.fleet import Policy
 from exporter.ingest import commit
 from exporter.ingest import intake as module
+from exporter.ingest.batch import VerifiedDelivery
 from exporter.model.events import (
     OtherEvent,
     PartnerEvent,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.model.events import Event
+    from exporter.storage.contract import Changes, Row
 
 
 @pytest.fixture
@@ -96,6 +98,35 @@ async def test_what_arrives_during_a_commit_is_the_next_batch(storage: MemorySto
         storage.gate.set()
         assert await room.outcomes(first, *rest) == [Result.ACCEPTED] * 4
         assert storage.calls == ["load", "commit", "commit"]
+
+
+class SlowStorage(MemoryStorage):
+    """A storage whose commits take some turns of the event loop."""
+
+    async def commit(self, changes: Changes) -> tuple[Row, ...]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return await super().commit(changes)
+
+
+async def test_busy_senders_share_their_commits() -> None:
+    """Not in two halves, of which one sends while the other one waits for its commit."""
+    storage = SlowStorage()
+    async with at_work(storage) as room:
+
+        async def send(sender: str) -> list[Result]:
+            events = [usage(sender, time) for time in (1, 2, 3)]
+            deliveries = [VerifiedDelivery("roamify", b"x", room.now, each) for each in events]
+            return [await room.intake.submit(each) for each in deliveries]
+
+        storage.gate.clear()
+        early = [asyncio.create_task(send(f"a{n}")) for n in range(20)]
+        await begun(storage)
+        late = [asyncio.create_task(send(f"b{n}")) for n in range(20)]
+        await asyncio.sleep(0)
+        storage.gate.set()
+        assert await asyncio.gather(*early, *late) == [[Result.ACCEPTED] * 3] * 40
+        assert storage.calls.count("commit") == 4  # the first has the early ones alone
 
 
 async def test_a_batch_has_a_greatest_size(
