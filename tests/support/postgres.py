@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 USER = "esim"
+
+_PORTS = range(20_000, 32_000)
+"""No system gives these to a client, or to a server that asks for any port. So nobody takes the
+port of a server that is down for a moment."""
 
 _NOBODY = 65534
 """User of the server if root runs the tests. PostgreSQL refuses to run as root."""
@@ -218,7 +223,8 @@ def running(
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
