@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))  # what tests share
 
 import programs
+from free_ports import free_port
 from running import WAIT, until
 
 from exporter.mixin.documents import documents
@@ -154,9 +154,7 @@ def _targets(url: str) -> dict[str, list[str]]:
 
 
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def placed_alertmanager(folder: Path) -> Path:

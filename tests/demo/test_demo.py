@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from free_ports import free_port
 from monitoring_stack import placed_alertmanager, placed_prometheus
 from running import SUCCESS, WAIT, until
 
@@ -24,14 +25,6 @@ from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 class Demo:
@@ -139,7 +132,7 @@ def ended_without_a_trace(running: Demo, number: int, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_what_it_prints_works_and_it_leaves_nothing_behind(tmp_path: Path) -> None:
-    with demo(tmp_path, free_ports(2)) as running:
+    with demo(tmp_path, [free_port(), free_port()]) as running:
         until(lambda: any("Ctrl-C" in line for line in running.printed))
         lines = [line.strip() for line in running.printed if line.startswith("  curl ")]
         fleet, post, look = lines
@@ -165,7 +158,7 @@ def test_with_prometheus_and_alertmanager_pages_are_printed(
     tmp_path: Path,
 ) -> None:
     folder = temporary(tmp_path)
-    with demo(folder, free_ports(2), with_programs(tmp_path), esims=1000) as running:
+    with demo(folder, [free_port(), free_port()], with_programs(tmp_path), esims=1000) as running:
         # About a hundred eSIMs have no data when the demo begins. Twenty are enough for this page.
         page = re.compile(r" PAGE +EsimFleetOutOfData: \d+ eSIMs of roamify ran out of data")
         until(lambda: any(map(page.search, running.printed)))
@@ -190,7 +183,7 @@ def test_with_prometheus_and_alertmanager_pages_are_printed(
 def test_a_port_that_the_user_asks_for_and_that_is_taken_ends_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
-        with demo(tmp_path, [taken, *free_ports(1)]) as running:
+        with demo(tmp_path, [taken, free_port()]) as running:
             assert running.process.wait(WAIT) == 1
             running.end(0)
 
@@ -218,7 +211,7 @@ def test_a_program_that_does_not_start_is_named_with_what_it_says(tmp_path: Path
     prometheus = tmp_path / "prometheus"
     prometheus.write_text("#!/bin/sh\necho no such flag >&2\nexit 1\n")
     prometheus.chmod(0o755)
-    with demo(folder, free_ports(2), tmp_path) as running:
+    with demo(folder, [free_port(), free_port()], tmp_path) as running:
         assert running.process.wait(WAIT) == 1
         running.end(0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import programs
 import pytest
+from free_ports import free_port
 from running import USAGE, WAIT, Serving, event, serving, until
 
 from exporter.simulate.deliveries import NO_FAULTS, Simulation
@@ -120,8 +120,7 @@ def configuration(targets: dict[str, str]) -> str:
 def prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
     program = programs.require("prometheus")
     (folder / "prometheus.yml").write_text(configuration(targets))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [str(program), "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
     process = subprocess.Popen(
         [*command, f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"],

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,16 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import programs
+from free_ports import free_port
 from running import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 USER = "esim"
-
-_PORTS = range(20_000, 32_000)
-"""No system gives these to a client, or to a server that asks for any port. So nobody takes the
-port of a server that is down for a moment."""
 
 _NOBODY = 65534
 """User of the server if root runs the tests. PostgreSQL refuses to run as root."""
@@ -42,7 +37,7 @@ class Postgres:
         self._folder = folder
         self._settings = settings
         self._numbers = count(1)
-        self.port = _free_port()
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
@@ -220,11 +215,3 @@ def running(
             server.kill()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    while True:
-        port = secrets.choice(_PORTS)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
