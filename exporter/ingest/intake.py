@@ -200,8 +200,8 @@ class Intake:
 
         Otherwise half of the senders send while the other half waits for its commit, for as long
         as all are busy. There are twice as many commits then, and with 64 senders a delivery takes
-        an eighth more processor time. A shared database works elsewhere, so there it pays to send
-        meanwhile.
+        up to an eighth more processor time. A shared database works elsewhere, so there it pays to
+        send meanwhile.
         """
         if self._last_batch >= _LARGE_BATCH and not self.replica:
             waiting = -1
