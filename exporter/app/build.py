@@ -32,7 +32,8 @@ from exporter.settings.loading import read_iccid_hash_key, shard_of
 from exporter.storage.contract import Table
 from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.storage.urls import SqliteFile, parse_storage_url
-from exporter.vendors.registry import with_unit_bases
+from exporter.vendors.registry import VENDORS, configured
+from exporter.vendors.vendor import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,7 +123,10 @@ def build(
     same storage if other processes may use it too. Raises ``SettingsError``.
     """
     live = LiveSettings(settings)
-    vendors = with_unit_bases(settings.unit_bases)
+    vendors = tuple(
+        configured(vendor, Reading(unit_base=settings.unit_bases[vendor.name]))
+        for vendor in VENDORS
+    )
     metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors}, revision())
     info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
     names = tuple(vendor.name for vendor in vendors)

@@ -155,7 +155,8 @@ def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret:
     event = folder / "event.json"
     body = json.dumps(_sample_event(int(time.time()))).encode()
     event.write_bytes(body)
-    signature = SIMULATED.sign(body, secret.encode())
+    proof = SIMULATED.authentication.prove(body, secret.encode())
+    signed = " ".join(f"-H '{name}: {value}'" for name, value in proof.headers.items())
     alerts = urls.alerts or f"{_MISSING} prometheus"
     pages = urls.alertmanager or f"{_MISSING} prometheus-alertmanager"
     if urls.alertmanager and not urls.alertmanager_has_pages:
@@ -181,7 +182,7 @@ Show the metrics of the fleet:
 
 Send a signed event, and show its metrics:
 
-  curl -s {webhook} -H '{SIMULATED.signature_header}: {signature}' --data-binary @{event}
+  curl -s {webhook} {signed} --data-binary @{event}
   curl -s {web}/metrics | grep demo-esim
 
 Press Ctrl-C to end the demo. It then removes {folder}, where it stores everything.

@@ -45,11 +45,15 @@ class EncodedBody(Refused):
 
 
 class Unsigned(Refused):
-    """The signature is missing or empty."""
+    """The signature or the token is missing or empty."""
 
 
 class WrongSignature(Refused):
-    """No secret gives this signature for the body."""
+    """No secret gives this signature for the body, or the token is none of the secrets."""
+
+
+class UnknownSender(Refused):
+    """Only certain addresses may send, and this is none of them."""
 
 
 _REASONS: dict[type[Exception], str] = {
@@ -58,6 +62,7 @@ _REASONS: dict[type[Exception], str] = {
     EncodedBody: "encoding",
     Unsigned: "unsigned",
     WrongSignature: "signature",
+    UnknownSender: "signature",
     MalformedEvent: "malformed",
     InvalidEvent: "invalid",
     FutureEvent: "invalid",
@@ -111,5 +116,5 @@ def refusal(error: Exception) -> Answer:
     """Return the answer to a delivery that was refused for this reason."""
     reason = _REASONS[type(error)]
     errors = error.errors if isinstance(error, InvalidEvent) else ()
-    lingering = isinstance(error, BodyTooLarge | BodyTooSlow | EncodedBody)
+    lingering = isinstance(error, BodyTooLarge | BodyTooSlow | EncodedBody | UnknownSender)
     return Answer(REFUSALS[reason].code, reason, str(error), errors, lingering)

@@ -38,6 +38,7 @@ from exporter.endpoints.delivery_answers import (
     BodyTooSlow,
     EncodedBody,
     Refused,
+    UnknownSender,
     Unsigned,
     WrongSignature,
     refusal,
@@ -47,14 +48,16 @@ from exporter.http.quart_application import Connection
 from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
-from exporter.model.events import OtherEvent, StatusEvent, UsageEvent, event_type_of
+from exporter.model.events import OtherEvent, StatusEvent, UsageEvent, event_type_of, reported
 from exporter.model.refusals import REFUSALS
+from exporter.vendors.authentication import Presented, Received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from quart import Quart
 
+    from exporter.endpoints.sender_addresses import SenderAddresses
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.model.events import Event
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from exporter.vendors.vendor import Vendor
 
 log = logging.getLogger(__name__)
+
+_UNKNOWN_SENDER = "the settings do not allow deliveries from this address"
 
 LINGER = 5.0
 """Seconds for which the rest of a body is read after its delivery was refused."""
@@ -76,10 +81,12 @@ class Access:
     """What a delivery must satisfy; replaced by a reload."""
 
     secrets: Sequence[bytes]
-    """One of them must have signed a delivery. If empty, unsigned deliveries are accepted."""
+    """One of them must fit a delivery. If empty, deliveries are accepted from anyone."""
     max_body_bytes: int
     read_timeout: float
     """Seconds within which a body must arrive."""
+    senders: SenderAddresses | None = None
+    """The addresses that may send; ``None`` for all."""
 
 
 class Webhook:
@@ -111,7 +118,7 @@ class Webhook:
         self._last_delay = cache(metrics.last_event_delay.labels)
         # At 0 from the start, so that Prometheus sees the first failures of an outage.
         for code in {ACCEPTED.code, *(refused.code for refused in REFUSALS.values())}:
-            metrics.requests.labels(vendor.webhook_path, "POST", str(code))
+            metrics.requests.labels(self.rules[-1], "POST", str(code))
         self._count_unknown_field = metrics.unknown_fields(vendor.name)
 
     def blueprint(self) -> Blueprint:
@@ -121,31 +128,43 @@ class Webhook:
             ("probe", _probe, ["GET", "HEAD"]),
             ("receive", self._receive, ["POST"]),
         ):
-            blueprint.add_url_rule(
-                *(self.vendor.webhook_path, endpoint, answer),
-                methods=methods,
-                strict_slashes=False,  # takes a slash at the end too
-            )
+            for rule in self.rules:
+                blueprint.add_url_rule(
+                    *(rule, endpoint, answer),
+                    methods=methods,
+                    strict_slashes=False,  # takes a slash at the end too
+                )
         return blueprint
+
+    @property
+    def rules(self) -> Sequence[str]:
+        """Return the paths of deliveries, as Quart writes them, without and with a token."""
+        path = self.vendor.webhook_path
+        return (path, f"{path}/<token>") if self.vendor.authentication.token_in_path else (path,)
 
     async def answer(
         self,
-        signature: str | None,
-        encoding: str | None,
-        length: int | None,
+        headers: Sequence[tuple[bytes, bytes]],
         body: AsyncIterator[bytes] | bytes,
+        *,
+        token: str | None = None,
+        client: str | None = None,
     ) -> Answer:
         """Return the answer to a delivery.
 
-        ``signature``, ``encoding`` and ``length`` are the values of headers, ``None`` if missing.
-        ``body`` is the whole body, or an iterator over its chunks as they arrive; the iterator may
-        raise ``ClientGone``.
+        ``headers`` have names in lower case. ``body`` is the whole body, or an iterator over its
+        chunks as they arrive; the iterator may raise ``ClientGone``. ``token`` is the part of the
+        path behind the vendor's name. ``client`` is the address that the connection comes from.
         """
         started = self._stopwatch()
         content: Event | EventError | None = None
         try:
-            _refuse_encoded(encoding)
-            verified = await self._verified(signature, length, body)
+            values = dict(reversed(headers))
+            _refuse_encoded(values.get(b"content-encoding"))
+            senders = self.access.senders
+            if senders and not senders.allow(client, headers):
+                raise UnknownSender(_UNKNOWN_SENDER)
+            verified = await self._verified(values, body, token)
             now = self._clock()
             content = self._parse(verified, now, self._count_unknown_field)
             outcome = await self._commit(verified, now, content)
@@ -167,42 +186,48 @@ class Webhook:
         )
         return answer
 
-    async def _receive(self) -> Response:
-        signature = request.headers.get(self.vendor.signature_header)
-        encoding = request.headers.get("Content-Encoding")
-        body = aiter(request.body)
-        answer = await self.answer(signature, encoding, request.content_length, body)
+    async def _receive(self, token: str | None = None) -> Response:
+        headers, body = list(request.scope["headers"]), aiter(request.body)
+        answer = await self.answer(headers, body, token=token, client=_client(request.scope))
         return Response(_content(answer, body), answer.code, answer.headers)
 
     async def _verified(
-        self, signature: str | None, length: int | None, body: AsyncIterator[bytes] | bytes
+        self,
+        headers: Mapping[bytes, bytes],
+        body: AsyncIterator[bytes] | bytes,
+        token: str | None,
     ) -> bytes:
         """Return the whole body of a delivery that is allowed. Raises ``Refused``."""
         access = self.access
         if not isinstance(body, bytes):
-            body = await _read(body, length or 0, access.max_body_bytes, access.read_timeout)
+            stated = headers.get(b"content-length", b"")
+            length = int(stated) if stated.isdigit() else 0
+            body = await _read(body, length, access.max_body_bytes, access.read_timeout)
         elif len(body) > access.max_body_bytes:
             raise _too_large(access.max_body_bytes)
         if not access.secrets:
             return body
-        secret = self.vendor.verify(body, signature, access.secrets)
+        received = Received(headers, body, self._clock(), token)
+        authentication = self.vendor.authentication
+        secret = authentication.verify(received, access.secrets)
         if secret is None:
-            raise self._unverified(body, signature or "")
+            raise self._unverified(received)
         self._signatures(self.vendor.name, str(secret)).inc()
         return body
 
-    def _unverified(self, body: bytes, signature: str) -> Refused:
-        """Return why a delivery without a right signature is refused, and count what it is.
+    def _unverified(self, received: Received) -> Refused:
+        """Return why a delivery without a right proof is refused, and count what it is.
 
-        A scanner does not know the eSIMs of the fleet. So a well-formed signature of an event of
-        a known eSIM tells of a vendor whose secret changed. The answer is the same.
+        A scanner does not know the eSIMs of the fleet. So a well-formed proof with an event of a
+        known eSIM tells of a vendor whose secret changed. The answer is the same.
         """
-        error = f"{self.vendor.signature_header} is missing or does not fit the body"
-        if not signature.strip():
-            return Unsigned(error)
-        if self.vendor.well_formed(signature) and self._is_of_known_esim(body):
+        authentication = self.vendor.authentication
+        presented = authentication.presented(received)
+        if presented is Presented.NOTHING:
+            return Unsigned(authentication.failure)
+        if presented is Presented.WELL_FORMED and self._is_of_known_esim(received.body):
             self._metrics.unverified_known_esims.labels(self.vendor.name).inc()
-        return WrongSignature(error)
+        return WrongSignature(authentication.failure)
 
     def _is_of_known_esim(self, body: bytes) -> bool:
         event, state = self._parse(body, self._clock()), self._intake.state
@@ -229,9 +254,10 @@ class Webhook:
         result = await self._intake.submit(VerifiedDelivery(self.vendor.name, body, now, content))
         assert not isinstance(content, EventError)  # submit raises it
         self._events(self.vendor.name, event_type_of(content), result.value).inc()
-        if not isinstance(content, OtherEvent):
-            self._metrics.event_delay.observe(max(0.0, now - content.time))
-            self._last_delay(self.vendor.name).set(now - content.time)
+        if self.vendor.has_event_time and not isinstance(content, OtherEvent):
+            delay = now - reported(content)
+            self._metrics.event_delay.observe(max(0.0, delay))
+            self._last_delay(self.vendor.name).set(delay)
         return result.value
 
     def _log_refusal(self, answer: Answer) -> None:
@@ -245,9 +271,9 @@ class Webhook:
         log.warning("delivery rejected", extra=fields(vendor=self.vendor.name, **facts))
 
 
-def _refuse_encoded(encoding: str | None) -> None:
+def _refuse_encoded(encoding: bytes | None) -> None:
     """Raise ``EncodedBody`` if the body is compressed, or encoded in another way."""
-    if encoding and encoding.strip().lower() not in {"", "identity"}:
+    if encoding and encoding.strip().lower() not in {b"", b"identity"}:
         raise EncodedBody(
             "the body has a Content-Encoding: send it as it is signed, without compression"
         )
@@ -310,38 +336,48 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
     by_path = {
         f"{webhook.vendor.webhook_path}{end}": webhook for webhook in webhooks for end in ("", "/")
     }
+    by_start = {
+        webhook.vendor.webhook_path: webhook
+        for webhook in webhooks
+        if webhook.vendor.authentication.token_in_path
+    }
     counter = cache(metrics.requests.labels)
 
     class WebhookConnection(Connection):
         """One request. Quart makes an object of its ``asgi_http_class`` for each."""
 
         async def __call__(self, receive: Any, send: Any) -> None:
-            webhook = by_path.get(self.scope["path"])
+            path, token = self.scope["path"], None
+            webhook = by_path.get(path)
+            if webhook is None:
+                start, _, token = path.removesuffix("/").rpartition("/")
+                webhook = by_start.get(start)
             if webhook is None or self.scope["method"] != "POST":
                 await super().__call__(receive, send)
                 return
             with suppress(ClientGone):
-                code = await _exchange(webhook, self.scope, receive, send)
-                counter(webhook.vendor.webhook_path, "POST", str(code)).inc()
+                code = await _exchange(webhook, token, self.scope, receive, send)
+                rule = webhook.rules[0 if token is None else -1]
+                counter(rule, "POST", str(code)).inc()
 
     app.asgi_http_class = WebhookConnection
 
 
 async def _exchange(
-    webhook: Webhook, scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]
+    webhook: Webhook,
+    token: str | None,
+    scope: Any,
+    receive: Callable[[], Any],
+    send: Callable[[Any], Any],
 ) -> int:
     """Read a delivery from ASGI messages, answer it, and return the status of the answer."""
-    headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # the first of equal names wins
-    signature = headers.get(webhook.vendor.signature_header.lower().encode())
-    encoding = headers.get(b"content-encoding")
-    length = headers.get(b"content-length", b"")
     chunks = _BodyChunks(receive)
     whole = scope.get("extensions", {}).get(BODY_EXTENSION)
     answer = await webhook.answer(
-        None if signature is None else signature.decode("latin1"),
-        None if encoding is None else encoding.decode("latin1"),
-        int(length) if length.isdigit() else None,
+        scope["headers"],
         whole["body"] if whole else chunks,
+        token=token,
+        client=_client(scope),
     )
     encoded = _ACCEPTED_HEADERS if answer is ACCEPTED else _encoded(answer.headers)
     await send({"type": "http.response.start", "status": answer.code, "headers": encoded})
@@ -351,6 +387,12 @@ async def _exchange(
         await _linger(chunks)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     return answer.code
+
+
+def _client(scope: Any) -> str | None:
+    """Return the address that a connection comes from."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

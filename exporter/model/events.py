@@ -7,7 +7,7 @@ order of events. Times are whole unix seconds in UTC.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 MAX_AMOUNT = 2**63 - 1
 """The greatest amount that is accepted from a vendor, in base units."""
@@ -24,6 +24,9 @@ events stale."""
 
 MAX_IDENTIFIER = 256
 """The greatest length of an identifier, a name or a location, in characters."""
+
+EVERYTHING: Final = frozenset({"data", "sms", "voice", "period"})
+"""The parts of a snapshot. The period is its start and its end."""
 
 OTHER = "other"
 """The value of a label for event types and fields that have no name of their own there."""
@@ -75,6 +78,19 @@ class Snapshot(NamedTuple):
     locations, ``()`` when the list is empty."""
 
 
+class Assignment(NamedTuple):
+    """One of several purchases of the same package for the same eSIM.
+
+    An event with an assignment has no time of its own: within the assignment, less remaining is
+    newer. The greatest assignment is the present one.
+    """
+
+    start: int
+    """When it started, unix seconds; 0 if it has not started or the vendor does not say."""
+    name: str = ""
+    """The vendor's name of it; empty if it has none."""
+
+
 class UsageEvent(NamedTuple):
     """The state of one eSIM's use of one package at ``time``."""
 
@@ -87,6 +103,13 @@ class UsageEvent(NamedTuple):
     reference_id: str | None = None
     iccid: str | None = None
     package_name: str | None = None
+    reported: int | None = None
+    """When the vendor made the event, if the amounts are older than that: the time of the status
+    and of the names. ``None`` if it is ``time``."""
+    parts: frozenset[str] = EVERYTHING
+    """The parts of the snapshot that the event speaks of. All others stay as they were."""
+    assignment: Assignment | None = None
+    """``None`` if the event's time orders the amounts."""
 
 
 class StatusEvent(NamedTuple):
@@ -131,3 +154,10 @@ def event_type_of(event: Event) -> str:
     if isinstance(event, StatusEvent):
         return "status"
     return event.event_type
+
+
+def reported(event: UsageEvent | StatusEvent | PartnerEvent) -> int:
+    """Return when the vendor made an event, unix seconds."""
+    if isinstance(event, UsageEvent) and event.reported is not None:
+        return event.reported
+    return event.time

@@ -179,8 +179,8 @@ class Sender:
         """Send a delivery until it gets an answer other than 503."""
         bad_signature = delivery.fault is Fault.BAD_SIGNATURE
         secret = self._options.secret + b"?" * bad_signature
-        signature = SIMULATED.sign(delivery.body, secret)
-        headers = {"Content-Type": "application/json", SIMULATED.signature_header: signature}
+        proof = SIMULATED.authentication.prove(delivery.body, secret)
+        headers = {"Content-Type": "application/json", **proof.headers}
         backoff = FIRST_BACKOFF
         while (code := await self._post(connection, delivery.body, headers)) in (
             None,

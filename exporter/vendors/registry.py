@@ -1,4 +1,4 @@
-"""Every vendor that the exporter knows. A new vendor module adds its entry here."""
+"""Every vendor that the exporter knows. A new vendor package adds its entry here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from exporter.vendors.roamify import ROAMIFY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.vendors.vendor import Vendor
+    from exporter.vendors.vendor import Reading, Vendor
 
 VENDORS: tuple[Vendor, ...] = (ROAMIFY,)
+"""The first one is older than the others: the settings of its secrets have second names, which
+do not hold its name."""
 
 NAMES: tuple[str, ...] = tuple(vendor.name for vendor in VENDORS)
 
@@ -21,9 +21,6 @@ SIMULATED: Vendor = ROAMIFY
 """The vendor whose deliveries ``simulate`` and ``demo`` send."""
 
 
-def with_unit_bases(unit_bases: Mapping[str, int]) -> tuple[Vendor, ...]:
-    """Return all vendors. ``unit_bases`` has the bytes of a kB (1024 or 1000) by vendor name."""
-    return tuple(
-        replace(vendor, parse=partial(vendor.parse, unit_base=unit_bases[vendor.name]))
-        for vendor in VENDORS
-    )
+def configured(vendor: Vendor, reading: Reading) -> Vendor:
+    """Return a vendor whose deliveries are read as the operator decided."""
+    return replace(vendor, parse=partial(vendor.parse, reading=reading))

@@ -131,7 +131,7 @@ async def test_a_delivery_that_could_not_be_stored_is_listed_with_its_esim() -> 
             deliveries=deliveries,
         )
         storage.broken = True
-        assert (await webhook.answer(None, None, None, body())).code == 503
+        assert (await webhook.answer((), body())).code == 503
 
     (delivery,) = deliveries.newest(9)
     assert (delivery.code, delivery.outcome) == (503, "storage")

@@ -61,8 +61,8 @@ def _usage(at: int, vendor: str, name: str, used: int, **fields: Any) -> Arrival
         locations=(("Canada", used // 3), ("Mexico", used - used // 3)),
     )
     snapshot = snapshot._replace(**fields)
-    names = {"reference_id": f"order {name}", "package_name": f"Package {package}"}
-    return at, UsageEvent(vendor, at, name, package, snapshot, Status.ACTIVATED, **names)
+    event = UsageEvent(vendor, at, name, package, snapshot, Status.ACTIVATED)
+    return at, event._replace(reference_id=f"order {name}", package_name=f"Package {package}")
 
 
 def _limited() -> Iterator[Arrival]:

@@ -80,7 +80,7 @@ class Receiver:
         return [
             body
             for body, headers in zip(self.bodies, self.headers, strict=True)
-            if roamify.verify(body, headers["X-Roamify-Signature"], [SECRET]) == 0
+            if headers["X-Roamify-Signature"] == roamify.sign(body, SECRET)
         ]
 
 

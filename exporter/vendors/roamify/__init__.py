@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from exporter.vendors.roamify.meanings import VENDOR
 from exporter.vendors.roamify.parsing import EVENT_TYPES, parse
-from exporter.vendors.roamify.signature import SIGNATURE_HEADER, sign, verify, well_formed
+from exporter.vendors.roamify.signature import AUTHENTICATION, SIGNATURE_HEADER, sign
 from exporter.vendors.vendor import Vendor
 
-__all__ = (
-    "EVENT_TYPES",
-    "ROAMIFY",
-    "SIGNATURE_HEADER",
-    "VENDOR",
-    "parse",
-    "sign",
-    "verify",
-    "well_formed",
-)
+__all__ = ("EVENT_TYPES", "ROAMIFY", "SIGNATURE_HEADER", "VENDOR", "parse", "sign")
 
 ROAMIFY = Vendor(
     name=VENDOR,
-    signature_header=SIGNATURE_HEADER,
+    title="Roamify",
     event_types=EVENT_TYPES,
-    verify=verify,
-    well_formed=well_formed,
+    authentication=AUTHENTICATION,
     parse=parse,
-    sign=sign,
     report_interval=4 * 3600,
+    names_units=True,
 )

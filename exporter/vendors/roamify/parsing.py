@@ -48,7 +48,7 @@ from exporter.vendors.roamify.meanings import (
     means_unlimited,
 )
 from exporter.vendors.roamify.usual_usage import read_usual
-from exporter.vendors.vendor import DEFAULT_UNIT_BASE
+from exporter.vendors.vendor import DEFAULT_READING, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,13 +82,13 @@ _POSITION = re.compile(r"at line \d+ column \d+$")
 def parse(
     body: bytes,
     now: float,
-    unit_base: int = DEFAULT_UNIT_BASE,
+    reading: Reading = DEFAULT_READING,
     unknown: Callable[[str], None] | None = None,
 ) -> Event:
     """Return the event of a delivery. A byte order mark before the JSON is skipped.
 
-    ``now`` is the present time in unix seconds; ``unit_base`` says whether the vendor's MB is
-    1024 or 1000 kB. ``unknown`` gets the path of each field that the vendor does not document, and
+    ``now`` is the present time in unix seconds; ``reading`` says whether the vendor's MB is 1024
+    or 1000 kB. ``unknown`` gets the path of each field that the vendor does not document, and
     of each missing half of a pair of amounts, as in "usage_data.remaining_sms (missing)".
 
     Raises ``MalformedEvent`` for a body that is not JSON, that is nested
@@ -96,9 +96,9 @@ def parse(
     ``InvalidEvent``, with the first 20 errors in the order of the document, for a body that does
     not fit the format.
     """
-    event: Event | None = read_usual(body, now, unit_base)
+    event: Event | None = read_usual(body, now, reading.unit_base)
     if event is None:
-        event = _read(body, now, unit_base, unknown)
+        event = _read(body, now, reading.unit_base, unknown)
     if unknown and isinstance(event, UsageEvent):
         for name in missing_halves(event.snapshot):
             unknown(f"usage_data.{name} (missing)")
