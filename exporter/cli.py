@@ -144,7 +144,8 @@ def _check(settings: Settings) -> int:
     """Check the files that the settings name. Raises ``SettingsError``."""
     from exporter.http.protection import read_protections  # noqa: PLC0415  # only a check needs it
 
-    loading.read_secrets(settings)
+    for vendor in settings.vendors_on:
+        loading.read_secrets(settings, vendor)
     loading.read_iccid_hash_key(settings)
     read_protections(settings.web.config_file, settings.webhook.config_file)
     sys.stdout.write(

@@ -25,6 +25,7 @@ from exporter.ingest.intake import Intake
 from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.logs import fields
+from exporter.model.iccid_hash import iccid_hash
 from exporter.model.shards import Shard
 from exporter.query.fleet_queries import FleetQueries
 from exporter.selfmetrics import SelfMetrics
@@ -32,7 +33,7 @@ from exporter.settings.loading import read_iccid_hash_key, shard_of
 from exporter.storage.contract import Table
 from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.storage.urls import SqliteFile, parse_storage_url
-from exporter.vendors.registry import VENDORS, configured
+from exporter.vendors.registry import configured
 from exporter.vendors.vendor import Reading
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from exporter.selfmetrics import Values
     from exporter.settings.definitions import Settings
     from exporter.storage.contract import Row, SharedStorage, Storage
+    from exporter.vendors.vendor import Vendor
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +125,12 @@ def build(
     same storage if other processes may use it too. Raises ``SettingsError``.
     """
     live = LiveSettings(settings)
+    hash_key = read_iccid_hash_key(settings) or b""
     vendors = tuple(
-        configured(vendor, Reading(unit_base=settings.unit_bases[vendor.name]))
-        for vendor in VENDORS
+        configured(vendor, _reading(settings, vendor, hash_key)) for vendor in settings.vendors_on
     )
     metrics = SelfMetrics({vendor.name: vendor.event_types for vendor in vendors}, revision())
-    info_labels = InfoLabels(settings.metrics.esim_labels, read_iccid_hash_key(settings) or b"")
+    info_labels = InfoLabels(settings.metrics.esim_labels, hash_key)
     names = tuple(vendor.name for vendor in vendors)
     shard = shard_of(settings) if shared else None
     intake = Intake(
@@ -145,12 +147,12 @@ def build(
             metrics.report_interval.labels(vendor.name).set(vendor.report_interval)
     metrics.show(partial(_values, intake, storage, settings.limits.max_esims))
     deliveries = RecentDeliveries(clock)
-    access = live.access(settings)
+    accesses = live.accesses(settings)
     webhooks = tuple(
-        Webhook(vendor, access, intake, metrics, clock, deliveries=deliveries) for vendor in vendors
+        Webhook(vendor, accesses[vendor.name], intake, metrics, clock, deliveries=deliveries)
+        for vendor in vendors
     )
-    parsers = {vendor.name: vendor.parse for vendor in vendors}
-    admin_commands = AdminCommands(intake, parsers, _backup_folder(settings), clock)
+    admin_commands = AdminCommands(intake, vendors, _backup_folder(settings), clock)
     exporter = Exporter(
         settings=live,
         load_settings=load_settings,
@@ -167,6 +169,13 @@ def build(
     )
     exporter.show_settings_applied()
     return exporter
+
+
+def _reading(settings: Settings, vendor: Vendor, hash_key: bytes) -> Reading:
+    """Return how the deliveries of a vendor are read."""
+    own = settings.of(vendor)
+    esim_id_of = partial(iccid_hash, hash_key) if own.hashes_iccids else str
+    return Reading(own.bytes_in_kb, esim_id_of)
 
 
 def _backup_folder(settings: Settings) -> Path:

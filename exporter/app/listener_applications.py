@@ -18,13 +18,14 @@ from exporter.endpoints.status.admin_actions import AdminActions
 from exporter.endpoints.status.overview import StatusSources
 from exporter.endpoints.status.page_rendering import Links, PageRenderer
 from exporter.endpoints.status.pages import StatusPages
-from exporter.endpoints.webhook import answer_directly
+from exporter.endpoints.webhook import answer_directly, switched_off
 from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection
 from exporter.http.quart_application import Application, application
 from exporter.logs import fields
 from exporter.settings.loading import settings_in_force
+from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,6 +76,8 @@ def build_applications(exporter: Exporter, pages: StatusPages) -> list[ListenerA
     web, webhook = settings.web, settings.webhook
     internal = _internal_endpoints(exporter, pages)
     public = [each.blueprint() for each in exporter.webhooks]
+    on = {each.vendor.name for each in exporter.webhooks}
+    public += [switched_off(vendor) for vendor in VENDORS if vendor.name not in on]
     bounds = ConnectionBounds(web.max_connections, web.idle_timeout)
     bounds_public = ConnectionBounds(webhook.max_connections, webhook.idle_timeout)
     protection = exporter.protections["internal"]

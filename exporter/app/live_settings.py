@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from exporter.endpoints.sender_addresses import SenderAddresses
 from exporter.endpoints.webhook import Access
 from exporter.errors import SettingsError
 from exporter.fleet.attention import AttentionRule
@@ -14,6 +15,7 @@ from exporter.settings.loading import read_secrets
 
 if TYPE_CHECKING:
     from exporter.settings.definitions import Settings
+    from exporter.vendors.vendor import Vendor
 
 _LONGEST_INTERVAL = 30.0
 """Most seconds between two checks for expiry. A short retention is checked more often."""
@@ -51,17 +53,27 @@ class LiveSettings:
         shortest = min(retention.terminal, retention.silent)
         return max(0.1, min(_LONGEST_INTERVAL, shortest / 100))
 
-    def access(self, settings: Settings) -> Access:
-        """Return the secrets and limits that ``settings`` set for deliveries.
+    def accesses(self, settings: Settings) -> dict[str, Access]:
+        """Return the secrets and limits that ``settings`` set, for each vendor that is on.
 
-        A reload replaces secrets, but never turns signatures on or off. Raises ``SettingsError``
-        if a secret cannot be read, or if no secret is set any more.
+        A reload replaces secrets, but never turns a vendor or its signatures on or off. Raises
+        ``SettingsError`` if a secret cannot be read, or if a vendor has no secret any more.
         """
+        return {v.name: self._access(settings, v) for v in self.started.vendors_on}
+
+    def _access(self, settings: Settings, vendor: Vendor) -> Access:
         webhook = settings.webhook
-        signed = not self.started.webhook.allow_unsigned
-        secrets = read_secrets(settings) if signed else ()
+        signed = not self.started.allows_unsigned(vendor)
+        secrets = read_secrets(settings, vendor) if signed else ()
         if signed and not secrets:
             raise SettingsError(
-                "no webhook secret is set any more; deliveries are still verified with the old ones"
+                f"no webhook secret of {vendor.title} is set any more; its deliveries are still "
+                "verified with the old ones"
             )
-        return Access(secrets, webhook.max_body_bytes, webhook.read_timeout)
+        senders = settings.of(vendor).allowed_senders
+        return Access(
+            secrets,
+            webhook.max_body_bytes,
+            webhook.read_timeout,
+            SenderAddresses(senders, webhook.trusted_proxies) if senders else None,
+        )

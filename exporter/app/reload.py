@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from exporter import logs
 from exporter.errors import SettingsError
 from exporter.logs import fields, fields_of_error
-from exporter.settings.loading import changed_but_fixed
+from exporter.settings.loading import changed_but_fixed, secret_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,21 +45,24 @@ def reload(exporter: Exporter) -> None:
 def _reload(exporter: Exporter) -> None:
     live = exporter.settings
     settings = exporter.load_settings()
-    access = live.access(settings)
+    accesses = live.accesses(settings)
     read = {name: each.read() for name, each in exporter.protections.items()}
-    for flag in changed_but_fixed(live.started, settings):
+    turned_on = set(settings.vendors_on) - set(live.started.vendors_on)
+    secrets_of_others = sorted(f"--{vendor.name}.secret-file" for vendor in turned_on)
+    for flag in (*changed_but_fixed(live.started, settings), *secrets_of_others):
         log.warning("change needs a restart", extra=fields(setting=flag))
     logs.configure(settings.log.level, live.started.log.format)
     live.current = settings
     for webhook in exporter.webhooks:
-        webhook.access = access
+        webhook.access = accesses[webhook.vendor.name]
     for name, protection in read.items():
         exporter.protections[name].apply(protection)
     if state := exporter.intake.state:
         state.fleet.set_policy(live.policy())
         state.exposition.stale_after = settings.fleet.stale_after
     exporter.show_settings_applied()
-    log.info("reloaded", extra=fields(secrets=len(access.secrets)))
+    secrets = sum(len(access.secrets) for access in accesses.values())
+    log.info("reloaded", extra=fields(secrets=secrets))
 
 
 def reload_unasked(exporter: Exporter) -> None:
@@ -71,8 +74,7 @@ def reload_unasked(exporter: Exporter) -> None:
 def files_to_reload(exporter: Exporter) -> list[Path]:
     """Return the files that a reload would read."""
     files = [path for each in exporter.protections.values() for path in each.files]
-    secrets = exporter.settings.current.webhook.secret_file
-    return [*files, secrets] if secrets else files
+    return [*files, *secret_files(exporter.settings.current)]
 
 
 async def watch(files: Callable[[], Iterable[Path]], changed: Callable[[], None]) -> None:

@@ -26,9 +26,11 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_json
 from quart import Blueprint, Response, request
 
 from exporter.endpoints.delivery_answers import (
@@ -89,6 +91,12 @@ class Access:
     """The addresses that may send; ``None`` for all."""
 
 
+def rules_of(vendor: Vendor) -> Sequence[str]:
+    """Return the paths of a vendor's deliveries, as Quart writes them: without and with a token."""
+    path = vendor.webhook_path
+    return (path, f"{path}/<token>") if vendor.authentication.token_in_path else (path,)
+
+
 class Webhook:
     """The endpoint of one vendor."""
 
@@ -118,7 +126,7 @@ class Webhook:
         self._last_delay = cache(metrics.last_event_delay.labels)
         # At 0 from the start, so that Prometheus sees the first failures of an outage.
         for code in {ACCEPTED.code, *(refused.code for refused in REFUSALS.values())}:
-            metrics.requests.labels(self.rules[-1], "POST", str(code))
+            metrics.requests.labels(rules_of(vendor)[-1], "POST", str(code))
         self._count_unknown_field = metrics.unknown_fields(vendor.name)
 
     def blueprint(self) -> Blueprint:
@@ -128,19 +136,13 @@ class Webhook:
             ("probe", _probe, ["GET", "HEAD"]),
             ("receive", self._receive, ["POST"]),
         ):
-            for rule in self.rules:
+            for rule in rules_of(self.vendor):
                 blueprint.add_url_rule(
                     *(rule, endpoint, answer),
                     methods=methods,
                     strict_slashes=False,  # takes a slash at the end too
                 )
         return blueprint
-
-    @property
-    def rules(self) -> Sequence[str]:
-        """Return the paths of deliveries, as Quart writes them, without and with a token."""
-        path = self.vendor.webhook_path
-        return (path, f"{path}/<token>") if self.vendor.authentication.token_in_path else (path,)
 
     async def answer(
         self,
@@ -315,6 +317,24 @@ async def _linger(unread: AsyncIterator[bytes]) -> None:
                 pass
 
 
+# Vendors that are off
+
+
+def switched_off(vendor: Vendor) -> Blueprint:
+    """Return the routes of a vendor without a secret: they say how to switch it on."""
+    blueprint = Blueprint(f"webhook_{vendor.name}", __name__)
+    error = f"{vendor.title} is off: set --{vendor.name}.secret-file"
+    document = {"code": HTTPStatus.NOT_FOUND, "status": "error", "error": error}
+
+    async def refuse(token: str | None = None) -> Response:  # noqa: ARG001  # what it is does not matter
+        content = to_json(document) + b"\n"
+        return Response(content, HTTPStatus.NOT_FOUND, content_type="application/json")
+
+    for rule in rules_of(vendor):
+        blueprint.add_url_rule(rule, "off", refuse, methods=["POST"], strict_slashes=False)
+    return blueprint
+
+
 # Quart's own way
 
 
@@ -357,7 +377,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
                 return
             with suppress(ClientGone):
                 code = await _exchange(webhook, token, self.scope, receive, send)
-                rule = webhook.rules[0 if token is None else -1]
+                rule = rules_of(webhook.vendor)[0 if token is None else -1]
                 counter(rule, "POST", str(code)).inc()
 
     app.asgi_http_class = WebhookConnection

@@ -11,12 +11,11 @@ A family of level PACKAGE or VENDOR adds few.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from exporter.model.iccid_hash import iccid_hash
 from exporter.model.records import STATUSES, AccountBalance, Allowance, PartnerNotice
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class InfoLabels:
             return esim.reference_id
         if label == "iccid" or not esim.iccid:
             return esim.iccid
-        return hmac.digest(self.hash_key, esim.iccid.encode(), hashlib.sha256).hex()[:32]
+        return iccid_hash(self.hash_key, esim.iccid)
 
 
 class SeriesLevel(Enum):

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from exporter.errors import Missing
+from exporter.errors import FieldError, InvalidEvent, Missing
 from exporter.logs import fields
 from exporter.model.events import OtherEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from exporter.fleet.drafts import Draft
     from exporter.ingest.intake import Intake
     from exporter.ingest.rejected_deliveries import RejectedDeliveriesDraft, RejectedDelivery
-    from exporter.model.events import Event
     from exporter.model.merge import Result
     from exporter.model.records import Esim, EsimKey
+    from exporter.vendors.vendor import Vendor
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +47,13 @@ class AdminCommands:
     def __init__(
         self,
         intake: Intake,
-        parsers: Mapping[str, Callable[[bytes, float], Event]],
+        vendors: Iterable[Vendor],
         backup_folder: Path,
         clock: Callable[[], float],
     ) -> None:
-        """``parsers`` has the parser of each vendor by its name.
-
-        A parser takes a body and the present time. ``clock`` gives unix seconds.
-        """
+        """``vendors`` are those whose deliveries can be read. ``clock`` gives unix seconds."""
         self._intake = intake
-        self._parsers = parsers
+        self._vendors = {vendor.name: vendor for vendor in vendors}
         self._backup_folder = backup_folder.resolve()
         self._clock = clock
 
@@ -80,8 +77,9 @@ class AdminCommands:
     async def replay(self, digest: str) -> Result:
         """Merge a rejected delivery with the time of its first receipt, and stop keeping it.
 
-        Its event is judged by the present time: the clock may have been wrong when it came.
-        Raises ``EventError`` if it still cannot be merged; it is then kept. Raises ``Missing``.
+        Its event is judged by the present time: the clock may have been wrong when it came. An
+        event without a time of its own gets the time of its first receipt. Raises ``EventError`` if
+        it still cannot be merged; it is then kept. Raises ``Missing``.
         """
 
         def replay(draft: Draft, rejected: RejectedDeliveriesDraft) -> Result:
@@ -89,8 +87,12 @@ class AdminCommands:
             if delivery is None:
                 raise Missing(NO_REJECTED_DELIVERY)
             now = self._clock()
-            event = self._parsers[delivery.vendor](delivery.body, now)
             received = delivery.first_received
+            vendor = self._vendors.get(delivery.vendor)
+            if vendor is None:
+                reason = f"cannot be read while {delivery.vendor} is off: it has no secret"
+                raise InvalidEvent((FieldError((), reason),))
+            event = vendor.parse(delivery.body, now if vendor.has_event_time else received)
             if not isinstance(event, OtherEvent):
                 received = max(received, event.time)  # nothing is received before it happens
             result = draft.merge_as_of(event, min(received, int(now)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, create_model, model_validator
 
 from exporter.exposition.families import DEFAULT_INFO_LABELS
 from exporter.model.attention import DEFAULT_LEAST
@@ -21,6 +21,7 @@ from exporter.settings.field_types import (
     EsimLabels,
     ExternalUrl,
     HostNames,
+    Networks,
     NotAboveOne,
     NotNegative,
     OptionalAddress,
@@ -32,24 +33,20 @@ from exporter.settings.field_types import (
     ShardNumber,
     StorageUrl,
     TelemetryPath,
-    UnitBase,
     prefix_of_external_url,
     written,
 )
-from exporter.settings.options import CustomKey, Kind, Mark
+from exporter.settings.options import CustomKey, Kind, Mark, SettingsGroup
 from exporter.settings.sources import SECRET_VARIABLE
+from exporter.settings.vendor_settings import VendorSettings, group_name, vendor_groups
 from exporter.storage.urls import SQLITE, SqliteFile, parse_storage_url
-from exporter.vendors.vendor import DEFAULT_UNIT_BASE
+from exporter.vendors.registry import FIRST, VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from exporter.vendors.vendor import Vendor
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class ConfigSettings(_Group):
+class ConfigSettings(SettingsGroup):
     """Configuration."""
 
     file: Annotated[OptionalPath, Mark.NOT_IN_FILE] = Field(
@@ -64,7 +61,7 @@ class ConfigSettings(_Group):
     )
 
 
-class LogSettings(_Group):
+class LogSettings(SettingsGroup):
     """Logging, to standard error."""
 
     level: Annotated[Literal["debug", "info", "warn", "error"], Mark.RELOADABLE] = Field(
@@ -75,7 +72,7 @@ class LogSettings(_Group):
     )
 
 
-class WebSettings(_Group):
+class WebSettings(SettingsGroup):
     """Internal listener, for Prometheus and people."""
 
     listen_address: Address = Field(
@@ -144,7 +141,7 @@ class WebSettings(_Group):
     )
 
 
-class WebhookSettings(_Group):
+class WebhookSettings(SettingsGroup):
     """Public listener, for the vendor's webhooks."""
 
     listen_address: Address = Field(
@@ -169,18 +166,19 @@ class WebhookSettings(_Group):
     )
     secret_file: Annotated[OptionalPath, Mark.RELOADABLE] = Field(
         default=None,
-        description="File with the secrets that deliveries are signed with, one per line. Blank "
-        "lines and lines that start with # are ignored. The exporter reads it again when it "
-        "changes.",
+        description=f"File with the secrets that {FIRST.title} signs with, one per line: an older "
+        f"name of --{FIRST.name}.secret-file. Blank lines and lines that start with # are ignored. "
+        "The exporter reads it again when it changes.",
     )
     secret: Annotated[SecretStr, Kind("text"), Mark.RELOADABLE, Mark.ENVIRONMENT_ONLY] = Field(
         default=SecretStr(""),
-        description="Secrets that deliveries are signed with, one per line, in addition to those "
-        "of --webhook.secret-file.",
+        description=f"Secrets that {FIRST.title} signs with, one per line, in addition to those of "
+        "--webhook.secret-file.",
     )
     allow_unsigned: bool = Field(
         default=False,
-        description="Accept deliveries from anyone, without signatures. For tests only.",
+        description=f"Accept deliveries of {FIRST.title} from anyone, without signatures. For "
+        "tests only.",
     )
     max_body_bytes: Annotated[Bytes, Positive, Mark.RELOADABLE] = Field(
         default=65536, description="Maximum size of a delivery; a larger one gets 413."
@@ -188,6 +186,12 @@ class WebhookSettings(_Group):
     read_timeout: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
         default=written("5s"),
         description="Maximum time for a delivery to arrive; a slower one gets 408.",
+    )
+    trusted_proxies: Annotated[Networks, Mark.RELOADABLE] = Field(
+        default=written(""),
+        description="IP addresses and networks of proxies before the public listener, separated "
+        "by commas. Their header X-Forwarded-For tells who sent a delivery, for vendors of which "
+        "only certain addresses may send.",
     )
     max_pending: Annotated[Count, Positive] = Field(
         default=10000,
@@ -200,7 +204,7 @@ class WebhookSettings(_Group):
         return self.secret_file is not None or bool(self.secret.get_secret_value().strip())
 
 
-class StorageSettings(_Group):
+class StorageSettings(SettingsGroup):
     """Storage."""
 
     url: StorageUrl = Field(
@@ -215,7 +219,7 @@ class StorageSettings(_Group):
     )
 
 
-class ShardSettings(_Group):
+class ShardSettings(SettingsGroup):
     """Shards, for PostgreSQL only."""
 
     number: Annotated[ShardNumber, CustomKey("shard", alone=True)] = Field(
@@ -228,7 +232,7 @@ class ShardSettings(_Group):
     )
 
 
-class RetentionSettings(_Group):
+class RetentionSettings(SettingsGroup):
     """Retention."""
 
     terminal: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
@@ -242,7 +246,7 @@ class RetentionSettings(_Group):
     )
 
 
-class LimitsSettings(_Group):
+class LimitsSettings(SettingsGroup):
     """Limits."""
 
     max_esims: Annotated[Count, NotNegative] = Field(
@@ -272,7 +276,7 @@ class LimitsSettings(_Group):
     )
 
 
-class MetricsSettings(_Group):
+class MetricsSettings(SettingsGroup):
     """Metrics."""
 
     esim_labels: EsimLabels = Field(
@@ -290,7 +294,7 @@ class MetricsSettings(_Group):
         return self
 
 
-class FleetSettings(_Group):
+class FleetSettings(SettingsGroup):
     """Fleet."""
 
     stale_after: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
@@ -299,7 +303,7 @@ class FleetSettings(_Group):
     )
 
 
-class AttentionSettings(_Group):
+class AttentionSettings(SettingsGroup):
     """Attention."""
 
     min_used_ratio: Annotated[Ratio, Positive, NotAboveOne] = Field(
@@ -309,16 +313,7 @@ class AttentionSettings(_Group):
     )
 
 
-class RoamifySettings(_Group):
-    """Roamify."""
-
-    unit_base: UnitBase = Field(
-        default=DEFAULT_UNIT_BASE,
-        description="Bytes in the vendor's KB. Its MB is this number squared, its GB cubed.",
-    )
-
-
-class Settings(_Group):
+class _Settings(SettingsGroup):
     """Receive signed webhook events about travel eSIMs and serve them as Prometheus metrics.
 
     Every flag has an environment variable, which is shown after its description, and a key in the
@@ -337,22 +332,35 @@ class Settings(_Group):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     attention: AttentionSettings = Field(default_factory=AttentionSettings)
-    roamify: RoamifySettings = Field(default_factory=RoamifySettings)
 
     @model_validator(mode="after")
     def _deliveries_are_signed_unless_allowed(self) -> Self:
-        webhook = self.webhook
         if self.web_configuration_alone:
             return self
-        if not webhook.has_secret and not webhook.allow_unsigned:
+        for vendor in VENDORS:
+            if self.has_secret(vendor) and self.allows_unsigned(vendor):
+                group = "webhook" if vendor is FIRST else vendor.name
+                raise ValueError(
+                    f"--{group}.allow-unsigned: a webhook secret is set too; remove one of them"
+                )
+        if not self.vendors_on:
+            others = " or ".join(f"--{v.name}.secret-file" for v in VENDORS if v is not FIRST)
             raise ValueError(
-                f"no webhook secret: set --webhook.secret-file or {SECRET_VARIABLE}, "
+                f"no webhook secret: set --webhook.secret-file or {SECRET_VARIABLE}"
+                f"{f' for {FIRST.title}, or {others}' if others else ''}, "
                 "or accept deliveries from anyone with --webhook.allow-unsigned"
             )
-        if webhook.has_secret and webhook.allow_unsigned:
-            raise ValueError(
-                "--webhook.allow-unsigned: a webhook secret is set too; remove one of them"
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _iccids_are_hashed_with_a_key(self) -> Self:
+        for vendor in self.vendors_on:
+            if self.of(vendor).hashes_iccids and self.metrics.iccid_hash_key_file is None:
+                raise ValueError(
+                    f"--{vendor.name}.secret-file: {vendor.title} names eSIMs by their ICCID: set "
+                    "--metrics.iccid-hash-key-file to a file with a key to hash it with, or show "
+                    f"it with --{vendor.name}.esim-id=iccid"
+                )
         return self
 
     @model_validator(mode="after")
@@ -389,13 +397,38 @@ class Settings(_Group):
         alone = all(fields <= groups.get(name, set()) for name, fields in given.items())
         return self.config.check and len(given) > 1 and alone
 
+    def of(self, vendor: Vendor) -> VendorSettings:
+        """Return the settings of a vendor."""
+        group: VendorSettings = getattr(self, group_name(vendor))
+        return group
+
+    def has_secret(self, vendor: Vendor) -> bool:
+        """Return whether a file or the environment gives a vendor's secrets."""
+        return self.of(vendor).has_secret or (vendor is FIRST and self.webhook.has_secret)
+
+    def allows_unsigned(self, vendor: Vendor) -> bool:
+        """Return whether a vendor's deliveries are accepted from anyone."""
+        older = vendor is FIRST and self.webhook.allow_unsigned
+        return older or self.of(vendor).accepts_unsigned
+
     @property
-    def unit_bases(self) -> Mapping[str, int]:
-        """Return the bytes in each vendor's kB, by the vendor's name."""
-        return {"roamify": self.roamify.unit_base}
+    def vendors_on(self) -> tuple[Vendor, ...]:
+        """Return the vendors whose deliveries are taken: those with secrets, or without need."""
+        return tuple(v for v in VENDORS if self.has_secret(v) or self.allows_unsigned(v))
 
     @property
     def merged(self) -> bool:
         """Return whether one listener serves public and internal endpoints."""
         address = self.web.listen_address
         return address == self.webhook.listen_address and address.port != 0
+
+
+if TYPE_CHECKING:
+
+    class Settings(_Settings):
+        """All settings. The groups of vendors are read with :meth:`of`."""
+
+else:
+    Settings = create_model(
+        "Settings", __base__=_Settings, __doc__=_Settings.__doc__, **vendor_groups()
+    )

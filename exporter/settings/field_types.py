@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv6Address, ip_address
+from ipaddress import (
+    AddressValueError,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -230,6 +237,22 @@ def _host_names(value: object) -> object:
     return tuple(dict.fromkeys(names))
 
 
+def _networks(value: object) -> object:
+    """Split at commas. An address is a network of one."""
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        return value
+    networks = []
+    for text in (stripped for each in texts if (stripped := str(each).strip())):
+        try:
+            networks.append(ip_network(text))
+        except ValueError:
+            raise ValueError(
+                f"not an IP address or network: {text!r} (write it like 192.0.2.7 or 192.0.2.0/24)"
+            ) from None
+    return tuple(dict.fromkeys(networks))
+
+
 def _esim_labels(value: object) -> object:
     """Split at commas and sort the labels in the order of ``INFO_LABELS``."""
     labels = value.split(",") if isinstance(value, str) else value
@@ -263,6 +286,9 @@ ExternalUrl = Annotated[str, AfterValidator(_external_url), Kind("url"), Mark.CO
 RoutePrefix = Annotated[str, AfterValidator(_route_prefix), Kind("path")]
 ShardNumber = Annotated[str, AfterValidator(_shard), Kind("number")]
 StorageUrl = Annotated[str, AfterValidator(_storage_url), Kind("url"), Mark.CONFIDENTIAL]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks), Kind("list")
+]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_host_names), Kind("list")]
 EsimLabels = Annotated[tuple[InfoLabel, ...], BeforeValidator(_esim_labels), Kind("list")]
 UnitBase = Annotated[Literal[1024, 1000], BeforeValidator(_number)]

@@ -31,14 +31,21 @@ from exporter.settings.sources import (
     secrets_in_file,
     secrets_in_variable,
 )
+from exporter.settings.vendor_settings import secret_variable
+from exporter.vendors.registry import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from exporter.settings.definitions import WebhookSettings
     from exporter.settings.options import Option
+    from exporter.settings.vendor_settings import VendorSettings
+    from exporter.vendors.vendor import Vendor
 
 OPTIONS = options_of(Settings)
 """Every setting, in the order of the help page."""
+
+_TOKEN = re.compile(rb"[A-Za-z0-9._~-]+")
 
 _BY_PATH: dict[tuple[object, ...], Option] = {option.path: option for option in OPTIONS}
 
@@ -71,23 +78,50 @@ def load(
     return settings
 
 
-def read_secrets(settings: Settings) -> tuple[bytes, ...]:
-    """Return the webhook secrets, those of the file first; none if unsigned deliveries are allowed.
+def read_secrets(settings: Settings, vendor: Vendor) -> tuple[bytes, ...]:
+    """Return a vendor's secrets, those of files first; none if unsigned deliveries are allowed.
 
-    The file is read at each call. Raises ``SettingsError``, which names the file, if it cannot be
-    read or holds no secret.
+    Files are read at each call. Raises ``SettingsError``, which names the file, if it cannot be
+    read, holds no secret, or holds a token that cannot be part of a path.
     """
-    secrets: tuple[bytes, ...] = ()
-    if path := settings.webhook.secret_file:
-        content = _contents("--webhook.secret-file", path)
-        try:
-            secrets = secrets_in_file(content)
-        except ValueError as error:
-            raise SettingsError(f"--webhook.secret-file: {path}: {error}") from None
-        if not secrets:
-            raise SettingsError(f"--webhook.secret-file: {path}: holds no secret")
-    secrets += secrets_in_variable(settings.webhook.secret.get_secret_value())
+    groups: dict[str, WebhookSettings | VendorSettings] = {vendor.name: settings.of(vendor)}
+    if vendor is FIRST:
+        groups = {"webhook": settings.webhook, **groups}
+    secrets: list[bytes] = []
+    for name, group in groups.items():
+        if path := group.secret_file:
+            secrets += _secrets_of_file(f"--{name}.secret-file", path, vendor)
+    for group in groups.values():
+        given = secrets_in_variable(group.secret.get_secret_value())
+        secrets += _usable(given, secret_variable(vendor), vendor)
     return tuple(dict.fromkeys(secrets))
+
+
+def secret_files(settings: Settings) -> list[Path]:
+    """Return the files that hold secrets of vendors that are on."""
+    named = [settings.webhook.secret_file]
+    named += [settings.of(vendor).secret_file for vendor in settings.vendors_on]
+    return [path for path in named if path]
+
+
+def _secrets_of_file(flag: str, path: Path, vendor: Vendor) -> tuple[bytes, ...]:
+    content = _contents(flag, path)
+    try:
+        secrets = secrets_in_file(content)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {path}: {error}") from None
+    if not secrets:
+        raise SettingsError(f"{flag}: {path}: holds no secret")
+    return _usable(secrets, f"{flag}: {path}", vendor)
+
+
+def _usable(secrets: tuple[bytes, ...], where: str, vendor: Vendor) -> tuple[bytes, ...]:
+    """Return the secrets. Raises ``SettingsError`` if a token cannot be part of a path."""
+    if vendor.authentication.token_in_path and not all(map(_TOKEN.fullmatch, secrets)):
+        raise SettingsError(
+            f"{where}: a token is part of a path: use only letters, digits and the signs - . _ ~"
+        )
+    return secrets
 
 
 def read_iccid_hash_key(settings: Settings) -> bytes | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from exporter.settings import ENVIRONMENT_PREFIX
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _HELP_WIDTH = 100
 _HELP_INDENT = 34
+
+
+class SettingsGroup(BaseModel):
+    """A group of settings. Its docstring is its title on the help page."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Mark(Enum):
@@ -127,7 +133,7 @@ def as_users_write(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -160,7 +166,7 @@ def _key(path: tuple[str, str], field: FieldInfo) -> str:
     key = next(
         (m for m in field.metadata if isinstance(m, CustomKey)), CustomKey(name.replace("_", "-"))
     )
-    return key.name if key.alone else f"{group}.{key.name}"
+    return key.name if key.alone else f"{group.replace('_', '-')}.{key.name}"
 
 
 def _kind(field: FieldInfo) -> str:

@@ -11,9 +11,12 @@ from exporter.vendors.roamify import ROAMIFY
 if TYPE_CHECKING:
     from exporter.vendors.vendor import Reading, Vendor
 
-VENDORS: tuple[Vendor, ...] = (ROAMIFY,)
-"""The first one is older than the others: the settings of its secrets have second names, which
-do not hold its name."""
+FIRST: Vendor = ROAMIFY
+"""The vendor that was once the only one. Its secrets have older settings beside those that every
+vendor has: ``--webhook.secret-file``, ``ESIM_EXPORTER_WEBHOOK_SECRET`` and
+``--webhook.allow-unsigned``."""
+
+VENDORS: tuple[Vendor, ...] = (FIRST,)
 
 NAMES: tuple[str, ...] = tuple(vendor.name for vendor in VENDORS)
 

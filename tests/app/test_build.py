@@ -20,7 +20,6 @@ from exporter.errors import SettingsError
 from exporter.settings import loading
 from exporter.settings.field_types import RESERVED_PATHS
 from exporter.storage.sqlite.storage import SqliteStorage
-from exporter.vendors.registry import NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,10 +67,6 @@ async def test_a_start_warns_if_everybody_may_change_something(
     await storage.close()
     told = [r.__dict__["fields"]["because"] for r in caplog.records if r.levelname == "WARNING"]
     assert told == ([because] if because else [])
-
-
-def test_every_vendor_has_a_unit_base() -> None:
-    assert set(SETTINGS.unit_bases) == set(NAMES)
 
 
 async def test_whatever_fails_in_a_reload_the_last_good_settings_stay(

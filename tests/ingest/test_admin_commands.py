@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from exporter.model.expiry import Retention
 from exporter.model.merge import Result
 from exporter.storage.contract import Changes, Table
 from exporter.storage.sqlite.storage import SqliteStorage
+from exporter.vendors.registry import FIRST
 
 KEY = ("roamify", "e")
 BODY = b'{"used": 40}'
@@ -58,7 +60,7 @@ def usage(time: int = 0, used: int = 10, esim_id: str = "e", **values: Any) -> U
     return UsageEvent("roamify", START + time, esim_id, "p", snapshot)
 
 
-def parse(body: bytes, now: float) -> Event:
+def parse(body: bytes, now: float, *_: object, **__: object) -> Event:
     """Parse a body, as a vendor's newer parser would."""
     if not body.startswith(b"{"):
         raise MalformedEvent("the body is not JSON")
@@ -72,7 +74,8 @@ def parse(body: bytes, now: float) -> Event:
 
 
 def administration(room: Room, folder: Path = Path("nowhere")) -> AdminCommands:
-    return AdminCommands(room.intake, {"roamify": parse}, folder, lambda: room.now)
+    vendor = replace(FIRST, name="roamify", parse=parse)
+    return AdminCommands(room.intake, (vendor,), folder, lambda: room.now)
 
 
 async def reject(room: Room, body: bytes = BODY) -> str:
@@ -308,17 +311,51 @@ async def test_what_still_cannot_be_taken_stays(
         assert await durable(room)
 
 
-async def test_what_nobody_can_read_any_more_stays(
+async def test_a_delivery_of_a_vendor_that_is_off_stays(storage: MemoryStorage) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+        nobody = AdminCommands(room.intake, (), Path("nowhere"), lambda: room.now)
+
+        with pytest.raises(InvalidEvent, match="cannot be read while roamify is off"):
+            await nobody.replay(DIGEST)
+        assert len(room.state.rejected) == 1
+
+
+async def test_what_cannot_be_processed_stays(
     storage: MemoryStorage, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with at_work(storage) as room:
         await reject(room)
-        nobody = AdminCommands(room.intake, {}, Path("nowhere"), lambda: room.now)
 
+        def fail(*_: object, **__: object) -> Event:
+            raise KeyError
+
+        vendor = replace(FIRST, name="roamify", parse=fail)
+        broken = AdminCommands(room.intake, (vendor,), Path("nowhere"), lambda: room.now)
         with pytest.raises(InvalidEvent, match="cannot process"):
-            await nobody.replay(DIGEST)
+            await broken.replay(DIGEST)
         assert len(room.state.rejected) == 1
     assert "event could not be merged" in caplog.messages
+
+
+async def test_a_replayed_event_without_a_time_of_its_own_happened_at_its_first_receipt(
+    storage: MemoryStorage,
+) -> None:
+    async with at_work(storage) as room:
+        await reject(room)
+        first = room.now
+        room.now += 1000
+        times: list[float] = []
+
+        def note(_: bytes, now: float, *__: object, **___: object) -> Event:
+            times.append(now)
+            return usage(int(now), 40)
+
+        vendor = replace(FIRST, name="roamify", parse=note, has_event_time=False)
+        await AdminCommands(room.intake, (vendor,), Path("nowhere"), lambda: room.now).replay(
+            DIGEST
+        )
+        assert times == [int(first)]
 
 
 async def test_a_dropped_delivery_is_gone(storage: MemoryStorage) -> None:

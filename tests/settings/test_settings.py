@@ -18,6 +18,7 @@ from exporter.settings.loading import (
     read_iccid_hash_key,
     read_secrets,
 )
+from exporter.vendors.registry import FIRST, NAMES, VENDORS
 
 SIGNED = {"ESIM_EXPORTER_WEBHOOK_SECRET": "s3cret"}
 
@@ -76,7 +77,7 @@ def test_starts_from_the_documented_defaults() -> None:
     assert settings.metrics.esim_labels == ("reference_id",)
     assert settings.metrics.iccid_hash_key_file is None
     assert settings.fleet.stale_after == 9 * 3600
-    assert settings.roamify.unit_base == 1024
+    assert settings.of(FIRST).bytes_in_kb == 1024
 
 
 def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> None:
@@ -95,6 +96,19 @@ def test_flag_wins_over_environment_over_file_over_default(tmp_path: Path) -> No
     assert web.max_requests == 2
     assert web.telemetry_path == "/file"
     assert web.scrape_timeout == 60
+
+
+VENDOR_TEXTS = {
+    f"{vendor.name}.{key}": text
+    for vendor in VENDORS
+    for key, text, applies in (
+        ("secret-file", f"{vendor.name}-secrets", True),
+        ("sender-addresses", "192.0.2.1", vendor.authentication.token_in_path),
+        ("unit-base", "1000", vendor.names_units),
+        ("esim-id", "iccid", vendor.named_by_iccid),
+    )
+    if applies
+}
 
 
 def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path) -> None:
@@ -122,6 +136,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "webhook.secret-file": "secrets",
         "webhook.max-body-bytes": "1024",
         "webhook.read-timeout": "500ms",
+        "webhook.trusted-proxies": "192.0.2.7, 2001:db8::/32",
         "webhook.max-pending": "7",
         "storage.url": "postgresql://esim@db/esim",
         "storage.backup-folder": "/backups",
@@ -138,7 +153,7 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
         "metrics.iccid-hash-key-file": "key",
         "fleet.stale-after": "1d",
         "attention.min-used-ratio": "0.8",
-        "roamify.unit-base": "1000",
+        **VENDOR_TEXTS,
     }
     switches = {"web.enable-lifecycle", "web.enable-admin-api"}
     options = {option.key: option for option in OPTIONS}
@@ -156,6 +171,8 @@ def test_reads_every_setting_from_flag_environment_and_file_alike(tmp_path: Path
     by_file = load(["--config.file", str(path)], {})
 
     untold = {"config.file", "config.check", "webhook.secret", "webhook.allow-unsigned"}
+    untold |= {f"{name}.{key}" for name in NAMES for key in ("secret", "allow-unsigned")}
+    untold &= set(options)
     assert set(texts) == set(options) - untold
     assert by_flag == by_variable
     for option in OPTIONS:
@@ -358,7 +375,7 @@ def test_refuses_to_start_without_a_secret_unless_unsigned_is_allowed() -> None:
     with pytest.raises(SettingsError, match=r"^no webhook secret: set --webhook\.secret-file or"):
         load([], {})
 
-    assert read_secrets(load(["--webhook.allow-unsigned"], {})) == ()
+    assert read_secrets(load(["--webhook.allow-unsigned"], {}), FIRST) == ()
 
 
 def test_a_blank_secret_counts_as_no_secret() -> None:
@@ -401,7 +418,7 @@ def test_names_the_variable_for_a_secret_that_is_given_elsewhere(tmp_path: Path)
 def test_a_secret_need_not_be_text() -> None:
     environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": os.fsdecode(b"hunter2\xff")}
 
-    assert read_secrets(load([], environ)) == (b"hunter2\xff",)
+    assert read_secrets(load([], environ), FIRST) == (b"hunter2\xff",)
 
 
 def test_a_storage_url_is_not_repeated() -> None:
@@ -495,17 +512,17 @@ def test_reads_several_secrets_from_the_file_and_the_environment(tmp_path: Path)
 
     settings = load([f"--webhook.secret-file={path}"], environ)
 
-    assert read_secrets(settings) == (b"new", b"old", b"\xff\xfe", b"#third")
+    assert read_secrets(settings, FIRST) == (b"new", b"old", b"\xff\xfe", b"#third")
 
 
 def test_reads_the_secret_file_each_time(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.write_text("one\n")
     settings = load([f"--webhook.secret-file={path}"], {})
-    before = read_secrets(settings)
+    before = read_secrets(settings, FIRST)
     path.write_text("two\n")
 
-    assert (before, read_secrets(settings)) == ((b"one",), (b"two",))
+    assert (before, read_secrets(settings, FIRST)) == ((b"one",), (b"two",))
 
 
 @pytest.mark.parametrize("content", ["", "\n \n", "# only a comment\n"])
@@ -515,7 +532,7 @@ def test_names_a_secret_file_without_a_secret(tmp_path: Path, content: str) -> N
     settings = load([f"--webhook.secret-file={path}"], SIGNED)
 
     with pytest.raises(SettingsError, match=f"^--webhook.secret-file: {path}: holds no secret$"):
-        read_secrets(settings)
+        read_secrets(settings, FIRST)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-32"])
@@ -525,14 +542,14 @@ def test_a_secret_file_in_another_encoding_is_refused(encoding: str, tmp_path: P
     settings = load([f"--webhook.secret-file={path}"], {})
 
     with pytest.raises(SettingsError, match=f"^--webhook.secret-file: {path}: .*in UTF-8$"):
-        read_secrets(settings)
+        read_secrets(settings, FIRST)
 
 
 def test_names_a_secret_file_that_cannot_be_read(tmp_path: Path) -> None:
     settings = load([f"--webhook.secret-file={tmp_path}"], {})
 
     with pytest.raises(SettingsError, match=f"{tmp_path}: Is a directory"):
-        read_secrets(settings)
+        read_secrets(settings, FIRST)
 
 
 def test_reads_the_key_for_iccid_hashes(tmp_path: Path) -> None:
@@ -577,9 +594,16 @@ def test_a_reload_applies_exactly_the_documented_settings() -> None:
         "webhook.secret",
         "webhook.max-body-bytes",
         "webhook.read-timeout",
+        "webhook.trusted-proxies",
         "retention.terminal",
         "retention.silent",
         "fleet.stale-after",
+        *(
+            f"{vendor.name}.{key}"
+            for vendor in VENDORS
+            for key in ("secret-file", "secret", "sender-addresses")
+            if key != "sender-addresses" or vendor.authentication.token_in_path
+        ),
     ]
 
 
