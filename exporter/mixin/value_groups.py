@@ -254,6 +254,17 @@ class FeedValues(ValueGroup):
     never: Duration = Field(
         "6h", description="an exporter that was up for this long must have received an event"
     )
+    never_at_thresholds: Duration = Field(
+        "1d", description="the same for a vendor that reports at thresholds only; a ticket"
+    )
+    quiet: Duration = Field(
+        "3d",
+        description="a ticket if a vendor that reports at thresholds only sends no event for this "
+        "long",
+    )
+    quiet_esims: int = Field(
+        100, gt=0, description="and at least this many of its eSIMs have not ended"
+    )
     low: Share = Field(
         0.5, description="the alert fires below this share of the events of yesterday"
     )

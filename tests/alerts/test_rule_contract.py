@@ -24,6 +24,7 @@ from test_rule_lints import RECORDINGS, RULES, each_rule, family_type, sources
 
 from exporter.mixin.values import MixinValues
 from exporter.simulate.deliveries import Fault, Faults, Simulation
+from exporter.vendors.registry import NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,6 +142,9 @@ def matches(names: set[str], label: str, operator: str, value: str, exposed: Exp
     if value.startswith("<") or label in {"code", "method"}:
         # A runbook has placeholders, and a code or method may not have occurred yet.
         return bool(present)
+    if label == "vendor" and present:
+        # The simulated eSIMs are of one vendor.
+        present = set(NAMES)
     if label == "resource" and present:
         # The simulated eSIMs use up only their data.
         present = exposed.values["esim_fleet_allowances_over_threshold", "resource"]

@@ -183,7 +183,7 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
     }
     values |= {
         f'esim_exporter_vendor_report_interval_seconds{{vendor="{vendor}"}}': 4 * HOUR
-        for vendor in ("roamify", "shrunk", "new")  # nothing was ever received of the last one
+        for vendor in (*VENDORS, "new")  # nothing was ever received of the last one
     }
     if part.shard:
         values |= {

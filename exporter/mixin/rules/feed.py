@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from exporter.mixin.rules.exporter import STORAGE_UP, UP
-from exporter.mixin.rules.rule_types import Alert, Group, Recording, Scope, Severity
+from exporter.mixin.rules.rule_types import TERMINAL, Alert, Group, Recording, Scope, Severity
 from exporter.mixin.rules.shards import by, fleet_sum
 
 _ACTIVATED = "vendor:esim_fleet_esims_activated:sum"
+_LIVING = fleet_sum(f'sum without (status) (esim_fleet_esims{{status!~"{TERMINAL}"}})', "vendor")
 _EVENTS = "vendor:esim_exporter_webhook_events:increase4h"
 _TOO_OLD = "vendor:esim_exporter_webhook_events_too_old:increase4h"
 _VERIFIED = "vendor:esim_exporter_webhook_signatures:increase4h"
@@ -25,8 +26,16 @@ def _newest(timestamp: str) -> str:
 
 _HEARD = _newest("esim_exporter_last_received_timestamp_seconds")
 _USAGE = _newest("esim_exporter_last_usage_received_timestamp_seconds")
-_REPORTING = _newest("esim_exporter_vendor_report_interval_seconds")
-"""A vendor that reports usage at intervals. Silence of the others means nothing."""
+_INTERVAL = "esim_exporter_vendor_report_interval_seconds"
+_REPORTING = _newest(_INTERVAL)
+"""A vendor that reports usage at intervals. The others report at thresholds only, so hours without
+an event mean nothing."""
+
+REPORTS_AT_INTERVALS = f"and on (job, vendor) {_REPORTING}"
+"""End of an expression that takes a missing report, or a report without news, for a sign."""
+
+_AT_THRESHOLDS = f"{_EVENTS} unless on (job, vendor) {_REPORTING}"
+"""The other vendors that have a secret, and so series of events."""
 
 USAGE_ARRIVED = f"unless on (job, vendor) max_over_time({_USAGE_AGE}[@feed.silent]) > @feed.silent"
 """End of an expression that means nothing during a silence, nor until all eSIMs have reported
@@ -42,6 +51,14 @@ def _could_receive(window: str) -> str:
     return f"""
 and on (job) avg_over_time({UP}[{window}]) > 0.8
 unless on (job) avg_over_time({STORAGE_UP}[{window}]) <= 0.8
+""".strip()
+
+
+def _never_heard(window: str) -> str:
+    """Return the end of an expression about a vendor that was set up before this window."""
+    return f"""
+and on (job) avg_over_time({UP}[{window}]) > 0.75
+unless on (job, vendor) {_HEARD}
 """.strip()
 
 
@@ -67,13 +84,30 @@ _SILENCE = (
         f"""
 time() - {_HEARD} > @feed.silent
 and on (job, vendor) max_over_time({_ACTIVATED}[15m]) > 0
-and on (job, vendor) {_REPORTING}
+{REPORTS_AT_INTERVALS}
 {_could_receive("@feed.silent")}
 """,
         "The vendor has stopped sending events.",
         "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago, though "
         "activated eSIMs report their usage regularly.",
         why="It ends as soon as an event arrives, because it mutes other alerts.",
+    ),
+    Alert(
+        "EsimWebhookFeedSilent",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+time() - {_HEARD} > @feed.quiet
+and on (job, vendor) {_LIVING} >= @feed.quiet_esims
+and on (job, vendor) ({_AT_THRESHOLDS})
+{_could_receive("@feed.quiet")}
+""",
+        "A vendor that reports at thresholds only has sent nothing for days.",
+        "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago. It reports "
+        "at thresholds only, but with so many eSIMs some reach one every day.",
+        keep="@keep_firing_for",
+        why="eSIMs leave after 30 days of silence, so a fleet of this size sends several events a "
+        "day.",
     ),
     Alert(
         "EsimWebhookUsageSilent",
@@ -84,7 +118,7 @@ and on (job, vendor) {_REPORTING}
 and on (job, vendor) time() - ({_USAGE} or 0 * {_HEARD}) > @feed.silent
 and on (job, vendor) min_over_time({_ACTIVATED}[@feed.silent]) > 0
 and on (job, vendor) max_over_time({_ACTIVATED}[15m] offset @feed.silent) > 0
-and on (job, vendor) {_REPORTING}
+{REPORTS_AT_INTERVALS}
 {_could_receive("@feed.silent")}
 """,
         "The vendor sends no usage events, but others arrive.",
@@ -99,15 +133,27 @@ and on (job, vendor) {_REPORTING}
         Scope.EXPORTER,
         f"""
 {_REPORTING}
-and on (job) avg_over_time({UP}[@feed.never]) > 0.75
-and on (job) {UP} offset @feed.never
-unless on (job, vendor) {_HEARD}
+and on (job, vendor) max {_VENDOR} (max_over_time({_INTERVAL}[1d] offset @feed.never))
+{_never_heard("@feed.never")}
 """,
         "The exporter has never received an event.",
-        "The exporter has been up for @feed.never, but no event of {{ $labels.vendor }} with a "
-        "right signature ever arrived.",
-        why="It looks at the job and not at the start of a process, so a restart does not begin "
-        "the hours again.",
+        "{{ $labels.vendor }} has been set up for @feed.never, but no event of it with a right "
+        "signature ever arrived.",
+        why="It looks at series of the vendor and not at the start of a process, so a restart "
+        "does not begin the hours again. A vendor that is added later gets its own hours.",
+    ),
+    Alert(
+        "EsimWebhookNeverReceived",
+        Severity.WARNING,
+        Scope.EXPORTER,
+        f"""
+{_AT_THRESHOLDS}
+and on (job, vendor) max_over_time({_EVENTS}[1d] offset @feed.never_at_thresholds)
+{_never_heard("@feed.never_at_thresholds")}
+""",
+        "The exporter has never received an event of a vendor that reports at thresholds only.",
+        "{{ $labels.vendor }} has been set up for @feed.never_at_thresholds, but no event of it "
+        "ever arrived. It may have no eSIM in use, or not know the address.",
     ),
     Alert(
         "EsimWebhookFeedLow",
@@ -115,6 +161,7 @@ unless on (job, vendor) {_HEARD}
         Scope.EXPORTER,
         f"""
 {_EVENTS} < @feed.low * ({_EVENTS} offset 1d > @feed.min_events)
+{REPORTS_AT_INTERVALS}
 {_could_receive("4h")}
 {USAGE_ARRIVED}
 """,
@@ -197,13 +244,15 @@ _TIMES = (
         Scope.EXPORTER,
         f"""
 min {_VENDOR} (min_over_time(esim_exporter_last_event_delay_seconds[2h])) >= @feed.clock_skew
+{REPORTS_AT_INTERVALS}
 """,
         _CLOCK,
         "For hours, every event of {{ $labels.vendor }} arrived {{ $value | humanizeDuration }} or "
         "more after its own time. The vendor's clock is behind, or the vendor sends late.",
         for_="2h",
         labels={"clock": "vendor", "direction": "behind"},
-        why="It needs hours, because an event that the vendor sends again is late too.",
+        why="It needs hours, because an event that the vendor sends again is late too. For hours, "
+        "that may be the only event of a vendor that reports at thresholds only.",
     ),
     Alert(
         "EsimClockSkew",

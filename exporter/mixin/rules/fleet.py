@@ -6,7 +6,7 @@ the job ``esim-exporter``. So they work without series of single eSIMs.
 
 from __future__ import annotations
 
-from exporter.mixin.rules.feed import USAGE_ARRIVED
+from exporter.mixin.rules.feed import REPORTS_AT_INTERVALS, USAGE_ARRIVED
 from exporter.mixin.rules.rule_types import TERMINAL, Alert, Group, Recording, Scope, Severity
 from exporter.mixin.rules.shards import by, fleet_rise, fleet_sum, resharded
 
@@ -79,6 +79,7 @@ and {_OVER_90} >= @packages.min_esims
     / ((({_CONSUMED1D} < {_STEADY1D}) or ({_STEADY1D} <= {_CONSUMED1D})) > 0) * 1d
   < @forecast.horizon
 and {_ALLOWANCES} >= @packages.min_esims
+{REPORTS_AT_INTERVALS}
 """,
             "The data of a package's eSIMs is forecast to run out.",
             "At the consumption of the last day, the remaining data of all eSIMs with package "
@@ -165,6 +166,7 @@ max_over_time({_ESIMS}[15m])
 {fleet_rise("esim_fleet_data_consumed_bytes_total", "8h", "vendor", apart=("package_id",))}
 ) == 0
 and on (job, vendor) {_ACTIVATED} > @fleet.min_esims
+{REPORTS_AT_INTERVALS}
 {USAGE_ARRIVED}
 """,
             "Events arrive, but no eSIM consumes anything.",
@@ -181,6 +183,7 @@ and on (job, vendor) {_ACTIVATED} > @fleet.min_esims
   / ({_ACTIVATED} > 0)
 > @fleet.stale
 and {_STALE} >= @packages.min_esims
+{REPORTS_AT_INTERVALS}
 {USAGE_ARRIVED}
 """,
             "Many activated eSIMs have stopped reporting.",

@@ -5,14 +5,42 @@ They read the group ``esims``, so the job ``esim-exporter-esims``. No page depen
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from exporter.mixin.rules.rule_types import TERMINAL, Alert, Group, Recording, Scope, Severity
+from exporter.vendors.registry import VENDORS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_AT_THRESHOLDS = sorted(vendor.name for vendor in VENDORS if not vendor.report_interval)
+
+
+def without(vendors: Sequence[str]) -> str:
+    """Return the matcher of all other vendors."""
+    match vendors:
+        case []:
+            return ""
+        case [vendor]:
+            return f'{{vendor!="{vendor}"}}'
+        case _:
+            return f'{{vendor!~"{"|".join(vendors)}"}}'
+
+
+_REPORTING = without(_AT_THRESHOLDS)
+"""Vendors that report at intervals.
+
+Days may pass between two reports at thresholds, and what was used in them would look like the
+consumption of one day. The interval that the exporter shows belongs to the other job, which another
+Prometheus may scrape. So these rules name the vendors.
+"""
 
 _ALLOWANCE = "by (job, vendor, esim_id, package_id)"
 _RATIO = "esim_package:esim_data_used:ratio"
 _DELTA = "esim_package:esim_data_consumed_bytes:delta1d"
 _FORECAST = "esim_package:esim_data_left_seconds:forecast1d"
 _LEFT = "esim_package:esim_package_left_seconds:plausible"
-_CONSUMED = f"max {_ALLOWANCE} (esim_data_consumed_bytes_total"
+_CONSUMED = f"max {_ALLOWANCE} (esim_data_consumed_bytes_total{_REPORTING}"
 _END = f"max {_ALLOWANCE} (esim_package_end_timestamp_seconds)"
 _NAMED = "eSIM {{ $labels.esim_id }} with package {{ $labels.package_id }}"
 _UNLIMITED = "and on (job, vendor, esim_id, package_id) esim_data_unlimited == 1"
@@ -83,7 +111,7 @@ and {_RATIO} >= @forecast.min_share
             Scope.ESIM,
             f"""
 {_LEFT} < @expiry.horizon
-and {_RATIO} <= 1 - @expiry.unused_share
+and {_RATIO}{_REPORTING} <= 1 - @expiry.unused_share
 {_ACTIVATED}
 """,
             "A package of an eSIM ends soon with much of its data unused.",
@@ -133,7 +161,8 @@ and {_RATIO} <= 1 - @expiry.unused_share
             Severity.INFO,
             Scope.ESIM,
             f"""
-time() - max by (job, vendor, esim_id) (esim_last_event_timestamp_seconds) >= @esims.missed_reports
+time() - max by (job, vendor, esim_id) (esim_last_event_timestamp_seconds{_REPORTING})
+  >= @esims.missed_reports
 {_ACTIVATED}
 """,
             "An activated eSIM has missed two usage reports.",
