@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+from pydantic import BaseModel
 
 from exporter.model.events import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class Shape(NamedTuple):
@@ -23,6 +26,26 @@ _MAX_LENGTH = 40
 
 _NAME = re.compile(r"[A-Za-z_](?:[0-9]{0,2}[A-Za-z_])*[0-9]{0,2}")
 """Names in ASCII. Three digits in a row could be part of an ICCID or of another identifier."""
+
+
+@cache
+def shape_of(model: type[BaseModel]) -> Shape:
+    """Return the shape that a model declares, with the names that its fields have in JSON."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    below = (
+        (name, shape_of(inner))
+        for name, field in fields.items()
+        for inner in _models(field.annotation)
+    )
+    return Shape(frozenset(fields), tuple(below))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Return the models of an annotation such as ``list[Row] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def unknown_fields(values: Mapping[str, Any], shape: Shape, path: str = "") -> set[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic_core import from_json
 
 from exporter.model.events import MAX_AMOUNT
-from exporter.vendors.fields import SMS_UNITS, VOICE_UNITS, data_units, read_number, to_base_units
+from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, data_units, read_number, to_base_units
 
 POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from exporter.errors import FieldError
 from exporter.model.events import MAX_IDENTIFIER
-from exporter.vendors.fields import SMS_UNITS, Fields, in_document_order
+from exporter.vendors.amounts import SMS_UNITS
+from exporter.vendors.fields import Fields
 
 
 def fields(**values: Any) -> Fields:
@@ -104,18 +104,3 @@ def test_refuses_an_object_of_another_type(value: object) -> None:
     read = fields(inner=value)
     assert read.required_object("inner").values == {}
     assert messages(read) == [(("data", "inner"), "must be an object")]
-
-
-def test_errors_are_in_document_order_with_missing_fields_last() -> None:
-    document = {"z": 1, "list": [{"b": 1, "a": 1}, 2], "a": {"x": 1}}
-    ordered: list[tuple[str | int, ...]] = [
-        ("z",),
-        ("list", 0, "b"),
-        ("list", 0, "a"),
-        ("list", 0, "missing"),
-        ("list", 1),
-        ("a", "x"),
-        ("missing",),
-    ]
-    errors = [FieldError(loc, "is wrong") for loc in sorted(ordered, key=str)]
-    assert [error.loc for error in in_document_order(document, errors)] == ordered

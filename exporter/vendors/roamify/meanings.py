@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.model.events import UNLIMITED_AMOUNT, Status
-from exporter.vendors.fields import to_base_units
+from exporter.vendors.amounts import to_base_units
 
 if TYPE_CHECKING:
-    from exporter.vendors.fields import Number
+    from exporter.vendors.amounts import Number
 
 VENDOR = "roamify"
-
-EARLIEST = 1_420_070_400
-"""2015-01-01T00:00:00Z. The vendor sold no eSIMs before."""
 
 NOTHING = (False, None, None, None, None, None, None)
 """The amounts of a snapshot without any allowance."""

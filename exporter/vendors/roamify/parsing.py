@@ -7,13 +7,9 @@ A delivery is refused if a value would have to be guessed. An unknown event type
 
 from __future__ import annotations
 
-import codecs
-import re
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
-from exporter.errors import FieldError, FutureEvent, InvalidEvent, MalformedEvent
+from exporter.errors import FieldError, FutureEvent, InvalidEvent
 from exporter.model.events import (
     MAX_AHEAD,
     MAX_AMOUNT,
@@ -28,19 +24,11 @@ from exporter.model.events import (
     UsageEvent,
     event_type_of,
 )
-from exporter.vendors.fields import (
-    SMS_UNITS,
-    TOO_LONG,
-    VOICE_UNITS,
-    Fields,
-    Number,
-    data_units,
-    in_document_order,
-    to_base_units,
-)
+from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, Number, data_units, to_base_units
+from exporter.vendors.field_types import TOO_LONG
+from exporter.vendors.fields import Fields
 from exporter.vendors.roamify.documented_fields import missing_halves, undocumented_fields
 from exporter.vendors.roamify.meanings import (
-    EARLIEST,
     NOTHING,
     VENDOR,
     is_included,
@@ -48,7 +36,9 @@ from exporter.vendors.roamify.meanings import (
     means_unlimited,
 )
 from exporter.vendors.roamify.usual_usage import read_usual
+from exporter.vendors.times import EARLIEST
 from exporter.vendors.vendor import DEFAULT_READING, Reading
+from exporter.vendors.wire_format import MAX_ERRORS, in_document_order, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,11 +62,7 @@ EVENT_TYPES: tuple[str, ...] = tuple(sorted({name for _, name in _TYPES.values()
 
 _IN_THE_FUTURE = "must not be more than 24 hours in the future"
 
-_MAX_ERRORS = 20
-
 _MAX_CURRENCY = 16
-
-_POSITION = re.compile(r"at line \d+ column \d+$")
 
 
 def parse(
@@ -107,14 +93,7 @@ def parse(
 
 def _read(body: bytes, now: float, unit_base: int, unknown: Callable[[str], None] | None) -> Event:
     """Return the event of a delivery in any form, read field by field."""
-    try:
-        document = from_json(body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
-    except ValueError as error:
-        # The rest of the parser's message could quote the body.
-        position = _POSITION.findall(str(error))
-        raise MalformedEvent(" ".join(["the body is not JSON", *position])) from None
-    if not isinstance(document, dict):
-        raise InvalidEvent((FieldError((), "must be an object"),))
+    document = read_document(body)
     errors: list[FieldError] = []
     event = _event(Fields(document, (), errors), now, unit_base)
     if unknown:
@@ -123,7 +102,7 @@ def _read(body: bytes, now: float, unit_base: int, unknown: Callable[[str], None
     if [error.msg for error in errors] == [_IN_THE_FUTURE] and not isinstance(event, OtherEvent):
         raise FutureEvent(event.time, errors[0])
     if errors:
-        raise InvalidEvent(tuple(in_document_order(document, errors)[:_MAX_ERRORS]))
+        raise InvalidEvent(tuple(in_document_order(document, errors)[:MAX_ERRORS]))
     return event
 
 
@@ -302,7 +281,7 @@ def _locations(fields: Fields, size: int) -> tuple[tuple[str, int], ...] | None:
     for index, row in enumerate(rows):
         location, amount = _row(row, index, fields, size)
         used[location] = used.get(location, 0) + amount
-        if len(fields.errors) - noted >= _MAX_ERRORS:
+        if len(fields.errors) - noted >= MAX_ERRORS:
             break  # further errors would not be reported
     if len(fields.errors) == noted and sum(used.values()) > MAX_AMOUNT:
         fields.fail("usage_list", "adds up to what is out of range")

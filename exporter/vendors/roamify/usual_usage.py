@@ -20,18 +20,18 @@ from exporter.model.events import (
     Snapshot,
     UsageEvent,
 )
-from exporter.vendors.fields import SMS_UNITS, VOICE_UNITS, data_units, to_base_units
+from exporter.vendors.amounts import SMS_UNITS, VOICE_UNITS, data_units, to_base_units
 from exporter.vendors.roamify.meanings import (
-    EARLIEST,
     NOTHING,
     VENDOR,
     is_included,
     known_status,
     means_unlimited,
 )
+from exporter.vendors.times import EARLIEST
 
 if TYPE_CHECKING:
-    from exporter.vendors.fields import Number
+    from exporter.vendors.amounts import Number
 
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_IDENTIFIER)] | None
 _Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_IDENTIFIER)]
