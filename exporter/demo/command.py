@@ -8,7 +8,6 @@ in the rules are divided by ``FASTER``.
 from __future__ import annotations
 
 import argparse
-import json
 import secrets
 import signal
 import subprocess
@@ -24,7 +23,7 @@ from exporter.demo.fleet_line import read_fleet_line
 from exporter.demo.monitoring import FASTER, shortened
 from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
-from exporter.vendors.registry import SIMULATED
+from exporter.vendors.registry import SIMULATED, sample_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,7 +152,7 @@ def _port(given: int | None, flag: str, usual: int) -> int:
 def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret: str) -> str:
     """Return addresses to open and commands to try. Write the sample event to ``folder``."""
     event = folder / "event.json"
-    body = json.dumps(_sample_event(int(time.time()))).encode()
+    body = sample_event(int(time.time()))
     event.write_bytes(body)
     proof = SIMULATED.authentication.prove(body, secret.encode())
     signed = " ".join(f"-H '{name}: {value}'" for name, value in proof.headers.items())
@@ -187,27 +186,3 @@ Send a signed event, and show its metrics:
 
 Press Ctrl-C to end the demo. It then removes {folder}, where it stores everything.
 """
-
-
-def _sample_event(now: int) -> dict[str, object]:
-    return {
-        "event_category": "esim",
-        "event_type": "usage",
-        "data": {
-            "timestamp": now,
-            "iccid": "8991234567890123456",
-            "esim_id": "demo-esim",
-            "reference_id": "booking-4711",
-            "start": now - 86400,
-            "end": now + 6 * 86400,
-            "status": "ACTIVATED",
-            "package_id": "esim-iceland-7days-1gb-all",
-            "package_name": "1 GB - 7 Days",
-            "data_units": "MB",
-            "usage_data": {
-                "isUnlimited": False,
-                "allowed_data": 1024,
-                "remaining_data": 128,
-            },
-        },
-    }

@@ -14,7 +14,8 @@ from exporter.errors import ExitStatus
 from exporter.settings.field_types import parse_duration
 from exporter.settings.sources import SECRET_VARIABLE, secrets_in_file, secrets_in_variable
 from exporter.simulate.fleet import Phase
-from exporter.simulate.sender import DEFAULT_URL, Sender, SenderOptions
+from exporter.simulate.sender import DEFAULT_URL, Credential, Sender, SenderOptions
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,8 +104,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     args = vars(parser().parse_args(argv))
     try:
         secret = _secret(args.pop("secret_file"), environ)
+        credentials = (Credential(SIMULATED, secret),)
         # Every other flag has the name of a field of the options.
-        summary = asyncio.run(_run(SenderOptions(secret=secret, **args)))
+        summary = asyncio.run(_run(SenderOptions(credentials=credentials, **args)))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"esim-exporter simulate: {error}\n")
         return ExitStatus.UNUSABLE

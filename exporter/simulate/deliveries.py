@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import heapq
 import random
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from exporter.simulate.fleet import Phase, SimulatedFleet
+from exporter.vendors.registry import SIMULATED
+
+if TYPE_CHECKING:
+    from exporter.vendors.vendor import Vendor
 
 RETRY_AFTER: Final = (30, 120)
 """Least and most seconds until a retry. The vendor does not document its intervals."""
@@ -46,6 +50,8 @@ class SimulatedDelivery:
     """Simulated time of sending, unix seconds. It is never before the event's timestamp."""
     body: bytes
     fault: Fault | None = None
+    vendor: Vendor = SIMULATED
+    """Who sends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,11 @@ NO_FAULTS: Final = Faults(retry=0, duplicate=0, late=0)
 class Simulation(Iterator[SimulatedDelivery]):
     """Yield the deliveries about a synthetic fleet, without end, in the order of sending.
 
-    The same arguments give the same deliveries. The faults do not change the fleet. Each delivery
-    is computed when it is requested.
+    The eSIMs are divided among the vendors. The same arguments give the same deliveries. The faults
+    do not change the fleet. Each delivery is computed when it is requested. ``faster`` seconds of
+    the fleet's life, and of all delays, pass in one second after ``start``. Dates in usage lists
+    stay, because they are days. Raises ``ValueError`` if a vendor gets no eSIM, or cannot be
+    simulated.
     """
 
     def __init__(
@@ -81,9 +90,17 @@ class Simulation(Iterator[SimulatedDelivery]):
         esims: int = 100,
         phase: Phase = Phase.SPREAD,
         faults: Faults = Faults(),
+        vendors: Sequence[Vendor] = (SIMULATED,),
+        faster: float = 1,
     ) -> None:
-        self._events = SimulatedFleet(seed=seed, esims=esims, start=start, phase=phase)
-        self._faults = faults
+        fleets = (
+            SimulatedFleet(
+                seed=seed, esims=share, start=start, phase=phase, vendor=vendor, faster=faster
+            )
+            for vendor, share in zip(vendors, _shares(esims, len(vendors)), strict=True)
+        )
+        self._events = heapq.merge(*map(_from, vendors, fleets), key=attrgetter("at"))
+        self._faults, self._faster = faults, faster
         self._rng = random.Random(f"delivery/{seed}")  # noqa: S311  # repeatable, not secret
         self._waiting: list[tuple[float, int, SimulatedDelivery]] = []
         self._added = 0
@@ -107,24 +124,31 @@ class Simulation(Iterator[SimulatedDelivery]):
         return self._waiting[0][0]
 
     def _fetch(self) -> None:
-        at, body = next(self._events)
-        self._fetched = at
+        delivery = next(self._events)
+        self._fetched = delivery.at
         faults, rng = self._faults, self._rng
         if rng.random() < faults.late:
-            self._wait(SimulatedDelivery(at + rng.uniform(*DELAY), body, Fault.LATE))
+            self._wait(delivery, Fault.LATE, DELAY)
         else:
-            self._wait(SimulatedDelivery(at, body))
+            self._wait(delivery)
         if rng.random() < faults.duplicate:
-            self._wait(SimulatedDelivery(at, body, Fault.DUPLICATE))
+            self._wait(delivery, Fault.DUPLICATE)
         if rng.random() < faults.retry:
-            self._wait(SimulatedDelivery(at + rng.uniform(*RETRY_AFTER), body, Fault.RETRY))
+            self._wait(delivery, Fault.RETRY, RETRY_AFTER)
         if rng.random() < faults.bad_signature:
-            self._wait(SimulatedDelivery(at, body, Fault.BAD_SIGNATURE))
+            self._wait(delivery, Fault.BAD_SIGNATURE)
         if rng.random() < faults.malformed:
-            self._wait(SimulatedDelivery(at, self._damage(body), Fault.MALFORMED))
+            self._wait(replace(delivery, body=self._damage(delivery.body)), Fault.MALFORMED)
 
-    def _wait(self, delivery: SimulatedDelivery) -> None:
-        heapq.heappush(self._waiting, (delivery.at, self._added, delivery))
+    def _wait(
+        self,
+        delivery: SimulatedDelivery,
+        fault: Fault | None = None,
+        delay: tuple[float, float] | None = None,
+    ) -> None:
+        at = delivery.at + (self._rng.uniform(*delay) / self._faster if delay else 0)
+        waiting = replace(delivery, at=at, fault=fault)
+        heapq.heappush(self._waiting, (at, self._added, waiting))
         self._added += 1
 
     def _damage(self, body: bytes) -> bytes:
@@ -133,29 +157,10 @@ class Simulation(Iterator[SimulatedDelivery]):
         return b"[" + body + b"]"
 
 
-_TIMES: Final = re.compile(rb'"(timestamp|start|end)":(\d+)')
-"""The fields with unix seconds in the vendor's bodies, as the simulation writes them."""
+def _from(vendor: Vendor, fleet: SimulatedFleet) -> Iterator[SimulatedDelivery]:
+    return (SimulatedDelivery(at, body, vendor=vendor) for at, body in fleet)
 
 
-class ScaledDeliveries(Iterator["SimulatedDelivery"]):
-    """Yield deliveries with all times moved towards ``origin``, unix seconds.
-
-    A time ``faster`` seconds after ``origin`` becomes a time one second after it. This applies to
-    the time of sending and to times in bodies. Dates in usage lists stay, because they are days.
-    """
-
-    def __init__(
-        self, deliveries: Iterator[SimulatedDelivery], *, origin: float, faster: float
-    ) -> None:
-        self._deliveries, self._origin, self._faster = deliveries, origin, faster
-
-    def __next__(self) -> SimulatedDelivery:
-        delivery = next(self._deliveries)
-        body = _TIMES.sub(self._scaled_field, delivery.body)
-        return replace(delivery, at=self._scaled(delivery.at), body=body)
-
-    def _scaled_field(self, found: re.Match[bytes]) -> bytes:
-        return b'"%s":%d' % (found[1], self._scaled(int(found[2])))
-
-    def _scaled(self, at: float) -> float:
-        return self._origin + (at - self._origin) / self._faster
+def _shares(esims: int, vendors: int) -> Iterator[int]:
+    """Yield the number of eSIMs of each vendor; they differ by at most one."""
+    return ((esims + k) // vendors for k in reversed(range(vendors)))

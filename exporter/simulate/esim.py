@@ -1,32 +1,24 @@
-"""One synthetic eSIM: its allowance, its usage, and when its next event is due.
+"""The life of one synthetic eSIM: its usage, and when its next event is due.
 
-Data amounts are MB of 1 048 576 bytes, as the vendor reports them; times are unix seconds.
-Between two reports an eSIM uses data at a constant rate. So it is known in advance when its usage
-crosses a threshold.
+Data amounts are MB as the vendor counts them; times are unix seconds. Between two reports an eSIM
+uses data at a constant rate. So it is known in advance when its usage crosses a threshold.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from exporter.model.events import Status
+from exporter.vendors.simulation import DAY, EsimState, Resource
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
-
-    from exporter.simulate.catalogue import CataloguePackage, Location
-
-THRESHOLDS: Final = (0.25, 0.5, 0.75, 0.9, 1.0)
-"""Used shares of the data allowance at which the vendor sends a usage event at once."""
 
 REPORT_INTERVAL: Final = 4 * 3600
-"""Seconds between two usage events of an activated eSIM (vendor's documentation)."""
-
-DAY: Final = 86400
+"""Seconds between two reports of an activated eSIM. Vendors that report at thresholds only send
+nothing then, but people change their rate of usage."""
 
 HOURLY: Final = (
     *(2, 1, 1, 1, 1, 2),  # from midnight
@@ -42,50 +34,30 @@ ACTIVITY: Final = tuple(
 """Mean usage over the four hours from each hour on, relative to the mean of the day."""
 
 
-@dataclass(slots=True, eq=False)
-class SimulatedEsim:
+@dataclass(slots=True, eq=False, kw_only=True)
+class SimulatedEsim(EsimState):
     """The state of one eSIM. It changes in place as simulated time passes."""
 
-    number: int
-    package: CataloguePackage
     pace: float
     """MB per second on average."""
-    fate: Status
-    """The terminal status in which it ends."""
-    status: Status = Status.NEW
-    location: int = 0
-    """Index into the package's locations."""
-    allowed: float = 0
-    used: float = 0
-    sms_used: int = 0
-    voice_used: int = 0
-    """Minutes."""
-    rows: array[int] = field(default_factory=lambda: array("I"))
-    """The usage list, in triples: day since 1970, index of location, KiB."""
+    thresholds: tuple[float, ...]
+    """Used shares of the data allowance at which the vendor sends a usage event at once."""
     since: float = 0
     """The time until which ``used`` is up to date."""
     rate: float = 0
     """MB per second until the next report."""
-    reported: float = 0
-    """When the last usage event was sent. The next reporting window begins then."""
     report_at: float = 0
-    ends: float = 0
     crossed: int = 0
-    """How many of ``THRESHOLDS`` have been reported."""
-
-    @property
-    def current_location(self) -> Location:
-        """Return the location of the eSIM."""
-        return self.package.locations[self.location]
+    """How many of ``thresholds`` have been reported."""
 
     def next_due(self) -> float:
         """Return when the next report, threshold or the end is due."""
         return min(self.report_at, self._crossing(), self.ends)
 
     def _crossing(self) -> float:
-        if self.package.data is None or self.crossed == len(THRESHOLDS) or not self.rate:
+        if self.package.data is None or self.crossed == len(self.thresholds) or not self.rate:
             return math.inf
-        return self.since + (THRESHOLDS[self.crossed] * self.allowed - self.used) / self.rate
+        return self.since + (self.thresholds[self.crossed] * self.allowed - self.used) / self.rate
 
     def consume(self, to: float) -> None:
         """Use data at the present rate until ``to``, up to the allowance."""
@@ -96,15 +68,17 @@ class SimulatedEsim:
         self.since = to
         self.record(to, amount)
 
-    def cross(self, at: float) -> None:
-        """Use data until ``at``, when usage reaches the next threshold exactly."""
+    def cross(self, at: float) -> float:
+        """Use data until ``at``, when usage reaches the next threshold exactly; return that."""
         self.consume(at)
-        self.used = max(self.used, THRESHOLDS[self.crossed] * self.allowed)
+        share = self.thresholds[self.crossed]
+        self.used = max(self.used, share * self.allowed)
         self.crossed += 1
+        return share
 
     def recount(self) -> None:
         """Count the crossed thresholds again, after ``allowed`` or ``used`` was set."""
-        self.crossed = sum(share * self.allowed <= self.used for share in THRESHOLDS)
+        self.crossed = sum(share * self.allowed <= self.used for share in self.thresholds)
 
     def plan(self, at: float, rng: random.Random) -> None:
         """Choose the location and the rate until the next report."""
@@ -113,19 +87,41 @@ class SimulatedEsim:
         hour = int(at / 3600 + self.current_location.utc_offset) % 24
         self.rate = self.pace * ACTIVITY[hour] * rng.expovariate(1)
 
-    def talk(self, at: float, rng: random.Random) -> None:
-        """Use some of the messages and minutes that are included."""
-        activity = ACTIVITY[int(at / 3600 + self.current_location.utc_offset) % 24]
-        if self.package.sms:
-            sent = int(rng.expovariate(1) * activity)
-            self.sms_used = min(self.package.sms, self.sms_used + sent)
-        if self.package.voice:
-            spoken = int(rng.expovariate(0.5) * activity)
-            self.voice_used = min(self.package.voice, self.voice_used + spoken)
+    def talk(self, at: float, rng: random.Random) -> list[tuple[Resource, float]]:
+        """Use some of the messages and minutes that are included.
 
-    def renew(self) -> None:
+        Returns the resources of which a threshold was crossed, with the highest one.
+        """
+        activity = ACTIVITY[int(at / 3600 + self.current_location.utc_offset) % 24]
+        package, before = self.package, (self.sms_used, self.voice_used)
+        if package.sms:
+            sent = int(rng.expovariate(1) * activity)
+            self.sms_used = min(package.sms, self.sms_used + sent)
+        if package.voice:
+            spoken = int(rng.expovariate(0.5) * activity)
+            self.voice_used = min(package.voice, self.voice_used + spoken)
+        spans = (
+            (Resource.SMS, before[0], self.sms_used, package.sms),
+            (Resource.VOICE, before[1], self.voice_used, package.voice),
+        )
+        return [
+            (resource, max(crossed))
+            for resource, old, new, allowed in spans
+            if (crossed := [share for share in self.thresholds if old < share * allowed <= new])
+        ]
+
+    def add(self, at: float) -> None:
+        """Add the data of the package once more, and its days if they are over."""
+        self.allowed += self.package.data or 0
+        if at >= self.expires:
+            self.ends = self.expires = at + self.package.days * DAY
+        self.recount()
+
+    def restart(self, at: float) -> None:
         """Start the package again, with full amounts and full duration."""
-        self.ends += self.package.days * DAY
+        self.started = at
+        self.restarts += 1
+        self.ends = self.expires = at + self.package.days * DAY
         self.used = self.sms_used = self.voice_used = 0
         self.rows = array("I")
         self.recount()
@@ -144,9 +140,3 @@ class SimulatedEsim:
                 rows[k + 2] += kib
                 return
         rows.extend((day, self.location, kib))
-
-    def usage_list(self) -> Iterator[tuple[int, Location, float]]:
-        """Yield (day since 1970, location, MB used), the oldest day first."""
-        rows = self.rows
-        for k in range(0, len(rows), 3):
-            yield rows[k], self.package.locations[rows[k + 1]], round(rows[k + 2] / 1024, 2)

@@ -1,4 +1,4 @@
-"""Sends simulated deliveries to a webhook as the vendor does: signed, and again after 503."""
+"""Sends simulated deliveries as their vendors do: with a proof, and again after 503."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TextIO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from exporter.settings.field_types import WEBHOOK_PORT
 from exporter.simulate.deliveries import (
     UNACCEPTABLE,
     Fault,
     Faults,
-    ScaledDeliveries,
     SimulatedDelivery,
     Simulation,
 )
 from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Progress, SenderSummary
-from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
-DEFAULT_URL: Final = f"http://127.0.0.1:{WEBHOOK_PORT}{SIMULATED.webhook_path}"
+    from exporter.vendors.vendor import Vendor
+
+DEFAULT_URL: Final = f"http://127.0.0.1:{WEBHOOK_PORT}"
 
 ANSWER_TIMEOUT: Final = 10.0
 """Seconds. The vendor waits less; the simulator waits longer to measure slow answers."""
@@ -43,11 +43,21 @@ PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What proves that deliveries come from a vendor."""
+
+    vendor: Vendor
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SenderOptions:
     """What to send, where, and how fast."""
 
-    secret: bytes = field(repr=False)
+    credentials: tuple[Credential, ...]
+    """One for each vendor that is simulated."""
     url: str = DEFAULT_URL
+    """Of the one vendor's webhook, or that with which the URLs of all webhooks begin."""
     esims: int = 100
     seed: int = 1
     phase: Phase = Phase.SPREAD
@@ -85,24 +95,22 @@ class Sender:
         """``now`` gives unix seconds, ``clock`` monotonic ones.
 
         Progress is written to ``stream``, by default stderr. Raises ``ValueError`` for an unusable
-        URL and for fewer than one eSIM.
+        URL and for fewer eSIMs than vendors.
         """
         self._options, self._now, self._clock, self._sleep = options, now, clock, sleep
         self._webhook = WebhookUrl.parse(options.url)
+        self._secrets = {each.vendor.name: each.secret for each in options.credentials}
         self._began = clock()
         self._start = now() - options.start
-        simulation = Simulation(
+        self._deliveries = Simulation(
             start=self._start,
             seed=options.seed,
             esims=options.esims,
             phase=options.phase,
             faults=options.faults,
+            vendors=[each.vendor for each in options.credentials],
+            faster=options.faster,
         )
-        self._deliveries: Iterator[SimulatedDelivery] = simulation
-        if options.faster != 1:
-            self._deliveries = ScaledDeliveries(
-                simulation, origin=self._start, faster=options.faster
-            )
         default_speed = 1 if options.rate is None else math.inf
         self._speed = default_speed if options.speed is None else options.speed
         self._duration = math.inf if options.duration is None else options.duration
@@ -177,12 +185,14 @@ class Sender:
 
     async def _deliver(self, connection: WebhookClient, delivery: SimulatedDelivery) -> None:
         """Send a delivery until it gets an answer other than 503."""
-        bad_signature = delivery.fault is Fault.BAD_SIGNATURE
-        secret = self._options.secret + b"?" * bad_signature
-        proof = SIMULATED.authentication.prove(delivery.body, secret)
+        bad_proof = delivery.fault is Fault.BAD_SIGNATURE
+        secret = self._secrets[delivery.vendor.name] + b"0" * bad_proof
+        proof = delivery.vendor.authentication.prove(delivery.body, secret)
         headers = {"Content-Type": "application/json", **proof.headers}
+        alone = len(self._secrets) == 1
+        path = self._webhook.path_of(delivery.vendor, proof.token, alone=alone)
         backoff = FIRST_BACKOFF
-        while (code := await self._post(connection, delivery.body, headers)) in (
+        while (code := await self._post(connection, path, delivery.body, headers)) in (
             None,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ):
@@ -196,12 +206,12 @@ class Sender:
         self._summary.accepted += code == HTTPStatus.OK and bad
 
     async def _post(
-        self, connection: WebhookClient, body: bytes, headers: dict[str, str]
+        self, connection: WebhookClient, path: str, body: bytes, headers: dict[str, str]
     ) -> int | None:
         self._tick()
         before = self._clock()
         try:
-            code = await connection.post(body, headers)
+            code = await connection.post(path, body, headers)
         except ConnectionError as error:
             self._summary.answers[str(error)] += 1
             return None
@@ -234,9 +244,25 @@ class WebhookUrl:
             path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         )
 
+    def path_of(self, vendor: Vendor, token: str, *, alone: bool) -> str:
+        """Return the path to which ``vendor`` posts, with its token if there is one.
+
+        A vendor that is ``alone`` posts to the path of this URL, if that has one. All others post
+        to their own path below it.
+        """
+        path, mark, query = self.path.partition("?")
+        path = path.rstrip("/")
+        if not alone or not path:
+            path += vendor.webhook_path
+        elif not token:
+            return self.path
+        if token:
+            path += f"/{quote(token, safe='')}"
+        return f"{path}{mark}{query}"
+
 
 class WebhookClient:
-    """Posts bodies to ``url``. It opens its one connection when it needs it.
+    """Posts bodies to the host of ``url``. It opens its one connection when it needs it.
 
     ``timeout`` is the time for connecting and the answer, in seconds.
     """
@@ -247,8 +273,8 @@ class WebhookClient:
         self._tls = ssl.create_default_context() if url.tls else None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send ``body`` and return the status code of the answer.
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send ``body`` to ``path`` and return the status code of the answer.
 
         Raises ``ConnectionError`` if no complete answer arrives in time; its message is the kind
         of the failure. The body may have arrived all the same. After a cancelled call the caller
@@ -256,12 +282,12 @@ class WebhookClient:
         """
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(body, headers)
+                return await self._exchange(path, body, headers)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             self.close()
             raise ConnectionError(type(error).__name__) from error
 
-    async def _exchange(self, body: bytes, headers: Mapping[str, str]) -> int:
+    async def _exchange(self, path: str, body: bytes, headers: Mapping[str, str]) -> int:
         reader, writer = await self._open()
         fields = {
             "Host": self._url.authority,
@@ -269,7 +295,7 @@ class WebhookClient:
             "Content-Length": str(len(body)),
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        writer.write(f"POST {self._url.path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
+        writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
         await writer.drain()
         return await self._read_answer(reader)
 

@@ -21,7 +21,17 @@ VENDORS: tuple[Vendor, ...] = (FIRST,)
 NAMES: tuple[str, ...] = tuple(vendor.name for vendor in VENDORS)
 
 SIMULATED: Vendor = ROAMIFY
-"""The vendor whose deliveries ``simulate`` and ``demo`` send."""
+"""The vendor that ``simulate`` plays unless it is told otherwise."""
+
+
+def sample_event(now: int) -> bytes:
+    """Return an event of ``SIMULATED`` for a first try: usage of an eSIM named ``demo-esim``.
+
+    Its time is ``now``, unix seconds.
+    """
+    from exporter.vendors.roamify.simulated import sample  # noqa: PLC0415  # only for the demo
+
+    return sample(now)
 
 
 def configured(vendor: Vendor, reading: Reading) -> Vendor:

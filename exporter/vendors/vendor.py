@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from exporter.model.events import Event
     from exporter.vendors.authentication import Authentication
+    from exporter.vendors.simulation import Habits
 
 DEFAULT_UNIT_BASE: Final = 1024
 """Bytes in a vendor's kB. A "1 GB" package of Roamify allows 1024 MB."""
@@ -70,6 +71,8 @@ class Vendor:
     """Whether the ICCID is all that identifies an eSIM."""
     secret_note: str = ""
     """What an operator must know about the secrets; one or two sentences for the help page."""
+    habits: Callable[[], Habits] | None = None
+    """Imports and returns the vendor's habits; ``None`` if it cannot be simulated."""
 
     @property
     def webhook_path(self) -> str:

@@ -21,14 +21,22 @@ from exporter.simulate.command import main, parser
 from exporter.simulate.deliveries import NO_FAULTS, Faults, Simulation
 from exporter.simulate.fleet import Phase
 from exporter.simulate.progress import Latencies, SenderSummary
-from exporter.simulate.sender import Sender, SenderOptions, WebhookClient, WebhookUrl
+from exporter.simulate.sender import (
+    Credential,
+    Sender,
+    SenderOptions,
+    WebhookClient,
+    WebhookUrl,
+)
 from exporter.vendors import roamify
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
 SECRET = b"correct horse"
+CREDENTIALS = (Credential(SIMULATED, SECRET),)
 PRESENT = 1_700_000_000
 DAY = 86400
 
@@ -168,7 +176,7 @@ def options(
     connections: int = 1,
 ) -> SenderOptions:
     return SenderOptions(
-        secret=SECRET,
+        credentials=CREDENTIALS,
         url=receiver.url,
         esims=esims,
         faults=faults,
@@ -273,11 +281,11 @@ async def test_notices_that_an_idle_connection_was_closed() -> None:
 
     async with serving(one_answer) as port:
         connection = WebhookClient(WebhookUrl.parse(f"http://127.0.0.1:{port}"), timeout=5)
-        assert await connection.post(b"body", {}) == 200
+        assert await connection.post("/", b"body", {}) == 200
         streams = connection._streams
         assert streams is not None
         await streams[0].read()  # until the other end has closed
-        assert await connection.post(b"body", {}) == 200
+        assert await connection.post("/", b"body", {}) == 200
         connection.close()
     assert requests == 2
 
@@ -299,7 +307,7 @@ async def test_takes_too_slow_an_answer_for_none() -> None:
     async with serving(never) as port:
         connection = WebhookClient(WebhookUrl.parse(f"http://127.0.0.1:{port}/"), timeout=0.01)
         with pytest.raises(ConnectionError, match="TimeoutError"):
-            await connection.post(b"body", {})
+            await connection.post("/", b"body", {})
 
 
 async def test_waits_for_a_receiver_that_is_not_there() -> None:
@@ -405,7 +413,8 @@ async def test_cancelling_while_an_answer_is_awaited_closes_the_connection() -> 
 
     async with serving(never) as port:
         url = f"http://127.0.0.1:{port}/"
-        task = asyncio.ensure_future(Sender(SenderOptions(secret=SECRET, url=url, rate=100)).run())
+        chosen = SenderOptions(credentials=CREDENTIALS, url=url, rate=100)
+        task = asyncio.ensure_future(Sender(chosen).run())
         await got.wait()
         task.cancel()
         assert (await task).sent == 0
@@ -499,12 +508,12 @@ async def test_https_speaks_tls() -> None:
     async with serving(no_tls) as port:
         connection = WebhookClient(WebhookUrl.parse(f"https://127.0.0.1:{port}/"), timeout=5)
         with pytest.raises(ConnectionError):
-            await connection.post(b"body", {})
+            await connection.post("/", b"body", {})
     assert first_byte == b"\x16"  # a handshake record (RFC 8446, 5.1)
 
 
 def test_the_secret_is_not_shown() -> None:
-    assert "horse" not in repr(SenderOptions(secret=SECRET))
+    assert "horse" not in repr(SenderOptions(credentials=CREDENTIALS))
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -577,7 +586,7 @@ def test_main_rejects_an_unusable_url(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_command_line_has_the_documented_defaults() -> None:
     args = parse()
-    assert args.url == "http://127.0.0.1:10878/webhooks/roamify"
+    assert args.url == "http://127.0.0.1:10878"
     assert (args.esims, args.seed, args.start, args.connections) == (100, 1, DAY, 4)
     assert args.phase is Phase.SPREAD
     assert args.speed is args.rate is args.duration is args.secret_file is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections import Counter, defaultdict
@@ -15,11 +16,12 @@ from exporter.model.events import (
     StatusEvent,
     UsageEvent,
 )
-from exporter.simulate.catalogue import CATALOGUE
 from exporter.simulate.esim import REPORT_INTERVAL
-from exporter.simulate.fleet import Phase, SimulatedFleet, Timeline
+from exporter.simulate.fleet import Phase, SimulatedFleet
+from exporter.simulate.timeline import Timeline
 from exporter.vendors import roamify
 from exporter.vendors.registry import SIMULATED
+from exporter.vendors.roamify.simulated_catalogue import CATALOGUE
 
 START = 1_700_000_000
 HOUR = 3600
@@ -78,6 +80,12 @@ def limited(sent: Sent) -> bool:
 
 def test_same_seed_gives_the_same_bytes() -> None:
     assert [s[::4] for s in simulate(DAY)] == [s[::4] for s in simulate(DAY)]
+
+
+def test_a_seed_gives_the_bytes_that_it_gave_when_there_was_one_vendor() -> None:
+    sent = b"".join(s.body for s in simulate(14 * DAY, esims=50))
+    digest = "cdfe41b47a0b7d56fbdb669b36b7477ff6031f194306d8ccb701e4e55f75faf2"
+    assert hashlib.sha256(sent).hexdigest() == digest
 
 
 def test_another_seed_gives_other_esims() -> None:

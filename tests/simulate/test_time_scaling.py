@@ -4,7 +4,7 @@ import json
 from itertools import islice
 from typing import Any
 
-from exporter.simulate.deliveries import NO_FAULTS, ScaledDeliveries, SimulatedDelivery, Simulation
+from exporter.simulate.deliveries import NO_FAULTS, SimulatedDelivery, Simulation
 
 START = 1_700_000_000
 FASTER = 60
@@ -12,8 +12,9 @@ FASTER = 60
 
 def pairs(count: int = 300) -> list[tuple[SimulatedDelivery, SimulatedDelivery]]:
     """Return pairs of a delivery and the same delivery with scaled times."""
-    plain, other = (Simulation(start=START, esims=20, faults=NO_FAULTS) for _ in range(2))
-    scaled = ScaledDeliveries(other, origin=START, faster=FASTER)
+    plain, scaled = (
+        Simulation(start=START, esims=20, faults=NO_FAULTS, faster=faster) for faster in (1, FASTER)
+    )
     return list(zip(islice(plain, count), islice(scaled, count), strict=True))
 
 

@@ -1,43 +1,15 @@
-"""The packages that the synthetic fleet buys, with names in the style of the vendor.
+"""The packages that simulated eSIMs buy, with names in the style of the vendor.
 
 They cover every kind of package in the vendor's catalogue: limited and unlimited data, SMS and
-voice, regions with several locations, names outside ASCII, and pseudo-countries.
+voice, regions with several locations, names outside ASCII, and pseudo-countries. A MB has
+1 048 576 bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A place where data is used, with the vendor's name for it."""
-
-    name: str
-    utc_offset: float
-    """Hours east of UTC. Summer time is not simulated."""
-
-
-@dataclass(frozen=True, slots=True)
-class CataloguePackage:
-    """A package as the vendor sells it."""
-
-    package_id: str
-    name: str
-    days: int
-    data: int | None
-    """MB of 1 048 576 bytes; ``None`` if unlimited."""
-    locations: tuple[Location, ...]
-    price: float
-    """US dollars."""
-    sms: int = 0
-    """Messages; 0 if not included."""
-    voice: int = 0
-    """Minutes; 0 if not included."""
-    popularity: int = 1
-    """How often it is bought, relative to the other packages."""
-
+from exporter.vendors.simulation import CataloguePackage, Location
 
 ALAND: Final = Location("Åland Islands", 2)
 FRANCE: Final = Location("France", 1)
