@@ -23,7 +23,7 @@ from exporter.demo.fleet_line import read_fleet_line
 from exporter.demo.monitoring import FASTER, shortened
 from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
-from exporter.vendors.registry import SIMULATED, sample_event
+from exporter.vendors.registry import FIRST, sample_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     web_port = _port(args.web_port, "--web-port", WEB_PORT)
     webhook_port = _port(args.webhook_port, "--webhook-port", WEBHOOK_PORT)
     web = f"http://127.0.0.1:{web_port}"
-    webhook = f"http://127.0.0.1:{webhook_port}{SIMULATED.webhook_path}"
+    webhook = f"http://127.0.0.1:{webhook_port}{FIRST.webhook_path}"
     secret = secrets.token_hex(32)
     (folder / "secret").write_text(secret)
     exporter = stack.enter_context(
@@ -154,7 +154,7 @@ def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret:
     event = folder / "event.json"
     body = sample_event(int(time.time()))
     event.write_bytes(body)
-    proof = SIMULATED.authentication.prove(body, secret.encode())
+    proof = FIRST.authentication.prove(body, secret.encode())
     signed = " ".join(f"-H '{name}: {value}'" for name, value in proof.headers.items())
     alerts = urls.alerts or f"{_MISSING} prometheus"
     pages = urls.alertmanager or f"{_MISSING} prometheus-alertmanager"

@@ -8,36 +8,54 @@ import math
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter.errors import ExitStatus
 from exporter.settings.field_types import parse_duration
 from exporter.settings.sources import SECRET_VARIABLE, secrets_in_file, secrets_in_variable
+from exporter.settings.vendor_settings import secret_variable
 from exporter.simulate.fleet import Phase
 from exporter.simulate.sender import DEFAULT_URL, Credential, Sender, SenderOptions
-from exporter.vendors.registry import SIMULATED
+from exporter.vendors.registry import FIRST, VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.simulate.progress import SenderSummary
+    from exporter.vendors.vendor import Vendor
+
+_PLAYED: Final = {vendor.name: vendor for vendor in VENDORS if vendor.habits is not None}
+"""The vendors that can be simulated, by name."""
+
+_ALL: Final = "all"
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the subcommand's options."""
     made = argparse.ArgumentParser(
         "esim-exporter simulate",
-        description="Send the signed events of a synthetic fleet, as the vendor would.",
+        description="Send the events of a synthetic fleet, as the vendors would.",
     )
     add = made.add_argument
-    add("--url", default=DEFAULT_URL, help="URL of the webhook (default: %(default)s)")
     add(
-        "--secret-file",
-        type=Path,
-        metavar="FILE",
-        help=f"file whose first line is the secret to sign with (default: ${SECRET_VARIABLE})",
+        "--vendor",
+        action="append",
+        choices=[*_PLAYED, _ALL],
+        help=f"vendor to play; may be given several times (default: {FIRST.name})",
     )
-    add("--esims", type=_count, default=100, help="size of the fleet (default: %(default)s)")
+    add(
+        "--url",
+        default=DEFAULT_URL,
+        help="URL of the exporter, to which the paths of the webhooks are added; with one vendor "
+        "also the URL of its webhook, without a token (default: %(default)s)",
+    )
+    _add_secrets(made)
+    add(
+        "--esims",
+        type=_count,
+        default=100,
+        help="size of the fleet, which several vendors share (default: %(default)s)",
+    )
     add(
         "--seed",
         type=int,
@@ -60,6 +78,23 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_times(made)
     return made
+
+
+def _add_secrets(made: argparse.ArgumentParser) -> None:
+    """Add the options that say with which secrets to prove who sends."""
+    made.add_argument(
+        "--secret-file",
+        type=Path,
+        metavar="FILE",
+        help="file whose first line is the secret, or the token, of the vendor that is played",
+    )
+    for name, vendor in _PLAYED.items():
+        made.add_argument(
+            f"--{name}.secret-file",
+            type=Path,
+            metavar="FILE",
+            help=f"the same for {vendor.title} (default: ${' or $'.join(_variables(vendor))})",
+        )
 
 
 def _add_times(made: argparse.ArgumentParser) -> None:
@@ -98,13 +133,12 @@ def _add_times(made: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run the simulation until ``--duration`` is over, SIGINT or SIGTERM; return the exit code.
 
-    2 if the secret or the URL cannot be used. 1 if a good event was refused, a bad event was
+    2 if a secret or the URL cannot be used. 1 if a good event was refused, a bad event was
     accepted, or no event got a final answer. Else 0.
     """
     args = vars(parser().parse_args(argv))
     try:
-        secret = _secret(args.pop("secret_file"), environ)
-        credentials = (Credential(SIMULATED, secret),)
+        credentials = _credentials(args, environ)
         # Every other flag has the name of a field of the options.
         summary = asyncio.run(_run(SenderOptions(credentials=credentials, **args)))
     except (OSError, ValueError) as error:
@@ -121,11 +155,26 @@ async def _run(options: SenderOptions) -> SenderSummary:
     return await task
 
 
-def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:
-    """Return the first secret, read by the same rules as ``serve`` reads its secrets.
+def _credentials(args: dict[str, Any], environ: Mapping[str, str]) -> tuple[Credential, ...]:
+    """Take the flags about vendors and secrets out of ``args``; return a secret for each vendor.
 
-    Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it holds no secret.
+    Raises ``OSError`` if a file cannot be read, and ``ValueError`` if there is no secret.
     """
+    chosen = args.pop("vendor") or [FIRST.name]
+    vendors = [vendor for name, vendor in _PLAYED.items() if name in chosen or _ALL in chosen]
+    files = {name: args.pop(f"{name}.secret_file") for name in _PLAYED}
+    if only := args.pop("secret_file"):
+        if len(vendors) > 1:
+            raise ValueError(
+                "--secret-file holds the secret of one vendor; for several, give each its own: "
+                + ", ".join(f"--{vendor.name}.secret-file" for vendor in vendors)
+            )
+        files[vendors[0].name] = only
+    return tuple(Credential(each, _secret(each, files[each.name], environ)) for each in vendors)
+
+
+def _secret(vendor: Vendor, path: Path | None, environ: Mapping[str, str]) -> bytes:
+    """Return the first secret, read by the same rules as ``serve`` reads its secrets."""
     if path is not None:
         source = str(path)
         try:
@@ -133,11 +182,18 @@ def _secret(path: Path | None, environ: Mapping[str, str]) -> bytes:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
     else:
-        secrets = secrets_in_variable(environ.get(SECRET_VARIABLE, ""))
-        source = f"${SECRET_VARIABLE}"
+        variables = _variables(vendor)
+        secrets = secrets_in_variable("\n".join(environ.get(name, "") for name in variables))
+        source = " or ".join(f"${name}" for name in variables)
     if not secrets:
-        raise ValueError(f"no webhook secret in {source}; see --secret-file")
+        raise ValueError(f"no webhook secret in {source}; see --{vendor.name}.secret-file")
     return secrets[0]
+
+
+def _variables(vendor: Vendor) -> list[str]:
+    """Return the environment variables that may hold a vendor's secret."""
+    older = [SECRET_VARIABLE] if vendor is FIRST else []
+    return [*older, secret_variable(vendor)]
 
 
 def _count(text: str) -> int:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from exporter.simulate.fleet import Phase, SimulatedFleet
-from exporter.vendors.registry import SIMULATED
+from exporter.vendors.registry import FIRST
 
 if TYPE_CHECKING:
     from exporter.vendors.vendor import Vendor
@@ -50,7 +50,7 @@ class SimulatedDelivery:
     """Simulated time of sending, unix seconds. It is never before the event's timestamp."""
     body: bytes
     fault: Fault | None = None
-    vendor: Vendor = SIMULATED
+    vendor: Vendor = FIRST
     """Who sends it."""
 
 
@@ -90,7 +90,7 @@ class Simulation(Iterator[SimulatedDelivery]):
         esims: int = 100,
         phase: Phase = Phase.SPREAD,
         faults: Faults = Faults(),
-        vendors: Sequence[Vendor] = (SIMULATED,),
+        vendors: Sequence[Vendor] = (FIRST,),
         faster: float = 1,
     ) -> None:
         fleets = (

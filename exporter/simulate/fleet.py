@@ -17,7 +17,7 @@ from exporter.model.events import Status
 from exporter.simulate.account import Account
 from exporter.simulate.esim import REPORT_INTERVAL, SimulatedEsim
 from exporter.simulate.timeline import Timeline
-from exporter.vendors.registry import SIMULATED
+from exporter.vendors.registry import FIRST
 from exporter.vendors.simulation import DAY, HOUR, Purchase, Resource, TimeScale, Writing
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
         esims: int,
         start: float,
         phase: Phase = Phase.SPREAD,
-        vendor: Vendor = SIMULATED,
+        vendor: Vendor = FIRST,
         faster: float = 1,
     ) -> None:
         if esims < 1:
@@ -84,9 +84,9 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
         if vendor.habits is None:
             raise ValueError(f"{vendor.name} cannot be simulated")
         self._vendor, self._habits, self._phase = vendor, vendor.habits(), phase
-        # The name of the vendor that is simulated by default is left out. So a seed gives the same
-        # bytes as it did when there was no other vendor.
-        fleet = f"{seed}" if vendor is SIMULATED else f"{vendor.name}/{seed}"
+        # Without the name of the first vendor, so that a seed gives the bytes that it gave when
+        # there was no other one.
+        fleet = f"{seed}" if vendor.name == FIRST.name else f"{vendor.name}/{seed}"
         self._rng = random.Random(f"fleet/{fleet}")  # noqa: S311  # repeatable, not secret
         self._scale = TimeScale(start, faster)
         self._notifications = self._habits.notifications(Writing(fleet, self._rng, self._scale))

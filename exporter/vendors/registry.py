@@ -14,18 +14,15 @@ if TYPE_CHECKING:
 FIRST: Vendor = ROAMIFY
 """The vendor that was once the only one. Its secrets have older settings beside those that every
 vendor has: ``--webhook.secret-file``, ``ESIM_EXPORTER_WEBHOOK_SECRET`` and
-``--webhook.allow-unsigned``."""
+``--webhook.allow-unsigned``. ``simulate`` plays it unless it is told otherwise."""
 
 VENDORS: tuple[Vendor, ...] = (FIRST,)
 
 NAMES: tuple[str, ...] = tuple(vendor.name for vendor in VENDORS)
 
-SIMULATED: Vendor = ROAMIFY
-"""The vendor that ``simulate`` plays unless it is told otherwise."""
-
 
 def sample_event(now: int) -> bytes:
-    """Return an event of ``SIMULATED`` for a first try: usage of an eSIM named ``demo-esim``.
+    """Return an event of ``FIRST`` for a first try: usage of an eSIM named ``demo-esim``.
 
     Its time is ``now``, unix seconds.
     """

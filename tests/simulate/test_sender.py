@@ -29,14 +29,14 @@ from exporter.simulate.sender import (
     WebhookUrl,
 )
 from exporter.vendors import roamify
-from exporter.vendors.registry import SIMULATED
+from exporter.vendors.registry import FIRST
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
 SECRET = b"correct horse"
-CREDENTIALS = (Credential(SIMULATED, SECRET),)
+CREDENTIALS = (Credential(FIRST, SECRET),)
 PRESENT = 1_700_000_000
 DAY = 86400
 
@@ -589,7 +589,7 @@ def test_the_command_line_has_the_documented_defaults() -> None:
     assert args.url == "http://127.0.0.1:10878"
     assert (args.esims, args.seed, args.start, args.connections) == (100, 1, DAY, 4)
     assert args.phase is Phase.SPREAD
-    assert args.speed is args.rate is args.duration is args.secret_file is None
+    assert args.speed is args.rate is args.duration is args.secret_file is args.vendor is None
 
 
 def test_the_command_line_takes_durations_as_prometheus_writes_them() -> None:

@@ -20,7 +20,7 @@ from exporter.simulate.esim import REPORT_INTERVAL
 from exporter.simulate.fleet import Phase, SimulatedFleet
 from exporter.simulate.timeline import Timeline
 from exporter.vendors import roamify
-from exporter.vendors.registry import SIMULATED
+from exporter.vendors.registry import FIRST
 from exporter.vendors.roamify.simulated_catalogue import CATALOGUE
 
 START = 1_700_000_000
@@ -166,7 +166,7 @@ def test_an_activated_esim_reports_every_four_hours(week: list[Sent]) -> None:
 
 
 def test_the_simulated_vendor_reports_as_often_as_it_says() -> None:
-    assert SIMULATED.report_interval == REPORT_INTERVAL
+    assert FIRST.report_interval == REPORT_INTERVAL
 
 
 def test_reports_are_spread_over_the_four_hours(week: list[Sent]) -> None:
