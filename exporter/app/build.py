@@ -33,7 +33,7 @@ from exporter.settings.loading import read_iccid_hash_key, shard_of
 from exporter.storage.contract import Table
 from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.storage.urls import SqliteFile, parse_storage_url
-from exporter.vendors.registry import configured
+from exporter.vendors.registry import VENDORS, configured
 from exporter.vendors.vendor import Reading
 
 if TYPE_CHECKING:
@@ -210,7 +210,8 @@ async def _load_state(
         fleet.set_policy(settings.policy())
     kept = RejectedDeliveries(settings.started.limits.max_rejected)
     kept.restore(rejected)
-    exposition = Exposition(fleet, info_labels, settings.current.fleet.stale_after)
+    at_thresholds = {vendor.name for vendor in VENDORS if not vendor.report_interval}
+    exposition = Exposition(fleet, info_labels, settings.current.fleet.stale_after, at_thresholds)
     counts = fields(esims=len(fleet.esims), over_limit=len(fleet.over_cap), rejected=len(kept))
     log.info("state loaded", extra=counts)
     return CommittedState(fleet, exposition, kept, damage)

@@ -62,6 +62,7 @@ def build_status_pages(exporter: Exporter) -> StatusPages:
         metrics=exporter.metrics,
         queries=exporter.queries,
         deliveries=exporter.deliveries,
+        vendors=[each.vendor for each in exporter.webhooks],
         allow_unsigned=settings.started.webhook.allow_unsigned,
         settings=lambda: settings_in_force(settings.started, settings.current),
         certificates=exporter.certificates,

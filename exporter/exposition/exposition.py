@@ -54,8 +54,16 @@ class Format(StrEnum):
 class Exposition:
     """The text of a fleet, kept up to date by :meth:`refresh`."""
 
-    def __init__(self, fleet: Fleet, info_labels: InfoLabels, stale_after: float) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        info_labels: InfoLabels,
+        stale_after: float,
+        at_thresholds: Collection[str] = (),
+    ) -> None:
+        """``at_thresholds`` are the vendors that report no eSIM at intervals."""
         self._fleet = fleet
+        self._at_thresholds = at_thresholds
         self._deflater = Deflater()
         self.stale_after = stale_after
         """Seconds after which an ACTIVATED eSIM counts as stale."""
@@ -170,12 +178,34 @@ class Exposition:
         texts.append(ending(exporter if Group.EXPORTER in groups else "", format_, self._deflater))
         return ScrapeBody(texts)
 
+    def vendor_views(self, now: float) -> list[tuple[str, VendorView]]:
+        """Return the view of each vendor at ``now`` (unix seconds), sorted by vendor."""
+        fleet = self._fleet
+        partners = sorted(fleet.partners.values(), key=lambda r: r.key)
+        balances = [r for r in partners if isinstance(r, AccountBalance)]
+        notices = [r for r in partners if isinstance(r, PartnerNotice)]
+        locations = fleet.totals.locations
+        return [
+            (
+                vendor,
+                VendorView(
+                    totals=totals,
+                    locations=tuple(sorted(locations[vendor].items())),
+                    balances=tuple(b for b in balances if b.vendor == vendor),
+                    notices=tuple(n for n in notices if n.vendor == vendor),
+                    stale=None
+                    if vendor in self._at_thresholds
+                    else totals.stale(now, self.stale_after),
+                ),
+            )
+            for vendor, totals in sorted(fleet.totals.vendors.items())
+        ]
+
     def _of(self, groups: Collection[Group]) -> list[FamilyTexts[Any, Any]]:
         return [texts for group, texts in self._texts.items() if group in groups]
 
     def _vendor_families(self, now: float) -> Iterator[tuple[Family, list[DeflatedText]]]:
-        views = vendor_views(self._fleet, now, self.stale_after)
-        by_key = [((vendor,), view) for vendor, view in views]
+        by_key = [((vendor,), view) for vendor, view in self.vendor_views(now)]
         texts = render_totals(by_key, VENDOR_FAMILIES, self._shard_label)
         for family, text in zip(VENDOR_FAMILIES, texts, strict=True):
             yield family, [self._deflater.deflate(text.encode())]
@@ -206,24 +236,3 @@ def ending(exporter: str, format_: Format, deflater: Deflater) -> DeflatedText:
     """Return the end of an exposition: the exporter's own text and, in OpenMetrics, the EOF."""
     end = "# EOF\n" if format_ is Format.OPENMETRICS else ""
     return deflater.deflate((exporter + end).encode())
-
-
-def vendor_views(fleet: Fleet, now: float, stale_after: float) -> list[tuple[str, VendorView]]:
-    """Return the view of each vendor, sorted by vendor."""
-    partners = sorted(fleet.partners.values(), key=lambda r: r.key)
-    balances = [r for r in partners if isinstance(r, AccountBalance)]
-    notices = [r for r in partners if isinstance(r, PartnerNotice)]
-    locations = fleet.totals.locations
-    return [
-        (
-            vendor,
-            VendorView(
-                totals=totals,
-                locations=tuple(sorted(locations[vendor].items())),
-                balances=tuple(b for b in balances if b.vendor == vendor),
-                notices=tuple(n for n in notices if n.vendor == vendor),
-                stale=totals.stale(now, stale_after),
-            ),
-        )
-        for vendor, totals in sorted(fleet.totals.vendors.items())
-    ]

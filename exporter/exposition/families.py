@@ -109,8 +109,9 @@ class VendorView(NamedTuple):
     locations: tuple[tuple[str, int], ...]
     balances: tuple[AccountBalance, ...]
     notices: tuple[PartnerNotice, ...]
-    stale: int
-    """ACTIVATED eSIMs that sent nothing for longer than ``--fleet.stale-after``."""
+    stale: int | None
+    """ACTIVATED eSIMs that sent nothing for longer than ``--fleet.stale-after``; ``None`` if the
+    vendor reports at thresholds only, so that silence says nothing."""
 
 
 def _gauge(

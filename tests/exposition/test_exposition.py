@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from expected_samples import Model
-from generated_events import MB, START, event_sets
+from generated_events import MB, START, VENDORS, event_sets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from running_fleet import ARRIVAL, STATE, RunningFleet, samples_of
 
 from exporter.exposition.deflated_text import GZIP_CHUNK, IDENTITY_CHUNK, Deflater
-from exporter.exposition.exposition import Format, Group, own_text
+from exporter.exposition.exposition import Exposition, Format, Group, own_text
+from exporter.exposition.families import InfoLabels
 from exporter.exposition.family_texts import LITTLE
 from exporter.exposition.rendering import escape
 from exporter.fleet import blocks
@@ -429,6 +430,18 @@ def test_stale_is_counted_at_the_moment_of_the_scrape() -> None:
     assert 'esim_fleet_esims_stale{vendor="roamify"} 0\n' in running.text()
     running.now += 1
     assert 'esim_fleet_esims_stale{vendor="roamify"} 1\n' in running.text()
+
+
+def test_a_vendor_that_reports_at_thresholds_only_has_no_stale_esims() -> None:
+    running = RunningFleet()
+    for vendor in VENDORS:
+        running.take(StatusEvent(vendor, START, "e", Status.ACTIVATED))
+    at_thresholds, *others = VENDORS
+    exposition = Exposition(running.fleet, InfoLabels(), 60, {at_thresholds})
+    text = b"".join(exposition.scrape({Group.FLEET}, Format.TEXT, ARRIVAL + 61).identity())
+    stale = {line for line in text.decode().splitlines() if line.startswith("esim_fleet_esims_sta")}
+    assert others
+    assert stale == {f'esim_fleet_esims_stale{{vendor="{vendor}"}} 1' for vendor in others}
 
 
 def test_a_deflated_text_stands_alone() -> None:

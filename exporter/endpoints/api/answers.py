@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import exporter
-from exporter.exposition.exposition import vendor_views
 from exporter.model.events import Status  # noqa: TC001  # pydantic reads the types
 from exporter.model.shards import Shard
 from exporter.query.shown_values import Documented, PackageItem
@@ -56,8 +55,9 @@ class VendorStatus(Documented):
     """When a verified delivery last arrived; null if none ever did."""
     esims: dict[Status, int]
     """eSIMs by status."""
-    stale: int
-    """ACTIVATED eSIMs of which nothing was received for longer than --fleet.stale-after."""
+    stale: int | None
+    """ACTIVATED eSIMs of which nothing was received for longer than --fleet.stale-after; null if
+    the vendor reports at thresholds only."""
     balances: list[Balance]
 
 
@@ -269,5 +269,5 @@ def _vendors(state: CommittedState, now: float) -> list[VendorStatus]:
             stale=view.stale,
             balances=[Balance(b.currency, b.balance, b.threshold, b.time) for b in view.balances],
         )
-        for vendor, view in vendor_views(state.fleet, now, state.exposition.stale_after)
+        for vendor, view in state.exposition.vendor_views(now)
     ]

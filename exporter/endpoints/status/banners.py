@@ -51,6 +51,31 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True)
+class VendorFeed:
+    """What arrives from one vendor that is on. Times are unix seconds."""
+
+    vendor: str
+    title: str
+    """The name that people read."""
+    received: float | None = None
+    """When a verified delivery last arrived, ``None`` if none ever did."""
+    report_interval: int | None = None
+    """Seconds between two usage events of an activated eSIM; ``None`` if the vendor reports at
+    thresholds only. Then silence means nothing."""
+    activated: int = 0
+    """Activated eSIMs: the vendor should send events for them."""
+    stale: int = 0
+    """Activated eSIMs for which nothing was received for over ``Condition.stale_after`` seconds; 0
+    without an interval."""
+
+    def silent(self, now: float) -> bool:
+        """Return whether an event should have arrived, but none did."""
+        if self.received is None or self.report_interval is None or not self.activated:
+            return False
+        return now - self.received > self.report_interval + GRACE
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """The facts that banners are made from. Times are unix seconds."""
 
@@ -61,14 +86,8 @@ class Condition:
     storage_failed: bool
     damage: int = 0
     """Places in the storage that were found damaged."""
-    received: float | None = None
-    """When a verified delivery last arrived, ``None`` if none ever did."""
-    report_interval: float = 0.0
-    """Seconds between two usage events of an activated eSIM; 0 if there is no fixed interval."""
-    activated: int = 0
-    """Activated eSIMs: the vendor should send events for them."""
-    stale: int = 0
-    """Activated eSIMs for which nothing was received for over ``stale_after`` seconds."""
+    feeds: Sequence[VendorFeed] = ()
+    """One for each vendor that is on."""
     stale_after: float = 0.0
     expiry_hold: float = 0.0
     """Seconds for which silent eSIMs are kept after a start or a clock jump; 0 if none is kept."""
@@ -84,11 +103,20 @@ class Condition:
     """Listeners, with the times at which their certificates expire."""
 
     @property
+    def received(self) -> float | None:
+        """Return when a verified delivery last arrived, ``None`` if none ever did."""
+        times = (feed.received for feed in self.feeds if feed.received is not None)
+        return max(times, default=None)
+
+    @property
     def silent(self) -> bool:
-        """Return whether an event should have arrived, but none did."""
-        if self.received is None or not self.report_interval or not self.activated:
-            return False
-        return self.now - self.received > self.report_interval + GRACE
+        """Return whether an event of a vendor should have arrived, but none did."""
+        return any(feed.silent(self.now) for feed in self.feeds)
+
+    @property
+    def has_several_vendors(self) -> bool:
+        """Return whether texts must say which vendor they are about."""
+        return len(self.feeds) > 1
 
 
 def banners(condition: Condition) -> list[Banner]:
@@ -136,17 +164,30 @@ def _of_process(c: Condition) -> Iterator[Banner]:
 def _of_deliveries(c: Condition) -> Iterator[Banner]:
     if c.received is None:
         yield Banner(BannerLevel.INFO, "No verified delivery has arrived yet.")
-    elif c.silent:
-        yield Banner(
-            BannerLevel.CRITICAL,
-            f"No verified delivery has arrived for {span(c.now - c.received)}. There should be "
-            f"events for {_many(c.activated, 'activated eSIM')}.",
-            "/deliveries",
-            "Recent deliveries",
-        )
+    else:
+        for feed in c.feeds:
+            yield from _of_feed(feed, c)
     if c.rejected:
         kept = _many(c.rejected, "rejected delivery is", "rejected deliveries are")
         yield Banner(BannerLevel.WARNING, f"{kept} kept for review.", "/rejected", "Review")
+
+
+def _of_feed(feed: VendorFeed, c: Condition) -> Iterator[Banner]:
+    of_vendor = _of_vendor(feed, c)
+    if feed.received is None:
+        yield Banner(BannerLevel.INFO, f"No verified delivery{of_vendor} has arrived yet.")
+    elif feed.silent(c.now):
+        yield Banner(
+            BannerLevel.CRITICAL,
+            f"No verified delivery{of_vendor} has arrived for {span(c.now - feed.received)}. There "
+            f"should be events for {_many(feed.activated, 'activated eSIM')}.",
+            "/deliveries",
+            "Recent deliveries",
+        )
+
+
+def _of_vendor(feed: VendorFeed, c: Condition) -> str:
+    return f" of {feed.title}" if c.has_several_vendors else ""
 
 
 def _of_fleet(c: Condition) -> Iterator[Banner]:
@@ -164,15 +205,17 @@ def _of_fleet(c: Condition) -> Iterator[Banner]:
             "/esims?over_limit=true",
             "List these eSIMs",
         )
-    if c.stale:
+    stale = [feed for feed in c.feeds if feed.stale]
+    for feed in stale:
+        vendor = f"vendor={feed.vendor}&" if c.has_several_vendors else ""
         yield Banner(
             BannerLevel.INFO,
-            f"For {_many(c.stale, 'activated eSIM')}, nothing was received for over "
-            f"{span(c.stale_after)}.",
-            "/esims?status=ACTIVATED&sort=last_event",
+            f"For {_many(feed.stale, 'activated eSIM')}{_of_vendor(feed, c)}, nothing was received "
+            f"for over {span(c.stale_after)}.",
+            f"/esims?{vendor}status=ACTIVATED&sort=last_event",
             "Activated eSIMs, oldest event first",
         )
-    if c.expiry_hold and c.stale:  # without silent eSIMs there is nothing to keep
+    if c.expiry_hold and stale:  # without silent eSIMs there is nothing to keep
         yield Banner(
             BannerLevel.INFO,
             "Silent eSIMs do not expire for now. After a start or a jump of the clock, the vendor "

@@ -6,11 +6,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exporter.endpoints.status.banners import Condition
+from exporter.endpoints.status.banners import Condition, VendorFeed
 from exporter.endpoints.status.formatting import age, count, minutes_chart, size, span
 from exporter.model.events import Status
 from exporter.model.records import STATUSES, AccountBalance
-from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,13 @@ if TYPE_CHECKING:
 
     from exporter.endpoints.health import Health
     from exporter.fleet.fleet import Fleet
+    from exporter.ingest.commit import CommittedState
     from exporter.ingest.intake import Intake
     from exporter.ingest.recent_deliveries import RecentDeliveries
     from exporter.query.fleet_queries import FleetQueries
     from exporter.selfmetrics import SelfMetrics
     from exporter.storage.contract import Storage
+    from exporter.vendors.vendor import Vendor
 
 _NEARLY_FULL = 0.9
 """From this share of ``--limits.max-esims`` on, the figure is a warning."""
@@ -39,6 +40,8 @@ class StatusSources:
     metrics: SelfMetrics
     queries: FleetQueries
     deliveries: RecentDeliveries
+    vendors: Sequence[Vendor]
+    """Those that are on."""
     allow_unsigned: bool
     """Whether deliveries without a signature are accepted."""
     settings: Callable[[], Sequence[tuple[str, str]]]
@@ -88,19 +91,41 @@ def condition(sources: StatusSources, now: float) -> Condition:
     )
     if state is None:
         return process
-    vendors, after = state.fleet.totals.vendors.values(), state.exposition.stale_after
     return replace(
         process,
         damage=state.damage,
-        received=max((f.received for f in state.fleet.feeds.values()), default=None),
-        report_interval=max(vendor.report_interval or 0 for vendor in VENDORS),
-        activated=sum(vendor.statuses[Status.ACTIVATED] for vendor in vendors),
-        stale=sum(vendor.stale(now, after) for vendor in vendors),
-        stale_after=after,
+        feeds=_feeds(sources.vendors, state, now),
+        stale_after=state.exposition.stale_after,
         expiry_hold=state.fleet.policy.grace if state.fleet.held else 0.0,
         over_limit=len(state.fleet.over_cap),
         rejected=len(state.rejected),
         balances=[r for r in state.fleet.partners.values() if isinstance(r, AccountBalance)],
+    )
+
+
+def _feeds(vendors: Sequence[Vendor], state: CommittedState, now: float) -> list[VendorFeed]:
+    views = dict(state.exposition.vendor_views(now))
+    feeds = state.fleet.feeds
+    return [
+        VendorFeed(
+            vendor=vendor.name,
+            title=vendor.title,
+            received=feeds[vendor.name].received if vendor.name in feeds else None,
+            report_interval=vendor.report_interval,
+            activated=views[vendor.name].totals.statuses[Status.ACTIVATED],
+            stale=views[vendor.name].stale or 0,
+        )
+        for vendor in vendors
+    ]
+
+
+def awaited(vendors: Sequence[Vendor]) -> str:
+    """Return when vendors send usage events, for the time before the first one."""
+    return " ".join(
+        f"{vendor.title} sends one every {span(vendor.report_interval)} for each activated eSIM."
+        if vendor.report_interval
+        else f"{vendor.title} sends one when an eSIM has used a certain share of its data."
+        for vendor in vendors
     )
 
 
@@ -128,8 +153,15 @@ def figures(sources: StatusSources, c: Condition, events: EventRate, up: float) 
 def _last_delivery(c: Condition) -> Figure:
     if c.received is None:
         return Figure("Last delivery", "none yet")
+    last = [
+        f"{feed.title}: {'none yet' if feed.received is None else age(feed.received, c.now)}"
+        for feed in c.feeds
+    ]
     return Figure(
-        "Last delivery", age(c.received, c.now), "critical" if c.silent else "good", "verified"
+        "Last delivery",
+        age(c.received, c.now),
+        "critical" if c.silent else "good",
+        ", ".join(last) if c.has_several_vendors else "verified",
     )
 
 

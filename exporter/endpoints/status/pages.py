@@ -134,6 +134,7 @@ class StatusPages:
             banners=banners(condition),
             figures=list(overview.figures(self._sources, condition, self._events, self._up)),
             balances=condition.balances,
+            awaited=overview.awaited(self._sources.vendors),
             settings=self._sources.settings(),
             **await self._fleet_overview(state.fleet if state else None),
         )
