@@ -153,7 +153,7 @@ def pack(esim: Esim) -> PackedEsim:
     newest = max(newest, time)
     newest = max(newest, iccid_time)
     share, most_sms, most_voice, package = NO_LIMIT, 0, 0, SEVERAL
-    for package_id, time, snapshot, _, _, _, _, _ in allowances:
+    for package_id, time, snapshot, _, _, _, _, _, _ in allowances:
         newest = max(newest, time)
         _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = snapshot
         if data and data_left is not None:

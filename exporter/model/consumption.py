@@ -25,6 +25,9 @@ SAMPLES_KEPT = 16
 _PAIR = Struct(">IQ")
 """(unix seconds until 2106, used in base units). Big-endian, so packed pairs sort as the pairs."""
 
+_TIME_SIZE = 4
+"""Bytes of the time in a packed pair."""
+
 _TWO = Struct(">IQIQ")
 
 _ORIGIN = _PAIR.pack(0, 0)
@@ -109,6 +112,22 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
         base += max(0, anchor - folded)
         path = path[size:]
     return Consumption(base, path, total), Arrival.INSERTED
+
+
+def in_present_assignment(
+    known: Consumption | None, time: int, used: int, *, base: int, total: int
+) -> Consumption:
+    """Return the counter of a resource whose assignments are counted one by one.
+
+    ``known`` is the counter so far, or ``None`` if the present assignment is another one now. The
+    path has what was used in the present assignment, ``used`` of it at ``time``. ``base`` is what
+    was consumed in assignments that are no longer kept, ``total`` what was consumed in all.
+    """
+    path = known.path if known else _ORIGIN
+    sample = _PAIR.pack(time, used)
+    if path[-_PAIR.size + _TIME_SIZE :] != sample[_TIME_SIZE:]:
+        path = (path + sample)[-(SAMPLES_KEPT + 1) * _PAIR.size :]
+    return Consumption(base, path, total)
 
 
 def _rises(path: bytes) -> int:

@@ -11,7 +11,23 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from exporter.model.consumption import Arrival, Consumption, insert, revived
-from exporter.model.events import TERMINAL, PartnerEvent, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import (
+    EVERYTHING,
+    TERMINAL,
+    PartnerEvent,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+    reported,
+)
+from exporter.model.parts import (
+    assemble,
+    known_parts,
+    merge_assigned,
+    merge_timed,
+    tells_nothing_new,
+)
 from exporter.model.records import (
     AccountBalance,
     Allowance,
@@ -62,8 +78,7 @@ def merge_usage(
         return esim._replace(received=received, **changed), Result.ACCEPTED
     if Arrival.LATE in arrivals:
         return esim, Result.LATE
-    same = (event.time, event.snapshot) == (allowance.time, allowance.snapshot)
-    if Arrival.DUPLICATE in arrivals or same:
+    if Arrival.DUPLICATE in arrivals or tells_nothing_new(allowance, event):
         return esim, Result.DUPLICATE
     return esim, Result.STALE
 
@@ -83,6 +98,8 @@ def merge_allowance(
 ) -> tuple[Allowance, list[Arrival]]:
     """Return the allowance after a usage event, and how its samples were handled."""
     before = known or _new_allowance(tombstone, event, received)
+    if event.assignment:
+        return merge_assigned(before, event, received), []
     snapshot = event.snapshot
     arrivals: list[Arrival] = []
     counters: list[Consumption | None] = []
@@ -93,10 +110,18 @@ def merge_allowance(
         advanced, arrival = insert(counter, event.time, used)
         counters.append(advanced if arrival is Arrival.INSERTED else counter)
         arrivals.append(arrival)
-    newer = event.time > before.time or (
-        event.time == before.time and _snapshot_order(snapshot) > _snapshot_order(before.snapshot)
-    )
-    peaks = merge_peaks(before.peaks, snapshot.locations or ())
+    parts = before.parts
+    if event.parts is EVERYTHING and not parts:
+        newer = event.time > before.time or (
+            event.time == before.time
+            and _snapshot_order(snapshot) > _snapshot_order(before.snapshot)
+        )
+    else:
+        complete = known_parts(before)
+        parts = merge_timed(complete, event)
+        newer = parts is not complete
+        snapshot = assemble(parts)
+    peaks = merge_peaks(before.peaks, event.snapshot.locations or ())
     if known and not newer and peaks is known.peaks and Arrival.INSERTED not in arrivals:
         return known, arrivals
     data, sms, voice = counters
@@ -111,6 +136,7 @@ def merge_allowance(
             sms=sms,
             voice=voice,
             peaks=peaks,
+            parts=parts if newer else before.parts,
         ),
         arrivals,
     )
@@ -129,9 +155,9 @@ def merge_peaks(known: Locations, reported: Iterable[tuple[str, int]]) -> Locati
 
 def merge_package(package: Package, event: UsageEvent) -> Package:
     """Return the package after a usage event. The newest name that is not empty wins."""
-    name = event.package_name
-    if name and (event.time, name) > (package.name_time, package.name):
-        return package._replace(name_time=event.time, name=name)
+    name, time = event.package_name, _register_time(event)
+    if name and (time, name) > (package.name_time, package.name):
+        return package._replace(name_time=time, name=name)
     return package
 
 
@@ -195,7 +221,7 @@ def _new_allowance(tombstone: Tombstone | None, event: UsageEvent, received: int
 def _newer_registers(esim: Esim, event: UsageEvent | StatusEvent) -> dict[str, Any]:
     """Return the register fields of an eSIM for which the event has a newer value."""
     newer: dict[str, Any] = {}
-    time, status = event.time, event.status
+    time, status = _register_time(event), event.status
     if status and _status_order(time, status) > _status_order(esim.status_time, esim.status):
         newer |= {"status_time": time, "status": status}
     reference = event.reference_id
@@ -205,6 +231,16 @@ def _newer_registers(esim: Esim, event: UsageEvent | StatusEvent) -> dict[str, A
     if iccid and (time, iccid) > (esim.iccid_time, esim.iccid):
         newer |= {"iccid_time": time, "iccid": iccid}
     return newer
+
+
+def _register_time(event: UsageEvent | StatusEvent) -> int:
+    """Return the time of the values that an event has for registers.
+
+    For an event without a time of its own it is 0, so that always the greatest value wins.
+    """
+    if isinstance(event, UsageEvent) and event.assignment:
+        return 0
+    return reported(event)
 
 
 def _status_order(time: int, status: Status) -> tuple[int, bool, str]:

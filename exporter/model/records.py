@@ -27,6 +27,37 @@ STATUSES: tuple[Status, ...] = tuple(sorted(Status))
 RESOURCES = ("data", "sms", "voice")
 
 
+class Part(NamedTuple):
+    """What is known of one part of an allowance, and of one assignment of it: see ``model.parts``.
+
+    Amounts are in base units. All fields behind ``time`` are as in ``Snapshot``.
+    """
+
+    name: str
+    """``data``, ``sms``, ``voice`` or ``period``."""
+    start: int
+    """When the assignment started, unix seconds; 0 if that is not known or there are none."""
+    assignment: str
+    """The vendor's name of the assignment; empty if it has none."""
+    time: int
+    """Event time, or the time of receipt if the event has none of its own."""
+    unlimited: bool = False
+    first: int | None = None
+    """The allowed amount, or the start of the period."""
+    second: int | None = None
+    """The remaining amount, or the end of the period."""
+    locations: Locations | None = None
+    used: int = 0
+    """The most that was ever used in the assignment; 0 if there are none."""
+    carried: int = 0
+    """How much of ``used`` was counted before the allowance expired."""
+
+    @property
+    def consumed(self) -> int:
+        """Return what the assignment adds to the counter."""
+        return max(0, self.used - self.carried)
+
+
 class Allowance(NamedTuple):
     """One eSIM's use of one package."""
 
@@ -44,6 +75,8 @@ class Allowance(NamedTuple):
     """Seconds; ``None`` until there is a sample."""
     peaks: Locations = ()
     """The most ever reported for each location, bytes."""
+    parts: tuple[Part, ...] = ()
+    """What the snapshot is put together from; empty if each event tells everything. Sorted."""
 
 
 class Esim(NamedTuple):

@@ -70,6 +70,10 @@ _FORM_OF_TABLE = {form.table: form for form in _FORMS.values() if form.table is 
 def encode(record: Record) -> bytes:
     """Return the data of a record's row."""
     key_fields = _FORMS[type(record)].key_fields
+    if type(record) is Esim:
+        # Without parts, an allowance has the form that earlier versions read.
+        allowances = [a if a.parts else a[:-1] for a in record.allowances]
+        return _encode((LAYOUT, *record[key_fields:-2], allowances))
     return _encode((LAYOUT, *record[key_fields:-1]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,12 @@ from expected_attention import attention_samples
 from expected_samples import DAY, Model
 from generated_events import (
     START,
+    assigned_events,
     batches,
     deliveries,
     event_sets,
     events,
+    partial_events,
     usage_events,
     windowed_orders,
 )
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
     from exporter.model.events import Event
 
 
+TELLS_TIME_OF_RECEIPT = re.compile(
+    "esim_(last_event_|attention_(last_event_|since_|out_of_data_since_))timestamp_seconds{"
+    # The package is the one that ran out last.
+    "|esim_attention_out_of_data{|esim_fleet_esims_out_of_data{"
+)
+
 SHARES = (Fraction(1, 2), Fraction(3, 4), Fraction(95, 100))
 
 
@@ -49,6 +58,28 @@ def test_any_order_duplication_and_batching_give_the_same_text(
     first = shown_after(data.draw(deliveries(of)))
     assert shown_after(data.draw(deliveries(of))) == first
     assert shown_after([of]) == first
+
+
+@given(data=st.data(), of=st.lists(st.one_of(partial_events(), events), max_size=16))
+def test_any_order_of_events_that_say_less_gives_the_same_text(
+    data: st.DataObject, of: list[Event]
+) -> None:
+    assert shown_after(data.draw(deliveries(of))) == shown_after([of])
+
+
+@given(data=st.data(), of=st.lists(assigned_events(), max_size=16))
+def test_any_order_of_events_without_a_time_gives_the_same_but_for_times_of_receipt(
+    data: st.DataObject, of: list[Event]
+) -> None:
+    def shown(batches: list[list[Event]]) -> list[str]:
+        received: list[list[Event]] = [
+            [event._replace(time=START + at) for event in batch]  # type: ignore[call-arg]
+            for at, batch in enumerate(batches)
+        ]
+        lines = shown_after(received).splitlines()
+        return [line for line in lines if not TELLS_TIME_OF_RECEIPT.match(line)]
+
+    assert shown(data.draw(deliveries(of))) == shown([of])
 
 
 @given(data=st.data(), of=event_sets)

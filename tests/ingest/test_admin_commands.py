@@ -347,7 +347,8 @@ async def test_a_replayed_event_without_a_time_of_its_own_happened_at_its_first_
         room.now += 1000
         times: list[float] = []
 
-        def note(_: bytes, now: float, *__: object, **___: object) -> Event:
+        def note(body: bytes, now: float, *__: object, **___: object) -> Event:
+            assert body == BODY
             times.append(now)
             return usage(int(now), 40)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from exporter.model.events import (
+    EVERYTHING,
+    Assignment,
     Event,
     OtherEvent,
     PartnerEvent,
@@ -75,7 +77,29 @@ usage_events = st.builds(
     reference_id=texts,
     iccid=texts,
     package_name=texts,
+    reported=st.none(),
+    parts=st.just(EVERYTHING),
+    assignment=st.none(),
 )
+
+
+@st.composite
+def partial_events(draw: st.DrawFn) -> UsageEvent:
+    """An event about some parts of an allowance, made later than its amounts were taken."""
+    event = draw(usage_events)
+    parts = draw(st.sets(st.sampled_from(sorted(EVERYTHING)), min_size=1))
+    reported = draw(st.none() | st.integers(event.time, event.time + SECONDS))
+    return event._replace(parts=frozenset(parts), reported=reported)
+
+
+@st.composite
+def assigned_events(draw: st.DrawFn) -> UsageEvent:
+    """An event without a time of its own. Its ``time`` is for whoever receives it to set."""
+    event = draw(usage_events)
+    assignment = Assignment(draw(st.integers(0, 3)), draw(st.sampled_from(("", "a", "b"))))
+    resource = draw(st.sampled_from(("data", "sms", "voice")))
+    return event._replace(status=None, parts=frozenset((resource, "period")), assignment=assignment)
+
 
 status_events = st.builds(
     StatusEvent,

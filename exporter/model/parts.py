@@ -1,0 +1,215 @@
+"""Parts: what is known of an allowance whose vendor does not tell all of it in each event.
+
+Such an event speaks of some parts: data, SMS, voice, or the period. Each part is merged alone, and
+the snapshot of the allowance is put together from its parts.
+
+An event with a time of its own replaces what an older one said of the same part. An event without
+one names an assignment, within which amounts only fall: there, less remaining is newer. The
+present assignment of a part is the greatest. Its amounts are shown, and the amounts used in all
+assignments add up to the counter. So neither depends on the order of events, as long as at most
+:data:`ASSIGNMENTS_KEPT` newer assignments of a part are known when an event arrives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from exporter.model.consumption import in_present_assignment
+from exporter.model.events import EVERYTHING, Snapshot
+from exporter.model.records import RESOURCES, Allowance, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.model.consumption import Consumption
+    from exporter.model.events import Assignment, UsageEvent
+
+ASSIGNMENTS_KEPT = 32
+"""Assignments of a part that are kept. With one more, what was used in the least of them becomes
+part of the counter's base, and events about it or lesser ones come too late."""
+
+PERIOD = "period"
+
+
+def said(event: UsageEvent) -> list[Part]:
+    """Return what an event says, part by part."""
+    return _split(event.snapshot, event.time, event.parts, event.assignment)
+
+
+def known_parts(allowance: Allowance) -> tuple[Part, ...]:
+    """Return the parts of an allowance, also of one whose events told everything."""
+    if allowance.parts or allowance.time < 0:  # before its first event
+        return allowance.parts
+    return tuple(_split(allowance.snapshot, allowance.time, EVERYTHING, None))
+
+
+def assemble(parts: Iterable[Part]) -> Snapshot:
+    """Return the snapshot that the present assignments of all parts make."""
+    present = {part.name: part for part in sorted(parts, key=_assignment)}
+    values: dict[str, Any] = {}
+    for name, part in present.items():
+        if name == PERIOD:
+            values |= {"start": part.first, "end": part.second}
+        else:
+            values |= {f"{name}_allowed": part.first, f"{name}_remaining": part.second}
+        if name == "data":
+            values |= {"data_unlimited": part.unlimited, "locations": part.locations}
+    return Snapshot(**values)
+
+
+def merge_timed(known: tuple[Part, ...], event: UsageEvent) -> tuple[Part, ...]:
+    """Return the parts after an event with a time of its own; the same object if nothing changed.
+
+    The newer one of a part wins, and on a tie the greater one.
+    """
+    parts = {part.name: part for part in known}
+    for part in said(event):
+        before = parts.get(part.name)
+        if before is None or (part.time, _order(part)) > (before.time, _order(before)):
+            parts[part.name] = part
+    return _sorted(known, parts.values())
+
+
+def merge_assigned(before: Allowance, event: UsageEvent, received: int) -> Allowance:
+    """Return the allowance after an event that names an assignment, and has no time of its own.
+
+    It is the same object if nothing changed. ``event.time`` is when the event was received first.
+    """
+    parts = {_identity(part): part for part in before.parts}
+    folded = dict.fromkeys((*RESOURCES, PERIOD), 0)
+    for part in said(event):
+        known = parts.get(_identity(part))
+        if known:
+            parts[_identity(part)] = _within(known, part)
+            continue
+        others = sorted((p for p in parts.values() if p.name == part.name), key=_assignment)
+        if len(others) >= ASSIGNMENTS_KEPT:
+            if _assignment(part) < _assignment(others[0]):
+                continue
+            folded[part.name] += parts.pop(_identity(others[0])).consumed
+        counter = _counters(before).get(part.name)
+        carried = counter.last_used if counter and not others else 0
+        parts[_identity(part)] = part._replace(used=_used(part), carried=carried)
+    after = _sorted(before.parts, parts.values())
+    if after is before.parts:
+        return before
+    changed = before._replace(
+        time=max(event.time, before.time),
+        snapshot=assemble(after),
+        received=max(received, before.received),
+        parts=after,
+    )
+    data, sms, voice = (
+        _advanced(name, before, changed, time=event.time, folded=folded[name]) for name in RESOURCES
+    )
+    return changed._replace(data=data, sms=sms, voice=voice)
+
+
+def tells_nothing_new(allowance: Allowance, event: UsageEvent) -> bool:
+    """Return whether an allowance knows exactly what an event says."""
+    if event.assignment:
+        known = {_identity(p): p for p in allowance.parts}
+        return all(
+            (before := known.get(_identity(part))) and _order(part) == _order(before)
+            for part in said(event)
+        )
+    if event.parts is EVERYTHING and not allowance.parts:
+        return (event.time, event.snapshot) == (allowance.time, allowance.snapshot)
+    return set(said(event)) <= set(known_parts(allowance))
+
+
+def _split(
+    s: Snapshot, time: int, names: Iterable[str], assignment: Assignment | None
+) -> list[Part]:
+    start, assigned = assignment or (0, "")
+    values = {
+        "data": (s.data_unlimited, s.data_allowed, s.data_remaining, s.locations),
+        "sms": (False, s.sms_allowed, s.sms_remaining, None),
+        "voice": (False, s.voice_allowed, s.voice_remaining, None),
+        PERIOD: (False, s.start, s.end, None),
+    }
+    return [Part(name, start, assigned, time, *values[name]) for name in sorted(names)]
+
+
+def _within(known: Part, part: Part) -> Part:
+    """Return what is known of an assignment after another event about it."""
+    newer = part if _assigned_order(part) > _assigned_order(known) else known
+    start, used = max(part.start, known.start), max(_used(part), known.used)
+    return newer._replace(start=start, used=used, carried=known.carried)
+
+
+def _advanced(
+    name: str, before: Allowance, after: Allowance, *, time: int, folded: int
+) -> Consumption | None:
+    """Return the counter of a resource after its parts have changed."""
+    counter = _counters(before)[name]
+    was, now = _present(before.parts, name), _present(after.parts, name)
+    if now is None or (counter is None and (now.unlimited or now.second is None)):
+        return counter
+    base = (counter.base if counter else 0) + folded
+    total = base + _consumed(after.parts, name)
+    same = was is not None and _identity(was) == _identity(now)
+    return in_present_assignment(
+        counter if same else None,
+        time,
+        now.used,
+        base=base,
+        total=total,
+    )
+
+
+def _present(parts: tuple[Part, ...], name: str) -> Part | None:
+    return max((p for p in parts if p.name == name), key=_assignment, default=None)
+
+
+def _consumed(parts: Iterable[Part], name: str) -> int:
+    """Return what was consumed of a resource in the assignments that are kept.
+
+    An assignment without a name is the same as the one with a name and the same start: its vendor
+    does not name it in all events.
+    """
+    named: dict[int, int] = {}
+    unnamed: dict[int, int] = {}
+    for part in parts:
+        if part.name == name:
+            sums = named if part.assignment else unnamed
+            sums[part.start] = sums.get(part.start, 0) + part.consumed
+    surplus = [max(0, used - named.get(start, 0)) for start, used in unnamed.items()]
+    return sum(named.values()) + sum(surplus)
+
+
+def _counters(allowance: Allowance) -> dict[str, Consumption | None]:
+    return {"data": allowance.data, "sms": allowance.sms, "voice": allowance.voice}
+
+
+def _used(part: Part) -> int:
+    if part.name == PERIOD or part.unlimited or part.first is None or part.second is None:
+        return 0
+    return max(0, part.first - part.second)
+
+
+def _identity(part: Part) -> tuple[str, str, int]:
+    """Return what identifies a part: the name of its assignment, or else the start of that."""
+    return part.name, part.assignment, 0 if part.assignment else part.start
+
+
+def _assignment(part: Part) -> tuple[int, str]:
+    return part.start, part.assignment
+
+
+def _order(part: Part) -> tuple[Any, ...]:
+    """Return a sort key of what was said. What is absent comes first."""
+    values = (part.first, part.second, part.locations)
+    return (part.unlimited, *((v is not None, v if v is not None else 0) for v in values))
+
+
+def _assigned_order(part: Part) -> tuple[Any, ...]:
+    """Return a sort key within an assignment: less remaining is newer."""
+    if part.name == PERIOD:
+        return _order(part)
+    return (part.second is not None, -(part.second or 0), *_order(part))
+
+
+def _sorted(known: tuple[Part, ...], parts: Iterable[Part]) -> tuple[Part, ...]:
+    after = tuple(sorted(parts, key=lambda part: (part.name, *_assignment(part))))
+    return known if after == known else after
