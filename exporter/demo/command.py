@@ -1,8 +1,8 @@
 """The subcommand ``esim-exporter demo``, which ``make run`` starts.
 
-It runs the exporter and a simulated fleet whose time passes ``FASTER`` times faster. If Prometheus
-and Alertmanager are installed, it runs them too, with the shipped rules and routes. The durations
-in the rules are divided by ``FASTER``.
+It runs the exporter and a simulated fleet of all vendors. Time passes ``FASTER`` times faster for
+the fleet. If Prometheus and Alertmanager are installed, it runs them too, with the shipped rules
+and routes. The durations in the rules are divided by ``FASTER``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from exporter.demo.fleet_line import read_fleet_line
 from exporter.demo.monitoring import FASTER, shortened
 from exporter.model.expiry import DEFAULT_SILENT_DAYS, DEFAULT_STALE_HOURS, DEFAULT_TERMINAL_HOURS
 from exporter.settings.field_types import WEB_PORT, WEBHOOK_PORT
-from exporter.vendors.registry import FIRST, sample_event
+from exporter.settings.vendor_settings import RAW
+from exporter.vendors.registry import FIRST, SIMULATED, sample_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from exporter.demo.monitoring import MonitoringUrls
+    from exporter.vendors.vendor import Vendor
 
 _START = shortened(4 * 3600)
 """How far in the past the simulation begins: one interval between reports. So every eSIM has
@@ -86,15 +88,16 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     web_port = _port(args.web_port, "--web-port", WEB_PORT)
     webhook_port = _port(args.webhook_port, "--webhook-port", WEBHOOK_PORT)
     web = f"http://127.0.0.1:{web_port}"
-    webhook = f"http://127.0.0.1:{webhook_port}{FIRST.webhook_path}"
-    secret = secrets.token_hex(32)
-    (folder / "secret").write_text(secret)
+    webhooks = f"http://127.0.0.1:{webhook_port}"
+    secret_files = [_write_secret(folder, vendor) for vendor in SIMULATED]
     exporter = stack.enter_context(
         processes.run_exporter(
             "serve",
             f"--web.listen-address=127.0.0.1:{web_port}",
             f"--webhook.listen-address=127.0.0.1:{webhook_port}",
-            f"--webhook.secret-file={folder / 'secret'}",
+            *secret_files,
+            # The ICCIDs are made up, so that nothing is lost if they are shown.
+            *(f"--{vendor.name}.esim-id={RAW}" for vendor in SIMULATED if vendor.named_by_iccid),
             f"--storage.url=sqlite:///{folder / 'demo.db'}",
             f"--fleet.stale-after={shortened(DEFAULT_STALE_HOURS * 3600)}",
             f"--retention.terminal={shortened(DEFAULT_TERMINAL_HOURS * 3600)}",
@@ -106,13 +109,14 @@ def _run(args: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
         return exporter.poll() or 1
     pages = stack.enter_context(monitoring.receiving(sys.stdout))
     monitored = monitoring.start(stack, folder, exporter=web, pages=pages)
-    print(_welcome(web, webhook, monitored, folder, secret), flush=True)  # noqa: T201  # for the terminal
+    print(_welcome(web, webhooks, monitored, folder), flush=True)  # noqa: T201  # for the terminal
     log = stack.enter_context((folder / _SIMULATOR_LOG).open("wb"))
     simulator = stack.enter_context(
         processes.run_exporter(
             "simulate",
-            f"--url={webhook}",
-            f"--secret-file={folder / 'secret'}",
+            *(f"--vendor={vendor.name}" for vendor in SIMULATED),
+            f"--url={webhooks}",
+            *secret_files,
             f"--esims={args.esims}",
             f"--start={_START}",
             f"--faster={FASTER}",
@@ -144,28 +148,42 @@ def _check(simulator: processes.Process, folder: Path) -> None:
         raise processes.NotReadyError(f"the simulated fleet ended. Its output:\n{said}")
 
 
+def _secret_file(folder: Path, vendor: Vendor) -> Path:
+    return folder / f"{vendor.name}-secret"
+
+
+def _write_secret(folder: Path, vendor: Vendor) -> str:
+    """Write a new secret of a vendor to ``folder``; return the flag that names the file."""
+    path = _secret_file(folder, vendor)
+    path.write_text(secrets.token_hex(32))
+    return f"--{vendor.name}.secret-file={path}"
+
+
 def _port(given: int | None, flag: str, usual: int) -> int:
     """Return the port to listen on. Raises ``NotReadyError`` if the user's own is taken."""
     return processes.free_port(usual) if given is None else processes.asked_port(given, flag)
 
 
-def _welcome(web: str, webhook: str, urls: MonitoringUrls, folder: Path, secret: str) -> str:
+def _welcome(web: str, webhooks: str, urls: MonitoringUrls, folder: Path) -> str:
     """Return addresses to open and commands to try. Write the sample event to ``folder``."""
     event = folder / "event.json"
     body = sample_event(int(time.time()))
     event.write_bytes(body)
-    proof = FIRST.authentication.prove(body, secret.encode())
+    proof = FIRST.authentication.prove(body, _secret_file(folder, FIRST).read_bytes())
     signed = " ".join(f"-H '{name}: {value}'" for name, value in proof.headers.items())
     alerts = urls.alerts or f"{_MISSING} prometheus"
     pages = urls.alertmanager or f"{_MISSING} prometheus-alertmanager"
     if urls.alertmanager and not urls.alertmanager_has_pages:
         pages = f"has no web pages; try: amtool alert --alertmanager.url={urls.alertmanager}"
     printed = " Pages and tickets are printed below." if urls.alertmanager else ""
+    webhook = f"{webhooks}{FIRST.webhook_path}"
+    fleet = ", ".join(vendor.title for vendor in SIMULATED)
     hour, week = 60 / FASTER, 7 * 24 / FASTER
     return f"""
   status page      {web}/
   metrics          {web}/metrics
   webhook          {webhook}
+  simulated fleet  {fleet}
   Prometheus       {alerts}
   Alertmanager     {pages}
 
@@ -179,7 +197,7 @@ Show the metrics of the fleet:
 
   curl -s '{web}/metrics?collect[]=fleet' -g
 
-Send a signed event, and show its metrics:
+Send an event of {FIRST.title}, and show its metrics:
 
   curl -s {webhook} {signed} --data-binary @{event}
   curl -s {web}/metrics | grep demo-esim

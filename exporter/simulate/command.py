@@ -16,16 +16,13 @@ from exporter.settings.sources import SECRET_VARIABLE, secrets_in_file, secrets_
 from exporter.settings.vendor_settings import secret_variable
 from exporter.simulate.fleet import Phase
 from exporter.simulate.sender import DEFAULT_URL, Credential, Sender, SenderOptions
-from exporter.vendors.registry import FIRST, VENDORS
+from exporter.vendors.registry import FIRST, SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from exporter.simulate.progress import SenderSummary
     from exporter.vendors.vendor import Vendor
-
-_PLAYED: Final = {vendor.name: vendor for vendor in VENDORS if vendor.habits is not None}
-"""The vendors that can be simulated, by name."""
 
 _ALL: Final = "all"
 
@@ -40,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--vendor",
         action="append",
-        choices=[*_PLAYED, _ALL],
+        choices=[*(each.name for each in SIMULATED), _ALL],
         help=f"vendor to play; may be given several times (default: {FIRST.name})",
     )
     add(
@@ -88,9 +85,10 @@ def _add_secrets(made: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file whose first line is the secret, or the token, of the vendor that is played",
     )
-    for name, vendor in _PLAYED.items():
+    for vendor in SIMULATED:
         made.add_argument(
-            f"--{name}.secret-file",
+            f"--{vendor.name}.secret-file",
+            dest=vendor.name,
             type=Path,
             metavar="FILE",
             help=f"the same for {vendor.title} (default: ${' or $'.join(_variables(vendor))})",
@@ -161,8 +159,8 @@ def _credentials(args: dict[str, Any], environ: Mapping[str, str]) -> tuple[Cred
     Raises ``OSError`` if a file cannot be read, and ``ValueError`` if there is no secret.
     """
     chosen = args.pop("vendor") or [FIRST.name]
-    vendors = [vendor for name, vendor in _PLAYED.items() if name in chosen or _ALL in chosen]
-    files = {name: args.pop(f"{name}.secret_file") for name in _PLAYED}
+    vendors = [each for each in SIMULATED if each.name in chosen or _ALL in chosen]
+    files = {each.name: args.pop(each.name) for each in SIMULATED}
     if only := args.pop("secret_file"):
         if len(vendors) > 1:
             raise ValueError(

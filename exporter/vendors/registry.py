@@ -18,6 +18,9 @@ vendor has: ``--webhook.secret-file``, ``ESIM_EXPORTER_WEBHOOK_SECRET`` and
 
 VENDORS: tuple[Vendor, ...] = (FIRST,)
 
+SIMULATED: tuple[Vendor, ...] = tuple(vendor for vendor in VENDORS if vendor.habits is not None)
+"""Those that ``simulate`` and ``demo`` can play."""
+
 NAMES: tuple[str, ...] = tuple(vendor.name for vendor in VENDORS)
 
 

@@ -18,18 +18,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from running import SECRET, USAGE, WEBHOOK
+import mixed_fleet
+from running import USAGE
 
 from exporter.app.build import Exporter, build
 from exporter.app.listener_applications import build_applications, build_status_pages
 from exporter.errors import StorageUnavailable
 from exporter.settings import loading
-from exporter.simulate.deliveries import Fault, Faults, SimulatedDelivery, Simulation
+from exporter.simulate.deliveries import Faults, SimulatedDelivery, Simulation
 from exporter.storage.sqlite.storage import SqliteStorage
-from exporter.vendors import roamify
+from exporter.vendors.registry import FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from quart import Quart
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.pages import StatusPages
     from exporter.http.quart_application import Application
     from exporter.storage.contract import Changes, Row
+    from exporter.vendors.vendor import Vendor
 
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
@@ -121,12 +123,15 @@ class Disk:
             raise StorageUnavailable("no space left on device")
 
 
-def scrapes(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the scrape job and the OpenMetrics lines of every scrape, in order of time."""
+def scrapes(folder: Path, vendors: Sequence[Vendor] = (FIRST,)) -> Iterator[tuple[str, str]]:
+    """Yield the scrape job and the OpenMetrics lines of every scrape, in order of time.
+
+    The eSIMs are divided among ``vendors``, except for those of the incidents.
+    """
     logging.getLogger("exporter").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     try:
-        steps = _run(folder)
+        steps = _run(folder, vendors)
         while True:
             try:
                 yield loop.run_until_complete(anext(steps))
@@ -137,17 +142,17 @@ def scrapes(folder: Path) -> Iterator[tuple[str, str]]:
         loop.close()
 
 
-async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
+async def _run(folder: Path, vendors: Sequence[Vendor]) -> AsyncIterator[tuple[str, str]]:
     clock = Clock()
     deliveries = heapq.merge(
-        Simulation(start=START, seed=7, esims=ESIMS, faults=FAULTS),
+        Simulation(start=START, seed=7, esims=ESIMS, faults=FAULTS, vendors=vendors),
         _shown_deliveries(),
         _storm_deliveries(),
         key=lambda delivery: delivery.at,
     )
     delivery = next(deliveries)
     for begins, ends in ((START, DOWN.begins), (DOWN.ends, END)):
-        async with _running(folder, clock) as (exporter, _, app):
+        async with _running(folder, clock, vendors) as (exporter, _, app):
             started = clock.now = max(begins, clock.now)
             for at in range(begins, ends + 1, STEP):
                 while delivery.at <= at:
@@ -168,13 +173,13 @@ async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def _running(
-    folder: Path, clock: Clock
+    folder: Path, clock: Clock, vendors: Sequence[Vendor] = (FIRST,)
 ) -> AsyncIterator[tuple[Exporter, StatusPages, Application]]:
     """Run the exporter with its own wiring, but without sockets."""
-    environ = {"ESIM_EXPORTER_WEBHOOK_SECRET": SECRET.decode()}
     # All requests use one listener. The cap is shown on a dashboard but is never reached.
     flags = [f"--{name}.listen-address=127.0.0.1:1" for name in ("web", "webhook")]
-    chosen = loading.load([*flags, "--limits.max-esims=1000"], environ)
+    flags += ["--limits.max-esims=1000", *mixed_fleet.flags(vendors)]
+    chosen = loading.load(flags, mixed_fleet.environ(vendors))
     storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
     exporter = build(chosen, storage, clock, lambda: chosen)
     # Simulated time passes faster than the usual interval.
@@ -199,9 +204,8 @@ async def _settle(exporter: Exporter) -> None:
 
 
 async def _deliver(app: Quart, delivery: SimulatedDelivery) -> None:
-    wrong = delivery.fault is Fault.BAD_SIGNATURE or delivery.at in WRONG_SECRET
-    signature = roamify.sign(delivery.body, b"wrong" if wrong else SECRET)
-    await _request(app, "POST", WEBHOOK, body=delivery.body, signature=signature)
+    path, headers = mixed_fleet.addressed(delivery, wrong=delivery.at in WRONG_SECRET)
+    await _request(app, "POST", path, body=delivery.body, headers=headers)
 
 
 async def _request(
@@ -211,7 +215,7 @@ async def _request(
     *,
     query: bytes = b"",
     body: bytes = b"",
-    signature: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> str:
     """Send a request as an ASGI server would, and return the body of the answer."""
     answer: list[bytes] = []
@@ -223,12 +227,12 @@ async def _request(
     async def send(message: dict[str, Any]) -> None:
         answer.append(message.get("body", b""))
 
-    headers = [
-        (b"host", INSTANCE.encode()),
-        (b"accept", b"application/openmetrics-text;version=1.0.0"),
-        (b"content-length", str(len(body)).encode()),
-        *([(roamify.SIGNATURE_HEADER.lower().encode(), signature.encode())] if signature else []),
-    ]
+    fields = {
+        "host": INSTANCE,
+        "accept": "application/openmetrics-text;version=1.0.0",
+        "content-length": str(len(body)),
+        **(headers or {}),
+    }
     scope: Any = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -239,7 +243,7 @@ async def _request(
         "raw_path": path.encode(),
         "query_string": query,
         "root_path": "",
-        "headers": headers,
+        "headers": [(name.lower().encode(), value.encode()) for name, value in fields.items()],
         "extensions": {},
         "client": ("192.0.2.1", 1),
         "server": ("192.0.2.2", 10877),

@@ -9,13 +9,15 @@ import os
 import signal
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 from running import WAIT
+from simulated_time import PRESENT, Time
 
 from exporter.simulate.command import main, parser
 from exporter.simulate.deliveries import NO_FAULTS, Faults, Simulation
@@ -29,6 +31,7 @@ from exporter.simulate.sender import (
     WebhookUrl,
 )
 from exporter.vendors import roamify
+from exporter.vendors.authentication import PathToken
 from exporter.vendors.registry import FIRST
 
 if TYPE_CHECKING:
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
 
 SECRET = b"correct horse"
 CREDENTIALS = (Credential(FIRST, SECRET),)
-PRESENT = 1_700_000_000
+SIGNS_NOTHING = replace(FIRST, name="signs-nothing", authentication=PathToken())
+TOKEN = b"a-token"
 DAY = 86400
 
 HANG_UP = b""
@@ -128,27 +132,6 @@ async def receiving(*answers: bytes, enough: int | None = None) -> AsyncIterator
         yield receiver
 
 
-@dataclass
-class Time:
-    """A clock that advances only during sleeps."""
-
-    elapsed: float = 0
-    slept: list[float] = field(default_factory=list)
-
-    def now(self) -> float:
-        return PRESENT + self.elapsed
-
-    def clock(self) -> float:
-        return 1000 + self.elapsed
-
-    async def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        until = self.elapsed + seconds
-        self.slept.append(seconds)
-        await asyncio.sleep(0)
-        self.elapsed = max(self.elapsed, until)
-
-
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -202,6 +185,67 @@ async def test_sends_the_simulation_signed_in_order() -> None:
     assert receiver.headers[0]["Host"] in receiver.url
     assert summary.sent == len(receiver.bodies) == summary.answers["200"]
     assert (summary.refused, summary.accepted, summary.resent) == (0, 0, 0)
+
+
+async def test_several_vendors_share_the_fleet_and_each_posts_to_its_own_path() -> None:
+    stream = io.StringIO()
+    both = replace(
+        options(receiver := Receiver(), faults=Faults(bad_signature=0.5)),
+        credentials=(*CREDENTIALS, Credential(SIGNS_NOTHING, TOKEN)),
+    )
+    async with serving(receiver.handle) as port:
+        summary = await simulate(
+            replace(both, url=f"http://127.0.0.1:{port}/gateway"), stream=stream
+        )
+    posted: dict[str, set[bytes]] = defaultdict(set)
+    for head, body in zip(receiver.heads, receiver.bodies, strict=True):
+        posted[head.split()[1]].add(body)
+    signed, proven, forged = sorted(posted)
+    assert signed == "/gateway/webhooks/roamify"
+    assert proven == "/gateway/webhooks/signs-nothing/a-token"
+    assert forged.startswith("/gateway/webhooks/signs-nothing/")
+    assert posted[forged] < posted[proven]
+    assert not posted[signed] & posted[proven]
+    alone = [Simulation(start=PRESENT - DAY, esims=10, faults=NO_FAULTS, vendors=[vendor])
+             for vendor in (FIRST, SIGNS_NOTHING)]  # fmt: skip
+    until = PRESENT - DAY + 9 * 3600
+    assert {d.body for d in alone[0].advance(until)} < posted[signed]
+    assert {d.body for d in alone[1].advance(until)} < posted[proven]
+    assert "a-token" not in f"{stream.getvalue()}{summary}{both!r}"
+
+
+def test_fewer_esims_than_vendors_are_no_fleet() -> None:
+    with pytest.raises(ValueError, match="at least one eSIM"):
+        Simulation(start=PRESENT, esims=1, vendors=[FIRST, SIGNS_NOTHING])
+
+
+def test_a_vendor_without_habits_cannot_be_simulated() -> None:
+    with pytest.raises(ValueError, match="signs-nothing cannot be simulated"):
+        Simulation(start=PRESENT, vendors=[replace(SIGNS_NOTHING, habits=None)])
+
+
+@pytest.mark.parametrize(
+    ("url", "alone", "path"),
+    [
+        ("http://a.example", True, "/webhooks/signs-nothing/a%2Fb"),
+        ("http://a.example/", False, "/webhooks/signs-nothing/a%2Fb"),
+        ("http://a.example/b/?c", True, "/b/a%2Fb?c"),
+        ("http://a.example/b/", False, "/b/webhooks/signs-nothing/a%2Fb"),
+    ],
+)
+def test_a_token_is_the_last_part_of_the_path(url: str, alone: bool, path: str) -> None:
+    assert WebhookUrl.parse(url).path_of(SIGNS_NOTHING, "a/b", alone=alone) == path
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://a.example", "/webhooks/roamify"),
+        ("http://a.example/b/?c", "/b/?c"),
+    ],
+)
+def test_the_one_vendor_that_signs_posts_to_the_path_of_the_url(url: str, path: str) -> None:
+    assert WebhookUrl.parse(url).path_of(FIRST, "", alone=True) == path
 
 
 async def test_keeps_one_connection_alive() -> None:
