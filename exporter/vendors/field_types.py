@@ -162,6 +162,9 @@ RequiredEventTime = Annotated[int, _required(read_event_time)]
 OptionalIsoTime = Annotated[int | None, PlainValidator(read_iso_time)]
 """Any time in ISO 8601 with a time zone, such as the end of a package; unix seconds."""
 
+RequiredIsoTime = Annotated[int, _required(read_iso_time)]
+"""The same, not absent."""
+
 Unread = Any
 """A value that is documented, but not used."""
 

@@ -57,6 +57,7 @@ def test_a_text_may_be_an_integer_where_the_type_says_so(value: object, expected
         (types.RequiredNumber, [None]),
         (types.RequiredUnixTime, [None]),
         (types.RequiredEventTime, ["", None]),
+        (types.RequiredIsoTime, ["", None]),
     ],
 )
 def test_a_required_value_is_not_absent(kind: Any, absent: list[object]) -> None:
@@ -124,7 +125,7 @@ def test_reads_the_time_of_an_event_in_unix_seconds(value: object, expected: obj
 
 
 def test_reads_a_time_of_an_event_in_iso_8601() -> None:
-    for kind in (types.OptionalEventTime, types.RequiredEventTime, types.OptionalIsoTime):
+    for kind in (types.OptionalEventTime, types.RequiredEventTime, types.RequiredIsoTime):
         assert read(kind, TIME) == 1_777_015_865
     assert read(types.OptionalEventTime, "") is None
     assert read(types.OptionalEventTime, "1970-01-01T00:00:00Z") == "must be a time after 2014"
@@ -139,7 +140,7 @@ TYPES = [
     *(types.OptionalText, types.RequiredText, types.OptionalTextOrInteger, types.RequiredWord),
     *(types.OptionalWord, types.OptionalNumber, types.RequiredNumber, types.OptionalInteger),
     *(types.Flag, types.RequiredUnixTime, types.OptionalEventTime, types.RequiredEventTime),
-    types.OptionalIsoTime,
+    *(types.OptionalIsoTime, types.RequiredIsoTime),
 ]
 
 
