@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from pydantic import Field, PlainValidator
@@ -17,6 +18,9 @@ from exporter.vendors.field_types import (
     Unread,
 )
 from exporter.vendors.wire_format import WireObject, in_document_order, read_as, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Row(WireObject):
@@ -182,6 +186,22 @@ def test_undeclared_fields_are_named_by_their_place_even_if_the_document_does_no
     document = {"kind": "a", "package": package, "note": {"any": 1}, "8944500000000000001": 0}
     assert unknown(document) == ["other", "package.is_unlimited", "package.rows.cost", "refused"]
     assert unknown({"kind": "a", "package": {"name": "b", "isUnlimited": True}}) == []
+
+
+@pytest.mark.parametrize("vendor", ["esim_access", "esim_go"])
+def test_every_field_of_a_vendor_says_what_it_holds(vendor: str) -> None:
+    module = f"exporter.vendors.{vendor}.wire_format"
+    import_module(module)
+    models = [model for model in models_below(WireObject) if model.__module__ == module]
+    assert models
+    for model in models:
+        assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def models_below(model: type[WireObject]) -> Iterator[type[WireObject]]:
+    for below in model.__subclasses__():
+        yield below
+        yield from models_below(below)
 
 
 def test_a_model_does_not_show_values_in_its_errors() -> None:
