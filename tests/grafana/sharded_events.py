@@ -22,7 +22,11 @@ REPORTS: Final = 13
 END: Final = START + REPORTS * 4 * HOUR
 """A multiple of four hours, as subqueries over them look at such times."""
 
-VENDORS: Final = ("roamify", "idle", "shrunk", "sleepy")
+REPORTING: Final = ("roamify", "idle", "shrunk", "sleepy")
+"""Vendors that report each eSIM every four hours."""
+AT_THRESHOLDS: Final = "thresholds"
+"""A vendor that reports at thresholds only."""
+VENDORS: Final = (*REPORTING, AT_THRESHOLDS)
 SHOWN_ESIM: Final = "limited-0"
 SHOWN_PACKAGE: Final = "limited"
 
@@ -42,6 +46,7 @@ def events() -> Iterator[Arrival]:
     yield from _idle()
     yield from _shrunk()
     yield from _sleepy()
+    yield from _at_thresholds()
     yield from _partner()
 
 
@@ -136,6 +141,16 @@ def _sleepy() -> Iterator[Arrival]:
     for esim in range(30):
         for number, at in _reports(esim, END if esim >= 20 else END - 14 * HOUR):
             yield _usage(at, "sleepy", f"sleepy-{esim}", 10 * number * _MB)
+
+
+def _at_thresholds() -> Iterator[Arrival]:
+    """Nobody has told anything of 30 eSIMs for a day and a half, and then two run out."""
+    for esim in range(30):
+        name = f"rare-{esim}"
+        yield _usage(START + 60 * esim, AT_THRESHOLDS, name, 500 * _MB)
+        yield _usage(START + 10 * HOUR + 60 * esim, AT_THRESHOLDS, name, 800 * _MB)
+        if esim < 2:
+            yield _usage(END - HOUR, AT_THRESHOLDS, name, _ALLOWED)
 
 
 def _partner() -> Iterator[Arrival]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from sharded_events import END, HOUR, START, VENDORS, events
+from sharded_events import AT_THRESHOLDS, END, HOUR, REPORTING, START, VENDORS, events
 
 from exporter.exposition.exposition import Exposition, Format, Group
 from exporter.exposition.families import InfoLabels
@@ -73,7 +73,7 @@ class Shown:
         """Without a shard, it belongs to a process that is alone on its storage."""
         self.shard = shard
         self.fleet = Fleet(_POLICY, VENDORS, shard)
-        self._exposition = Exposition(self.fleet, InfoLabels(), _STALE_AFTER)
+        self._exposition = Exposition(self.fleet, InfoLabels(), _STALE_AFTER, {AT_THRESHOLDS})
 
     def commit(self, batch: list[Event], now: float) -> Iterator[Changes]:
         """Merge events, then expire what is due; yield the changes for the storage."""
@@ -176,6 +176,10 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
         'esim_exporter_last_usage_received_timestamp_seconds{vendor="roamify"}': END - 6 * HOUR,
         'esim_exporter_last_received_timestamp_seconds{vendor="shrunk"}': END,
         'esim_exporter_last_usage_received_timestamp_seconds{vendor="shrunk"}': END - 8 * HOUR,
+        f'esim_exporter_last_received_timestamp_seconds{{vendor="{AT_THRESHOLDS}"}}': END - HOUR,
+        f'esim_exporter_last_usage_received_timestamp_seconds{{vendor="{AT_THRESHOLDS}"}}': (
+            END - HOUR
+        ),
         'esim_exporter_http_connections_refused_total{listener="public"}': units / layout.processes,
         'esim_exporter_http_connections_displaced_total{listener="public"}': 0,
         'esim_exporter_tls_certificate_expiry_timestamp_seconds{listener="public"}': END + HOUR,
@@ -183,7 +187,7 @@ def _own(layout: Layout, part: Shown, at: int) -> str:
     }
     values |= {
         f'esim_exporter_vendor_report_interval_seconds{{vendor="{vendor}"}}': 4 * HOUR
-        for vendor in (*VENDORS, "new")  # nothing was ever received of the last one
+        for vendor in (*REPORTING, "new")  # nothing was ever received of the last one
     }
     if part.shard:
         values |= {

@@ -207,6 +207,13 @@ def names(board: dict[str, Any]) -> set[str]:
 
 
 @every_board
+def test_people_choose_the_vendor_first(board: dict[str, Any]) -> None:
+    order = [each["name"] for each in board["templating"]["list"]]
+    own = [name for name in order if name in {"package", "esim"}]
+    assert order == ["vendor", *own, "datasource", "job", "instance"]
+
+
+@every_board
 def test_no_variable_lists_single_esims(board: dict[str, Any]) -> None:
     for variable in variables(board, "query").values():
         assert not variable["definition"].endswith(("esim_id)", "reference_id)", "iccid)"))

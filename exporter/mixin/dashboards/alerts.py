@@ -20,22 +20,22 @@ _FIRING = 'alertname=~"Esim.+", alertstate="firing", severity!="none"'
 
 def in_scopes(scopes: str) -> str:
     """Return an expression that counts the firing alerts of some scopes and of single eSIMs."""
-    # Not by vendor, because alerts about the whole exporter have none.
-    return f"""count by (severity, alertname, package_id) (
-            ALERTS{{@job, {_FIRING}, scope=~"{scopes}"}})
-        or count by (severity, alertname) (
-            ALERTS{{@job, {_FIRING}, scope="esim"}})"""
+    return f"""count by (severity, alertname, vendor, package_id) (
+            ALERTS{{@alerts, {_FIRING}, scope=~"{scopes}"}})
+        or count by (severity, alertname, vendor) (
+            ALERTS{{@alerts, {_FIRING}, scope="esim"}})"""
 
 
 def of_package() -> str:
     """Return an expression for the firing alerts of the chosen packages."""
-    return f"""count by (severity, alertname, package_id) (
+    return f"""count by (severity, alertname, vendor, package_id) (
         ALERTS{{@package_rules, {_FIRING}}})"""
 
 
 def of_exporter() -> str:
     """Return an expression for the firing alerts about the exporter."""
-    return f'count by (severity, alertname) (ALERTS{{@job, {_FIRING}, scope="exporter"}})'
+    return f"""count by (severity, alertname, vendor) (
+        ALERTS{{@alerts, {_FIRING}, scope="exporter"}})"""
 
 
 def _ranked(expr: str) -> str:
@@ -58,6 +58,7 @@ def firing(expr: str, values: MixinValues) -> table.Panel:
         [
             _severity(),
             _alert(values),
+            Column("vendor", "Vendor", width=105),
             Column(
                 "package_id",
                 "Package",

@@ -133,8 +133,9 @@ def which_soon() -> table.Panel:
         Words(
             "Which eSIMs are about to run out",
             f"""Those that have used most of their data come first, at most {_MOST}. In this band is
-            the time since 75 or 90 % was used. Lasts needs the job of single eSIMs: how long the
-            rest lasts at the consumption of the last day.""",
+            the time since 75 or 90 % was used. Lasts needs the job of single eSIMs, and a vendor
+            that reports at intervals: how long the rest lasts at the consumption of the last
+            day.""",
             "no eSIM has used 75 % of its data",
         ),
         [
@@ -177,7 +178,7 @@ def _identity() -> list[Column]:
             link=variables.to_dashboard("package", "package", "package_id"),
             link_title="Show this package",
         ),
-        Column("vendor", "Vendor", width=80),
+        Column("vendor", "Vendor", width=105),
     ]
 
 

@@ -8,6 +8,7 @@ from grafana_foundation_sdk.models import common
 
 from exporter.mixin.dashboards import palette, variables
 from exporter.mixin.dashboards.alerts import of_esim
+from exporter.mixin.dashboards.expressions import report_interval
 from exporter.mixin.dashboards.layout import dashboard
 from exporter.mixin.dashboards.panels import (
     PER_ESIM,
@@ -19,6 +20,7 @@ from exporter.mixin.dashboards.panels import (
     figure,
     label_figure,
     lines,
+    recoloured,
 )
 from exporter.mixin.dashboards.tables import Column, columns, opened
 
@@ -41,8 +43,8 @@ def make(values: MixinValues) -> Dashboard:
         values=values,
         since="now-7d",
         chosen_by=[
-            *(variables.datasource(), variables.job(), variables.instance()),
             *(variables.vendor(), variables.esim()),
+            *(variables.datasource(), variables.job(), variables.instance()),
         ],
         sections=[
             ("", [(5, ((13, _identity(values)), (4, _service()), (4, _status()), (3, _age())))]),
@@ -91,7 +93,7 @@ def _identity(values: MixinValues) -> table.Panel:
                 link=variables.to_dashboard("package", "package", "package_id"),
                 link_title="Show this package",
             ),
-            Column("vendor", "Vendor", width=80),
+            Column("vendor", "Vendor", width=105),
             Column(
                 "Value #B",
                 "Data",
@@ -144,20 +146,36 @@ def _status() -> stat.Panel:
     )
 
 
+_LAST: Final = "max by (vendor) (esim_last_event_timestamp_seconds{@esim})"
+_DUE: Final = report_interval()
+_TWO_MISSED: Final = f"2 * {report_interval()} + 3600"
+"""Seconds after which EsimReportingStale fires."""
+
+
 def _age() -> stat.Panel:
-    return figure(
+    age = f"(time() - {_LAST})"
+    states = {
+        "two missing": (f"{age} >= on (vendor) ({_TWO_MISSED})", palette.CRITICAL),
+        "late": (f"{age} > on (vendor) ({_DUE} + 600)", palette.NOTICE),
+        "in time": (f"{age} <= on (vendor) ({_DUE} + 600)", palette.GOOD),
+        "at thresholds": (age, palette.NEUTRAL),
+    }
+    named = (f'label_replace({e}, "state", "{state}", "", "")' for state, (e, _) in states.items())
+    panel = figure(
         Words(
             "Last report",
-            """Time since its newest usage report. Above 4 h a report is late. Above 9 h two are
-            missing, and everything shown here may be old. If other eSIMs are late too, see the
-            exporter's dashboard.""",
+            """Time since its newest usage report. It is yellow if a report is late. It is red if
+            two are missing: everything shown here may be old. If other eSIMs are late too, see the
+            exporter's dashboard. In blue, the vendor reports at thresholds only.""",
             _TYPE_ID,
         ),
-        [Query("time() - max(esim_last_event_timestamp_seconds{@esim})", instant=True)],
+        [Query(" or on (vendor) ".join(named), "{{state}}", instant=True)],
         "s",
-        palette.above((4 * 3600 + 600, palette.NOTICE), (9 * 3600, palette.CRITICAL)),
         trend=False,
     )
+    for state, (_, colour) in states.items():
+        panel = recoloured(panel, state, colour)
+    return panel
 
 
 def _share() -> gauge.Panel:
@@ -186,7 +204,7 @@ def _left() -> stat.Panel:
             "Time left",
             """Data: how long the rest lasts at the consumption of the last day. Package: time
             until its end, if the reported end is plausible. If the data ends first, the eSIM
-            needs a top-up.""",
+            needs a top-up. If the vendor reports at thresholds only, nobody knows the first.""",
             "no consumption within a day",
         ),
         [
@@ -214,8 +232,8 @@ def _remaining() -> timeseries.Panel:
         Words(
             "Data remaining against allowed",
             """A step up of the dashed line is a top-up or a new package; a step down is the end of
-            a package. Both lines move in steps, because the vendor reports every four hours and
-            at each threshold.""",
+            a package. Both lines move in steps, because the vendor reports at intervals or at
+            thresholds. Between two thresholds, days may pass.""",
             "unlimited, or no such eSIM",
         ),
         "min by (package_id) (esim_data_remaining_bytes{@esim})",
@@ -284,20 +302,31 @@ def _locations() -> bargauge.Panel:
 
 
 def _age_over_time() -> timeseries.Panel:
-    return lines(
+    limits = {
+        "a report is due": (_DUE, palette.NOTICE),
+        "two are missing": (_TWO_MISSED, palette.CRITICAL),
+    }
+    panel = lines(
         Words(
             "Age of the last report",
-            """A saw-tooth of four hours is normal. Above the first line a report is late. Above
-            the second line two are missing; EsimReportingStale then fires while the eSIM is
-            activated.""",
+            """A saw-tooth below the first line is normal. Above the second line
+            EsimReportingStale fires while the eSIM is activated. A vendor that reports at
+            thresholds only has no such lines, and its eSIMs may be silent for days.""",
             _TYPE_ID,
         ),
-        [Query("(time() - max(esim_last_event_timestamp_seconds{@esim})) / 3600", "age")],
+        [
+            Query(f"(time() - {_LAST}) / 3600", "age"),
+            *(
+                Query(f"({seconds}) / 3600 and on (vendor) {_LAST}", name)
+                for name, (seconds, _) in limits.items()
+            ),
+        ],
         "h",  # so that the axis has whole hours
-        steps=((None, "transparent"), (4, palette.NOTICE), (9, palette.CRITICAL)),
-        legend=None,
         interval=PER_ESIM,
     ).axis_soft_max(10)
+    for name, (_, colour) in limits.items():
+        panel = dashed(panel, name, colour)
+    return panel
 
 
 def _sms() -> timeseries.Panel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.mixin.dashboards import palette, process, replicas, variables, webhook
+from exporter.mixin.dashboards import feed, palette, process, replicas, variables, webhook
 from exporter.mixin.dashboards.alerts import firing, of_exporter
 from exporter.mixin.dashboards.expressions import sum_of_processes
 from exporter.mixin.dashboards.layout import dashboard
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
-    health = (_up(), process.storage_up(), _feed(values), _usage(values), _kept(), _budget(values))
+    health = [
+        *((3, _up()), (3, process.storage_up())),
+        *((6, feed.age(values)), (5, feed.usage_age(values))),  # one figure a vendor
+        *((3, _kept()), (4, _budget(values))),
+    ]
     sizes = (
         *(_version(), _uptime(), _certificate(values)),
         *(_esims(), _over_limit(), _over_attention()),
@@ -40,11 +44,11 @@ def make(values: MixinValues) -> Dashboard:
         values=values,
         since="now-1d",
         chosen_by=[
-            *(variables.datasource(), variables.job()),
-            *(variables.instance(), variables.vendor()),
+            *(variables.vendor(), variables.datasource()),
+            *(variables.job(), variables.instance()),
         ],
         sections=[
-            ("", [(4, _sixths(*health)), (4, _sixths(*sizes))]),
+            ("", [(4, health), (4, _sixths(*sizes))]),
             (
                 "Webhook",
                 [
@@ -126,43 +130,6 @@ def _uptime() -> stat.Panel:
         "s",
         trend=False,
     )
-
-
-def _feed(values: MixinValues) -> stat.Panel:
-    return figure(
-        Words(
-            "Feed age",
-            """Time since the last verified delivery. Long without rejections: the vendor does not
-            send, or something in front of the exporter is broken. Long with signature
-            rejections: the secret has changed.""",
-            "nothing received yet",
-        ),
-        [_since("esim_exporter_last_received_timestamp_seconds")],
-        "s",
-        palette.silence(values),
-        trend=False,
-    )
-
-
-def _usage(values: MixinValues) -> stat.Panel:
-    return figure(
-        Words(
-            "Last usage",
-            """Time since the last usage event that changed something. If it is long while the feed
-            age is short, the vendor sends other events but no usage, and nobody sees who runs
-            out of data: ask the vendor.""",
-            "no usage received yet",
-        ),
-        [_since("esim_exporter_last_usage_received_timestamp_seconds")],
-        "s",
-        palette.silence(values),
-        trend=False,
-    )
-
-
-def _since(timestamp: str) -> Query:
-    """Return a query for the time since then, of the vendor for which it is longest."""
-    return Query(f"time() - min(max by (job, vendor) ({timestamp}{{@fleet}}))", instant=True)
 
 
 def _certificate(values: MixinValues) -> stat.Panel:

@@ -12,6 +12,14 @@ def per_shard(series: str, *labels: str, of_replicas: str = "max") -> str:
     return f"{of_replicas} by ({', '.join(['job', 'shard', *labels])}) ({series})"
 
 
+def report_interval() -> str:
+    """Return the seconds between two reports of an eSIM, by vendor.
+
+    There is none for a vendor that reports at thresholds only.
+    """
+    return "max by (vendor) (esim_exporter_vendor_report_interval_seconds{@fleet})"
+
+
 def sum_of_processes(gauge: str) -> str:
     """Return the sum over shards of a gauge that each process shows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from exporter.mixin.dashboards import attention, balance, palette, variables
+from exporter.mixin.dashboards import attention, balance, feed, palette, variables
 from exporter.mixin.dashboards.alerts import firing, in_scopes
 from exporter.mixin.dashboards.expressions import per_shard
 from exporter.mixin.dashboards.layout import dashboard
@@ -22,7 +22,7 @@ from exporter.mixin.dashboards.panels import (
 )
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import bargauge, piechart, stat, timeseries
+    from grafana_foundation_sdk.builders import bargauge, piechart, timeseries
     from grafana_foundation_sdk.builders.dashboard import Dashboard
 
     from exporter.mixin.values import MixinValues
@@ -41,7 +41,7 @@ def make(values: MixinValues) -> Dashboard:
     figures = (
         (6, figure(*_ACTIVE)),
         (6, figure(*_STALE)),
-        (6, _feed(values)),
+        (6, feed.age(values)),
         (6, balance.now()),
     )
     return dashboard(
@@ -52,10 +52,10 @@ def make(values: MixinValues) -> Dashboard:
         since="now-2d",
         # There is no variable for packages, because half of these figures do not exist per package.
         chosen_by=[
+            variables.vendor(),
             variables.datasource(),
             variables.job(),
             variables.instance(),
-            variables.vendor(),
         ],
         sections=[
             (
@@ -100,8 +100,9 @@ _OVER: Final = 'esim_fleet_allowances_over_threshold{@fleet, resource="data"}'
 _ACTIVE: Final = (
     Words(
         "Activated eSIMs",
-        """eSIMs that can use data now. A sudden fall means lost state or a mass revocation: see
-        the status panel below and the runbook of EsimFleetShrunk.""",
+        """eSIMs that can use data now, of vendors that tell statuses. A sudden fall means lost
+        state or a mass revocation: see the status panel below and the runbook of
+        EsimFleetShrunk.""",
         "no eSIMs known",
     ),
     [Query(f"sum({per_shard(_ACTIVATED, 'vendor')})")],
@@ -110,9 +111,10 @@ _ACTIVE: Final = (
 _STALE: Final = (
     Words(
         "Stale",
-        """Activated eSIMs that have missed two of their four-hourly reports, so their data here is
-        old. If there are many, events are missing: see the exporter's dashboard.""",
-        "no eSIMs known",
+        """Activated eSIMs that have missed two reports, so their data here is old. If there are
+        many, events are missing: see the exporter's dashboard. Those of vendors that report at
+        thresholds only are not counted, because they owe no report.""",
+        "no vendor that reports at intervals",
     ),
     [Query(f"sum({per_shard('esim_fleet_esims_stale{@fleet}', 'vendor', of_replicas='min')})")],
     "locale",
@@ -134,30 +136,6 @@ _SHARE: Final = (
     ],
     palette.USED,
 )
-
-
-def _feed(values: MixinValues) -> stat.Panel:
-    return figure(
-        Words(
-            "Feed age",
-            values.text(
-                """Time since the last event, for the vendor that has been silent longest. After
-                @feed.silent it is a page. No other figure here is true until events arrive again:
-                see the exporter's dashboard."""
-            ),
-            "nothing received yet",
-        ),
-        [
-            Query(
-                """time() - min(max by (job, vendor) (
-                esim_exporter_last_received_timestamp_seconds{@fleet}))""",
-                instant=True,
-            )
-        ],
-        "s",
-        palette.silence(values),
-        trend=False,
-    )
 
 
 def _thresholds() -> timeseries.Panel:
@@ -212,8 +190,9 @@ def _by_package() -> timeseries.Panel:
     return lines(
         Words(
             "Consumption per package, ten largest of the last day",
-            """Mean over four hours, because each eSIM reports every four hours. A band that grows
-            explains a rise of the shares above. A gap means that no events arrived.""",
+            """Mean over four hours, because reports at intervals come every four hours. Use that is
+            reported at thresholds only shows when one is reached. A band that grows explains a rise
+            of the shares above. A gap means that no events arrived.""",
             "nothing consumed, or the rules are not loaded",
         ),
         [
@@ -263,8 +242,8 @@ def _statuses() -> piechart.Panel:
         Words(
             "eSIMs by status",
             """All known eSIMs, until a day after their end. If many become REVOKED at once, the
-            vendor did it: ask there. UNKNOWN and OTHER are statuses that the vendor has not
-            documented.""",
+            vendor did it: ask there. Of eSIMs in UNKNOWN, the vendor has told no status. OTHER are
+            statuses that it has not documented.""",
             "no eSIMs known",
         ),
         [

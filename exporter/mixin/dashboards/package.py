@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from exporter.mixin.dashboards import palette, variables
 from exporter.mixin.dashboards.alerts import firing, of_package
 from exporter.mixin.dashboards.attention import esims_out_of_data, which
-from exporter.mixin.dashboards.expressions import per_shard
+from exporter.mixin.dashboards.expressions import per_shard, report_interval
 from exporter.mixin.dashboards.layout import dashboard
 from exporter.mixin.dashboards.panels import (
     Query,
@@ -45,8 +45,8 @@ def make(values: MixinValues) -> Dashboard:
         values=values,
         since="now-2d",
         chosen_by=[
-            *(variables.datasource(), variables.job(), variables.instance()),
             *(variables.vendor(), variables.package()),
+            *(variables.datasource(), variables.job(), variables.instance()),
         ],
         sections=[
             ("", [(15, ((24, _packages(values)),))]),
@@ -79,7 +79,7 @@ def _packages(values: MixinValues) -> table.Panel:
         f"{by} ({_over('0.9')})",
         f"""{by} ({_STATUSES.replace("@package", '@package, status="ACTIVATED"')})""",
         f"1 - {by} ({_REMAINING}) / {by} ({_ALLOWED})",
-        f"{by} ({_REMAINING}) / {by} ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400",
+        _lasts_seconds(),
     ]
     to_package = variables.to_dashboard("package", "package", "package_id")
     return columns(
@@ -88,13 +88,14 @@ def _packages(values: MixinValues) -> table.Panel:
             """All chosen packages, those with most eSIMs out of data first. An eSIM is out of data
             if it has nothing left in any package; it counts in the one that ran out last. Used
             is the share of all data of the eSIMs. Lasts is how long the rest lasts at the
-            consumption of the last day.""",
+            consumption of the last day, if the vendor reports at intervals.""",
             "no package is known",
         ),
         [Query(source, instant=True) for source in queries],
         [
             Column("package_id", "Package", link=to_package, link_title="Only this package"),
             Column("package_name", "Name"),
+            Column("vendor", "Vendor", width=105),
             Column("Value #B", "Out of data", "locale", palette.above((1, palette.CRITICAL)), 115),
             Column("Value #C", "Over 90 %", "locale", palette.above((1, palette.WARNING)), 90),
             Column("Value #D", "Activated", "locale", width=90),
@@ -116,12 +117,23 @@ def _packages(values: MixinValues) -> table.Panel:
     )
 
 
+def _lasts_seconds() -> str:
+    """Return an expression for how long the remaining data of packages lasts.
+
+    What is reported at thresholds only was not used within the last day.
+    """
+    by = "sum by (vendor, package_id)"
+    return f"""{by} ({_REMAINING}) / {by} ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400
+        and on (vendor) {report_interval()}"""
+
+
 def _consumption() -> timeseries.Panel:
     return lines(
         Words(
             "Consumption",
-            """Mean over four hours, because each eSIM reports every four hours. Compare with the
-            same hour of the day before. A gap means that no events arrived.""",
+            """Mean over four hours, because reports at intervals come every four hours. Use that is
+            reported at thresholds only shows when one is reached. Compare with the same hour of the
+            day before. A gap means that no events arrived.""",
             "nothing consumed, or the rules are not loaded",
         ),
         [
@@ -238,17 +250,12 @@ def _lasts(values: MixinValues) -> timeseries.Panel:
             values.text(
                 """For each package, at the consumption of the last day. Below the dashed line of
                 @forecast.horizon EsimPackageExhaustionForecast opens a ticket if it concerns
-                @packages.min_esims or more eSIMs."""
+                @packages.min_esims or more eSIMs. Packages of vendors that report at thresholds
+                only have no line."""
             ),
-            "no consumption within a day, or the rules are not loaded",
+            "no consumption within a day, no vendor that reports at intervals, or no rules",
         ),
-        [
-            Query(
-                f"""sum by (package_id) ({_REMAINING})
-                / sum by (package_id) ({_CONSUMED}:delta1d{{@package_rules}} > 0) * 86400""",
-                "{{package_id}}",
-            )
-        ],
+        [Query(_lasts_seconds(), "{{package_id}}")],
         "s",
         steps=((None, "transparent"), (parse_duration(values.forecast.horizon), palette.WARNING)),
         fill=0,

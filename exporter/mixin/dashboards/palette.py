@@ -43,7 +43,7 @@ STATUSES: Final = {
     "EXPIRED": IDLE,
     "DELETED": "dark-purple",
     "REVOKED": CRITICAL,
-    "UNKNOWN": WARNING,
+    "UNKNOWN": "#bfae87",
     "OTHER": "light-purple",
 }
 

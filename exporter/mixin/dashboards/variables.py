@@ -27,6 +27,7 @@ SELECTIONS: Final[Mapping[str, str]] = {
     "package": _FLEET + ', package_id=~"$package"',
     "esim": _FLEET + ', esim_id="$esim"',
     "job": 'job=~"$job"',
+    "alerts": 'job=~"$job", vendor=~"$vendor|"',  # some alerts are about no vendor
     "rules": _RULES,
     "package_rules": _RULES + ', package_id=~"$package"',
     "esim_rules": _RULES + ', esim_id="$esim"',

@@ -50,9 +50,10 @@ def events() -> timeseries.Panel:
     panel = lines(
         Words(
             "Verified events by type and result",
-            """Every activated eSIM sends a usage event every four hours. late and stale events
-            came out of order, which is harmless. Many duplicates mean that the vendor retries
-            because answers are too slow. Fewer events than yesterday: see EsimWebhookFeedLow.""",
+            """A vendor that reports at intervals sends a usage event of every activated eSIM in
+            each: if they are fewer than yesterday, see EsimWebhookFeedLow. Others send one at each
+            threshold. late and stale events came out of order, which is harmless. Many duplicates
+            mean that the vendor retries because answers are too slow.""",
             "nothing received yet",
         ),
         [

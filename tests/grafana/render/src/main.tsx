@@ -21,6 +21,20 @@ const report = { dashboard: '', panels: [] as any[], variables: [] as any[], unk
 (window as any).__report = report;
 const COL = 24, ROW = 30, GAP = 8, VW = Number(qs.get('width') ?? 1600);
 
+/** A variable may name another one that stands after it. Grafana loads the other one first. */
+function inOrderOfNeed(list: any[]): any[] {
+  const text = (v: any) => JSON.stringify([v.query, v.definition, v.datasource, v.regex]);
+  const needs = (v: any, other: any) => new RegExp(`\\$\\{?${other.name}\\b`).test(text(v));
+  const sorted: any[] = [];
+  const put = (v: any) => {
+    if (sorted.includes(v)) { return; }
+    list.filter((other) => other !== v && needs(v, other)).forEach(put);
+    sorted.push(v);
+  };
+  list.forEach(put);
+  return sorted;
+}
+
 async function load() {
   const dash = await (await fetch(qs.get('dashboard')!)).json();
   report.dashboard = dash.title;
@@ -31,7 +45,7 @@ async function load() {
   const vars = new Map<string, Var>(); const missing = new Set<string>();
   const scrape = qs.get('scrape') ?? '2m';
   const globals: Record<string, string> = { __range: rs + 's', __range_s: String(rs), __range_ms: String(rs * 1000), __from: String(range.from.valueOf()), __to: String(range.to.valueOf()), __dashboard: dash.title, 'timeFilter': '' };
-  for (const v of dash.templating?.list ?? []) {
+  for (const v of inOrderOfNeed(dash.templating?.list ?? [])) {
     if (v.type === 'datasource') { vars.set(v.name, { name: v.name, values: ['prometheus'], multi: false, isAll: false, text: 'prometheus' }); continue; }
     let opts: string[] = [];
     const repl = makeReplacer(vars, globals, missing);
