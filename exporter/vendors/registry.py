@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from exporter.vendors.esim_access import ESIM_ACCESS
+from exporter.vendors.esim_go import ESIM_GO
 from exporter.vendors.roamify import ROAMIFY
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ FIRST: Vendor = ROAMIFY
 vendor has: ``--webhook.secret-file``, ``ESIM_EXPORTER_WEBHOOK_SECRET`` and
 ``--webhook.allow-unsigned``. ``simulate`` plays it unless it is told otherwise."""
 
-VENDORS: tuple[Vendor, ...] = (FIRST,)
+VENDORS: tuple[Vendor, ...] = (FIRST, ESIM_ACCESS, ESIM_GO)
 
 SIMULATED: tuple[Vendor, ...] = tuple(vendor for vendor in VENDORS if vendor.habits is not None)
 """Those that ``simulate`` and ``demo`` can play."""
