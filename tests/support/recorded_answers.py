@@ -158,7 +158,7 @@ def _webhook(server: Server) -> dict[str, Any]:
     usage = _payload("usage")
     path, port = "/webhooks/roamify", server.webhook
     found: dict[str, Any] = {}
-    for sample in sorted(PAYLOADS.iterdir()):
+    for sample in sorted(PAYLOADS.glob("*.json")):
         found[sample.stem] = server.deliver(sample.read_bytes())
     fleet = [json.loads(line).encode() for line in BODIES.read_text("utf-8").splitlines()]
     found["fleet"] = [server.deliver(body)["status"] for body in fleet]
