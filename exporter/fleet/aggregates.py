@@ -134,6 +134,18 @@ class VendorTotals:
             _count(self._seconds, esim.received, sign)
             _count(self._hours, esim.received // _HOUR, sign)
 
+    def replace(self, before: Esim, after: Esim) -> None:
+        """Count ``after`` instead of ``before``, which has the same status."""
+        for allowance in after.allowances:
+            self.usage_received = max(self.usage_received, allowance.received)
+        was, now = before.received, after.received
+        if was != now and after.status is Status.ACTIVATED:
+            _count(self._seconds, was, -1)
+            _count(self._seconds, now, 1)
+            if was // _HOUR != now // _HOUR:
+                _count(self._hours, was // _HOUR, -1)
+                _count(self._hours, now // _HOUR, 1)
+
     def add_many(self, esims: Sequence[Esim]) -> None:
         """Add eSIMs, in less time each than :meth:`add` takes."""
         for status, number in Counter([esim.status for esim in esims]).items():
@@ -192,20 +204,40 @@ class Aggregates:
 
     def replace(self, before: Esim | None, after: Esim | None) -> None:
         """Count ``after`` instead of ``before``."""
-        if before:
-            self.vendors[before.vendor].add(before, -1)
-        if after:
-            self.vendors[after.vendor].add(after, 1)
-        kept: set[int] = set()
         if before and after and before.status is after.status:
-            # An event changes one allowance, and the others are the same objects. They are not
-            # counted again, so their packages are not rendered again.
-            kept = {*map(id, before.allowances)} & {*map(id, after.allowances)}
+            self._replace_changed(before, after)
+            return
         for esim, sign in ((before, -1), (after, 1)):
             if esim:
+                self.vendors[esim.vendor].add(esim, sign)
                 for allowance in esim.allowances:
-                    if id(allowance) not in kept:
-                        self._add(allowance, esim, sign)
+                    self._add(allowance, esim, sign)
+
+    def _replace_changed(self, before: Esim, after: Esim) -> None:
+        """Count ``after`` instead of ``before``, which has the same status.
+
+        An event changes one allowance, and the others are the same objects. They are not counted
+        again, so their packages are not rendered again.
+        """
+        vendor = after.vendor
+        self.vendors[vendor].replace(before, after)
+        kept = {*map(id, before.allowances)} & {*map(id, after.allowances)}
+        changed = {a.package_id: a for a in before.allowances if id(a) not in kept}
+        for allowance in after.allowances:
+            if id(allowance) in kept:
+                continue
+            known = changed.pop(allowance.package_id, None)
+            if known is None:
+                self._add(allowance, after, 1)
+                continue
+            totals = self._package((vendor, allowance.package_id))
+            totals.add(((known, before),), -1)
+            totals.add(((allowance, after),), 1)
+            if known.peaks is not allowance.peaks:
+                self._add_peaks(vendor, known, -1)
+                self._add_peaks(vendor, allowance, 1)
+        for allowance in changed.values():
+            self._add(allowance, before, -1)
 
     def add_many(self, esims: Iterable[Esim]) -> None:
         """Count loaded eSIMs, in less time each than :meth:`replace` takes."""
@@ -285,8 +317,11 @@ class Aggregates:
 
     def _add(self, allowance: Allowance, esim: Esim, sign: int) -> None:
         self._package((esim.vendor, allowance.package_id)).add(((allowance, esim),), sign)
+        self._add_peaks(esim.vendor, allowance, sign)
+
+    def _add_peaks(self, vendor: str, allowance: Allowance, sign: int) -> None:
         for location, amount in allowance.peaks:
-            self._add_location(esim.vendor, location, sign * amount)
+            self._add_location(vendor, location, sign * amount)
             self.folded += sign * (location == OTHER)
 
     def _add_location(self, vendor: str, location: str, amount: int) -> None:

@@ -7,7 +7,6 @@ told about the others first. Which ones these are does not depend on the order o
 from __future__ import annotations
 
 import sys
-from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -64,11 +63,11 @@ class EsimsInAttention:
         """Those that are shown."""
         self._hidden = WaitingOrder()
         """Those that are not, because all that are shown began to wait later."""
-        self.out_of_data: list[Waiting] = []
-        """Those out of data, with the time since when, oldest first. It has no cap."""
-        self.about_to_run_out: list[Waiting] | None = [] if rule.least <= NEARLY_ALL else None
-        """Those about to run out of data, with the time since when, oldest first. It has no cap.
-        ``None`` if the rule leaves some of them out."""
+        self.out_of_data = WaitingOrder()
+        """Those out of data, with the time since when. It has no cap."""
+        self.about_to_run_out = WaitingOrder() if rule.least <= NEARLY_ALL else None
+        """Those about to run out of data, with the time since when. It has no cap. ``None`` if the
+        rule leaves some of them out."""
 
     @property
     def over_limit(self) -> int:
@@ -101,18 +100,26 @@ class EsimsInAttention:
         """
         found = attentions(esims, self.rule.least)
         for attention in found:
-            key = pack_key((attention.vendor, attention.esim_id))
-            self._all[key] = _encode(attention)
-            if indexed := self._indexed(attention, key):
-                index, entry = indexed
-                index.append(entry)
+            self._all[pack_key((attention.vendor, attention.esim_id))] = _encode(attention)
         return found
 
     def begin(self) -> None:
         """Show what :meth:`add_all` noted."""
-        for each in (self.out_of_data, self.about_to_run_out or []):
+        waiting: list[Waiting] = []
+        out: list[Waiting] = []
+        soon: list[Waiting] = []
+        for key, packed in self._all.items():
+            attention = _decode(packed)
+            waiting.append((attention.since, key))
+            if attention.out_of_data:
+                out.append((attention.out_of_data.since, key))
+            elif attention.about_to_run_out is not None:
+                soon.append((attention.about_to_run_out, key))
+        for each in (waiting, out, soon):
             each.sort()
-        waiting = sorted([(_decode(packed).since, key) for key, packed in self._all.items()])
+        self.out_of_data = WaitingOrder(out)
+        if self.about_to_run_out is not None:
+            self.about_to_run_out = WaitingOrder(soon)
         self._hidden = WaitingOrder(waiting[: -self._most])
         self._order = WaitingOrder(waiting[-self._most :])
         keys = sorted([key for _, key in waiting[-self._most :]])
@@ -120,27 +127,12 @@ class EsimsInAttention:
         self.shown.extend([Block(part, [self._all[key] for key in part], 0.0) for part in parts])
 
     def _index(self, key: bytes, before: Attention | None, after: Attention | None) -> None:
-        """Update the lists about data."""
-        left, entered = self._indexed(before, key), self._indexed(after, key)
-        if left != entered:
-            if left:
-                index, entry = left
-                del index[bisect_left(index, entry)]
-            if entered:
-                insort(*entered)
-
-    def _indexed(
-        self, attention: Attention | None, key: bytes
-    ) -> tuple[list[Waiting], Waiting] | None:
-        """Return the list about data that has an eSIM, and its entry there; ``None`` for most."""
-        if attention is None:
-            return None
-        if out := attention.out_of_data:
-            return self.out_of_data, (out.since, key)
-        since = attention.about_to_run_out
-        if since is None or self.about_to_run_out is None:
-            return None
-        return self.about_to_run_out, (since, key)
+        """Update the orders of those with little data or none."""
+        out, soon = self.out_of_data, self.about_to_run_out
+        _move(out, key, _out_since(before), _out_since(after))
+        if soon is not None:
+            was, now = before and before.about_to_run_out, after and after.about_to_run_out
+            _move(soon, key, was, now)
 
     def _show(self, key: bytes, before: Attention | None, after: Attention | None) -> None:
         """Update why an eSIM needs somebody, and which eSIMs are shown."""
@@ -189,6 +181,19 @@ class EsimsInAttention:
             self._hidden.remove(youngest)
             self._order.add(youngest)
             self.shown.put(youngest[1], self._all[youngest[1]])
+
+
+def _out_since(attention: Attention | None) -> int | None:
+    return attention.out_of_data.since if attention and attention.out_of_data else None
+
+
+def _move(order: WaitingOrder, key: bytes, was: int | None, now: int | None) -> None:
+    """Give an eSIM another time in an order; ``None`` if it is not in the order."""
+    if was != now:
+        if was is not None:
+            order.remove((was, key))
+        if now is not None:
+            order.add((now, key))
 
 
 def shown_attentions(records: Iterable[bytes]) -> Iterator[Attention]:

@@ -240,14 +240,18 @@ class Blocks(Generic[K, R]):
 
     def _note_replaced(self, block: Block[K, R], at: int) -> None:
         """Note that the record at ``at`` is about to be replaced."""
-        self.changed[_part(block)] = None
-        noted = self.dirty.setdefault(block, {})
+        noted = self.dirty.get(block)
         if noted is None:
-            return
-        if len(noted) < MOST_NOTED:
-            noted.setdefault(block.keys[at], block.records[at])
-        else:
-            self.dirty[block] = None
+            if block in self.dirty:
+                return  # so its part has changed too
+            noted = self.dirty[block] = {}
+            self.changed[_part(block)] = None
+        key = block.keys[at]
+        if key not in noted:
+            if len(noted) < MOST_NOTED:
+                noted[key] = block.records[at]
+            else:
+                self.dirty[block] = None
 
     def _index(self, key: K) -> int:
         return max(0, bisect_right(self._firsts, key) - 1)

@@ -51,9 +51,11 @@ class CompactEsims:
         self.blocks.put(key, pack(esim), self.deadline(esim))
         return key
 
-    def remove(self, key: EsimKey) -> None:
-        """Remove an eSIM. Raises ``KeyError`` if there is none."""
-        self.blocks.remove(pack_key(key))
+    def remove(self, key: EsimKey) -> bytes:
+        """Remove an eSIM; return its packed key. Raises ``KeyError`` if there is none."""
+        packed = pack_key(key)
+        self.blocks.remove(packed)
+        return packed
 
     def extend(self, esims: Sequence[Esim]) -> None:
         """Add eSIMs in the order of their keys. All keys are greater than the present ones."""

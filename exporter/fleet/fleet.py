@@ -218,16 +218,21 @@ class Fleet:
 
     def _replace(self, before: Esim | None, after: Esim | None) -> None:
         self.totals.replace(before, after)
-        self._place(before, after)
-        if esim := after or before:
-            was, now = self.attention.replace(pack_key(esim.key), after)
-            self.totals.count_out_of_data(filter(None, [was]), -1)
-            self.totals.count_out_of_data(filter(None, [now]))
+        if key := self._place(before, after):
+            was, now = self.attention.replace(key, after)
+            if was != now:
+                self.totals.count_out_of_data(filter(None, [was]), -1)
+                self.totals.count_out_of_data(filter(None, [now]))
 
-    def _place(self, before: Esim | None, after: Esim | None) -> None:
-        """Put an eSIM into ``esims`` or ``over_cap``, depending on its ``tracked``."""
+    def _place(self, before: Esim | None, after: Esim | None) -> bytes | None:
+        """Put an eSIM into ``esims`` or ``over_cap``, depending on its ``tracked``.
+
+        Return its packed key, ``None`` if there was and is no eSIM.
+        """
+        key = None
         if before and (after is None or before.tracked != after.tracked):
-            (self.esims if before.tracked else self.over_cap).remove(before.key)
+            key = (self.esims if before.tracked else self.over_cap).remove(before.key)
         if after:
             key = (self.esims if after.tracked else self.over_cap).put(after)
             self.admission.note(before, after, key)
+        return key

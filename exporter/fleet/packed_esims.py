@@ -146,25 +146,25 @@ def pack(esim: Esim) -> PackedEsim:
     """Return all fields of an eSIM except its key, packed, and its values in the columns.
 
     This runs for every eSIM at a start and for every event. So conditions are written out for each
-    resource, and nothing is called that can be written here.
+    resource, and nothing is called that can be written here, not even ``max``.
     """
     record = pack_fields(esim[_IN_KEY:])
     _, _, _, _, _, newest, status, time, reference, iccid_time, iccid, allowances, _ = esim
-    newest = max(newest, time)
-    newest = max(newest, iccid_time)
+    newest = time if time > newest else newest
+    newest = iccid_time if iccid_time > newest else newest
     share, most_sms, most_voice, package = NO_LIMIT, 0, 0, SEVERAL
     for package_id, time, snapshot, _, _, _, _, _, _ in allowances:
-        newest = max(newest, time)
+        newest = time if time > newest else newest
         _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = snapshot
         if data and data_left is not None:
             used = (data - data_left) / data if data_left < data else 0.0
-            share = max(share, used)
+            share = used if used > share else share
         if sms and sms_left is not None and sms_left < sms:
             percent = 100 * (sms - sms_left) // sms
-            most_sms = max(most_sms, percent)
+            most_sms = percent if percent > most_sms else most_sms
         if voice and voice_left is not None and voice_left < voice:
             percent = 100 * (voice - voice_left) // voice
-            most_voice = max(most_voice, percent)
+            most_voice = percent if percent > most_voice else most_voice
         package = hash(package_id) % 254 + 1  # as number_of does
     if len(allowances) != 1:
         package = SEVERAL
@@ -186,4 +186,5 @@ def pack(esim: Esim) -> PackedEsim:
 def unpack(key: bytes, record: bytes) -> Esim:
     """Return the eSIM of a packed key and a packed record."""
     vendor, _, esim_id = key.decode().partition("\0")
-    return Esim(vendor, esim_id, *_unpack_fields(record))
+    # Esim() would count the fields again, which takes time.
+    return tuple.__new__(Esim, (vendor, esim_id, *_unpack_fields(record)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Waiting = tuple[int, bytes]
 """Since when an eSIM needs somebody (event time of the newest reason), and its packed key."""
@@ -26,6 +27,12 @@ class WaitingOrder:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return chain.from_iterable(self._lists)
+
+    def __reversed__(self) -> Iterator[Waiting]:
+        return chain.from_iterable(map(reversed, reversed(self._lists)))
 
     @property
     def first(self) -> Waiting:

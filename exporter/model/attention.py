@@ -6,6 +6,7 @@ record does. Nothing is stored for it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from fractions import Fraction
 from math import nextafter
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,8 +25,10 @@ BANDS = (Fraction(75, 100), Fraction(90, 100), Fraction(1))
 NEARLY_ALL = BANDS[1]
 """The used share of every package from which on an eSIM is about to run out of data."""
 
-_PERCENT = tuple([int(band * 100) for band in reversed(BANDS)])
-"""The bands, the highest first. Integers are faster than fractions, and as exact."""
+_PERCENT = tuple([int(band * 100) for band in BANDS])
+"""The bands. Integers are faster than fractions, and as exact."""
+
+_NEARLY, _OF_ALL = NEARLY_ALL.as_integer_ratio()
 
 DEFAULT_LEAST = BANDS[0]
 """The least used share that needs attention, unless the operator chose another."""
@@ -91,8 +94,8 @@ def attentions(esims: Iterable[Esim], least: Fraction) -> list[Attention]:
     The conditions are written out for each resource, as this runs for every eSIM at a start and
     for every event.
     """
-    parts = least.denominator
-    left = parts - least.numerator
+    wanted, parts = least.as_integer_ratio()
+    left = parts - wanted
     found = []
     for esim in esims:
         for allowance in esim.allowances:
@@ -139,7 +142,6 @@ def about_to_run_out(esim: Esim) -> int | None:
     The time is an event time. It is ``None`` if a package has more data left or may have it, and
     also if the eSIM is out of data or terminal. Amounts count as in :func:`out_of_data`.
     """
-    parts = NEARLY_ALL.denominator
     since: int | None = None
     any_left = False
     for allowance in esim.allowances:
@@ -148,14 +150,14 @@ def about_to_run_out(esim: Esim) -> int | None:
             return None
         if remaining:
             # Integers, which are faster: a list asks this of many eSIMs.
-            if not allowed or (allowed - remaining) * parts < allowed * NEARLY_ALL.numerator:
+            if not allowed or (allowed - remaining) * _OF_ALL < allowed * _NEARLY:
                 return None
             any_left = True
         elif remaining is None or allowed == 0:
             continue
         at = allowance.time
         if allowed:
-            at = _since(allowance.data, _amount(allowed, NEARLY_ALL), at)
+            at = _since(allowance.data, -(-allowed * _NEARLY // _OF_ALL), at)
         since = at if since is None else max(since, at)
     return since if any_left and esim.status not in TERMINAL else None
 
@@ -182,7 +184,7 @@ def _attention(esim: Esim, least: Fraction) -> Attention | None:
 
 
 def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
-    parts, wanted = least.denominator, least.numerator
+    wanted, parts = least.as_integer_ratio()
     shares = []
     for allowance in esim.allowances:
         _, data, data_left, sms, sms_left, voice, voice_left, _, _, _ = allowance.snapshot
@@ -197,20 +199,13 @@ def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
             if used * parts < allowed * wanted:
                 continue
             ratio = min(used / allowed, _BELOW_ONE) if remaining else 1.0
-            for percent in _PERCENT:
-                if used * 100 >= allowed * percent:
-                    limit = -(-allowed * percent // 100)
-                    break
+            if band := bisect_right(_PERCENT, used * 100 // allowed):
+                limit = -(-allowed * _PERCENT[band - 1] // 100)
             else:
-                limit = _amount(allowed, least)
+                limit = -(-allowed * wanted // parts)
             since = _since(counter, limit, allowance.time)
             shares.append(UsedShare(allowance.package_id, resource, ratio, since))
     return tuple(shares)
-
-
-def _amount(allowed: int, share: Fraction) -> int:
-    """Return the least used amount that is a share of an allowance, exactly."""
-    return -(-allowed * share.numerator // share.denominator)
 
 
 def _since(counter: Consumption | None, limit: int, newest: int) -> int:

@@ -30,6 +30,9 @@ _TIME_SIZE = 4
 
 _TWO = Struct(">IQIQ")
 
+_AMOUNT = Struct(">Q")
+"""The second part of a pair."""
+
 _ORIGIN = _PAIR.pack(0, 0)
 """The first anchor: nothing was used before the first sample."""
 
@@ -65,13 +68,13 @@ class Consumption(NamedTuple):
 
         Return ``newest`` if less was used in the newest sample. ``limit`` is greater than 0.
         """
-        path, size = self.path, _PAIR.size
-        for at in range(len(path) - size, -1, -size):
-            time, used = _PAIR.unpack_from(path, at)
-            if used < limit:
-                break
-            newest = time
-        return newest
+        path, size, amount = self.path, _PAIR.size, _AMOUNT.size
+        least = _AMOUNT.pack(limit)
+        at = len(path)
+        # Packed amounts sort as the amounts, and comparing them takes less time than unpacking.
+        while at and path[at - amount : at] >= least:
+            at -= size
+        return int(_PAIR.unpack_from(path, at)[0]) if at < len(path) else newest
 
     @property
     def last_used(self) -> int:
@@ -95,7 +98,9 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
     size = _PAIR.size
     newest = path[-size:]
     if sample > newest:  # the usual case: the sample is the newest, so the path need not be walked
-        total += max(0, used - _PAIR.unpack(newest)[1])
+        before = _PAIR.unpack(newest)[1]
+        if used > before:
+            total += used - before
         path += sample
     else:
         at = len(path) - size
@@ -109,7 +114,8 @@ def insert(known: Consumption | None, time: int, used: int) -> tuple[Consumption
         total = base + _rises(path)
     if len(path) > (SAMPLES_KEPT + 1) * size:
         _, folded, _, anchor = _TWO.unpack_from(path)
-        base += max(0, anchor - folded)
+        if anchor > folded:
+            base += anchor - folded
         path = path[size:]
     return Consumption(base, path, total), Arrival.INSERTED
 

@@ -15,6 +15,7 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from exporter.fleet.waiting_order import WaitingOrder
 from exporter.query.key_ranges import block_ranges, entries, key_prefixes, stores_of
 from exporter.query.list_options import EsimFilter, ListPosition, Sorting
 from exporter.query.list_scan import ListScan
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from exporter.exposition.families import InfoLabels
     from exporter.fleet.aggregates import PackageTotals
     from exporter.fleet.fleet import Fleet
-    from exporter.fleet.waiting_order import Waiting
     from exporter.model.records import EsimKey, PackageKey
 
 MAX_PAGE_SIZE = 500
@@ -96,7 +96,7 @@ class FleetQueries:
 
     def newest_about_to_run_out(self, fleet: Fleet, most: int) -> list[EsimItem]:
         """Return up to ``most`` eSIMs about to run out of data, those since the latest first."""
-        return _newest(fleet, fleet.attention.about_to_run_out or [], most)
+        return _newest(fleet, fleet.attention.about_to_run_out or WaitingOrder(), most)
 
     def vendors_of(self, fleet: Fleet, esim_id: str) -> list[str]:
         """Return the vendors that have an eSIM with this id, sorted."""
@@ -127,8 +127,8 @@ class FleetQueries:
         return found
 
 
-def _newest(fleet: Fleet, index: list[Waiting], most: int) -> list[EsimItem]:
-    esims = [fleet.esim_of_packed(key) for _, key in reversed(index[-most:])]
+def _newest(fleet: Fleet, index: WaitingOrder, most: int) -> list[EsimItem]:
+    esims = [fleet.esim_of_packed(key) for _, key in islice(reversed(index), most)]
     return [EsimItem.of(esim) for esim in esims if esim]
 
 

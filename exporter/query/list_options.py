@@ -16,7 +16,7 @@ from exporter.query.shown_values import data_used_share, greatest_used_share, la
 
 if TYPE_CHECKING:
     from exporter.fleet.attention import EsimsInAttention
-    from exporter.fleet.waiting_order import Waiting
+    from exporter.fleet.waiting_order import WaitingOrder
     from exporter.model.events import Status
     from exporter.model.records import Esim
 
@@ -79,8 +79,8 @@ class EsimFilter:
         wanted = self.about_to_run_out
         return wanted is None or wanted is (about_to_run_out(esim) is not None)
 
-    def index(self, attention: EsimsInAttention) -> list[Waiting] | None:
-        """Return a list that has every matching eSIM, ``None`` if there is no such list."""
+    def index(self, attention: EsimsInAttention) -> WaitingOrder | None:
+        """Return an order that has every matching eSIM, ``None`` if there is no such order."""
         if self.out_of_data:
             return attention.out_of_data
         return attention.about_to_run_out if self.about_to_run_out else None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from exporter.fleet.fleet import Fleet
     from exporter.fleet.packed_esims import PackedEsims
-    from exporter.fleet.waiting_order import Waiting
+    from exporter.fleet.waiting_order import WaitingOrder
     from exporter.model.records import Esim
     from exporter.query.list_options import EsimFilter, Sorting
     from exporter.query.scan_turn import ScanTurn
@@ -96,12 +96,12 @@ class ListScan:
             behind = after is not None and after.value == self._unknown
             await self._read_in_order(turn, after.key if after and behind else None)
 
-    async def _read_out_of_data(self, turn: ScanTurn, index: list[Waiting]) -> None:
+    async def _read_out_of_data(self, turn: ScanTurn, index: WaitingOrder) -> None:
         """Read an index that has the order of the list, until there are enough eSIMs."""
         after = self._after
-        at = bisect_left(index, after) if after else None
-        # A copy: events change the index while the scan rests.
-        waiting = index[:at][::-1] if self._descending else index[at:]
+        waiting = [*index]  # a copy: events change the index while the scan rests
+        at = bisect_left(waiting, after) if after else None
+        waiting = waiting[:at][::-1] if self._descending else waiting[at:]
         for since, key in waiting:
             self._value = float(since)
             self._read_key(key)
@@ -109,9 +109,9 @@ class ListScan:
                 break
             await turn.rest()
 
-    async def _read_index(self, turn: ScanTurn, index: list[Waiting]) -> None:
+    async def _read_index(self, turn: ScanTurn, index: WaitingOrder) -> None:
         """Read an index that has another order than the list."""
-        waiting = index[:]
+        waiting = [*index]
         for at in range(0, len(waiting), _AT_ONCE):
             for _, key in waiting[at : at + _AT_ONCE]:
                 self._read_key(key)

@@ -28,6 +28,8 @@ def test_entries_are_in_order_after_any_changes() -> None:
                 absent.append(removed)
                 order.remove(removed)
         assert len(order) == len(present)
+        assert [*order] == sorted(present)
+        assert [*reversed(order)] == sorted(present, reverse=True)
     drained: list[Waiting] = []
     while order:
         drained.append(order.first if len(drained) % 2 else order.last)
