@@ -7,28 +7,19 @@ chose. Commands that no test runs stand in a list with the reason, those of the 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import textwrap
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import bcrypt
 import monitoring_stack
 import programs
 import pytest
+from guide_reading import ROOT, Reader, blocks
 from issuing import issue
-from running import SUCCESS, WAIT, Serving, serving, until
+from running import SUCCESS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 """Pages whose commands are run, in this order."""
 
@@ -48,6 +39,7 @@ WRITTEN = "tests/mixin/test_command.py runs it"
 COPIED = "tests/copying/test_storage_copy.py runs it"
 BUILT = "tests/deploy/test_built_files.py builds the same and compares the bytes"
 RESTORED = "tests/deploy/test_restore.py runs it"
+ADDED = "tests/docs/test_add_a_vendor.py runs it"
 SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) runs it small"
 NOT_RUN = {
     "make run": "tests/demo/test_demo.py runs what it starts",
@@ -102,6 +94,11 @@ NOT_RUN = {
     "rm -f /var/lib/esim-exporter/esim-exporter.db-wal": RESTORED,
     "install -m 0600 -o esim-exporter -g esim-exporter NAME.db": RESTORED,
     "export ESIM_EXPORTER_WEB_ENABLE_ADMIN_API=true": "for docker",
+    "echo a-secret-of-acme > acme-secrets": ADDED,
+    "esim-exporter serve --acme.secret-file=acme-secrets": ADDED,
+    'SIGNATURE=$(openssl dgst -sha256 -hmac "$(cat acme-secrets)"': ADDED,
+    "curl -i http://localhost:10878/webhooks/acme": ADDED,
+    "curl -s http://localhost:10877/metrics | grep sim-1": ADDED,
     "pg_dump": "needs a database server of the reader's",
     "pg_restore": "needs a database server of the reader's",
 }
@@ -125,18 +122,13 @@ CHART = ("ingress:", "storage:", "settings:")
 PRINTED = "esim_data_remaining_bytes{"
 """How a block begins that a command before it prints."""
 
+ACME = ('"""', "from exporter.", '"exporter.', '{"type"')
+"""How blocks begin that are parts of the vendor of docs/add-a-vendor.md."""
+
 MONITORING = re.compile(r"(promtool|amtool|alertmanager|esim-exporter mixin) ")
 SPAN = re.compile(
     r"`((?:make|pip|python3?|esim-exporter|promtool|amtool|curl|docker|kubectl|helm) [^`]+)`"
 )
-ASSIGNMENT = re.compile(r"(export )?\w+=")
-
-
-def blocks(page: str) -> list[str]:
-    """Return the indented code blocks of a page, those within lists too."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.findall(r"(?<=\n\n)(?: {4,}\S.*\n(?:\n(?= {4}))?)+", text)
-    return [textwrap.dedent(block).rstrip("\n") for block in found]
 
 
 def commands(page: str) -> list[str]:
@@ -144,7 +136,7 @@ def commands(page: str) -> list[str]:
     shell = [
         block
         for block in blocks(page)
-        if not block.startswith((*PROMETHEUS, WEB, SETTINGS, VALUES, *CHART, PRINTED))
+        if not block.startswith((*PROMETHEUS, WEB, SETTINGS, VALUES, *CHART, PRINTED, *ACME))
     ]
     return [command for block in shell for command in re.split(r"(?<!\\)\n", block)]
 
@@ -187,69 +179,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Reader:
-    """Types commands, and keeps what was exported and assigned."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = [str(Path(sys.executable).parent), os.environ["PATH"]]
-        self.printed = ""
-        self._assigned: list[str] = []
-
-    @property
-    def environ(self) -> dict[str, str]:
-        ours = {k: v for k, v in os.environ.items() if not k.startswith("ESIM_EXPORTER_")}
-        return ours | {"PATH": ":".join(self.path), "CURL_HOME": str(self.folder)}
-
-    def run(self, command: str) -> None:
-        """Run a command, which must succeed."""
-        done = subprocess.run(
-            ["sh", "-ec", self._script(command)],
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=WAIT,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
-        self.printed += done.stdout
-        if ASSIGNMENT.match(command):
-            self._assigned.append(command)
-
-    def interrupt(self, command: str, enough: Callable[[], bool]) -> None:
-        """Run a command that goes on for ever, and press Ctrl-C."""
-        typed = ["sh", "-ec", self._script(f"exec {command}")]
-        process = subprocess.Popen(typed, cwd=self.folder, env=self.environ)
-        try:
-            until(enough)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(WAIT) == 0
-        finally:
-            process.kill()
-            process.wait()
-
-    @contextmanager
-    def serve(self, command: str) -> Iterator[Serving]:
-        """Leave the exporter running, with the admin API, which some of the commands need."""
-        script = self._script(f'exec {command} "$@"')
-        typed = ("sh", "-ec", script, "sh")
-        admin = "--web.enable-admin-api"
-        with serving(self.folder, admin, environ=self.environ, command=typed) as running:
-            reached = {10877: running.internal, 10878: running.public}
-            lines = [
-                f'connect-to = "localhost:{port}:{url.removeprefix("http://")}"\n'
-                for port, url in reached.items()
-            ]
-            (self.folder / ".curlrc").write_text("".join(['noproxy = "*"\n', "fail\n", *lines]))
-            yield running
-
-    def _script(self, command: str) -> str:
-        return "\n".join([*self._assigned, command])
-
-
 def test_the_commands_of_readme_and_docs_work_as_written(folder: Path) -> None:
     reader = Reader(folder)
     secure(folder)
@@ -269,7 +198,8 @@ def test_the_commands_of_readme_and_docs_work_as_written(folder: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (answer,) = re.findall(r"^The answer is `(.+?)`", text, re.MULTILINE)
     assert answer in reader.printed
-    assert block_of_guide(PRINTED) in reader.printed
+    (shown,) = (block for block in blocks("README.md") if block.startswith(PRINTED))
+    assert shown in reader.printed
     (copy,) = re.findall(r'"path": ?"([^"]+)"', reader.printed)
     assert Path(copy).parent == folder
     assert Path(copy).stat().st_size > 0

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from exporter.errors import EventError, InvalidEvent, MalformedEvent
-from exporter.model.events import MAX_AHEAD, MAX_AMOUNT, MAX_IDENTIFIER, UsageEvent
+from exporter.model.events import (
+    MAX_AHEAD,
+    MAX_AMOUNT,
+    MAX_IDENTIFIER,
+    PartnerEvent,
+    UsageEvent,
+)
 from exporter.model.events import OtherEvent as Counted
 
 if TYPE_CHECKING:
@@ -113,10 +119,12 @@ def assert_taken_or_refused(parse: Callable[[], Event], now: float) -> None:
     if isinstance(event, Counted):
         return
     assert EARLIEST <= event.time <= now + MAX_AHEAD
+    if isinstance(event, PartnerEvent):
+        return
     if isinstance(event, UsageEvent):
         _assert_within_bounds(event, now)
     texts = (getattr(event, name, None) for name in ("reference_id", "iccid", "package_name"))
-    for text in (event.esim_id, *(text for text in texts if text is not None)):  # type: ignore[union-attr]
+    for text in (event.esim_id, *(text for text in texts if text is not None)):
         assert 0 < len(text) <= MAX_IDENTIFIER
         assert "\0" not in text
 
