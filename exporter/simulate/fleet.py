@@ -142,7 +142,7 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
         self._continue(start, esim)
 
     def _past(self, esim: SimulatedEsim) -> Bodies:
-        """Yield what was last said about an eSIM in use, to be sent when its report is due."""
+        """Yield what was last said about an eSIM in use, to be sent again when its report is due."""
         said = self._notifications
         bodies = [*said.status(esim.started, esim), *said.activated(esim.started, esim)]
         if esim.crossed:
@@ -150,8 +150,9 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
             at = esim.started + share * esim.allowed / esim.pace
             then = replace(esim, used=share * esim.allowed)
             bodies.extend(said.crossed(at, then, Resource.DATA, share))
+        again = min(esim.report_at, esim.ends)
         for when, body in bodies:
-            yield max(when, esim.report_at), body
+            yield max(when, again), body
 
     def _begin(self, at: float, esim: SimulatedEsim) -> None:
         """Start the package. Only eSIMs that expire last in full."""

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import mixed_fleet
 import monitoring_stack
 import promql
 import pytest
@@ -23,8 +24,8 @@ from running import event, serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, family_type, sources
 
 from exporter.mixin.values import MixinValues
-from exporter.simulate.deliveries import Fault, Faults, Simulation
-from exporter.vendors.registry import NAMES
+from exporter.simulate.deliveries import Faults, Simulation
+from exporter.vendors.registry import FIRST, SIMULATED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,14 +85,15 @@ class Exposed:
 def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exposed:
     folder = tmp_path_factory.mktemp("exposed")
     found = Exposed({name: {labels} for name, labels in SYNTHETIC.items()})
-    with serving(folder) as exporter:
+    with serving(folder, *mixed_fleet.flags(), environ=mixed_fleet.environ()) as exporter:
         found.begin(exporter.get("/metrics").text)
         now = time.time()
-        simulation = Simulation(start=now - 3 * 86400, esims=60, seed=4, faults=FAULTS)
+        simulation = Simulation(
+            start=now - 3 * 86400, esims=150, seed=4, faults=FAULTS, vendors=SIMULATED
+        )
         deliveries = list(simulation.advance(now))
         for delivery in deliveries:
-            wrong = delivery.fault is Fault.BAD_SIGNATURE
-            exporter.post(delivery.body, **({"secret": b"wrong"} if wrong else {}))
+            mixed_fleet.deliver(exporter, delivery)
         used_up = event(timestamp=int(now))
         used_up["data"]["usage_data"] |= {"allowed_data": 1024, "remaining_data": 0}
         exporter.post(used_up)  # not every simulated fleet has an eSIM without data
@@ -108,8 +110,9 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
         found.add(secure.get("/metrics").text)
     sharded = (f"--storage.url={postgres.new_database()}", "--shard=1", "--total-shards=2")
     with serving(folder, *sharded) as replica:
-        partner = [delivery for delivery in deliveries if b"balance" in delivery.body]
-        for delivery in [*partner, *deliveries[::_FEWER]]:
+        signed = [delivery for delivery in deliveries if delivery.vendor is FIRST]
+        partner = [delivery for delivery in signed if b"balance" in delivery.body]
+        for delivery in [*partner, *signed[::_FEWER]]:
             replica.post(delivery.body)
         found.add(replica.get("/metrics").text)
     return found
@@ -142,9 +145,6 @@ def matches(names: set[str], label: str, operator: str, value: str, exposed: Exp
     if value.startswith("<") or label in {"code", "method"}:
         # A runbook has placeholders, and a code or method may not have occurred yet.
         return bool(present)
-    if label == "vendor" and present:
-        # The simulated eSIMs are of one vendor.
-        present = set(NAMES)
     if label == "resource" and present:
         # The simulated eSIMs use up only their data.
         present = exposed.values["esim_fleet_allowances_over_threshold", "resource"]

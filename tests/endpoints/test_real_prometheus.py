@@ -8,17 +8,20 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import mixed_fleet
 import programs
 import pytest
 from free_ports import free_port
 from running import USAGE, WAIT, Serving, event, serving, until
 
 from exporter.simulate.deliveries import NO_FAULTS, Simulation
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -223,12 +226,15 @@ def test_changes_arrive_with_the_next_scrape(scraped: tuple[Serving, Prometheus]
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
 def test_promtool_finds_nothing_wrong_after_a_busy_hour(accept: str, serve: Serve) -> None:
     promtool = programs.require("promtool")
-    server = serve("--metrics.esim-labels=reference_id,iccid")
+    labels = "--metrics.esim-labels=reference_id,iccid"
+    server = serve(labels, *mixed_fleet.flags(), environ=mixed_fleet.environ())
     now = time.time()
-    simulation = Simulation(start=now - HOUR, seed=1, esims=60, faults=NO_FAULTS)
-    bodies = [delivery.body for delivery in simulation.advance(now)]
+    simulation = Simulation(
+        start=now - HOUR, seed=1, esims=150, faults=NO_FAULTS, vendors=SIMULATED
+    )
     with ThreadPoolExecutor(4) as pool:
-        assert {response.status_code for response in pool.map(server.post, bodies)} == {200}
+        answers = pool.map(partial(mixed_fleet.deliver, server), simulation.advance(now))
+        assert {answer.status_code for answer in answers} == {200}
     server.post(b"{")
     server.post(USAGE, b"wrong")
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import mixed_fleet
 from measuring import grouped, times
 from running import Serving, serving
 
 from exporter.model.consumption import SAMPLES_KEPT
-from exporter.simulate.fleet import SimulatedFleet
+from exporter.model.events import StatusEvent, UsageEvent
+from exporter.simulate.deliveries import NO_FAULTS, Simulation
+from exporter.vendors.registry import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,42 +24,53 @@ if TYPE_CHECKING:
 
     from measuring import Chance, Measured
 
+    from exporter.simulate.deliveries import SimulatedDelivery
+
 DAY = 86_400
 SENDERS = 4
 
 
-def events(esims: int, count: int, seed: int) -> list[bytes]:
+VENDORS = [vendor for vendor in SIMULATED if vendor.has_event_time]
+"""Those for which the order of deliveries does not matter."""
+
+
+def events(esims: int, count: int, seed: int) -> list[SimulatedDelivery]:
     """Return events of a fleet over half a day or more, for each eSIM fewer than are kept."""
-    reported: Counter[str] = Counter()
+    reported: Counter[tuple[str, str]] = Counter()
     chosen = []
-    fleet = SimulatedFleet(seed=seed, esims=esims, start=time.time() - 2 * DAY)
-    for _, body in islice(fleet, count):
-        document = json.loads(body)
-        name = document.get("data", document).get("esim_id", "")
-        reported[name] += 1
-        if reported[name] < SAMPLES_KEPT:
-            chosen.append(body)
+    now = time.time()
+    fleet = Simulation(
+        seed=seed, esims=esims, start=now - 2 * DAY, faults=NO_FAULTS, vendors=VENDORS
+    )
+    for delivery in islice(fleet.advance(now), count):
+        event = delivery.vendor.parse(delivery.body, now=now)
+        name = event.esim_id if isinstance(event, UsageEvent | StatusEvent) else ""
+        reported[delivery.vendor.name, name] += 1
+        if reported[delivery.vendor.name, name] < SAMPLES_KEPT:
+            chosen.append(delivery)
     return chosen
 
 
-def deliver(server: Serving, bodies: Iterable[bytes]) -> None:
+def deliver(server: Serving, deliveries: Iterable[SimulatedDelivery]) -> None:
     with ThreadPoolExecutor(SENDERS) as pool:
-        assert {answer.status_code for answer in pool.map(server.post, bodies)} == {200}
+        answers = pool.map(partial(mixed_fleet.deliver, server), deliveries)
+        assert {answer.status_code for answer in answers} == {200}
 
 
 def test_repeated_and_disordered_deliveries_give_the_same_exposition(
     tmp_path: Path, chance: Chance, measured: Measured
 ) -> None:
-    once = events(times(40, 1500), times(200, 10_000), chance.number)
-    repeated = [body for body in once for _ in range(chance.randint(1, 4))]
+    once = events(times(60, 1500), times(300, 10_000), chance.number)
+    repeated = [event for event in once for _ in range(chance.randint(1, 4))]
     chance.shuffle(repeated)
+    environ = mixed_fleet.environ(VENDORS)
     for name in ("once", "repeated"):
         (tmp_path / name).mkdir()
 
-    with serving(tmp_path / "once") as server:
+    with serving(tmp_path / "once", environ=environ) as server:
         deliver(server, once)
         expected = server.state()
-    with serving(tmp_path / "repeated") as server:
+    with serving(tmp_path / "repeated", environ=environ) as server:
         deliver(server, repeated)
         found = server.state()
 
