@@ -326,7 +326,7 @@ def switched_off(vendor: Vendor) -> Blueprint:
     error = f"{vendor.title} is off: set --{vendor.name}.secret-file"
     document = {"code": HTTPStatus.NOT_FOUND, "status": "error", "error": error}
 
-    async def refuse(token: str | None = None) -> Response:  # noqa: ARG001  # what it is does not matter
+    async def refuse(**_: str) -> Response:  # the token does not matter
         content = to_json(document) + b"\n"
         return Response(content, HTTPStatus.NOT_FOUND, content_type="application/json")
 
@@ -338,7 +338,7 @@ def switched_off(vendor: Vendor) -> Blueprint:
 # Quart's own way
 
 
-async def _probe() -> Response:
+async def _probe(**_: str) -> Response:  # the token does not matter
     return Response(ACCEPTED.body, ACCEPTED.code, ACCEPTED.headers)
 
 
