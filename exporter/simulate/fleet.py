@@ -142,7 +142,7 @@ class SimulatedFleet(Iterator[tuple[float, bytes]]):
         self._continue(start, esim)
 
     def _past(self, esim: SimulatedEsim) -> Bodies:
-        """Yield what was last said about an eSIM in use, to be sent again when its report is due."""
+        """Yield what was last said about an eSIM in use, to be sent when its report is due."""
         said = self._notifications
         bodies = [*said.status(esim.started, esim), *said.activated(esim.started, esim)]
         if esim.crossed:
