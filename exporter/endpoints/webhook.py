@@ -371,7 +371,7 @@ def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetric
             webhook = by_path.get(path)
             if webhook is None:
                 start, _, token = path.removesuffix("/").rpartition("/")
-                webhook = by_start.get(start)
+                webhook = by_start.get(start) if token else None
             if webhook is None or self.scope["method"] != "POST":
                 await super().__call__(receive, send)
                 return

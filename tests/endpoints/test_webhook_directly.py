@@ -27,6 +27,7 @@ from exporter.ingest.recent_deliveries import RecentDeliveries
 from exporter.ingest.rejected_deliveries import RejectedDeliveries
 from exporter.selfmetrics import SelfMetrics
 from exporter.vendors import roamify
+from exporter.vendors.authentication import PathToken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from exporter.vendors.vendor import Vendor
 
 NOW = 1_700_000_100.0
-VENDORS = (roamify.ROAMIFY, replace(roamify.ROAMIFY, name="another"))
+UNSIGNED = replace(roamify.ROAMIFY, name="unsigned", authentication=PathToken())
+VENDORS = (roamify.ROAMIFY, replace(roamify.ROAMIFY, name="another"), UNSIGNED)
 SECRET = b"a secret"
 Message = dict[str, Any]
 Exchange = tuple[list[Message], dict[str, float]]
@@ -196,6 +198,29 @@ async def test_both_ways_answer_and_count_the_same(case: str, at_once: bool) -> 
     assert short[1] == ordinary[1]
 
 
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        *(("", 401), ("/", 401), ("/a secret", 200), ("/a secret/", 200), ("/another", 401)),
+        *(("/a secret/more", 404), ("/more/a secret", 404), ("//", 404), ("/a secre\u0301t", 401)),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_both_ways_take_the_same_token_from_the_path(
+    rest: str, code: int, method: str
+) -> None:
+    answers = []
+    for direct in (True, False):
+        async with gateway(direct=direct) as (app, _, metrics):
+            client = Client(BODY, headers={"Content-Length": str(len(BODY))})
+            path = f"/webhooks/unsigned{rest}"
+            sent = await asyncio.wait_for(client.ask(app, method, path), WAIT)
+            answers.append((answer_read(sent), counted(metrics)))
+    assert answers[0] == answers[1]
+    assert answers[0][0][0] == (200 if method == "GET" and code == 401 else code)
+    assert not [name for name in answers[0][1] if "a secre" in name]
+
+
 @pytest.mark.parametrize("direct", [True, False])
 async def test_a_slash_at_the_end_of_the_path_changes_nothing(direct: bool) -> None:
     async with gateway(direct=direct) as (app, _, metrics):
@@ -265,7 +290,7 @@ async def test_other_requests_take_quarts_own_way() -> None:
             assert answer_read(await Client(headers={}).ask(app, method))[0] == code
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
+@pytest.mark.parametrize("vendor", VENDORS[:2], ids=lambda vendor: vendor.name)
 async def test_deliveries_of_every_vendor_take_the_direct_way(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
