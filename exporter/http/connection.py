@@ -64,8 +64,13 @@ class Connection:
         """Whether the head of a request is complete and its answer is not written yet."""
         self._is_new = True
         """Whether no request has begun yet."""
+        self._wait_ends: float | None = None
+        """When the connection is closed if no request comes, in seconds of the event loop;
+        ``None`` while a request is answered."""
         self._wait_timer: asyncio.TimerHandle | None = None
-        """Closes the connection when no request comes."""
+        """Looks whether the wait is over. It may be due earlier than the wait ends: setting it
+        again for each request would take longer."""
+        self._wait_timer_due = 0.0
         self._close_timer: asyncio.TimerHandle | None = None
         """Aborts the connection when closing takes too long."""
 
@@ -119,7 +124,7 @@ class Connection:
     async def request_begins(self) -> None:
         """Note that the head of a request is complete, and wait for its turn."""
         self._answering = True
-        self._stop_waiting()
+        self._wait_ends = None
         if self._is_new:
             self._is_new = False
         else:
@@ -150,16 +155,25 @@ class Connection:
         The part is sent at the end of this turn of the event loop, so that the head of an answer
         and a short body leave together. Waits for a client that does not read.
         """
+        if len(data) > _MAX_UNSENT:
+            await self._write_at_once(data)
+            return
         writer = self._writer
         if not writer or writer.is_closing():
             return
-        if len(data) > _MAX_UNSENT:
-            self._flush()
-            writer.write(data)
-        else:
-            if not self._unsent:
-                self._loop.call_soon(self._flush)
-            self._unsent.append(data)
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(data)
+        if writer.transport.get_write_buffer_size() > _MAX_UNSENT:
+            await self._drain(writer)
+
+    async def _write_at_once(self, data: bytes) -> None:
+        """Send a part of an answer that is not followed by another one soon."""
+        writer = self._writer
+        if not writer or writer.is_closing():
+            return
+        self._flush()
+        writer.write(data)
         if writer.transport.get_write_buffer_size() > _MAX_UNSENT:
             await self._drain(writer)
 
@@ -209,7 +223,8 @@ class Connection:
         reusable = False
         try:
             reusable = await answer_whole_request(
-                self._context.app, request, facts, self._context.added_headers, self.write
+                *(self._context.app, request, facts),
+                *(self._context.added_headers, self._write_at_once),
             )
         except Exception as error:  # noqa: BLE001  # whatever it is, it must be noted
             self._context.failures.note(error)
@@ -237,13 +252,27 @@ class Connection:
         self._wait(REQUEST_HEAD_TIMEOUT)
 
     def _wait(self, seconds: float) -> None:
-        self._stop_waiting()
-        self._wait_timer = self._loop.call_later(seconds, self.close)
+        """Close the connection if no request comes within so many seconds."""
+        ends = self._wait_ends = self._loop.time() + seconds
+        if self._wait_timer is None or ends < self._wait_timer_due:
+            self._set_wait_timer(ends)
 
-    def _stop_waiting(self) -> None:
+    def _set_wait_timer(self, due: float) -> None:
         if self._wait_timer:
             self._wait_timer.cancel()
-            self._wait_timer = None
+        self._wait_timer = self._loop.call_at(due, self._end_wait)
+        self._wait_timer_due = due
+
+    def _end_wait(self) -> None:
+        """Close the connection if the wait is over."""
+        self._wait_timer = None
+        ends = self._wait_ends
+        if ends is None:
+            return
+        if ends > self._loop.time():
+            self._set_wait_timer(ends)
+        else:
+            self.close()
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,12 +26,11 @@ BODY_EXTENSION = "exporter.body"
 The application may take the body from there, or receive it as usual."""
 
 _HEAD = re.compile(
-    rb"POST (/webhooks/[a-z0-9_-]+) HTTP/1\.1((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[!-~][ -~]*)+)"
+    rb"POST (/webhooks/[a-z0-9_-]++) HTTP/1\.1"
+    rb"((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++: ?[!-~][ -~]*+)++)"
 )
 """A request line and header fields of RFC 9112. It does not match rare forms, on purpose:
 folded fields, empty fields, and characters outside of ASCII."""
-
-_LENGTH = re.compile(rb"[0-9]{1,5}")
 
 _CONNECTION_FIELDS = frozenset(
     {
@@ -39,8 +39,6 @@ _CONNECTION_FIELDS = frozenset(
     }
 )
 """Header fields that affect the connection or the framing. Hypercorn handles them."""
-
-_REQUIRED_ONCE = (b"content-length", b"host")
 
 _FAILURE_HEADERS: Headers = [(b"content-length", b"0"), (b"connection", b"close")]
 """Hypercorn sends the same with status 500."""
@@ -76,10 +74,9 @@ def parse_whole_request(data: bytes) -> WholeRequest | None:
     names = [name for name, _ in headers]
     if not _CONNECTION_FIELDS.isdisjoint(names):
         return None
-    if any(names.count(name) != 1 for name in _REQUIRED_ONCE):
+    if names.count(b"host") != 1 or names.count(b"content-length") != 1:
         return None
-    length = headers[names.index(b"content-length")][1]
-    if not _LENGTH.fullmatch(length) or int(length) != len(body):
+    if headers[names.index(b"content-length")][1] != b"%d" % len(body):
         return None
     return WholeRequest(path, headers, body)
 
@@ -102,9 +99,7 @@ async def answer_whole_request(
     begun = False
 
     def head(status: int, headers: Headers) -> bytes:
-        fields = [b"%b: %b\r\n" % field for field in (*headers, *added_headers())]
-        # Like h11, write no reason after the status.
-        return b"HTTP/1.1 %d \r\n%b\r\n" % (status, b"".join(fields))
+        return _head(status, (*headers, *added_headers()))
 
     async def receive() -> dict[str, Any]:
         if not unread:
@@ -118,10 +113,7 @@ async def answer_whole_request(
             return
         data = message.get("body", b"")
         if start and not begun:
-            headers = start["headers"]
-            if not any(name.lower() == b"content-length" for name, _ in headers):
-                raise ValueError("the answer has no Content-Length")
-            data = head(start["status"], headers) + data
+            data = head(start["status"], start["headers"]) + data
             begun = True
         if data:
             await write(data)
@@ -132,6 +124,16 @@ async def answer_whole_request(
         if not begun:
             await write(head(HTTPStatus.INTERNAL_SERVER_ERROR, _FAILURE_HEADERS))
     return begun
+
+
+@lru_cache
+def _head(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """Return the head of an answer. Most answers of the same second have the same."""
+    if not any(name.lower() == b"content-length" for name, _ in headers):
+        raise ValueError("the answer has no Content-Length")
+    fields = [b"%b: %b\r\n" % field for field in headers]
+    # Like h11, write no reason after the status.
+    return b"HTTP/1.1 %d \r\n%b\r\n" % (status, b"".join(fields))
 
 
 def _scope(request: WholeRequest, connection: ConnectionFacts) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class ClockCheck:
 
     def note(self, content: Event | EventError) -> None:
         """Note the time of a verified delivery, accepted or refused for its time."""
-        if isinstance(content, FutureEvent) or not isinstance(content, Exception | OtherEvent):
+        if isinstance(content, FutureEvent) or not isinstance(content, (Exception, OtherEvent)):
             self._times.append(content.time)
 
     @property

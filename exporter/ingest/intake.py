@@ -10,6 +10,7 @@ goes on even if the client that waits for it goes away.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -75,6 +76,12 @@ class Intake:
             clock_is_behind=lambda: self.clock_check.behind,
         )
         self._pending: list[tuple[BatchItem, asyncio.Future[Any]]] = []
+        self._deadlines: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        """When those that wait are given up, in seconds of the event loop, in the order of their
+        arrival."""
+        self._next_deadline: asyncio.TimerHandle | None = None
+        """Gives up those that have waited for too long. One timer for all takes less time than a
+        timer for each."""
         self._backups: list[tuple[Path, asyncio.Future[None]]] = []
         self._last_batch = 0
         """How many deliveries and commands the last batch had."""
@@ -115,17 +122,16 @@ class Intake:
         self._refuse_unless_running()
         if len(self._pending) >= self._max_pending:
             raise Overloaded(f"{self._max_pending} deliveries wait for a commit already")
-        loop = asyncio.get_running_loop()
         if isinstance(item, VerifiedDelivery):
             self.clock_check.note(item.content)
+        loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._pending.append((item, future))
         self._woken.set()
-        deadline = loop.call_later(MAX_WAIT, _give_up, future)
-        try:
-            answer: Result | T = await future
-        finally:
-            deadline.cancel()
+        self._deadlines.append((loop.time() + MAX_WAIT, future))
+        if self._next_deadline is None:
+            self._give_up_late(loop)
+        answer: Result | T = await future
         return answer
 
     async def backup(self, path: Path) -> None:
@@ -240,6 +246,21 @@ class Intake:
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             _answer(future, answer)
+        self._forget_answered()
+
+    def _give_up_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up what has waited for too long, and look again when the next one has."""
+        self._forget_answered()
+        waiting = self._deadlines
+        while waiting and waiting[0][0] <= loop.time():
+            _answer(waiting.popleft()[1], Overloaded(f"no commit within {MAX_WAIT} seconds"))
+        self._next_deadline = (
+            loop.call_at(waiting[0][0], self._give_up_late, loop) if waiting else None
+        )
+
+    def _forget_answered(self) -> None:
+        while self._deadlines and self._deadlines[0][1].done():
+            self._deadlines.popleft()
 
     def _refuse(self, reason: str) -> None:
         """Answer every delivery and command that waits with ``StorageUnavailable``."""
@@ -260,7 +281,3 @@ def _answer(future: asyncio.Future[Any], answer: object) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-def _give_up(future: asyncio.Future[Any]) -> None:
-    _answer(future, Overloaded(f"no commit within {MAX_WAIT} seconds"))
