@@ -1,6 +1,6 @@
-"""A program that fuzzes the parser by coverage, with atheris. Its flags are those of libFuzzer.
+"""A program that fuzzes the parsers of all vendors by coverage, with atheris (libFuzzer's flags).
 
-It fails as soon as the parser raises an error that it does not document.
+It fails as soon as one raises an error that it does not document.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ atheris = import_module("atheris")  # optional, and without types
 
 with atheris.instrument_imports():
     from exporter.errors import EventError
-    from exporter.vendors import roamify
+    from exporter.vendors.registry import VENDORS
 
 
 def parse(body: bytes) -> None:
-    with suppress(EventError):
-        roamify.parse(body, NOW)
+    for vendor in VENDORS:
+        with suppress(EventError):
+            vendor.parse(body, NOW)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 import subprocess
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from measuring import SHARE, grouped, times
@@ -31,11 +31,14 @@ from running import (
 
 from exporter.errors import EventError
 from exporter.vendors import roamify
+from exporter.vendors.registry import NAMES, VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from measuring import Chance, Measured
+
+    from exporter.vendors.vendor import Vendor
 
 EXAMPLES = 50
 """Requests between two checks of the time."""
@@ -45,7 +48,11 @@ PROMPT = 0.2
 
 NOW = 1.8e9
 
-DOCUMENTS: list[Any] = [json.loads(file.read_bytes()) for file in sorted(PAYLOADS.glob("*.json"))]
+SAMPLES = sorted(PAYLOADS.glob("*.json"))
+"""Those of the vendor whose webhook gets requests."""
+
+ALL_SAMPLES = sorted(PAYLOADS.rglob("*.json"))
+"""Those of all vendors."""
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
@@ -66,9 +73,9 @@ def places(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @st.composite
-def documents(draw: st.DrawFn) -> bytes:
+def documents(draw: st.DrawFn, samples: list[Path]) -> bytes:
     """Return a vendor's document with parts replaced, removed, or cut off."""
-    document = copy.deepcopy(draw(st.sampled_from(DOCUMENTS)))
+    document = json.loads(draw(st.sampled_from(samples)).read_bytes())
     for _ in range(draw(st.integers(0, 3))):
         within, at = draw(st.sampled_from([*places(document)]))
         if draw(st.booleans()):
@@ -79,7 +86,11 @@ def documents(draw: st.DrawFn) -> bytes:
     return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 9)) == 0 else body
 
 
-bodies = documents() | documents() | st.binary(max_size=300) | values.map(encoded)
+def bodies(samples: list[Path]) -> st.SearchStrategy[bytes]:
+    """Return bodies of deliveries, half of them changed documents of vendors."""
+    changed = documents(samples)
+    return changed | changed | st.binary(max_size=300) | values.map(encoded)
+
 
 header_names = st.sampled_from(
     ("Content-Length", "Transfer-Encoding", "Connection", "Expect", "Accept", "Accept-Encoding",
@@ -111,7 +122,7 @@ methods = st.sampled_from(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "P
 @st.composite
 def deliveries(draw: st.DrawFn) -> bytes:
     """Return a delivery, correctly signed or not, with headers that may contradict it."""
-    body = draw(bodies)
+    body = draw(bodies(SAMPLES))
     secret = b"wrong" if draw(st.integers(0, 3)) == 3 else SECRET
     length = draw(st.integers(0, 4)) < 4
     head = request_head(body, *draw(headers), length=length, secret=secret)
@@ -189,23 +200,24 @@ def test_no_request_gets_a_500_or_hangs_and_refused_ones_change_nothing(
             assert server.get("/-/ready").status_code == 200
 
 
-@given(bodies)
+@pytest.mark.parametrize("vendor", VENDORS, ids=NAMES)
+@given(bodies(ALL_SAMPLES))
 @settings(max_examples=times(100, 5000))
-def test_the_parser_raises_only_the_errors_that_it_documents(body: bytes) -> None:
+def test_a_parser_raises_only_the_errors_that_it_documents(vendor: Vendor, body: bytes) -> None:
     with suppress(EventError):
-        assert roamify.parse(body, NOW).vendor == roamify.VENDOR
+        assert vendor.parse(body, NOW).vendor == vendor.name
 
 
-def test_fuzzing_by_coverage_does_not_break_the_parser(
+def test_fuzzing_by_coverage_does_not_break_the_parsers(
     tmp_path: Path, chance: Chance, measured: Measured
 ) -> None:
     """Fuzz with atheris in the long form, if it is installed."""
     seconds = times(0, 120)
     if not seconds or not find_spec("atheris"):
         why = "not in the short form" if not SHARE else "atheris is not installed"
-        measured("fuzzing the parser by coverage", why)
+        measured("fuzzing the parsers by coverage", why)
         return
-    for file in PAYLOADS.glob("*.json"):
+    for file in ALL_SAMPLES:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     flags = [f"-max_total_time={seconds}", f"-seed={chance.number + 1}", "-max_len=4096"]
     program = Path(__file__).with_name("fuzz_parser.py")
@@ -220,6 +232,6 @@ def test_fuzzing_by_coverage_does_not_break_the_parser(
     runs = re.search(r"Done (\d+) runs", done.stderr)
     assert runs
     measured(
-        "fuzzing the parser by coverage",
+        "fuzzing the parsers by coverage",
         f"{seconds} s, {grouped(int(runs[1]))} inputs, seed {chance.number}",
     )
