@@ -40,6 +40,7 @@ COPIED = "tests/copying/test_storage_copy.py runs it"
 BUILT = "tests/deploy/test_built_files.py builds the same and compares the bytes"
 RESTORED = "tests/deploy/test_restore.py runs it"
 ADDED = "tests/docs/test_add_a_vendor.py runs it"
+CONNECTED = "tests/docs/test_vendors_page.py runs it"
 SMALL = "its own test (test_dashboards_benchmark.py, test_rules_benchmark.py) runs it small"
 NOT_RUN = {
     "make run": "tests/demo/test_demo.py runs what it starts",
@@ -99,6 +100,15 @@ NOT_RUN = {
     'SIGNATURE=$(openssl dgst -sha256 -hmac "$(cat acme-secrets)"': ADDED,
     "curl -i http://localhost:10878/webhooks/acme": ADDED,
     "curl -s http://localhost:10877/metrics | grep sim-1": ADDED,
+    "openssl rand -hex 32 > esim-access-tokens": CONNECTED,
+    "esim-exporter serve --esim-access.secret-file=esim-access-tokens": CONNECTED,
+    'curl -i "http://localhost:10878/webhooks/esim-access/$(cat esim-access-tokens)"': CONNECTED,
+    "echo the-api-key > esim-go-secrets": CONNECTED,
+    "openssl rand -hex 32 > iccid-hash-key": CONNECTED,
+    "esim-exporter serve --esim-go.secret-file=esim-go-secrets "
+    "--metrics.iccid-hash-key-file=iccid-hash-key": CONNECTED,
+    'SIGNATURE=$(openssl dgst -sha256 -hmac "$(cat esim-go-secrets)"': CONNECTED,
+    "curl -i http://localhost:10878/webhooks/esim-go": CONNECTED,
     "pg_dump": "needs a database server of the reader's",
     "pg_restore": "needs a database server of the reader's",
 }

@@ -130,6 +130,17 @@ def test_any_order_in_which_16_newer_samples_overtake_gives_the_same_text(
 
 @given(of=st.lists(usage_events, max_size=60))
 def test_no_counter_falls_whatever_the_order(of: list[UsageEvent]) -> None:
+    assert_no_counter_falls(of)
+
+
+@given(of=st.lists(assigned_events(), max_size=40))
+def test_no_counter_falls_whatever_the_order_of_events_without_a_time(
+    of: list[UsageEvent],
+) -> None:
+    assert_no_counter_falls([event._replace(time=START + at) for at, event in enumerate(of)])
+
+
+def assert_no_counter_falls(of: list[UsageEvent]) -> None:
     running = RunningFleet()
     before: dict[Series, float] = {}
     for event in of:
