@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from pydantic import ValidatorFunctionWrapHandler
 
+    from exporter.vendors.amounts import Units
+
 TOO_LONG = f"must have at most {MAX_IDENTIFIER} characters"
 
 _CHUNK = 100
@@ -74,6 +76,13 @@ def _read_number(value: Any) -> Number | None:
     return read_number(value)
 
 
+def _read_amount(value: Any) -> Number | None:
+    number = _read_number(value)
+    if number is not None and number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
 def _read_integer(value: Any) -> int | None:
     number = _read_number(value)
     return None if number is None else math.floor(number)
@@ -123,6 +132,16 @@ def _moved(error: ValidationError, start: int) -> list[InitErrorDetails]:
     return moved
 
 
+def known_unit(units: Units) -> PlainValidator:
+    """Return what checks the name of a unit. The name stays, because a size may be a setting."""
+
+    def read_unit(value: Any) -> Any:
+        units.size(value)
+        return value
+
+    return PlainValidator(read_unit)
+
+
 OptionalText = Annotated[str | None, PlainValidator(_read_text)]
 """A text of at most :data:`MAX_IDENTIFIER` characters without NUL. An empty one is ``None``."""
 
@@ -143,6 +162,9 @@ OptionalNumber = Annotated[Number | None, PlainValidator(_read_number)]
 
 RequiredNumber = Annotated[Number, _required(_read_number)]
 """The same, not absent."""
+
+RequiredAmount = Annotated[Number, _required(_read_amount)]
+"""The same, not negative either."""
 
 OptionalInteger = Annotated[int | None, PlainValidator(_read_integer)]
 """A number as above, rounded down to an integer."""

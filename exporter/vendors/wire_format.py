@@ -4,7 +4,7 @@ Each JSON object of the format is a model: a class below :class:`WireObject`. It
 of :mod:`exporter.vendors.field_types`, and a docstring each that says what the vendor sends there
 and in which unit. :func:`read_document` and :func:`read_as` turn the body of a delivery into such a
 model. The vendor's package then translates the model to an event. If it finds a value there that
-does not fit, it raises :func:`misfit`.
+does not fit, it raises :func:`misfit`, or :func:`misfits` for several.
 """
 
 from __future__ import annotations
@@ -87,12 +87,17 @@ def read_as(
         return model.model_validate(document)
     except ValidationError as error:
         errors = [FieldError(each["loc"], _message(each)) for each in error.errors()]
-    raise InvalidEvent(tuple(in_document_order(document, errors)[:MAX_ERRORS]))
+    raise misfits(document, errors)
 
 
 def misfit(loc: Loc, msg: str) -> InvalidEvent:
     """Return the error of a value that does not fit. ``msg`` must not repeat the value."""
     return InvalidEvent((FieldError(loc, msg),))
+
+
+def misfits(document: dict[str, Any], errors: list[FieldError]) -> InvalidEvent:
+    """Return the first 20 errors of a document, in the order of the document, as one."""
+    return InvalidEvent(tuple(in_document_order(document, errors)[:MAX_ERRORS]))
 
 
 def in_document_order(document: Any, errors: list[FieldError]) -> list[FieldError]:

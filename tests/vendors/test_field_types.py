@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from exporter.model.events import MAX_AMOUNT, MAX_IDENTIFIER
 from exporter.vendors import field_types as types
+from exporter.vendors.amounts import SMS_UNITS
 
 TIME = "2026-04-24T07:31:05Z"
 
@@ -27,7 +28,8 @@ def read(kind: Any, value: object) -> Any:
     ("value", "expected"),
     [
         *((None, None), ("", None), ("a", "a"), (" ", " "), ("ü" * MAX_IDENTIFIER,) * 2),
-        *((True, "must be a string"), (1.5, "must be a string"), ([], "must be a string")),
+        *((True, "must be a string"), (False, "must be a string"), (1.5, "must be a string")),
+        *(([], "must be a string"), (["x"], "must be a string"), ({}, "must be a string")),
         ("ü" * (MAX_IDENTIFIER + 1), "must have at most 256 characters"),
         ("a\0b", "must not contain a NUL character"),
     ],
@@ -55,6 +57,7 @@ def test_a_text_may_be_an_integer_where_the_type_says_so(value: object, expected
         (types.RequiredText, ["", None]),
         (types.RequiredWord, [None]),
         (types.RequiredNumber, [None]),
+        (types.RequiredAmount, [None]),
         (types.RequiredUnixTime, [None]),
         (types.RequiredEventTime, ["", None]),
         (types.RequiredIsoTime, ["", None]),
@@ -88,6 +91,30 @@ def test_reads_a_number(value: object, expected: object) -> None:
     assert read(types.OptionalNumber, value) == expected
     assert read(types.RequiredNumber, value) == expected
     assert type(read(types.OptionalNumber, value)) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((0, 0), (2.5, 2.5), ("7", 7), (-1, "must not be negative"), ("x", "must be a number")),
+        *((-0.001, "must not be negative"), ("-1", "must not be negative")),
+        *((MAX_AMOUNT + 1, "is out of range"), (-MAX_AMOUNT - 1, "is out of range")),
+    ],
+)
+def test_an_amount_is_not_negative(value: object, expected: object) -> None:
+    assert read(types.RequiredAmount, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((None, None), ("", ""), ("sms", "sms"), ("Messages", "Messages")),
+        *(("pieces", "is not a known unit"), ("x" * 10_000, "is not a known unit")),
+        *((1, "is not a known unit"), (True, "is not a known unit"), ([], "is not a known unit")),
+    ],
+)
+def test_the_name_of_a_unit_is_a_known_one_and_stays(value: object, expected: object) -> None:
+    assert read(Annotated[str | None, types.known_unit(SMS_UNITS)], value) == expected
 
 
 def test_a_whole_number_is_rounded_down() -> None:
@@ -139,6 +166,7 @@ JSON = st.recursive(
 TYPES = [
     *(types.OptionalText, types.RequiredText, types.OptionalTextOrInteger, types.RequiredWord),
     *(types.OptionalWord, types.OptionalNumber, types.RequiredNumber, types.OptionalInteger),
+    *(types.RequiredAmount, Annotated[Any, types.known_unit(SMS_UNITS)]),
     *(types.Flag, types.RequiredUnixTime, types.OptionalEventTime, types.RequiredEventTime),
     *(types.OptionalIsoTime, types.RequiredIsoTime),
 ]

@@ -563,6 +563,10 @@ def test_rejects_a_start_or_end_that_is_not_a_number(key: str) -> None:
     assert refused_usage(**{key: "soon"}) == [(("data", key), "must be a number")]
 
 
+def test_start_and_end_of_a_status_event_are_not_used() -> None:
+    assert status(start="soon", end=[]) == STATUS
+
+
 # Identifiers
 
 

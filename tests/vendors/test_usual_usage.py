@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.errors import EventError
-from exporter.vendors.roamify.parsing import parse
-from exporter.vendors.roamify.usual_usage import read_usual
+from exporter.vendors.roamify.translation import parse, read_usual_event
 
 NOW = 1_700_000_100.0
 PAYLOADS = Path(__file__).parents[1] / "payloads"
@@ -54,7 +53,7 @@ def events(body: bytes) -> tuple[object, list[str]]:
 
 
 def agree(body: bytes) -> None:
-    usual = read_usual(body, NOW, 1024)
+    usual = read_usual_event(body, NOW, 1024)
     if usual is not None:
         event, noticed = events(body)
         assert usual == event
@@ -91,7 +90,7 @@ def test_a_body_that_is_damaged_is_not_in_the_usual_form(data: st.DataObject) ->
 
 @pytest.mark.parametrize("name", ["usage", "usage-unlimited"])
 def test_published_usage_events_have_the_usual_form(name: str) -> None:
-    assert read_usual((PAYLOADS / f"{name}.json").read_bytes(), NOW, 1024)
+    assert read_usual_event((PAYLOADS / f"{name}.json").read_bytes(), NOW, 1024)
 
 
 def test_a_field_twice_is_read_alike() -> None:

@@ -17,7 +17,13 @@ from exporter.vendors.field_types import (
     RequiredText,
     Unread,
 )
-from exporter.vendors.wire_format import WireObject, in_document_order, read_as, read_document
+from exporter.vendors.wire_format import (
+    WireObject,
+    in_document_order,
+    misfits,
+    read_as,
+    read_document,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +94,10 @@ def test_a_body_that_is_not_an_object_does_not_fit(body: bytes) -> None:
     [
         (None, (("package",), "is required")),
         ([], (("package",), "must be an object")),
+        ([{}], (("package",), "must be an object")),
         ("x", (("package",), "must be an object")),
+        (1, (("package",), "must be an object")),
+        (True, (("package",), "must be an object")),
         ({"name": "b", "rows": {}}, (("package", "rows"), "must be a list")),
         ({"name": "b", "rows": [None]}, (("package", "rows", 0), "must be an object")),
         ({"name": "b", "rows": [{}]}, (("package", "rows", 0, "amount"), "is required")),
@@ -149,6 +158,16 @@ def test_reports_the_first_twenty_errors() -> None:
     ]
 
 
+def test_several_misfits_are_told_as_one_error_in_the_order_of_the_document() -> None:
+    document = {"rows": [{"amount": 1}] * 30, "kind": "a"}
+    found = [FieldError(("kind",), "is wrong"), FieldError(("rows", 4, "amount"), "is wrong")]
+    assert misfits(document, found).errors == (found[1], found[0])
+    many = [FieldError(("rows", index), "is wrong") for index in reversed(range(30))]
+    assert [error.loc for error in misfits(document, many).errors] == [
+        ("rows", index) for index in range(20)
+    ]
+
+
 def test_a_long_list_is_not_read_on_after_twenty_errors() -> None:
     seen: list[object] = []
 
@@ -188,7 +207,7 @@ def test_undeclared_fields_are_named_by_their_place_even_if_the_document_does_no
     assert unknown({"kind": "a", "package": {"name": "b", "isUnlimited": True}}) == []
 
 
-@pytest.mark.parametrize("vendor", ["esim_access", "esim_go"])
+@pytest.mark.parametrize("vendor", ["esim_access", "esim_go", "roamify"])
 def test_every_field_of_a_vendor_says_what_it_holds(vendor: str) -> None:
     module = f"exporter.vendors.{vendor}.wire_format"
     import_module(module)

@@ -1,12 +1,11 @@
-"""Roamify: its entry in the registry, its signature, and its wire format."""
+"""Roamify: its entry in the registry, its signature, its wire format, and what that means."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.vendors.roamify.meanings import VENDOR
-from exporter.vendors.roamify.parsing import EVENT_TYPES, parse
 from exporter.vendors.roamify.signature import AUTHENTICATION, SIGNATURE_HEADER, sign
+from exporter.vendors.roamify.translation import EVENT_TYPES, VENDOR, parse
 from exporter.vendors.vendor import Vendor
 
 if TYPE_CHECKING:
