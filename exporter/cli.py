@@ -32,7 +32,7 @@ Prometheus gateway for travel eSIM webhook feeds, version {__version__}.
 
 commands:
   serve      receive webhooks and serve metrics; with --config.check, only check the settings
-  simulate   send the signed events of a synthetic fleet
+  simulate   send the events of a synthetic fleet
   demo       serve and simulate on this machine, to look around
   storage    copy a fleet from one storage to another
   mixin      write rules, routes and dashboards for your values

@@ -146,9 +146,10 @@ class Simulation(Iterator[SimulatedDelivery]):
         fault: Fault | None = None,
         delay: tuple[float, float] | None = None,
     ) -> None:
-        at = delivery.at + (self._rng.uniform(*delay) / self._faster if delay else 0)
-        waiting = replace(delivery, at=at, fault=fault)
-        heapq.heappush(self._waiting, (at, self._added, waiting))
+        if fault is not None:
+            at = delivery.at + (self._rng.uniform(*delay) / self._faster if delay else 0)
+            delivery = replace(delivery, at=at, fault=fault)
+        heapq.heappush(self._waiting, (delivery.at, self._added, delivery))
         self._added += 1
 
     def _damage(self, body: bytes) -> bytes:

@@ -79,9 +79,14 @@ def test_usage_is_one_to_three_hours_older_than_its_event(fortnight: list[Sent])
 def test_a_top_up_raises_the_total_and_revives_what_was_used_up(fortnight: list[Sent]) -> None:
     totals: dict[str, list[int]] = defaultdict(list)
     uses: dict[str, list[str]] = defaultdict(list)
+    ending: set[str] = set()
     for sent in fortnight:
         name = sent.content.get("esimTranNo", "")
-        if "totalVolume" in sent.content:
+        if sent.notify_type == "VALIDITY_USAGE":
+            ending.add(name)  # what is bought from now on may be a renewal
+        elif name in ending:
+            continue
+        elif "totalVolume" in sent.content:
             totals[name].append(sent.content["totalVolume"])
         if sent.notify_type == "ESIM_STATUS":
             uses[name].append(sent.content["esimStatus"])
