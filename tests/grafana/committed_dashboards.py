@@ -33,19 +33,11 @@ CHOSEN: Final[Mapping[str, str]] = {
 
 
 _NOT_SHARED: Final = "the simulated exporter is alone on its storage, which is SQLite"
-_ONE_VENDOR: Final = "the simulated vendor reports at intervals"
-OF_OTHER_VENDORS: Final = {
-    ("eSIM / Fleet", "Feed age", "B"): _ONE_VENDOR,
-    ("eSIM / Exporter", "Feed age", "B"): _ONE_VENDOR,
-    ("eSIM / Exporter", "Last usage", "B"): _ONE_VENDOR,
-}
-"""Queries about vendors that report at thresholds only."""
 EMPTY: Final[Mapping[tuple[str, str, str], str]] = {
     ("eSIM / Exporter", "Certificate ends in", "A"): "the simulated exporter has no TLS",
     ("eSIM / Exporter", "Shards missing", "A"): _NOT_SHARED,
     ("eSIM / Exporter", "Replicas by shard", "A"): _NOT_SHARED,
     ("eSIM / Exporter", "Lag behind other replicas", "A"): _NOT_SHARED,
-    **OF_OTHER_VENDORS,
 }
 """Queries without data, by dashboard, panel and reference, each with the reason."""
 

@@ -27,10 +27,10 @@ from exporter.errors import StorageUnavailable
 from exporter.settings import loading
 from exporter.simulate.deliveries import Faults, SimulatedDelivery, Simulation
 from exporter.storage.sqlite.storage import SqliteStorage
-from exporter.vendors.registry import FIRST
+from exporter.vendors.registry import FIRST, SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
     from quart import Quart
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from exporter.endpoints.status.pages import StatusPages
     from exporter.http.quart_application import Application
     from exporter.storage.contract import Changes, Row
-    from exporter.vendors.vendor import Vendor
 
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
@@ -48,6 +47,10 @@ END: Final = START + 3 * DAY - 100 * 60
 """A fixed time, so that pictures can be compared."""
 
 ESIMS: Final = 60
+OTHER_ESIMS: Final = 80
+"""eSIMs of vendors that report at thresholds only."""
+OTHERS_BEGIN: Final = START - 10 * DAY
+"""So early that some of them reach thresholds in the days that are shown."""
 FAULTS: Final = Faults(bad_signature=0.004, malformed=0.002)
 
 JOB: Final = "esim-exporter"
@@ -65,9 +68,10 @@ SHOWN_ESIM: Final = "c2a9cdae-430e-4251-bf65-a84df4562ed9"
 SHOWN_PACKAGE: Final = "esim-united-states-30days-20gb-all"
 
 STORM_PACKAGE: Final = "esim-caribbean-7days-1gb-all"
-OUT_OF_DATA: Final = 59
-"""How many eSIMs have no data left at the end. Nearly all are of one package."""
-_STORM_ESIMS: Final = OUT_OF_DATA - 4
+_STORM_ESIMS: Final = 55
+OUT_ELSEWHERE: Final = 2
+"""How many eSIMs with other packages have no data left at the end."""
+OUT_OF_DATA: Final = _STORM_ESIMS + OUT_ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +127,12 @@ class Disk:
             raise StorageUnavailable("no space left on device")
 
 
-def scrapes(folder: Path, vendors: Sequence[Vendor] = (FIRST,)) -> Iterator[tuple[str, str]]:
-    """Yield the scrape job and the OpenMetrics lines of every scrape, in order of time.
-
-    The eSIMs are divided among ``vendors``, except for those of the incidents.
-    """
+def scrapes(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the scrape job and the OpenMetrics lines of every scrape, in order of time."""
     logging.getLogger("exporter").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     try:
-        steps = _run(folder, vendors)
+        steps = _run(folder)
         while True:
             try:
                 yield loop.run_until_complete(anext(steps))
@@ -142,24 +143,31 @@ def scrapes(folder: Path, vendors: Sequence[Vendor] = (FIRST,)) -> Iterator[tupl
         loop.close()
 
 
-async def _run(folder: Path, vendors: Sequence[Vendor]) -> AsyncIterator[tuple[str, str]]:
-    clock = Clock()
-    deliveries = heapq.merge(
-        Simulation(start=START, seed=7, esims=ESIMS, faults=FAULTS, vendors=vendors),
+def deliveries() -> Iterator[SimulatedDelivery]:
+    """Yield the deliveries of all vendors, without end, in the order of sending."""
+    others = [vendor for vendor in SIMULATED if vendor is not FIRST]
+    return heapq.merge(
+        Simulation(start=START, seed=7, esims=ESIMS, faults=FAULTS),
+        Simulation(start=OTHERS_BEGIN, seed=7, esims=OTHER_ESIMS, vendors=others),
         _shown_deliveries(),
         _storm_deliveries(),
         key=lambda delivery: delivery.at,
     )
-    delivery = next(deliveries)
+
+
+async def _run(folder: Path) -> AsyncIterator[tuple[str, str]]:
+    clock = Clock()
+    waiting = deliveries()
+    delivery = next(waiting)
     for begins, ends in ((START, DOWN.begins), (DOWN.ends, END)):
-        async with _running(folder, clock, vendors) as (exporter, _, app):
+        async with _running(folder, clock) as (exporter, _, app):
             started = clock.now = max(begins, clock.now)
             for at in range(begins, ends + 1, STEP):
                 while delivery.at <= at:
                     clock.now = delivery.at
                     if delivery.at >= begins and delivery.at not in SILENCE:
                         await _deliver(app, delivery)
-                    delivery = next(deliveries)
+                    delivery = next(waiting)
                 clock.now = at
                 await _settle(exporter)
                 for job, query in _GROUPS.items():
@@ -173,13 +181,13 @@ async def _run(folder: Path, vendors: Sequence[Vendor]) -> AsyncIterator[tuple[s
 
 @asynccontextmanager
 async def _running(
-    folder: Path, clock: Clock, vendors: Sequence[Vendor] = (FIRST,)
+    folder: Path, clock: Clock
 ) -> AsyncIterator[tuple[Exporter, StatusPages, Application]]:
     """Run the exporter with its own wiring, but without sockets."""
     # All requests use one listener. The cap is shown on a dashboard but is never reached.
     flags = [f"--{name}.listen-address=127.0.0.1:1" for name in ("web", "webhook")]
-    flags += ["--limits.max-esims=1000", *mixed_fleet.flags(vendors)]
-    chosen = loading.load(flags, mixed_fleet.environ(vendors))
+    flags += ["--limits.max-esims=1000", *mixed_fleet.flags()]
+    chosen = loading.load(flags, mixed_fleet.environ())
     storage = Disk(await SqliteStorage.open(folder / "exporter.db"), clock)
     exporter = build(chosen, storage, clock, lambda: chosen)
     # Simulated time passes faster than the usual interval.

@@ -7,7 +7,6 @@ is simulated, so the pictures are the same each time.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.listeners import listen, serve_until
 from exporter.http.protection import ReloadableProtection
 from exporter.settings.field_types import ListenAddress
-from exporter.simulate.deliveries import Simulation
 
 if TYPE_CHECKING:
     from quart import Quart
@@ -68,19 +66,15 @@ async def main() -> None:
 
 async def fill(exporter: Exporter, pages: StatusPages, app: Quart, clock: simulated.Clock) -> None:
     """Deliver all events until the end at their simulated times."""
-    deliveries = heapq.merge(
-        Simulation(start=simulated.START, seed=7, esims=simulated.ESIMS, faults=simulated.FAULTS),
-        simulated._shown_deliveries(),
-        simulated._storm_deliveries(),
-        key=lambda delivery: delivery.at,
-    )
-    for delivery in deliveries:
+    for delivery in simulated.deliveries():
         while clock.now < min(delivery.at, END):
             clock.now = min(clock.now + STEP, delivery.at, END)
             pages._events.add_sample(pages._up, overview.total(exporter.metrics.events))
         if delivery.at > END:
             return
         await simulated._settle(exporter)
+        if delivery.at < simulated.START:
+            continue
         if delivery.at not in simulated.SILENCE and delivery.at not in simulated.DOWN:
             await simulated._deliver(app, delivery)
 

@@ -19,12 +19,13 @@ _SECRET_CHANGED = "vendor:esim_exporter_webhook_secret_changed:latch"  # noqa: S
 _VENDOR = by("vendor")
 
 
-def _newest(timestamp: str) -> str:
+def _newest(timestamp: str, window: str = "15m") -> str:
     """Return the newest of a timestamp that never falls, also while a process restarts."""
-    return f"max {_VENDOR} (max_over_time({timestamp}[15m]))"
+    return f"max {_VENDOR} (max_over_time({timestamp}[{window}]))"
 
 
-_HEARD = _newest("esim_exporter_last_received_timestamp_seconds")
+_RECEIVED = "esim_exporter_last_received_timestamp_seconds"
+_HEARD = _newest(_RECEIVED)
 _USAGE = _newest("esim_exporter_last_usage_received_timestamp_seconds")
 _INTERVAL = "esim_exporter_vendor_report_interval_seconds"
 _REPORTING = _newest(_INTERVAL)
@@ -34,8 +35,9 @@ an event mean nothing."""
 REPORTS_AT_INTERVALS = f"and on (job, vendor) {_REPORTING}"
 """End of an expression that takes a missing report, or a report without news, for a sign."""
 
-_AT_THRESHOLDS = f"{_EVENTS} unless on (job, vendor) {_REPORTING}"
-"""The other vendors that have a secret, and so series of events."""
+_AT_THRESHOLDS = f"{_EVENTS} unless on (job, vendor) {_newest(_INTERVAL, '4h')}"
+"""The other vendors that have a secret, and so series of events. Both windows are equal, so that
+no vendor looks like one of them while the exporter is down."""
 
 USAGE_ARRIVED = f"unless on (job, vendor) max_over_time({_USAGE_AGE}[@feed.silent]) > @feed.silent"
 """End of an expression that means nothing during a silence, nor until all eSIMs have reported
@@ -58,7 +60,7 @@ def _never_heard(window: str) -> str:
     """Return the end of an expression about a vendor that was set up before this window."""
     return f"""
 and on (job) avg_over_time({UP}[{window}]) > 0.75
-unless on (job, vendor) {_HEARD}
+unless on (job, vendor) {_newest(_RECEIVED, window)}
 """.strip()
 
 
