@@ -235,6 +235,39 @@ def test_figures_of_an_esim_are_those_of_its_newest_report(prometheus: httpx.Cli
     assert left == pytest.approx(remaining / consumed * 86400, rel=0.01)
 
 
+def test_limits_of_reports_are_drawn_only_where_the_vendor_reports_at_intervals(
+    prometheus: httpx.Client,
+) -> None:
+    def series(ref: str, esim: str) -> list[dict[str, str]]:
+        place = ("eSIM / eSIM", "Age of the last report", ref)
+        (target,) = (each for each in targets() if each.place == place)
+        query = target.filled({**CHOSEN, "esim": esim})
+        return [each["metric"] for each in query_at_end(prometheus, query)]
+
+    for vendor in SIMULATED:
+        reported = f'esim_last_event_timestamp_seconds{{vendor="{vendor.name}"}}'
+        esim = query_at_end(prometheus, reported)[0]["metric"]["esim_id"]
+        assert series("A", esim) == [{"vendor": vendor.name}]
+        limits = [{"vendor": vendor.name}] if vendor.report_interval else []
+        assert series("B", esim) == series("C", esim) == limits
+
+
+def query_at_end(prometheus: httpx.Client, query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ask(prometheus, "query", query=query, time=TIMES.end)["result"]
+    return found
+
+
+def test_what_no_vendor_at_thresholds_owes_is_not_told(prometheus: httpx.Client) -> None:
+    at_thresholds = "|".join(each.name for each in SIMULATED if not each.report_interval)
+    told = f'max_over_time(ALERTS{{alertstate="firing", vendor=~"{at_thresholds}"}}[3d])'
+    names = {each["metric"]["alertname"] for each in query_at_end(prometheus, told)}
+    assert names, "of what they do tell"
+    assert names <= {
+        *("EsimOutOfData", "EsimDataUsageHigh", "EsimSmsUsageHigh", "EsimVoiceUsageHigh"),
+        "EsimWebhookSignatureFailures",  # one of the incidents
+    }
+
+
 def test_no_failure_yet_is_no_burnt_budget(prometheus: httpx.Client) -> None:
     for panel in ("Error budget used", "Error budget burn"):
         (target,) = (t for t in targets() if t.place == ("eSIM / Exporter", panel, "A"))
@@ -260,7 +293,7 @@ def test_each_incident_is_seen(prometheus: httpx.Client) -> None:
     assert value(prometheus, "max_over_time(esim_exporter_storage_commit_errors_total[1d])") >= 1
     (wrong,) = backfilling.query_range(
         prometheus,
-        'increase(esim_exporter_webhook_rejected_total{reason="signature"}[1h])',
+        'sum(increase(esim_exporter_webhook_rejected_total{reason="signature"}[1h]))',
         backfilling.Times(simulated.WRONG_SECRET.ends, simulated.WRONG_SECRET.ends, 60),
     )
     assert float(wrong.values[0][1]) > 5

@@ -31,10 +31,10 @@ GREEN, YELLOW, ORANGE, RED = "#56A64B", "#E0B400", "#FA6400", "#E02F44"
 
 EXPECTED = {
     ("esim-fleet.json", "Out of data now"): (str(simulated.OUT_OF_DATA), RED),
-    ("esim-fleet.json", "About to run out"): ("0", GREEN),
+    ("esim-fleet.json", "About to run out"): ("1", ORANGE),
     ("esim-fleet.json", "Stale"): (None, YELLOW),
     ("esim-fleet.json", "Feed age"): (None, GREEN),
-    ("esim-fleet.json", "Data used of all that is allowed"): ("46.8%", GREEN),
+    ("esim-fleet.json", "Data used of all that is allowed"): ("47.0%", GREEN),
     ("esim-esim.json", "Status"): ("ACTIVATED", GREEN),
     ("esim-esim.json", "Service"): ("HAS DATA", GREEN),
     ("esim-esim.json", "Last report"): ("1.33 hours", GREEN),
