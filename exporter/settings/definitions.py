@@ -242,7 +242,8 @@ class RetentionSettings(SettingsGroup):
     )
     silent: Annotated[Duration, Positive, Mark.RELOADABLE] = Field(
         default=written(f"{DEFAULT_SILENT_DAYS}d"),
-        description="Time for which an eSIM stays in the metrics after its last event.",
+        description="Time for which an eSIM stays in the metrics after its last event. For a "
+        "vendor that reports at thresholds only, set it longer than the longest package lasts.",
     )
 
 
