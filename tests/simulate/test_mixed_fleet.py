@@ -134,11 +134,11 @@ def test_one_secret_is_not_taken_for_several_vendors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "secret").write_bytes(SECRET)
-    args = ["--vendor=all", f"--secret-file={tmp_path / 'secret'}"]
+    args = ["--vendor=all", f"--secret-file={tmp_path / 'secret'}", "--duration=1ms"]
     assert main(args, environ()) == 2
     assert f"--{SIMULATED[-1].name}.secret-file" in capsys.readouterr().err
 
 
 def test_a_vendor_without_a_secret_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--vendor=all"], {"ESIM_EXPORTER_WEBHOOK_SECRET": "x"}) == 2
+    assert main(["--vendor=all", "--duration=1ms"], {"ESIM_EXPORTER_WEBHOOK_SECRET": "x"}) == 2
     assert "see --" in capsys.readouterr().err
