@@ -263,7 +263,7 @@ class FeedValues(ValueGroup):
         "long",
     )
     quiet_esims: int = Field(
-        100, gt=0, description="and at least this many of its eSIMs have not ended"
+        1000, gt=0, description="and at least this many of its eSIMs have not ended"
     )
     low: Share = Field(
         0.5, description="the alert fires below this share of the events of yesterday"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import mixed_fleet
 import pytest
 from running import LOOPBACK, USAGE
 
@@ -23,7 +25,7 @@ from exporter.storage.sqlite.storage import SqliteStorage
 from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from quart.typing import TestClientProtocol
@@ -52,8 +54,11 @@ class FailingStorage(SqliteStorage):
 class Site:
     """An exporter with its real wiring, but without sockets, and a client of its pages."""
 
-    def __init__(self, storage: FailingStorage, flags: tuple[str, ...]) -> None:
-        chosen = loading.load((*LOOPBACK, "--webhook.allow-unsigned", *flags), {})
+    def __init__(
+        self, storage: FailingStorage, flags: tuple[str, ...], environ: Mapping[str, str]
+    ) -> None:
+        unsigned = () if environ else ("--webhook.allow-unsigned",)
+        chosen = loading.load((*LOOPBACK, *unsigned, *flags), environ)
         self.storage = storage
         self.exporter = build(chosen, storage, time.time, lambda: chosen)
         sites = build_applications(self.exporter, build_status_pages(self.exporter))
@@ -79,10 +84,12 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, *flags: str) -> AsyncIterator[Site]:
+async def site(
+    folder: Path, *flags: str, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Site]:
     storage = await FailingStorage.open(folder / "exporter.db")
     assert isinstance(storage, FailingStorage)
-    made = Site(storage, flags or ("--web.enable-admin-api",))
+    made = Site(storage, flags or ("--web.enable-admin-api",), environ or {})
     try:
         yield made
     finally:
@@ -137,6 +144,31 @@ async def test_the_overview_says_that_the_vendor_missed_a_report(
         draft.merge(StatusEvent("roamify", 1_700_000_000, "e", Status.ACTIVATED))
         state.fleet.publish(draft)
         assert ("No verified delivery has arrived for" in await made.get("/")) is silent
+        made.exporter.intake.stop()
+        await task
+
+
+async def test_the_overview_of_several_vendors_tells_them_apart(tmp_path: Path) -> None:
+    environ, flags = mixed_fleet.environ(VENDORS), mixed_fleet.flags(VENDORS)
+    async with site(tmp_path, *flags, environ=environ) as made:
+        task = await made.load()
+        state = made.exporter.intake.state
+        assert state
+        waiting = " ".join((await made.get("/")).split())
+        assert "Roamify sends one every 4 h for each activated eSIM." in waiting
+        assert "eSIM Go sends one when an eSIM has used a certain share of its data." in waiting
+        draft = Draft(state.fleet, time.time() - 86400)
+        for vendor in ("roamify", "esim-go"):
+            draft.note_delivery(vendor)
+            draft.merge(StatusEvent(vendor, 1_700_000_000, "e", Status.ACTIVATED))
+        state.fleet.publish(draft)
+        text = re.sub("<[^>]+>", "", await made.get("/"))
+        assert "Roamify: 1 d ago, eSIM Access: none yet, eSIM Go: 1 d ago" in text
+        assert "No verified delivery of Roamify has arrived for 1 d." in text
+        assert "No verified delivery of eSIM Access has arrived yet." in text
+        assert "For 1 activated eSIM of Roamify, nothing was received" in text
+        assert "delivery of eSIM Go" not in text
+        assert "eSIM of eSIM Go" not in text
         made.exporter.intake.stop()
         await task
 

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from exporter.endpoints.status.banners import Condition, VendorFeed
 from exporter.endpoints.status.formatting import age, count, minutes_chart, size, span
 from exporter.model.events import Status
@@ -153,15 +155,17 @@ def figures(sources: StatusSources, c: Condition, events: EventRate, up: float) 
 def _last_delivery(c: Condition) -> Figure:
     if c.received is None:
         return Figure("Last delivery", "none yet")
-    last = [
-        f"{feed.title}: {'none yet' if feed.received is None else age(feed.received, c.now)}"
+    last = (
+        Markup("{}: {}").format(
+            feed.title, "none yet" if feed.received is None else age(feed.received, c.now)
+        )
         for feed in c.feeds
-    ]
+    )
     return Figure(
         "Last delivery",
         age(c.received, c.now),
         "critical" if c.silent else "good",
-        ", ".join(last) if c.has_several_vendors else "verified",
+        Markup(", ").join(last) if c.has_several_vendors else "verified",
     )
 
 

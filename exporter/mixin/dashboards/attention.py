@@ -77,7 +77,7 @@ def which(selection: str, values: MixinValues) -> table.Panel:
         [
             *_identity(),
             Column("Value #A", "Since", "dateTimeAsIso", width=165),
-            Column(*("Value #B", "For", "s", ((None, palette.CRITICAL),)), width=90, decimals=1),
+            Column(*("Value #B", "For", "s", ((None, palette.CRITICAL),)), width=85, decimals=1),
             *shown,
         ],
         sort_by="Value #A",
@@ -178,7 +178,7 @@ def _identity() -> list[Column]:
             link=variables.to_dashboard("package", "package", "package_id"),
             link_title="Show this package",
         ),
-        Column("vendor", "Vendor", width=105),
+        Column("vendor", "Vendor", width=100),
     ]
 
 

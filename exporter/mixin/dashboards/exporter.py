@@ -29,8 +29,8 @@ def make(values: MixinValues) -> Dashboard:
     """Return the dashboard."""
     health = [
         *((3, _up()), (3, process.storage_up())),
-        *((6, feed.age(values)), (5, feed.usage_age(values))),  # one figure a vendor
-        *((3, _kept()), (4, _budget(values))),
+        *((6, feed.age(values)), (6, feed.usage_age(values))),  # one figure a vendor
+        *((2, _kept()), (4, _budget(values))),
     ]
     sizes = (
         *(_version(), _uptime(), _certificate(values)),
