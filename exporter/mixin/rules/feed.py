@@ -108,8 +108,8 @@ and on (job, vendor) ({_AT_THRESHOLDS})
         "{{ $labels.vendor }} last sent an event {{ $value | humanizeDuration }} ago. It reports "
         "at thresholds only, but with so many eSIMs some reach one every day.",
         keep="@keep_firing_for",
-        why="eSIMs leave when they have been silent for --retention.silent, so a fleet of this size "
-        "sends several events a day.",
+        why="eSIMs leave when they have been silent for --retention.silent, so a fleet of this "
+        "size sends several events a day.",
     ),
     Alert(
         "EsimWebhookUsageSilent",
