@@ -206,6 +206,7 @@ async def _load_state(
             rejected += [row for row in chunk.rows if row.table is Table.REJECTED]
             loader.take(chunk)
         fleet = loader.finish()
+        process_memory.exempt_present_objects()
     if settings.policy() != fleet.policy:  # settings were reloaded while the state was read
         fleet.set_policy(settings.policy())
     kept = RejectedDeliveries(settings.started.limits.max_rejected)

@@ -169,7 +169,8 @@ class Draft(ChangedRecords):
         if merged is not esim:
             self._put_esim(merged)
             kept = self._fleet.keeps(*esim.key)
-            self.new_values.update(dict.fromkeys(self._fleet.totals.new_values(event, kept=kept)))
+            for value in self._fleet.totals.new_values(event, kept=kept):
+                self.new_values[value] = None
         if tombstone:
             self.tombstones.put(tombstone_key, None)
             self._move_to_base(tombstone, -1)

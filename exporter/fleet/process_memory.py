@@ -35,8 +35,9 @@ def collector_paused() -> Iterator[None]:
 def exempt_present_objects() -> None:
     """Exempt all present objects from garbage collection, and collect less often.
 
-    Call this after the fleet was loaded: its objects stay, and visiting them takes long. Nearly
-    all objects that an event leaves are freed without the collector.
+    Call this after the fleet was loaded, and again after it was rendered: these objects stay, and
+    visiting them takes long. Nearly all objects that an event leaves are freed without the
+    collector.
     """
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS)

@@ -203,7 +203,7 @@ def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
                 limit = -(-allowed * _PERCENT[band - 1] // 100)
             else:
                 limit = -(-allowed * wanted // parts)
-            since = _since(counter, limit, allowance.time)
+            since = counter.at_least_since(limit, allowance.time) if counter else allowance.time
             shares.append(UsedShare(allowance.package_id, resource, ratio, since))
     return tuple(shares)
 
