@@ -1,8 +1,8 @@
 """Write what the Helm chart takes from the program: ``make mixin``.
 
 These are values.yaml, values.schema.json and the table in README.md, from chart_values.py and the
-values of the mixin, and the rules and dashboards in mixin/. ``--check`` writes nothing; the exit
-status says whether all files are up to date.
+values of the mixin, the facts of vendors in vendors.json, and the rules and dashboards in mixin/.
+``--check`` writes nothing; the exit status says whether all files are up to date.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import yaml
-from chart_values import ChartValues
+from chart_values import ChartValues, vendor_facts
 from mixin_marks import marked_files, used_paths
 from pydantic import BaseModel, TypeAdapter
 
@@ -168,6 +168,7 @@ def chart_files() -> dict[Path, str]:
     return texts | {
         CHART / "values.yaml": _values_yaml(chosen),
         CHART / "values.schema.json": _schema(chosen),
+        CHART / "vendors.json": json.dumps(vendor_facts(), indent=2) + "\n",
         readme: _filled(readme.read_text(encoding="utf-8"), _table(chosen)),
     }
 

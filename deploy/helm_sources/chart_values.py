@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from exporter.vendors.registry import FIRST, VENDORS
+
+if TYPE_CHECKING:
+    from exporter.vendors.vendor import Vendor
 
 NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+([.][0-9]+)?(m|[kMGTP]|[KMGTP]i)?$")]
+SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]*$")]
 ScrapeDuration = Annotated[str, Field(pattern=r"^[0-9]+(ms|[smh])$")]
 Texts = dict[str, str]
 Objects = list[dict[str, Any]]
@@ -91,18 +97,66 @@ class Copy(Group):
 
 
 class Webhook(Group):
-    """The secret that the vendor signs deliveries with."""
+    """The Secret with the secrets of all vendors."""
 
     secretName: ObjectName = Field("esim-exporter", description="Secret that you have created.")
-    secretKey: str = Field(
+    secretKey: SecretKey = Field(
         "webhook-secret",
-        pattern=r"^[-._a-zA-Z0-9]+$",
-        description="Key in the Secret; its value has one secret per line.",
+        description=f"Key with the secrets that {FIRST.title} signs with, one per line: the older "
+        f"name of vendors.{FIRST.name}.secretKey. Set it to nothing if you only have others.",
     )
 
 
+def vendor_value(vendor: Vendor) -> str:
+    """Return the name that a vendor has among the values, such as esimGo."""
+    first, *others = vendor.name.split("-")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _vendor(vendor: Vendor) -> Group:
+    what = f"secrets that {vendor.title} signs with"
+    if vendor.authentication.token_in_path:
+        what = f"tokens, one of which ends the address that {vendor.title} sends to"
+    sentences = [
+        f"Key with the {what}, one per line. It turns {vendor.title} on.",
+        vendor.secret_note,
+        "It also needs the setting metrics.iccid-hash-key-file." if vendor.named_by_iccid else "",
+    ]
+    description = " ".join(filter(None, sentences))
+    model = create_model(
+        vendor_value(vendor),
+        __base__=Group,
+        __doc__=f"The secrets of {vendor.title}.",
+        secretKey=(SecretKey, Field("", description=description)),
+    )
+    return model()
+
+
+def _vendors() -> Group:
+    groups = {vendor_value(vendor): _vendor(vendor) for vendor in VENDORS}
+    fields: dict[str, Any] = {name: (type(group), group) for name, group in groups.items()}
+    doc = "Which vendors send, by the keys of their secrets in the Secret webhook.secretName."
+    made: Group = create_model("Vendors", __base__=Group, __doc__=doc, **fields)()
+    return made
+
+
+def vendor_facts() -> list[dict[str, Any]]:
+    """Return what the templates need to know of each vendor."""
+    return [
+        {
+            "name": vendor.name,
+            "title": vendor.title,
+            "value": vendor_value(vendor),
+            "path": vendor.webhook_path,
+            "token": vendor.authentication.token_in_path,
+            "first": vendor is FIRST,
+        }
+        for vendor in VENDORS
+    ]
+
+
 class Ingress(Group):
-    """The way from the vendor to the webhook, and to nothing else."""
+    """The way from the vendors to the webhooks, and to nothing else."""
 
     enabled: bool = Field(default=True, description="Create an Ingress.")
     className: str = Field("", description="Ingress class. Default: that of the cluster.")
@@ -110,7 +164,7 @@ class Ingress(Group):
         {}, description="Annotations, such as cert-manager.io/cluster-issuer: letsencrypt."
     )
     host: HostName = Field(
-        "esim-webhooks.example.com", description="Host name that the vendor sends to."
+        "esim-webhooks.example.com", description="Host name that the vendors send to."
     )
     tlsSecretName: ObjectName = Field(
         "esim-webhooks-tls", description="Secret with the certificate of the host."
@@ -201,6 +255,7 @@ class ChartValues(Group):
     postgresql: Postgresql = Postgresql()
     copyFromSqlite: Copy = Copy()
     webhook: Webhook = Webhook()
+    vendors: Group = _vendors()
     settings: dict[str, str | int | float | bool] = Field(
         {},
         description="More settings by the names of their flags, such as log.level: debug; see "

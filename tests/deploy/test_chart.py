@@ -13,10 +13,12 @@ import helm
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+from chart_values import vendor_value
 
 from exporter import __version__
 from exporter.settings import loading
 from exporter.settings.loading import shard_of
+from exporter.vendors.registry import FIRST, VENDORS
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ("1.25", "1.37")
@@ -53,7 +55,18 @@ FULL = SHARDS | {
     "volumes": [{"name": "ca", "secret": {"secretName": "ca"}}],
     "volumeMounts": [{"name": "ca", "mountPath": "/ca"}],
 }
-RENDERINGS: dict[str, dict[str, Any]] = {"default": {}, "shards": SHARDS, "off": OFF, "full": FULL}
+VENDOR_KEYS: dict[str, Any] = {
+    "webhook": {"secretKey": ""},
+    "vendors": {vendor_value(vendor): {"secretKey": f"{vendor.name}-key"} for vendor in VENDORS},
+    "settings": {"metrics.iccid-hash-key-file": "/etc/esim-exporter/iccid-hash-key"},
+}
+RENDERINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "shards": SHARDS,
+    "off": OFF,
+    "full": FULL,
+    "vendors": VENDOR_KEYS,
+}
 URL = {"ESIM_EXPORTER_STORAGE_URL": "postgresql://esim@db/esim"}
 
 Objects = list[dict[str, Any]]
@@ -147,11 +160,11 @@ def test_the_values_that_the_pages_show_are_values_of_the_chart() -> None:
         yaml.safe_load(textwrap.dedent(block))
         for page in ("deploy/README.md", "deploy/helm/README.md")
         for block in re.findall(
-            r"(?<=\n\n)(?: {4}(?:ingress|storage|settings):\n(?: {4}.+\n)+)",
+            r"(?<=\n\n)(?: {4}(?:ingress|storage|settings|webhook):\n(?: {4}.+\n)+)",
             (ROOT / page).read_text(),
         )
     ]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for values in shown:
         assert helm.running().render(values)
 
@@ -178,6 +191,9 @@ def test_with_everything_off_only_the_pods_and_their_service_are_left() -> None:
         ({"mixin": {"exporter": {"certificate_ends": "2d"}}}, "certificate_ends_soon must be"),
         ({"mixin": {"pending": {"EsimMisspelt": "5m"}}}, "mixin.pending.EsimMisspelt: no alert"),
         ({"settings": {"storage.url": "sqlite:///x"}}, "settings: leave storage.url out"),
+        ({"settings": {"esim-go.secret-file": "x"}}, "settings: leave esim-go.secret-file out"),
+        ({"webhook": {"secretKey": ""}}, "vendors: give one of them a secretKey"),
+        ({"vendors": {"esimGo": {"secretKey": "a/b"}}}, "/vendors/esimGo/secretKey"),
         ({"settings": {"web.external-url": "https://a.test/esim"}}, "must have no path"),
         ({"copyFromSqlite": {"enabled": True}}, "copyFromSqlite: set storage.type to postgresql"),
     ],
@@ -226,6 +242,33 @@ def test_only_the_webhook_is_reached_from_outside(default: Objects) -> None:
     assert path["backend"]["service"]["port"] == {"name": "webhook"}
     assert of(default, "Ingress")["spec"]["tls"][0]["hosts"] == [rule["host"]]
     assert of(default, "NetworkPolicy")["spec"]["egress"] == []
+
+
+def test_each_vendor_with_a_key_is_on_and_reached_at_its_path_only() -> None:
+    for chosen in (VENDORS, *((vendor,) for vendor in VENDORS)):
+        keys = {vendor_value(v): VENDOR_KEYS["vendors"][vendor_value(v)] for v in chosen}
+        objects = helm.running().render(VENDOR_KEYS | {"vendors": keys})
+        (container,) = pod_of(objects)["containers"]
+        settings = loading.load(container["args"][1:], {})
+        assert settings.vendors_on == chosen
+        for vendor in chosen:
+            file = settings.of(vendor).secret_file
+            assert file == Path(f"/etc/esim-exporter/{vendor.name}-key")
+        (rule,) = of(objects, "Ingress")["spec"]["rules"]
+        paths = {(path["path"], path["pathType"]) for path in rule["http"]["paths"]}
+        assert paths == {
+            (v.webhook_path, "Prefix" if v.authentication.token_in_path else "Exact")
+            for v in chosen
+        }
+
+
+def test_the_older_key_turns_the_first_vendor_on_beside_others() -> None:
+    other = VENDORS[1]
+    keys = {vendor_value(other): {"secretKey": "token"}}
+    (container,) = pod_of(helm.running().render({"vendors": keys}))["containers"]
+    settings = loading.load(container["args"][1:], {})
+    assert settings.vendors_on == (FIRST, other)
+    assert settings.webhook.secret_file == Path("/etc/esim-exporter/webhook-secret")
 
 
 @pytest.mark.parametrize("values", [{}, FULL])

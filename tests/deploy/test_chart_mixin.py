@@ -44,6 +44,9 @@ OTHERS = {
     "feed": {
         "silent": "1h",
         "never": "2h",
+        "never_at_thresholds": "2d",
+        "quiet": "4d",
+        "quiet_esims": 50,
         "low": 1,
         "min_events": 5,
         "clock_skew": "1m1s",

@@ -126,7 +126,7 @@ SETTINGS = "web:"
 VALUES = "receivers:"
 """How the block begins that is a file of values for the rules."""
 
-CHART = ("ingress:", "storage:", "settings:")
+CHART = ("ingress:", "storage:", "settings:", "webhook:")
 """How blocks begin that are values of the Helm chart."""
 
 PRINTED = "esim_data_remaining_bytes{"

@@ -34,6 +34,27 @@ valueFrom:
     key: {{ .Values.postgresql.secretKey }}
 {{- end }}
 
+{{/* The vendors that are on, as JSON: the facts of each, with the keys of its secrets by the group of the flag that reads them. */}}
+{{- define "esim-exporter.vendors" -}}
+{{- $on := list -}}
+{{- range $vendor := .Files.Get "vendors.json" | fromJsonArray -}}
+  {{- $flags := dict -}}
+  {{- with and $vendor.first $.Values.webhook.secretKey -}}
+    {{- $_ := set $flags "webhook" . -}}
+  {{- end -}}
+  {{- with (get $.Values.vendors $vendor.value).secretKey -}}
+    {{- $_ := set $flags $vendor.name . -}}
+  {{- end -}}
+  {{- if $flags -}}
+    {{- $on = append $on (set $vendor "keys" $flags) -}}
+  {{- end -}}
+{{- end -}}
+{{- if not $on -}}
+  {{- fail "vendors: give one of them a secretKey, or set webhook.secretKey" -}}
+{{- end -}}
+{{- toJson $on -}}
+{{- end }}
+
 {{- define "esim-exporter.container-security" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
