@@ -12,6 +12,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from exporter.settings import loading
+from exporter.settings.vendor_settings import secret_variable
+from exporter.vendors.registry import FIRST, VENDORS
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text())[
@@ -53,6 +55,18 @@ def services(file: str) -> dict[str, dict[str, Any]]:
 def test_nothing_but_the_secret_must_be_given(file: str) -> None:
     required = re.findall(r"\$\{(\w+)(?!:-)[:?}]", (ROOT / file).read_text())
     assert set(required) == {"ESIM_EXPORTER_WEBHOOK_SECRET"}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_vendor_can_be_turned_on_and_off(file: str) -> None:
+    (exporter, *_) = (each for name, each in services(file).items() if name.startswith("exporter"))
+    given = exporter["environment"]
+    assert "?" in given["ESIM_EXPORTER_WEBHOOK_SECRET"]  # not :?, which would refuse an empty one
+    for vendor in VENDORS:
+        if vendor is not FIRST:
+            name = secret_variable(vendor)
+            assert given[name] == f"${{{name}:-}}"
+            assert vendor not in loading.load(["--webhook.allow-unsigned"], {name: ""}).vendors_on
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from exporter.settings import loading
+from exporter.vendors.registry import VENDORS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "compose"
@@ -51,7 +52,7 @@ def test_a_replica_is_as_confined_as_one_alone_and_keeps_nothing(name: str) -> N
 
 def test_replicas_share_a_database_that_is_one_of_the_services() -> None:
     environ = {
-        name: re.sub(r"\$\{.*?\}", "x", value)
+        name: re.sub(r"\$\{.*?\}", "x", re.sub(r"\$\{\w+:-\}", "", value))
         for name, value in SERVICES[REPLICAS[0]]["environment"].items()
     }
     assert all(
@@ -66,6 +67,13 @@ def test_the_proxy_knows_every_replica() -> None:
     text = (FOLDER / "nginx.conf").read_text()
     assert re.findall(r"server (\S+):10878 ", text) == REPLICAS
     assert "proxy_next_upstream error timeout http_503 non_idempotent;" in text
+
+
+def test_the_proxy_leads_to_every_vendor_and_logs_no_token() -> None:
+    text = (FOLDER / "nginx.conf").read_text()
+    (path,) = re.findall(r"location (\S+) \{\s+#?.*\s*proxy_pass", text)
+    assert all(vendor.webhook_path.startswith(path) for vendor in VENDORS)
+    assert re.findall(r"\w+_log .*;", text) == ["access_log off;", "error_log stderr emerg;"]
 
 
 def test_prometheus_scrapes_every_replica_and_is_otherwise_the_same(tmp_path: Path) -> None:

@@ -129,6 +129,9 @@ VALUES = "receivers:"
 CHART = ("ingress:", "storage:", "settings:", "webhook:")
 """How blocks begin that are values of the Helm chart."""
 
+COMPOSE = "services:"
+"""How the block begins that is a part of a Compose file."""
+
 PRINTED = "esim_data_remaining_bytes{"
 """How a block begins that a command before it prints."""
 
@@ -146,7 +149,9 @@ def commands(page: str) -> list[str]:
     shell = [
         block
         for block in blocks(page)
-        if not block.startswith((*PROMETHEUS, WEB, SETTINGS, VALUES, *CHART, PRINTED, *ACME))
+        if not block.startswith(
+            (*PROMETHEUS, WEB, SETTINGS, VALUES, *CHART, COMPOSE, PRINTED, *ACME)
+        )
     ]
     return [command for block in shell for command in re.split(r"(?<!\\)\n", block)]
 
