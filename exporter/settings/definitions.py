@@ -285,7 +285,9 @@ class MetricsSettings(SettingsGroup):
         description="Labels of esim_info: reference_id, and iccid or iccid_hash.",
     )
     iccid_hash_key_file: OptionalPath = Field(
-        default=None, description="File with the key for the label iccid_hash."
+        default=None,
+        description="File with the key for the label iccid_hash, and for the esim_id of a vendor that "
+        "names eSIMs by their ICCID. With another key, they have other names.",
     )
 
     @model_validator(mode="after")
