@@ -102,17 +102,22 @@ def received(server: Serving) -> set[str]:
 def run_until(condition: Callable[[], bool], args: list[str], given: dict[str, str]) -> int:
     """Run the command until a condition holds that needs its deliveries; return its status."""
 
+    ended = threading.Event()
+
     def watch() -> None:
         try:
-            until(condition)
+            until(lambda: ended.is_set() or condition())
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+            if not ended.is_set():
+                os.kill(os.getpid(), signal.SIGTERM)
 
     watching = threading.Thread(target=watch)
     watching.start()
-    status = main(args, given)
-    watching.join()
-    return status
+    try:
+        return main(args, given)
+    finally:
+        ended.set()
+        watching.join()
 
 
 def test_the_command_plays_all_vendors_with_the_secrets_of_files(tmp_path: Path) -> None:
