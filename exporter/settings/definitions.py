@@ -286,8 +286,8 @@ class MetricsSettings(SettingsGroup):
     )
     iccid_hash_key_file: OptionalPath = Field(
         default=None,
-        description="File with the key for the label iccid_hash, and for the esim_id of a vendor that "
-        "names eSIMs by their ICCID. With another key, they have other names.",
+        description="File with the key for the label iccid_hash, and for the esim_id of a vendor "
+        "that names eSIMs by their ICCID. With another key, they have other names.",
     )
 
     @model_validator(mode="after")
