@@ -149,8 +149,9 @@ class Fleet:
     def publish(self, draft: ChangedRecords) -> None:
         """Replace what the draft changed; its commit has succeeded."""
         self.totals.show(draft.new_values)
+        keeps_all = self.shard is None
         for esim_key, before, after in draft.esims.items():
-            if self.keeps(*esim_key):
+            if keeps_all or self.keeps(*esim_key):
                 self._replace(before, after)
         for key, known, tombstone in draft.tombstones.items():
             if not self.keeps(*key[:2]):

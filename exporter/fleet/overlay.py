@@ -48,8 +48,8 @@ class Overlay(Generic[R]):
         for key, before, after in list(self.items()):
             expected = before.version if before else 0
             if after:
-                make: Any = type(after)._make
-                sealed = make((*after[:-1], expected + 1))  # the version is last
+                fields: Any = (*after[:-1], expected + 1)  # the version is last
+                sealed = tuple.__new__(type(after), fields)
                 self._after[key] = sealed
                 yield Change(table_of(sealed), sealed.key, expected, encode(sealed))
             elif before:

@@ -70,7 +70,7 @@ def parse_whole_request(data: bytes) -> WholeRequest | None:
     headers: Headers = []
     for field in fields[2:].split(b"\r\n"):
         name, _, value = field.partition(b":")
-        headers.append((name.lower(), value.strip(b" ")))
+        headers.append((name.lower(), value.strip()))
     names = [name for name, _ in headers]
     if not _CONNECTION_FIELDS.isdisjoint(names):
         return None

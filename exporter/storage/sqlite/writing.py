@@ -98,8 +98,9 @@ def _row_statements(rows: Iterable[Change]) -> dict[SqliteTable, _StatementParam
         if row.data is None and not row.expected:
             raise ValueError(f"a row of table {table.name} that does not exist cannot be deleted")
         seen[table].add(columns)
-        parameters = statements.setdefault(table, _StatementParameters(table))
-        parameters.add(columns, row.expected, row.data)
+        if table not in statements:
+            statements[table] = _StatementParameters(table)
+        statements[table].add(columns, row.expected, row.data)
     return statements
 
 
