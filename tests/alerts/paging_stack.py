@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import monitoring_stack
-from running import Serving, event, serving, until
+from running import SIGNED, Serving, event, serving, until
 
 from exporter.mixin.receiver_values import ReceiversValues
 from exporter.mixin.value_groups import LinkValues
 from exporter.mixin.values import MixinValues, RoutingValues
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from monitoring_stack import Notification, Receiver
@@ -120,11 +120,16 @@ class PagingStack:
 
 
 @contextmanager
-def paging_stack(folder: Path, *, large_fleet: bool = False) -> Iterator[PagingStack]:
-    """Run everything until the end of the block."""
+def paging_stack(
+    folder: Path,
+    *flags: str,
+    environ: Mapping[str, str] = SIGNED,
+    large_fleet: bool = False,
+) -> Iterator[PagingStack]:
+    """Run everything until the end of the block. The exporter runs with ``flags``."""
     with ExitStack() as running:
         receiver = running.enter_context(monitoring_stack.receiving())
-        exporter = running.enter_context(serving(folder))
+        exporter = running.enter_context(serving(folder, *flags, environ=environ))
         values = MixinValues(
             faster=FASTER,
             receivers=ReceiversValues.below(receiver.url),
