@@ -28,6 +28,10 @@ MAX_IDENTIFIER = 256
 EVERYTHING: Final = frozenset({"data", "sms", "voice", "period"})
 """The parts of a snapshot. The period is its start and its end."""
 
+USED_UP: Final = "used_up"
+"""A part beside those: an event that tells in words, and without amounts, that no data is left. It
+counts until the eSIM has a newer status or newer amounts of data."""
+
 OTHER = "other"
 """The value of a label for event types and fields that have no name of their own there."""
 
@@ -107,7 +111,9 @@ class UsageEvent(NamedTuple):
     """When the vendor made the event, if the amounts are older than that: the time of the status
     and of the names. ``None`` if it is ``time``."""
     parts: frozenset[str] = EVERYTHING
-    """The parts of the snapshot that the event speaks of. All others stay as they were."""
+    """The parts of the snapshot that the event speaks of, or :data:`USED_UP`. All others stay as
+    they were. If some of a vendor's events say less than :data:`EVERYTHING`, all of them name
+    their parts: what two events of the same second then show does not depend on their order."""
     assignment: Assignment | None = None
     """``None`` if the event's time orders the amounts."""
 

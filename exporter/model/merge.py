@@ -26,6 +26,7 @@ from exporter.model.parts import (
     known_parts,
     merge_assigned,
     merge_timed,
+    settled,
     tells_nothing_new,
 )
 from exporter.model.records import (
@@ -75,7 +76,7 @@ def merge_usage(
         changed["allowances"] = tuple(sorted([*others, allowance], key=_PACKAGE_ID))
     if changed:
         received = max(received, esim.received)
-        return esim._replace(received=received, **changed), Result.ACCEPTED
+        return settled(esim._replace(received=received, **changed)), Result.ACCEPTED
     if Arrival.LATE in arrivals:
         return esim, Result.LATE
     if Arrival.DUPLICATE in arrivals or tells_nothing_new(allowance, event):
@@ -88,7 +89,7 @@ def merge_status(esim: Esim, event: StatusEvent, received: int) -> tuple[Esim, R
     changed = _newer_registers(esim, event)
     if changed:
         received = max(received, esim.received)
-        return esim._replace(received=received, **changed), Result.ACCEPTED
+        return settled(esim._replace(received=received, **changed)), Result.ACCEPTED
     same = (event.time, event.status) == (esim.status_time, esim.status)
     return esim, Result.DUPLICATE if same else Result.STALE
 
@@ -98,9 +99,10 @@ def merge_allowance(
 ) -> tuple[Allowance, list[Arrival]]:
     """Return the allowance after a usage event, and how its samples were handled."""
     before = known or _new_allowance(tombstone, event, received)
-    if event.assignment:
-        return merge_assigned(before, event, received), []
     snapshot = event.snapshot
+    peaks = merge_peaks(before.peaks, snapshot.locations or ())
+    if event.assignment:
+        return merge_assigned(before, event, received, peaks), []
     arrivals: list[Arrival] = []
     counters: list[Consumption | None] = []
     for counter, used in zip((before.data, before.sms, before.voice), _used(snapshot), strict=True):
@@ -121,7 +123,6 @@ def merge_allowance(
         parts = merge_timed(complete, event)
         newer = parts is not complete
         snapshot = assemble(parts)
-    peaks = merge_peaks(before.peaks, event.snapshot.locations or ())
     if known and not newer and peaks is known.peaks and Arrival.INSERTED not in arrivals:
         return known, arrivals
     data, sms, voice = counters

@@ -1,6 +1,7 @@
 """Parts: what is known of an allowance whose vendor does not tell all of it in each event.
 
-Such an event speaks of some parts: data, SMS, voice, or the period. Each part is merged alone, and
+Such an event speaks of some parts: data, SMS, voice, the period, or in words of data that is used
+up. Each part is merged alone, and
 the snapshot of the allowance is put together from its parts.
 
 An event with a time of its own replaces what an older one said of the same part. An event without
@@ -15,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from exporter.model.consumption import in_present_assignment
-from exporter.model.events import EVERYTHING, Snapshot
+from exporter.model.events import EVERYTHING, USED_UP, Snapshot
 from exporter.model.records import RESOURCES, Allowance, Part
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from exporter.model.consumption import Consumption
     from exporter.model.events import Assignment, UsageEvent
+    from exporter.model.records import Esim, Locations
 
 ASSIGNMENTS_KEPT = 32
 """Assignments of a part that are kept. With one more, what was used in the least of them becomes
@@ -43,10 +45,18 @@ def known_parts(allowance: Allowance) -> tuple[Part, ...]:
     return tuple(_split(allowance.snapshot, allowance.time, EVERYTHING, None))
 
 
-def assemble(parts: Iterable[Part]) -> Snapshot:
-    """Return the snapshot that the present assignments of all parts make."""
+def assemble(parts: Iterable[Part], status_time: int = 0) -> Snapshot:
+    """Return the snapshot that the present assignments of all parts make.
+
+    ``status_time`` is when the eSIM got its status. It ends what was told in words before.
+    """
     present = {part.name: part for part in sorted(parts, key=_assignment)}
     values: dict[str, Any] = {}
+    used_up, data = present.pop(USED_UP, None), present.get("data")
+    if data and used_up and not data.unlimited and used_up.time >= max(data.time, status_time):
+        present["data"] = data._replace(second=0)
+    elif used_up and not data and used_up.time >= status_time:
+        values["data_remaining"] = 0
     for name, part in present.items():
         if name == PERIOD:
             values |= {"start": part.first, "end": part.second}
@@ -55,6 +65,21 @@ def assemble(parts: Iterable[Part]) -> Snapshot:
         if name == "data":
             values |= {"data_unlimited": part.unlimited, "locations": part.locations}
     return Snapshot(**values)
+
+
+def settled(esim: Esim) -> Esim:
+    """Return an eSIM in which a newer status has ended what was told in words before.
+
+    It is the same object if nothing changed.
+    """
+    for allowance in esim.allowances:
+        if any(part.name == USED_UP for part in allowance.parts):
+            snapshot = assemble(allowance.parts, esim.status_time)
+            if snapshot != allowance.snapshot:
+                after = allowance._replace(snapshot=snapshot)
+                allowances = tuple(after if a is allowance else a for a in esim.allowances)
+                return settled(esim._replace(allowances=allowances))
+    return esim
 
 
 def merge_timed(known: tuple[Part, ...], event: UsageEvent) -> tuple[Part, ...]:
@@ -70,10 +95,13 @@ def merge_timed(known: tuple[Part, ...], event: UsageEvent) -> tuple[Part, ...]:
     return _sorted(known, parts.values())
 
 
-def merge_assigned(before: Allowance, event: UsageEvent, received: int) -> Allowance:
+def merge_assigned(
+    before: Allowance, event: UsageEvent, received: int, peaks: Locations
+) -> Allowance:
     """Return the allowance after an event that names an assignment, and has no time of its own.
 
-    It is the same object if nothing changed. ``event.time`` is when the event was received first.
+    It is the same object if nothing changed. ``event.time`` is when the event was received first,
+    and ``peaks`` are those after the event.
     """
     parts = {_identity(part): part for part in before.parts}
     folded = dict.fromkeys((*RESOURCES, PERIOD), 0)
@@ -91,12 +119,13 @@ def merge_assigned(before: Allowance, event: UsageEvent, received: int) -> Allow
         carried = counter.last_used if counter and not others else 0
         parts[_identity(part)] = part._replace(used=_used(part), carried=carried)
     after = _sorted(before.parts, parts.values())
-    if after is before.parts:
+    if after is before.parts and peaks is before.peaks:
         return before
     changed = before._replace(
         time=max(event.time, before.time),
         snapshot=assemble(after),
         received=max(received, before.received),
+        peaks=peaks,
         parts=after,
     )
     data, sms, voice = (
@@ -127,6 +156,7 @@ def _split(
         "sms": (False, s.sms_allowed, s.sms_remaining, None),
         "voice": (False, s.voice_allowed, s.voice_remaining, None),
         PERIOD: (False, s.start, s.end, None),
+        USED_UP: (False, None, None, None),
     }
     return [Part(name, start, assigned, time, *values[name]) for name in sorted(names)]
 
@@ -134,8 +164,12 @@ def _split(
 def _within(known: Part, part: Part) -> Part:
     """Return what is known of an assignment after another event about it."""
     newer = part if _assigned_order(part) > _assigned_order(known) else known
-    start, used = max(part.start, known.start), max(_used(part), known.used)
-    return newer._replace(start=start, used=used, carried=known.carried)
+    amounts = [used for used in (_used(part), known.used) if used is not None]
+    return newer._replace(
+        start=max(part.start, known.start),
+        used=max(amounts, default=None),
+        carried=known.carried,
+    )
 
 
 def _advanced(
@@ -144,7 +178,8 @@ def _advanced(
     """Return the counter of a resource after its parts have changed."""
     counter = _counters(before)[name]
     was, now = _present(before.parts, name), _present(after.parts, name)
-    if now is None or (counter is None and (now.unlimited or now.second is None)):
+    known = any(part.name == name and part.used is not None for part in after.parts)
+    if now is None or not (counter or known):
         return counter
     base = (counter.base if counter else 0) + folded
     total = base + _consumed(after.parts, name)
@@ -152,7 +187,7 @@ def _advanced(
     return in_present_assignment(
         counter if same else None,
         time,
-        now.used,
+        now.used or 0,
         base=base,
         total=total,
     )
@@ -182,9 +217,9 @@ def _counters(allowance: Allowance) -> dict[str, Consumption | None]:
     return {"data": allowance.data, "sms": allowance.sms, "voice": allowance.voice}
 
 
-def _used(part: Part) -> int:
+def _used(part: Part) -> int | None:
     if part.name == PERIOD or part.unlimited or part.first is None or part.second is None:
-        return 0
+        return None
     return max(0, part.first - part.second)
 
 

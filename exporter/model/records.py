@@ -34,7 +34,7 @@ class Part(NamedTuple):
     """
 
     name: str
-    """``data``, ``sms``, ``voice`` or ``period``."""
+    """``data``, ``sms``, ``voice``, ``period`` or ``used_up``."""
     start: int
     """When the assignment started, unix seconds; 0 if that is not known or there are none."""
     assignment: str
@@ -47,15 +47,15 @@ class Part(NamedTuple):
     second: int | None = None
     """The remaining amount, or the end of the period."""
     locations: Locations | None = None
-    used: int = 0
-    """The most that was ever used in the assignment; 0 if there are none."""
+    used: int | None = None
+    """The most that was ever used in the assignment; ``None`` if that is not known."""
     carried: int = 0
     """How much of ``used`` was counted before the allowance expired."""
 
     @property
     def consumed(self) -> int:
         """Return what the assignment adds to the counter."""
-        return max(0, self.used - self.carried)
+        return max(0, (self.used or 0) - self.carried)
 
 
 class Allowance(NamedTuple):

@@ -219,6 +219,26 @@ def test_what_does_not_fit_is_refused_kept_and_changes_nothing(
     assert replayed.status_code == 422
 
 
+def test_used_up_without_amounts_leaves_nothing_until_the_vendor_says_otherwise(
+    server: Serving,
+) -> None:
+    vendor, key = BY_NAME["esim-access"], "8944500000000888888"
+
+    def left(name: str, **changed: Any) -> float | None:
+        body = payload("esim-access", name, esimTranNo=key, **changed)
+        assert send(server, vendor, body).status_code == 200
+        return series_of(server, "esim-access", key).get(
+            'esim_data_remaining_bytes{package_id="plan"}'
+        )
+
+    assert left("data-usage") == 10724836480
+    used_up = {"esimStatus": "USED_UP", "eventGenerateTime": "2026-04-25T00:00:00Z"}
+    assert left("esim-status", **used_up) == 0
+    assert f'esim_attention_out_of_data{{vendor="esim-access",esim_id="{key}"' in server.state()
+    assert left("esim-status", eventGenerateTime="2026-04-25T01:00:00Z") == 10724836480
+    assert left("esim-status", **used_up) == 10724836480
+
+
 # Who is let in
 
 

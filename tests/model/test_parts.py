@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.model.events import Assignment, Snapshot, UsageEvent
-from exporter.model.merge import Result, merge_usage, tombstone_of
+from exporter.model.events import (
+    USED_UP,
+    Assignment,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+)
+from exporter.model.merge import Result, merge_status, merge_usage, tombstone_of
 from exporter.model.parts import ASSIGNMENTS_KEPT
 from exporter.model.records import Allowance, Esim, Tombstone
 
@@ -88,6 +95,39 @@ def test_an_event_about_everything_and_one_about_a_part_go_together() -> None:
     part = event(20, "data", data_allowed=9, data_remaining=3)
     for events in ((whole, part), (part, whole)):
         assert merged(*events).snapshot == Snapshot(data_allowed=9, data_remaining=3, sms_allowed=7)
+
+
+def told_used_up(time: int, status: Status = Status.OTHER) -> UsageEvent:
+    return event(time, USED_UP)._replace(status=status)
+
+
+def test_used_up_in_words_counts_until_newer_amounts_or_a_newer_status() -> None:
+    data = event(10, "data", data_allowed=100, data_remaining=60)
+    again = event(30, "data", data_allowed=200, data_remaining=90)
+    empty = Snapshot(data_allowed=100, data_remaining=0)
+
+    assert (
+        merged(data, told_used_up(20)).snapshot == merged(told_used_up(20), data).snapshot == empty
+    )
+    assert merged(told_used_up(20)).snapshot == Snapshot(data_remaining=0)
+    assert merged(told_used_up(20), again).snapshot == again.snapshot
+    assert merged(again, told_used_up(20)).snapshot == again.snapshot
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_newer_status_ends_used_up_in_any_order(first: bool) -> None:  # a parameter of the test
+    data = event(10, "data", data_allowed=100, data_remaining=60)
+    (esim, _), revived = (
+        merge_usage(FRESH, None, data, 10),
+        StatusEvent("v", 30, "e", Status.ACTIVATED),
+    )
+    if first:
+        esim = merge_status(esim, revived, 30)[0]
+    esim = merge_usage(esim, None, told_used_up(20), 20)[0]
+    if not first:
+        assert esim.allowances[0].snapshot.data_remaining == 0
+        esim = merge_status(esim, revived, 30)[0]
+    assert esim.allowances[0].snapshot.data_remaining == 60
 
 
 amounts = st.none() | st.integers(0, 3)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exporter.model.events import (
     EVERYTHING,
+    USED_UP,
     Assignment,
     Event,
     OtherEvent,
@@ -87,7 +88,7 @@ usage_events = st.builds(
 def partial_events(draw: st.DrawFn) -> UsageEvent:
     """An event about some parts of an allowance, made later than its amounts were taken."""
     event = draw(usage_events)
-    parts = draw(st.sets(st.sampled_from(sorted(EVERYTHING)), min_size=1))
+    parts = draw(st.sets(st.sampled_from(sorted({*EVERYTHING, USED_UP})), min_size=1))
     reported = draw(st.none() | st.integers(event.time, event.time + SECONDS))
     return event._replace(parts=frozenset(parts), reported=reported)
 

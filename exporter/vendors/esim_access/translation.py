@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from exporter.model.events import OTHER, OtherEvent, Snapshot, StatusEvent, UsageEvent
+from exporter.model.events import (
+    OTHER,
+    USED_UP,
+    OtherEvent,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+)
 from exporter.vendors.amounts import to_base_units
 from exporter.vendors.esim_access.statuses import status_of
 from exporter.vendors.esim_access.wire_format import (
@@ -26,7 +34,7 @@ from exporter.vendors.wire_format import misfit, read_as, read_document
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.model.events import Event, Status
+    from exporter.model.events import Event
     from exporter.vendors.amounts import Number
     from exporter.vendors.esim_access.wire_format import Status as StatusFields
 
@@ -40,6 +48,10 @@ PACKAGE_ID: Final = "plan"
 _EVENT_TIME = ("eventGenerateTime",)
 
 _DATA: Final = frozenset({"data"})
+
+_USED_UP: Final = "USED_UP"
+
+_TOLD_IN_WORDS: Final = frozenset({USED_UP})
 
 _PERIOD: Final = frozenset({"period"})
 
@@ -148,9 +160,22 @@ _TRANSLATIONS: Final = {
 }
 
 
-def _status_event(content: StatusFields, time: int, now: float) -> StatusEvent:
+def _status_event(content: StatusFields, time: int, now: float) -> StatusEvent | UsageEvent:
+    """Return the event of a status without amounts. One status tells that no data is left."""
     status = _status(content)
     refuse_future(time, now, _EVENT_TIME)
+    if status is Status.OTHER and (content.esim_status or "").upper() == _USED_UP:
+        return UsageEvent(
+            VENDOR,
+            time,
+            content.esim_tran_no,
+            PACKAGE_ID,
+            Snapshot(),
+            status,
+            content.transaction_id,
+            content.iccid,
+            parts=_TOLD_IN_WORDS,
+        )
     return StatusEvent(
         VENDOR, time, content.esim_tran_no, status, content.transaction_id, content.iccid
     )
