@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import FutureEvent, InvalidEvent
-from exporter.model.events import Event, OtherEvent, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import (
+    USED_UP,
+    Event,
+    OtherEvent,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+)
 from exporter.vendors.authentication import Presented, Received
 from exporter.vendors.esim_access import ESIM_ACCESS, EVENT_TYPES, VENDOR, parse
 
@@ -252,8 +260,23 @@ def test_half_of_a_pair_is_taken_and_noticed() -> None:
     remaining = document("data-usage", totalVolume=None, remain=5)
     assert take(remaining) == USAGE._replace(snapshot=Snapshot(data_remaining=5))
     assert noticed(remaining) == ["content.totalVolume (missing)"]
-    status = document("esim-status-with-volumes", remainVolume=ABSENT)
+    status = document("esim-status-with-volumes", remainVolume=ABSENT, esimStatus="IN_USE")
     assert noticed(status) == ["content.remainVolume (missing)"]
+    assert isinstance(take(status), StatusEvent)  # a known remaining amount stays known
+
+
+@pytest.mark.parametrize("name", ["esim-status", "smdp-event"])
+def test_used_up_without_amounts_is_told_in_words(name: str) -> None:
+    told = take(document(name, esimStatus="used_up"))
+    assert isinstance(told, UsageEvent)
+    assert (told.parts, told.status, told.package_id) == (
+        frozenset({USED_UP}),
+        Status.OTHER,
+        "plan",
+    )
+    assert told.snapshot == Snapshot()
+    deleted = take(document(name, esimStatus="USED_UP", smdpStatus="DELETED"))
+    assert isinstance(deleted, StatusEvent)
 
 
 def test_an_allowance_is_not_erased_by_renamed_amounts() -> None:

@@ -113,7 +113,9 @@ def _esim_status(document: dict[str, Any], now: float, unknown: Unknown) -> Even
     notification = read_as(EsimStatusNotification, document, unknown)
     content, time = notification.content, notification.event_generate_time
     allowed, remaining = content.total_volume, content.remain_volume
-    if allowed is None and remaining is None:
+    if remaining is None:  # the size alone would make a known remaining amount unknown
+        if allowed is not None and unknown:
+            unknown("content.remainVolume (missing)")
         return _status_event(content, time, now)
     status = _status(content)
     snapshot = _snapshot(allowed, "remainVolume", remaining, unknown)
