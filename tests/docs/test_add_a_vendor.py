@@ -21,6 +21,7 @@ FILE = re.compile(r"`([\w/.-]+)`:\n\n((?: {4}.*\n|\n(?=\n? {4}))+)")
 """A path at the end of a sentence, and the block below it, which is the content of the file."""
 
 REGISTRY = "exporter/vendors/registry.py"
+ENTRY = "exporter/vendors/acme/__init__.py"
 IMPORT, CONTRACT = "from exporter.vendors.", '"exporter.vendors.'
 """How the blocks begin that are lines of other files."""
 
@@ -40,6 +41,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (line,) = (block for block in blocks(PAGE) if block.startswith(IMPORT))
     insert(tmp_path / REGISTRY, "from exporter.vendors.", f"{line}\n")
     end_with(tmp_path / REGISTRY, "ACME")
+    add_habits(tmp_path / ENTRY)
     (line,) = (block for block in blocks(PAGE) if block.startswith(CONTRACT))
     insert(tmp_path / "pyproject.toml", '    "exporter.vendors.', f"    {line}\n")
     # The copy is no part of what is measured.
@@ -63,6 +65,18 @@ def end_with(path: Path, name: str) -> None:
     )
     assert changed != text
     path.write_text(changed)
+
+
+def add_habits(path: Path) -> None:
+    """Add the habits to the entry."""
+    function, argument = (
+        next(block for block in blocks(PAGE) if block.startswith(first))
+        for first in ("def _habits", "habits=")
+    )
+    insert(path, ")\n", f"    {argument}\n")
+    for_types = "if TYPE_CHECKING:\n    from exporter.vendors.simulation import Habits"
+    insert(path, "ACME = ", f"{for_types}\n\n\n{function}\n\n\n")
+    insert(path, "from exporter.", "from typing import TYPE_CHECKING\n\n")
 
 
 def typed(first: str) -> list[str]:
@@ -99,6 +113,16 @@ def test_the_vendor_of_the_page_is_served_and_its_gauges_are_found(checkout: Pat
     assert f"\n{shown}\n" in reader.printed
 
 
+def test_the_vendor_of_the_page_is_simulated(checkout: Path) -> None:
+    reader = Reader(checkout)
+    write_secret, serve = typed("echo a-secret-of-acme")
+    reader.run(write_secret)
+    (simulate,) = typed("esim-exporter simulate")
+    with reader.serve(serve) as running:
+        reader.interrupt(f"{simulate} --url={running.public}", lambda: running.own()["esims"] > 50)
+        assert running.rejected("invalid", "acme") == 0
+
+
 def test_a_wrong_secret_is_refused(checkout: Path) -> None:
     reader = Reader(checkout)
     write_secret, serve = typed("echo a-secret-of-acme")
@@ -114,7 +138,7 @@ def test_the_tests_of_the_page_pass_for_its_vendor(checkout: Path) -> None:
     (command,) = re.findall(r"^    \.venv/bin/python -m (pytest(?:.*\\\n)*.*)$", TEXT, re.MULTILINE)
     words = command.replace("\\\n", " ").split()
     printed = done(checkout, *words, "-v", "-p", "no:cacheprovider")
-    for name in ("test_acme.py::test_translates", "test_registry.py::", "[acme]"):
+    for name in ("test_acme.py::test_translates", "test_registry.py::", "simulated_vendors.py"):
         assert name in printed
 
 

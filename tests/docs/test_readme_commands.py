@@ -97,6 +97,7 @@ NOT_RUN = {
     "export ESIM_EXPORTER_WEB_ENABLE_ADMIN_API=true": "for docker",
     "echo a-secret-of-acme > acme-secrets": ADDED,
     "esim-exporter serve --acme.secret-file=acme-secrets": ADDED,
+    "esim-exporter simulate --vendor=acme --acme.secret-file=acme-secrets --speed=3600": ADDED,
     'SIGNATURE=$(openssl dgst -sha256 -hmac "$(cat acme-secrets)"': ADDED,
     "curl -i http://localhost:10878/webhooks/acme": ADDED,
     "curl -s http://localhost:10877/metrics | grep sim-1": ADDED,
@@ -135,7 +136,7 @@ COMPOSE = "services:"
 PRINTED = "esim_data_remaining_bytes{"
 """How a block begins that a command before it prints."""
 
-ACME = ('"""', "from exporter.", '"exporter.', '{"type"')
+ACME = ('"""', "from exporter.", '"exporter.', '{"type"', "def ", "habits=")
 """How blocks begin that are parts of the vendor of docs/add-a-vendor.md."""
 
 MONITORING = re.compile(r"(promtool|amtool|alertmanager|esim-exporter mixin) ")

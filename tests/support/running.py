@@ -212,9 +212,9 @@ class Serving:
         text = self.get("/metrics", params={"collect[]": "exporter"}).text
         return {k.removeprefix("esim_exporter_"): v for k, v in samples(text).items()}
 
-    def rejected(self, reason: str) -> float:
+    def rejected(self, reason: str, vendor: str = "roamify") -> float:
         """Return how many deliveries were rejected for a reason."""
-        return self.own()[f'webhook_rejected_total{{reason="{reason}",vendor="roamify"}}']
+        return self.own()[f'webhook_rejected_total{{reason="{reason}",vendor="{vendor}"}}']
 
     def send(self, number: int) -> None:
         self.process.send_signal(number)
