@@ -365,6 +365,21 @@ async def test_one_that_waits_too_long_is_refused_and_may_become_durable(
         assert await room.submit(usage()) is Result.DUPLICATE
 
 
+async def test_each_that_waits_too_long_is_refused_in_its_time(
+    storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_work(storage) as room:
+        storage.gate.clear()
+        monkeypatch.setattr(module, "MAX_WAIT", 0.02)
+        first = room.submit(usage("a"))
+        await begun(storage)
+        monkeypatch.setattr(module, "MAX_WAIT", 0.03)
+        later = room.submit(usage("b"))
+        async with asyncio.timeout(WAIT):
+            assert await room.outcomes(first, later) == [Overloaded] * 2
+        storage.gate.set()
+
+
 @pytest.mark.parametrize("content", [usage(), invalid()])
 async def test_nobody_need_wait_for_an_answer(
     storage: MemoryStorage, content: Event | EventError
