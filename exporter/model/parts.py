@@ -115,8 +115,7 @@ def merge_assigned(
             if _assignment(part) < _assignment(others[0]):
                 continue
             folded[part.name] += parts.pop(_identity(others[0])).consumed
-        counter = _counters(before).get(part.name)
-        carried = counter.last_used if counter and not others else 0
+        carried = 0 if others else _carried(_counters(before).get(part.name), part)
         parts[_identity(part)] = part._replace(used=_used(part), carried=carried)
     after = _sorted(before.parts, parts.values())
     if after is before.parts and peaks is before.peaks:
@@ -170,6 +169,17 @@ def _within(known: Part, part: Part) -> Part:
         used=max(amounts, default=None),
         carried=known.carried,
     )
+
+
+def _carried(counter: Consumption | None, part: Part) -> int:
+    """Return how much of an assignment was counted before the allowance expired.
+
+    ``counter`` is that of the allowance before the first event after its expiry. An assignment that
+    started later than what was known then is another one, of which nothing was counted.
+    """
+    if counter is None or not counter.history or part.start > counter.history[-1][0]:
+        return 0
+    return counter.last_used
 
 
 def _advanced(

@@ -226,16 +226,26 @@ def test_the_time_of_a_used_share_is_that_of_its_first_report() -> None:
 
 
 def test_an_expired_allowance_continues_its_counter() -> None:
-    before = merged(bought(10, GB, GB // 2))
-    tombstone = tombstone_of(before, FRESH, 50)
+    before = merged(bought(110, GB, GB // 2))
+    tombstone = tombstone_of(before, FRESH, 150)
 
-    same = merged(bought(60, GB, GB // 4), tombstone=tombstone)
+    same = merged(bought(160, GB, GB // 4), tombstone=tombstone)
     assert total(same) == GB * 3 // 4
-    late = merged(bought(60, GB, GB * 9 // 10), tombstone=tombstone)
+    late = merged(bought(160, GB, GB * 9 // 10), tombstone=tombstone)
     assert total(late) == GB // 2
     esim = FRESH._replace(allowances=(late,))
-    (after,) = merge_usage(esim, None, bought(70, GB, 0), 70)[0].allowances
+    (after,) = merge_usage(esim, None, bought(170, GB, 0), 170)[0].allowances
     assert total(after) == GB
+
+
+def test_an_assignment_that_began_after_the_last_event_before_expiry_counts_whole() -> None:
+    before = merged(bought(110, GB, 0, A))
+    tombstone = tombstone_of(before, FRESH, 150)
+
+    again = merged(bought(210, GB, GB // 2, B), tombstone=tombstone)
+    assert total(again) == GB * 3 // 2
+    late = merged(bought(210, GB, 0, A), tombstone=tombstone)
+    assert total(late) == GB
 
 
 def test_the_least_of_too_many_assignments_is_counted_and_dropped() -> None:
