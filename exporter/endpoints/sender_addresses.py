@@ -2,11 +2,13 @@
 
 A proxy adds the address of its client at the end of X-Forwarded-For. So the sender is the last
 address that is no trusted proxy: the connection's own, or one before it in the header. What
-anybody else wrote into the header stands before that address and does not count.
+anybody else wrote into the header stands before that address and does not count. Some proxies add
+the port too.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Network = IPv4Network | IPv6Network
+
+_HOP = re.compile(r"(?P<ipv4>[0-9.]+)(?::[0-9]+)?|\[(?P<ipv6>[^]]+)\](?::[0-9]+)?")
+"""An address with its port, or an IPv6 address in brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,11 @@ def _within(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> 
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return an address; an IPv4 address that is written as IPv6 becomes IPv4."""
+    """Return an address without its port; an IPv4 address that is written as IPv6 becomes IPv4."""
+    hop = _HOP.fullmatch(text)
+    bare = (hop["ipv4"] or hop["ipv6"]) if hop else text
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address(bare.partition("%")[0])
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

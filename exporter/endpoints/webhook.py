@@ -331,7 +331,8 @@ def switched_off(vendor: Vendor) -> Blueprint:
         return Response(content, HTTPStatus.NOT_FOUND, content_type="application/json")
 
     for rule in rules_of(vendor):
-        blueprint.add_url_rule(rule, "off", refuse, methods=["POST"], strict_slashes=False)
+        methods = ["GET", "HEAD", "POST"]
+        blueprint.add_url_rule(rule, "off", refuse, methods=methods, strict_slashes=False)
     return blueprint
 
 

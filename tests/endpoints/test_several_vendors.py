@@ -348,9 +348,11 @@ def test_a_vendor_without_a_secret_is_off_and_says_how_to_switch_it_on(tmp_path:
     flags = [f"--esim-access.secret-file={tmp_path / 'tokens'}"]
     with serving(tmp_path, *flags, environ={}) as server:
         for name in ("roamify", "esim-go"):
-            answer = send(server, BY_NAME[name], known_event(name))
-            assert answer.status_code == 404
-            assert answer.json()["error"].endswith(f"is off: set --{name}.secret-file")
+            url = f"{server.public}{BY_NAME[name].webhook_path}"
+            sent = send(server, BY_NAME[name], known_event(name))
+            for answer in (sent, httpx.get(url, trust_env=False)):
+                assert answer.status_code == 404
+                assert answer.json()["error"].endswith(f"is off: set --{name}.secret-file")
         assert send(server, BY_NAME["esim-access"], known_event("esim-access"), ROTATED).is_success
         assert {"roamify", "esim-go"}.isdisjoint(server.get("/metrics").text.split('"'))
 
@@ -391,7 +393,9 @@ def test_only_certain_addresses_may_send_and_trusted_proxies_name_them(tmp_path:
             return httpx.post(url, content=body, headers=headers, trust_env=False).status_code
 
         assert code("3.1.131.226") == code("2001:db8::7") == code("3.1.131.226, 10.1.2.3") == 200
-        assert code("::ffff:3.1.131.226") == 200
+        assert code("::ffff:3.1.131.226") == code("3.1.131.226:4711") == 200
+        assert code("[2001:db8::7]:4711") == code("[2001:db8::7]") == 200
+        assert code("192.0.2.1:4711") == code("3.1.131.226:here") == code("[3.1.131.226") == 401
         assert code() == code("") == code("192.0.2.1") == code("here") == 401
         # The client of the proxy wrote what stands before its own address.
         assert code("3.1.131.226, 192.0.2.1") == code("3.1.131.226", "192.0.2.1") == 401
