@@ -127,10 +127,10 @@ def merge_assigned(
         peaks=peaks,
         parts=after,
     )
-    data, sms, voice = (
-        _advanced(name, before, changed, time=event.time, folded=folded[name]) for name in RESOURCES
-    )
-    return changed._replace(data=data, sms=sms, voice=voice)
+    counters = _counters(before)
+    for name in event.parts.intersection(RESOURCES):
+        counters[name] = _advanced(name, before, changed, time=event.time, folded=folded[name])
+    return changed._replace(data=counters["data"], sms=counters["sms"], voice=counters["voice"])
 
 
 def tells_nothing_new(allowance: Allowance, event: UsageEvent) -> bool:

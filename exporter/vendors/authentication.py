@@ -6,7 +6,7 @@ All functions are pure, and compare in constant time.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -75,6 +75,11 @@ class BodySignature:
     ``None`` if it does not have the form of one."""
     encode: Callable[[bytes], str] = bytes.hex
     """Takes a digest and returns the value of the header."""
+    _key: bytes = field(init=False, repr=False)
+    """The name of the header as it is received."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_key", self.header.lower().encode())
 
     @property
     def token_in_path(self) -> bool:
@@ -107,9 +112,7 @@ class BodySignature:
         return Proof({self.header: self.encode(_digest(body, secret))})
 
     def _value(self, received: Received) -> str:
-        return (
-            received.headers.get(self.header.lower().encode(), b"").decode("latin-1").strip(" \t")
-        )
+        return received.headers.get(self._key, b"").decode("latin-1").strip(" \t")
 
 
 @dataclass(frozen=True, slots=True)
