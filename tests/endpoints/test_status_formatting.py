@@ -98,6 +98,7 @@ LIGHT_HUES = {
     "dark-purple": "#7c2ea3",
     "light-purple": "#b877d9",
     "#8e8e8e": "#8e8e8e",
+    "#bfae87": "#bfae87",
 }
 """The colours of the palette's names in Grafana's light theme."""
 
@@ -111,6 +112,7 @@ DARK_HUES = {
     "dark-purple": "#8f3bb8",
     "light-purple": "#ca95e5",
     "#8e8e8e": "#8e8e8e",
+    "#bfae87": "#bfae87",
 }
 """The colours of the palette's names in Grafana's dark theme."""
 

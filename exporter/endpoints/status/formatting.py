@@ -97,7 +97,7 @@ MARKS: Mapping[str, str] = {
     "EXPIRED": "idle",
     "DELETED": "gone",
     "REVOKED": "critical",
-    "UNKNOWN": "warning",
+    "UNKNOWN": "unknown",
     "OTHER": "odd",
 }
 """The name of the colour of each status. The dashboards use the same colours."""
