@@ -237,6 +237,9 @@ def test_used_up_without_amounts_leaves_nothing_until_the_vendor_says_otherwise(
     assert f'esim_attention_out_of_data{{vendor="esim-access",esim_id="{key}"' in server.state()
     assert left("esim-status", eventGenerateTime="2026-04-25T01:00:00Z") == 10724836480
     assert left("esim-status", **used_up) == 10724836480
+    later = {"eventGenerateTime": "2026-04-27T00:00:00Z"}
+    assert left("esim-status-with-volumes", **later, remainVolume=7) == 0
+    assert left("esim-status", eventGenerateTime="2026-04-27T01:00:00Z") == 7
 
 
 # Who is let in

@@ -279,6 +279,16 @@ def test_used_up_without_amounts_is_told_in_words(name: str) -> None:
     assert isinstance(deleted, StatusEvent)
 
 
+def test_used_up_counts_for_more_than_a_rest_beside_it() -> None:
+    told = take(document("esim-status-with-volumes", remainVolume=7))
+    assert isinstance(told, UsageEvent)
+    assert told.parts == frozenset({"data", USED_UP})
+    assert told.snapshot.data_remaining == 7
+    in_use = take(document("esim-status-with-volumes", remainVolume=7, esimStatus="IN_USE"))
+    assert isinstance(in_use, UsageEvent)
+    assert in_use.parts == frozenset({"data"})
+
+
 def test_an_allowance_is_not_erased_by_renamed_amounts() -> None:
     renamed = document("data-usage", totalVolume=ABSENT, remain=ABSENT, totalData=5, remaining=1)
     assert refused(renamed) == [("content", "holds no amount that is known")]

@@ -120,6 +120,7 @@ def _esim_status(document: dict[str, Any], now: float, unknown: Unknown) -> Even
     status = _status(content)
     snapshot = _snapshot(allowed, "remainVolume", remaining, unknown)
     refuse_future(time, now, _EVENT_TIME)
+    contradicted = snapshot.data_remaining and _is_used_up(content, status)
     return UsageEvent(
         VENDOR,
         time,
@@ -129,7 +130,7 @@ def _esim_status(document: dict[str, Any], now: float, unknown: Unknown) -> Even
         status,
         content.transaction_id,
         content.iccid,
-        parts=_DATA,
+        parts=_DATA | _TOLD_IN_WORDS if contradicted else _DATA,
     )
 
 
@@ -166,7 +167,7 @@ def _status_event(content: StatusFields, time: int, now: float) -> StatusEvent |
     """Return the event of a status without amounts. One status tells that no data is left."""
     status = _status(content)
     refuse_future(time, now, _EVENT_TIME)
-    if status is Status.OTHER and (content.esim_status or "").upper() == _USED_UP:
+    if _is_used_up(content, status):
         return UsageEvent(
             VENDOR,
             time,
@@ -187,6 +188,14 @@ def _status(content: StatusFields) -> Status:
     if content.esim_status is None and content.smdp_status is None:
         raise misfit(("content", "esimStatus"), "is required")
     return status_of(content.esim_status, content.smdp_status)
+
+
+def _is_used_up(content: StatusFields, status: Status) -> bool:
+    """Return whether a status tells that no data is left, of a profile that is still there.
+
+    Amounts beside it that say otherwise count less: a rest that nobody can use may be left.
+    """
+    return status is Status.OTHER and (content.esim_status or "").upper() == _USED_UP
 
 
 def _snapshot(
