@@ -119,19 +119,27 @@ def out_of_data(esim: Esim) -> OutOfData | None:
     An allowance of 0 bytes is none: a package for voice may be reported with it. If only half of
     an allowance was reported, a remaining amount of 0 counts as used up. Without a remaining
     amount, there may be data left.
+
+    What is left of a package that ended before the last one ran out cannot be used. Only the ends
+    of vendors that tell the period apart count: those of others may be of the reporting window.
     """
     last: tuple[int, str] | None = None
+    usable_until = used_up = 0
     for allowance in esim.allowances:
-        unlimited, allowed, remaining, _, _, _, _, _, _, _ = allowance.snapshot
+        unlimited, allowed, remaining, _, _, _, _, _, end, _ = allowance.snapshot
         if unlimited or remaining or (remaining is None and allowed):
-            return None
+            if not allowance.parts or not end or end < 0:
+                return None
+            usable_until = max(usable_until, end)
+            continue
         if remaining is None or allowed == 0:
             continue
         since = allowance.time
         if allowed:
             since = _since(allowance.data, allowed, since)
+            used_up = max(used_up, since)
         last = max(last or (since, ""), (since, allowance.package_id))
-    if last is None or esim.status in TERMINAL:
+    if last is None or esim.status in TERMINAL or (usable_until and usable_until >= used_up):
         return None
     return OutOfData(last[1], last[0])
 

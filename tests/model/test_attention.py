@@ -15,7 +15,7 @@ from exporter.model.attention import (
     out_of_data,
 )
 from exporter.model.consumption import SAMPLES_KEPT
-from exporter.model.events import Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import Assignment, Snapshot, Status, StatusEvent, UsageEvent
 from exporter.model.merge import merge_status, merge_usage
 from exporter.model.records import Esim
 
@@ -129,6 +129,32 @@ def test_half_of_an_allowance_is_out_of_data_only_if_nothing_is_left() -> None:
     assert out((0, "a", data(None, 5))) is None
     assert out((0, "a", data(1000, None))) is None
     assert out((0, "a", data(1000, 0)), (4, "b", data(1000, None))) is None
+
+
+def bundle(received: int, name: str, remaining: int, end: int | None) -> UsageEvent:
+    """Return an event without a time of its own, about a bundle that ends."""
+    snapshot = data(1000, remaining, end=None if end is None else START + end)
+    parts = frozenset({"data", "period"})
+    at = START + received
+    return UsageEvent("v", at, "e", name, snapshot, parts=parts, assignment=Assignment(START))
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"), [(50, ("b", 60)), (60, None), (70, None), (None, None)]
+)
+def test_what_a_bundle_had_left_when_it_ended_is_no_data(
+    end: int | None, expected: tuple[str, int] | None
+) -> None:
+    after = Esim("v", "e", START, 1)
+    for event in (bundle(10, "a", 200, end), bundle(60, "b", 0, 900)):
+        after, _ = merge_usage(after, None, event, START)
+    found = out_of_data(after)
+    assert (found and (found.package_id, found.since - START)) == expected
+
+
+def test_an_end_that_may_be_of_the_reporting_window_does_not_count() -> None:
+    ended = data(1000, 200, end=START + 50)
+    assert out((10, "a", ended), (60, "b", data(1000, 0))) is None
 
 
 def test_out_of_data_since_is_the_first_report_of_it_and_not_the_newest() -> None:
