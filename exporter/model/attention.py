@@ -11,13 +11,13 @@ from fractions import Fraction
 from math import nextafter
 from typing import TYPE_CHECKING, NamedTuple
 
-from exporter.model.events import TERMINAL
+from exporter.model.events import TERMINAL, USED_UP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter.model.consumption import Consumption
-    from exporter.model.records import Esim
+    from exporter.model.records import Allowance, Esim
 
 BANDS = (Fraction(75, 100), Fraction(90, 100), Fraction(1))
 """The used shares from which on an allowance is in the next band."""
@@ -134,7 +134,7 @@ def out_of_data(esim: Esim) -> OutOfData | None:
             continue
         if remaining is None or allowed == 0:
             continue
-        since = allowance.time
+        since = _told(allowance, "data")
         if allowed:
             since = _since(allowance.data, allowed, since)
             used_up = max(used_up, since)
@@ -163,7 +163,7 @@ def about_to_run_out(esim: Esim) -> int | None:
             any_left = True
         elif remaining is None or allowed == 0:
             continue
-        at = allowance.time
+        at = _told(allowance, "data")
         if allowed:
             at = _since(allowance.data, -(-allowed * _NEARLY // _OF_ALL), at)
         since = at if since is None else max(since, at)
@@ -211,9 +211,17 @@ def _used_shares(esim: Esim, least: Fraction) -> tuple[UsedShare, ...]:
                 limit = -(-allowed * _PERCENT[band - 1] // 100)
             else:
                 limit = -(-allowed * wanted // parts)
-            since = counter.at_least_since(limit, allowance.time) if counter else allowance.time
+            since = _since(counter, limit, _told(allowance, resource))
             shares.append(UsedShare(allowance.package_id, resource, ratio, since))
     return tuple(shares)
+
+
+def _told(allowance: Allowance, resource: str) -> int:
+    """Return the time of the newest event about a resource; events about others do not count."""
+    if not allowance.parts:
+        return allowance.time
+    names = {resource, USED_UP} if resource == "data" else {resource}
+    return max([part.time for part in allowance.parts if part.name in names])
 
 
 def _since(counter: Consumption | None, limit: int, newest: int) -> int:

@@ -15,7 +15,14 @@ from exporter.model.attention import (
     out_of_data,
 )
 from exporter.model.consumption import SAMPLES_KEPT
-from exporter.model.events import Assignment, Snapshot, Status, StatusEvent, UsageEvent
+from exporter.model.events import (
+    USED_UP,
+    Assignment,
+    Snapshot,
+    Status,
+    StatusEvent,
+    UsageEvent,
+)
 from exporter.model.merge import merge_status, merge_usage
 from exporter.model.records import Esim
 
@@ -150,6 +157,22 @@ def test_what_a_bundle_had_left_when_it_ended_is_no_data(
         after, _ = merge_usage(after, None, event, START)
     found = out_of_data(after)
     assert (found and (found.package_id, found.since - START)) == expected
+
+
+def test_a_later_event_about_the_period_does_not_move_the_time_of_used_up_in_words() -> None:
+    after = Esim("v", "e", START, 1)
+    for time, part, snapshot in (
+        (10, "data", data(1000, 100)),
+        (20, USED_UP, Snapshot()),
+        (90, "period", Snapshot(end=START + 900)),
+    ):
+        at, parts = START + time, frozenset({part})
+        event = UsageEvent("v", at, "e", "plan", snapshot, parts=parts)
+        after, _ = merge_usage(after, None, event, START)
+    found = attention_of(after, DEFAULT_LEAST)
+    assert found
+    assert found.out_of_data == OutOfData("plan", START + 20)
+    assert [share.since for share in found.shares] == [START + 20]
 
 
 def test_an_end_that_may_be_of_the_reporting_window_does_not_count() -> None:
