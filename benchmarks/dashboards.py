@@ -39,6 +39,7 @@ import programs
 
 DASHBOARD: Final = Path(__file__).resolve().parents[1] / "grafana/dashboards/esim-fleet.json"
 VENDOR: Final = "roamify"
+AT_THRESHOLDS: Final = "at-thresholds"
 PACKAGES: Final = 50
 LOCATIONS: Final = 40
 GIB: Final = 1024**3
@@ -154,8 +155,13 @@ def _samples(exposition: Exposition, group: Group, now: int) -> list[tuple[str, 
 
 
 def _of_exporter(now: int) -> list[tuple[str, float]]:
-    target = f'{{job="esim-exporter",instance="exporter:10877",vendor="{VENDOR}"}}'
-    return [(f"esim_exporter_last_received_timestamp_seconds{target}", now)]
+    """Return the series of two feeds: of the fleet's vendor, and of one that only alerts."""
+    target = '{job="esim-exporter",instance="exporter:10877",vendor='
+    return [
+        (f'esim_exporter_last_received_timestamp_seconds{target}"{VENDOR}"}}', now),
+        (f'esim_exporter_last_received_timestamp_seconds{target}"{AT_THRESHOLDS}"}}', now),
+        (f'esim_exporter_vendor_report_interval_seconds{target}"{VENDOR}"}}', 4 * 3600),
+    ]
 
 
 def _of_packages() -> list[tuple[str, float]]:
