@@ -168,7 +168,7 @@ class SelfMetrics:
         )
         self.unverified_known_esims = self._counter(
             "webhook_unverified_known_esims",
-            "Deliveries with a wrong signature about an eSIM that is known here.",
+            "Deliveries about a known eSIM with a wrong signature, or from an address not allowed.",
             "vendor",
         )
         self._unknown_fields = self._counter(

@@ -165,6 +165,7 @@ class Webhook:
             _refuse_encoded(values.get(b"content-encoding"))
             senders = self.access.senders
             if senders and not senders.allow(client, headers):
+                await self._note_other_sender(values, body, token)
                 raise UnknownSender(_UNKNOWN_SENDER)
             verified = await self._verified(values, body, token)
             now = self._clock()
@@ -201,12 +202,7 @@ class Webhook:
     ) -> bytes:
         """Return the whole body of a delivery that is allowed. Raises ``Refused``."""
         access = self.access
-        if not isinstance(body, bytes):
-            stated = headers.get(b"content-length", b"")
-            length = int(stated) if stated.isdigit() else 0
-            body = await _read(body, length, access.max_body_bytes, access.read_timeout)
-        elif len(body) > access.max_body_bytes:
-            raise _too_large(access.max_body_bytes)
+        body = await self._whole(headers, body)
         if not access.secrets:
             return body
         received = Received(headers, body, self._clock(), token)
@@ -216,6 +212,36 @@ class Webhook:
             raise self._unverified(received)
         self._signatures(self.vendor.name, str(secret)).inc()
         return body
+
+    async def _whole(
+        self, headers: Mapping[bytes, bytes], body: AsyncIterator[bytes] | bytes
+    ) -> bytes:
+        """Return the whole body. Raises ``Refused`` if it is too large or too slow."""
+        access = self.access
+        if not isinstance(body, bytes):
+            stated = headers.get(b"content-length", b"")
+            length = int(stated) if stated.isdigit() else 0
+            return await _read(body, length, access.max_body_bytes, access.read_timeout)
+        if len(body) > access.max_body_bytes:
+            raise _too_large(access.max_body_bytes)
+        return body
+
+    async def _note_other_sender(
+        self,
+        headers: Mapping[bytes, bytes],
+        body: AsyncIterator[bytes] | bytes,
+        token: str | None,
+    ) -> None:
+        """Count a delivery from an address that is not allowed, if the vendor may have moved.
+
+        Then it has the right token, and is about a known eSIM. Of others, the body is not read.
+        """
+        received = Received(headers, b"", self._clock(), token)
+        if self.vendor.authentication.verify(received, self.access.secrets) is None:
+            return
+        with suppress(Refused):  # the answer is the same
+            if self._is_of_known_esim(await self._whole(headers, body)):
+                self._metrics.unverified_known_esims.labels(self.vendor.name).inc()
 
     def _unverified(self, received: Received) -> Refused:
         """Return why a delivery without a right proof is refused, and count what it is.

@@ -404,6 +404,40 @@ def test_only_certain_addresses_may_send_and_trusted_proxies_name_them(tmp_path:
         assert code("3.1.131.226, 192.0.2.1") == code("3.1.131.226", "192.0.2.1") == 401
 
 
+def test_a_known_esim_from_another_address_tells_that_the_vendor_may_have_moved(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tokens").write_text(f"{ROTATED}\n")
+    flags = [
+        f"--esim-access.secret-file={tmp_path / 'tokens'}",
+        "--esim-access.sender-addresses=3.1.131.226",
+        "--webhook.trusted-proxies=127.0.0.1",
+    ]
+    with serving(tmp_path, *flags, environ={}) as server:
+
+        def code(
+            sender: str, token: str = ROTATED, body: bytes = known_event("esim-access")
+        ) -> int:
+            url = f"{server.public}/webhooks/esim-access/{token}"
+            headers = {"X-Forwarded-For": sender}
+            return httpx.post(url, content=body, headers=headers, trust_env=False).status_code
+
+        def moved() -> float:
+            metrics = samples(server.get("/metrics").text)
+            name = "esim_exporter_webhook_unverified_known_esims_total"
+            return metrics[f'{name}{{vendor="esim-access"}}']
+
+        assert code("192.0.2.1") == 401
+        assert code("3.1.131.226") == 200
+        assert (code("192.0.2.1", token=FORGED), code("192.0.2.1", body=b"{}"), moved()) == (
+            401,
+            401,
+            0,
+        )
+        assert code("192.0.2.1", body=b" " * 100_000) == 401
+        assert (code("192.0.2.1"), moved()) == (401, 1)
+
+
 def test_a_reload_replaces_tokens(tmp_path: Path) -> None:
     tokens, vendor = tmp_path / "tokens", BY_NAME["esim-access"]
     tokens.write_text("first-token-0123456789\n")

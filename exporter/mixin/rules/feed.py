@@ -182,9 +182,9 @@ _REFUSALS = (
         Scope.EXPORTER,
         f"{_SECRET_CHANGED} > 0",
         "The vendor signs with a secret that the exporter does not know, as after a rotation.",
-        "Deliveries about known eSIMs of {{ $labels.vendor }} have a wrong signature, and none "
-        "with a right one has arrived since. The secret was probably changed, and "
-        "the exporter needs the new one.",
+        "Deliveries about known eSIMs of {{ $labels.vendor }} have a wrong signature, or come from "
+        "an address that is not allowed, and none that is right has arrived since. The exporter "
+        "probably needs the vendor's new secret or address.",
         for_="5m",
     ),
     Alert(
