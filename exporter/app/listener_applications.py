@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 from exporter.app.reload import reload
 from exporter.endpoints.api.endpoint_table import ROOT
 from exporter.endpoints.api.handlers import Api, explained
+from exporter.endpoints.direct_deliveries import answer_directly
 from exporter.endpoints.lifecycle import Lifecycle
 from exporter.endpoints.metrics import MetricsEndpoint
 from exporter.endpoints.status.admin_actions import AdminActions
 from exporter.endpoints.status.overview import StatusSources
 from exporter.endpoints.status.page_rendering import Links, PageRenderer
 from exporter.endpoints.status.pages import StatusPages
-from exporter.endpoints.webhook import answer_directly, switched_off
+from exporter.endpoints.webhook import switched_off
 from exporter.http.connection_limit import ConnectionBounds
 from exporter.http.csrf import origin_of
 from exporter.http.protection import ReloadableProtection

@@ -7,16 +7,7 @@ wrong, nothing is kept: it is only counted.
 A delivery reaches :meth:`Webhook.answer` in one of two ways, which answer the same byte for byte:
 
 * Quart's own way. :meth:`Webhook.blueprint` adds an ordinary route.
-* The direct way. :func:`answer_directly` sets Quart's ``asgi_http_class``, so that a delivery
-  skips Quart's routing, its request and response objects, and its two tasks for each request.
-
-The direct way is faster. A durable event takes 674 us of processor time in Quart's own way and
-412 us in the direct way. It takes 250 us if the listener also hands over head and body together, as
-``exporter.http.whole_request`` does for a request that arrives whole.
-
-The price is the last part of this module. It repeats for ASGI messages what the route does with
-Quart's objects, so change both together. ``tests/endpoints/test_webhook_directly.py`` compares
-their answers and counters.
+* The direct way of :mod:`exporter.endpoints.direct_deliveries`, which is faster.
 """
 
 from __future__ import annotations
@@ -46,8 +37,6 @@ from exporter.endpoints.delivery_answers import (
     refusal,
 )
 from exporter.errors import EventError, Overloaded, StorageUnavailable
-from exporter.http.quart_application import Connection
-from exporter.http.whole_request import BODY_EXTENSION
 from exporter.ingest.batch import VerifiedDelivery
 from exporter.logs import Throttle, fields
 from exporter.model.events import OtherEvent, StatusEvent, UsageEvent, event_type_of, reported
@@ -55,9 +44,7 @@ from exporter.model.refusals import REFUSALS
 from exporter.vendors.authentication import Presented, Received
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-
-    from quart import Quart
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from exporter.endpoints.sender_addresses import SenderAddresses
     from exporter.ingest.intake import Intake
@@ -191,7 +178,7 @@ class Webhook:
 
     async def _receive(self, token: str | None = None) -> Response:
         headers, body = list(request.scope["headers"]), aiter(request.body)
-        answer = await self.answer(headers, body, token=token, client=_client(request.scope))
+        answer = await self.answer(headers, body, token=token, client=client_of(request.scope))
         return Response(_content(answer, body), answer.code, answer.headers)
 
     async def _verified(
@@ -331,7 +318,7 @@ def _too_large(most: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is larger than {most} bytes")
 
 
-async def _linger(unread: AsyncIterator[bytes]) -> None:
+async def linger(unread: AsyncIterator[bytes]) -> None:
     """Read and drop the rest of a refused body, for ``LINGER`` seconds at most.
 
     If the server closed the connection while input is unread, the client would see a reset and
@@ -341,6 +328,12 @@ async def _linger(unread: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(LINGER):
             async for _ in unread:
                 pass
+
+
+def client_of(scope: Any) -> str | None:
+    """Return the address that a connection comes from."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 # Vendors that are off
@@ -372,99 +365,4 @@ async def _probe(**_: str) -> Response:  # the token does not matter
 async def _content(answer: Answer, unread: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield answer.body
     if answer.lingering:
-        await _linger(unread)
-
-
-# The direct way
-
-
-def answer_directly(app: Quart, webhooks: Iterable[Webhook], metrics: SelfMetrics) -> None:
-    """Make an application that has the webhooks' routes answer deliveries in the direct way."""
-    by_path = {
-        f"{webhook.vendor.webhook_path}{end}": webhook for webhook in webhooks for end in ("", "/")
-    }
-    by_start = {
-        webhook.vendor.webhook_path: webhook
-        for webhook in webhooks
-        if webhook.vendor.authentication.token_in_path
-    }
-    counter = cache(metrics.requests.labels)
-
-    class WebhookConnection(Connection):
-        """One request. Quart makes an object of its ``asgi_http_class`` for each."""
-
-        async def __call__(self, receive: Any, send: Any) -> None:
-            path, token = self.scope["path"], None
-            webhook = by_path.get(path)
-            if webhook is None:
-                start, _, token = path.removesuffix("/").rpartition("/")
-                webhook = by_start.get(start) if token else None
-            if webhook is None or self.scope["method"] != "POST":
-                await super().__call__(receive, send)
-                return
-            with suppress(ClientGone):
-                code = await _exchange(webhook, token, self.scope, receive, send)
-                rule = rules_of(webhook.vendor)[0 if token is None else -1]
-                counter(rule, "POST", str(code)).inc()
-
-    app.asgi_http_class = WebhookConnection
-
-
-async def _exchange(
-    webhook: Webhook,
-    token: str | None,
-    scope: Any,
-    receive: Callable[[], Any],
-    send: Callable[[Any], Any],
-) -> int:
-    """Read a delivery from ASGI messages, answer it, and return the status of the answer."""
-    chunks = _BodyChunks(receive)
-    whole = scope.get("extensions", {}).get(BODY_EXTENSION)
-    answer = await webhook.answer(
-        scope["headers"],
-        whole["body"] if whole else chunks,
-        token=token,
-        client=_client(scope),
-    )
-    encoded = _ACCEPTED_HEADERS if answer is ACCEPTED else _encoded(answer.headers)
-    await send({"type": "http.response.start", "status": answer.code, "headers": encoded})
-    more = answer.lingering
-    await send({"type": "http.response.body", "body": answer.body, "more_body": more})
-    if answer.lingering:
-        await _linger(chunks)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-    return answer.code
-
-
-def _client(scope: Any) -> str | None:
-    """Return the address that a connection comes from."""
-    client = scope.get("client")
-    return client[0] if client else None
-
-
-def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
-
-
-_ACCEPTED_HEADERS = _encoded(ACCEPTED.headers)
-
-
-class _BodyChunks:
-    """Iterates over the chunks of a body. After a timeout the iteration can be resumed."""
-
-    def __init__(self, receive: Callable[[], Any]) -> None:
-        self._receive = receive
-        self._more = True
-
-    def __aiter__(self) -> _BodyChunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._more:
-            raise StopAsyncIteration
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        self._more = message.get("more_body", False)
-        chunk: bytes = message.get("body", b"")
-        return chunk
+        await linger(unread)

@@ -37,7 +37,7 @@ from exporter.vendors.registry import FIRST
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from exporter.settings.definitions import WebhookSettings
+    from exporter.settings.groups import WebhookSettings
     from exporter.settings.options import Option
     from exporter.settings.vendor_settings import VendorSettings
     from exporter.vendors.vendor import Vendor

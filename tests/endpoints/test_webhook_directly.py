@@ -14,6 +14,7 @@ from memory_storage import MemoryStorage
 from running import WAIT
 
 from exporter.endpoints import webhook
+from exporter.endpoints.direct_deliveries import answer_directly
 from exporter.endpoints.webhook import Access, Webhook
 from exporter.exposition.exposition import Exposition
 from exporter.exposition.families import InfoLabels
@@ -123,7 +124,7 @@ async def gateway(
     blueprints = [endpoint.blueprint() for endpoint in endpoints]
     app = application("test", blueprints, metrics, json_errors=True)
     if direct:
-        webhook.answer_directly(app, endpoints, metrics)
+        answer_directly(app, endpoints, metrics)
     run = asyncio.create_task(intake.run())
     while intake.state is None:  # noqa: ASYNC110  # it is loaded in a step or two
         await asyncio.sleep(0)

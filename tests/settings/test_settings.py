@@ -9,8 +9,9 @@ from pydantic import SecretStr, ValidationError
 
 from exporter import __version__
 from exporter.errors import SettingsError
-from exporter.settings.definitions import LogSettings, MetricsSettings, Settings, WebhookSettings
+from exporter.settings.definitions import Settings
 from exporter.settings.field_types import ListenAddress
+from exporter.settings.groups import LogSettings, MetricsSettings, WebhookSettings
 from exporter.settings.loading import (
     OPTIONS,
     changed_but_fixed,
