@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+_LEAST_TOKEN = 20
+"""Characters of a token. Fewer may be a word, or be tried one after the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exporter:
     """The parts of one exporter process, without its applications.
@@ -89,13 +93,25 @@ class Exporter:
     def show_settings_applied(self) -> None:
         """Set the metrics that show when settings were last applied, at the start or by a reload.
 
-        Every secret gets its counter at 0, before a delivery is signed with it.
+        Every secret gets its counter at 0, before a delivery is signed with it. Logs a warning for
+        a token that may be guessed.
         """
         for webhook in self.webhooks:
+            if webhook.vendor.authentication.token_in_path:
+                _warn_of_short_tokens(webhook)
             for index in range(len(webhook.access.secrets)):
                 self.metrics.signatures.labels(webhook.vendor.name, str(index))
         self.metrics.reload_successful.set(1)
         self.metrics.reload_success_time.set(self.clock())
+
+
+def _warn_of_short_tokens(webhook: Webhook) -> None:
+    if min(map(len, webhook.access.secrets), default=_LEAST_TOKEN) < _LEAST_TOKEN:
+        log.warning(
+            "a token is short, and whoever guesses it can report anything; make one with: "
+            "openssl rand -hex 32",
+            extra=fields(vendor=webhook.vendor.name),
+        )
 
 
 async def open_storage(settings: Settings) -> tuple[Storage, SharedStorage | None]:

@@ -438,6 +438,20 @@ def test_a_known_esim_from_another_address_tells_that_the_vendor_may_have_moved(
         assert (code("192.0.2.1"), moved()) == (401, 1)
 
 
+@pytest.mark.parametrize(("token", "warned"), [("tok-1", True), ("t" * 20, False)])
+def test_a_token_that_may_be_guessed_is_warned_of(
+    token: str,
+    warned: bool,  # a parameter of the test
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tokens").write_text(f"{token}\n{ROTATED}\n")
+    flags = [f"--esim-access.secret-file={tmp_path / 'tokens'}"]
+    with serving(tmp_path, *flags, environ={}) as server:
+        warnings = [line for line in server.lines if "a token is short" in line]
+        assert (len(warnings) == 1) is warned
+        assert token not in "".join(warnings).replace("a token is short", "")
+
+
 def test_a_reload_replaces_tokens(tmp_path: Path) -> None:
     tokens, vendor = tmp_path / "tokens", BY_NAME["esim-access"]
     tokens.write_text("first-token-0123456789\n")
