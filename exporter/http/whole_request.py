@@ -26,7 +26,7 @@ BODY_EXTENSION = "exporter.body"
 The application may take the body from there, or receive it as usual."""
 
 _HEAD = re.compile(
-    rb"POST (/webhooks/[a-z0-9_-]++) HTTP/1\.1"
+    rb"POST (/webhooks/[a-z0-9_-]++(?:/[A-Za-z0-9._~-]++)?) HTTP/1\.1"
     rb"((?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++: ?[!-~][ -~]*+)++)"
 )
 """A request line and header fields of RFC 9112. It does not match rare forms, on purpose:
