@@ -36,7 +36,15 @@ PLAIN = (
 
 _parts = st.sampled_from(
     [
-        *(b"POST ", b"GET ", b"/webhooks/roamify", b"/webhooks/roamify?a", b"/x", b" HTTP/1.1"),
+        *(
+            b"POST ",
+            b"GET ",
+            b"/webhooks/roamify",
+            b"/webhooks/roamify?a",
+            b"/x",
+            b"/t",
+            b" HTTP/1.1",
+        ),
         *(
             b" HTTP/1.0",
             b"\r\n",
@@ -84,9 +92,11 @@ def test_what_is_recognised_is_what_h11_reads(edits: list[tuple[int, int, bytes]
     assert recognised is None or recognised == as_h11_has_it(data)
 
 
-def test_a_plain_delivery_is_recognised() -> None:
+@pytest.mark.parametrize("path", [b"/webhooks/roamify", b"/webhooks/esim-access/t.o_k~e-N0"])
+def test_a_plain_delivery_is_recognised_with_and_without_a_token(path: bytes) -> None:
     headers = [(b"host", b"exporter"), (b"content-length", b"2"), (b"x-a", b"b c")]
-    assert parse_whole_request(PLAIN) == WholeRequest(b"/webhooks/roamify", headers, b"{}")
+    plain = PLAIN.replace(b"/webhooks/roamify", path)
+    assert parse_whole_request(plain) == WholeRequest(path, headers, b"{}") == as_h11_has_it(plain)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +106,8 @@ def test_a_plain_delivery_is_recognised() -> None:
         (b"1.1", b"1.0"),
         (b"/webhooks/roamify", b"/metrics"),
         (b"/webhooks/roamify", b"/webhooks/roamify?a=b"),
+        (b"/webhooks/roamify", b"/webhooks/roamify/a%62"),
+        (b"/webhooks/roamify", b"/webhooks/roamify/a/b"),
         (b"{}", b"{"),
         (b"{}", b"{} "),
         (b"Host: exporter\r\n", b""),
