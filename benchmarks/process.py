@@ -166,23 +166,43 @@ def serving(
     Raises ``Unavailable`` if it ends before, or is not ready ``within`` that many seconds.
     """
     log = environment.folder / f"{name}-{port}.log"
-    with log.open("wb") as stream:
-        started = time.monotonic()
-        process = subprocess.Popen(  # noqa: S603  # our own command
-            [*pinning(), *command],
-            cwd=environment.folder,
-            env=environment.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,  # Ctrl-C must not reach it: this process ends it
-        )
+    process = None
     try:
+        with log.open("wb") as stream, _interrupted_later():
+            started = time.monotonic()
+            process = subprocess.Popen(  # noqa: S603  # our own command
+                [*pinning(), *command],
+                cwd=environment.folder,
+                env=environment.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,  # Ctrl-C must not reach it: this process ends it
+            )
         server = Server(name, process, port, log)
         _wait_until_ready(server, ready, started + within)
         yield Server(name, process, port, log, time.monotonic() - started)
     finally:
-        end(process)
+        if process:
+            end(process)
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Hold back signals until the end of the block, in which a process starts.
+
+    Otherwise one that comes at this moment would leave a process that nobody knows.
+    """
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: held.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
 
 
 def end(process: subprocess.Popen[Any]) -> None:
