@@ -1,8 +1,8 @@
 """Parts: what is known of an allowance whose vendor does not tell all of it in each event.
 
-Such an event speaks of some parts: data, SMS, voice, the period, or in words of data that is used
-up. Each part is merged alone, and
-the snapshot of the allowance is put together from its parts.
+Such an event speaks of some parts: data, SMS, voice or the period. Or it tells in words, without
+amounts, that all data is used up, which is a part too. Each part is merged alone, and the snapshot
+of the allowance is put together from its parts.
 
 An event with a time of its own replaces what an older one said of the same part. An event without
 one names an assignment, within which amounts only fall: there, less remaining is newer. The

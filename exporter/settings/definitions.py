@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, create_model, model_validator
 
-from exporter.settings.field_types import (
-    AUTO,
-)
+from exporter.settings.field_types import AUTO
 from exporter.settings.groups import (
     AttentionSettings,
     ConfigSettings,

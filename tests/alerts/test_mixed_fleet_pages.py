@@ -7,6 +7,7 @@ import copy
 import json
 import time
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,11 @@ from exporter.simulate.sender import WebhookClient, WebhookUrl
 from exporter.vendors.registry import VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import httpx
+    from running import Serving
 
     from exporter.vendors.vendor import Vendor
 
@@ -64,6 +68,17 @@ def esim_id(vendor: Vendor, number: int) -> str:
     return f"89445000000{[*SAMPLES].index(vendor.name)}{number:07d}"
 
 
+def is_accepted(deliver: Callable[[], httpx.Response]) -> bool:
+    """Deliver once and return whether the answer is 200."""
+    return deliver().status_code == HTTPStatus.OK
+
+
+def shows_all(exporter: Serving, vendor: Vendor) -> bool:
+    """Return whether one scrape has every eSIM of a vendor."""
+    allowances = f'esim_data_remaining_bytes{{vendor="{vendor.name}"'
+    return exporter.state().count(allowances) == ESIMS
+
+
 async def report_all(public: str) -> None:
     """Report every eSIM, on several connections for each vendor, again after a 503."""
 
@@ -90,15 +105,16 @@ def test_an_exhaustion_of_each_vendor_pages_in_a_mixed_fleet(tmp_path: Path) -> 
         exporter = running.exporter
         asyncio.run(report_all(exporter.public))
         for vendor in VENDORS:
-            allowances = f'esim_data_remaining_bytes{{vendor="{vendor.name}"'
-            assert exporter.state().count(allowances) == ESIMS
+            until(partial(shows_all, exporter, vendor))  # rendering may be some seconds behind
         until(lambda: running.query("sum(esim_exporter_esims)") == ESIMS * len(VENDORS))
 
         for vendor in VENDORS:
             # The last one comes late.
             for left, ago in ((10, 20), (0, 10), (20, 30)):
-                late = report(vendor, 4711, left, ago=ago)
-                until(lambda late=late: mixed_fleet.deliver(exporter, late).status_code == 200)  # type: ignore[misc]
+                deliver = partial(
+                    mixed_fleet.deliver, exporter, report(vendor, 4711, left, ago=ago)
+                )
+                until(partial(is_accepted, deliver))  # a busy exporter answers 503
         wanted = {esim_id(vendor, 4711): vendor for vendor in VENDORS}
         until(lambda: set(running.told()) == wanted.keys())
         assert len(running.told()) == len(VENDORS)
