@@ -7,7 +7,6 @@ shard. A running Prometheus adds the metrics about its own rules.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,6 +51,12 @@ MADE = {"shard"}
 
 FAULTS = Faults(bad_signature=0.01, malformed=0.01)
 
+START = 1_790_000_000
+"""When the simulated fleet begins, unix seconds. At another time, its accidents are others."""
+
+KEPT = ("--retention.terminal=36500d", "--retention.silent=36500d")
+"""Flags with which an exporter keeps an eSIM of any past."""
+
 _FEWER = 40
 """The shard gets one of so many usage events, which is enough for a series of each family."""
 
@@ -85,16 +90,13 @@ class Exposed:
 def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exposed:
     folder = tmp_path_factory.mktemp("exposed")
     found = Exposed({name: {labels} for name, labels in SYNTHETIC.items()})
-    with serving(folder, *mixed_fleet.flags(), environ=mixed_fleet.environ()) as exporter:
+    with serving(folder, *KEPT, *mixed_fleet.flags(), environ=mixed_fleet.environ()) as exporter:
         found.begin(exporter.get("/metrics").text)
-        now = time.time()
-        simulation = Simulation(
-            start=now - 3 * 86400, esims=150, seed=4, faults=FAULTS, vendors=SIMULATED
-        )
-        deliveries = list(simulation.advance(now))
+        simulation = Simulation(start=START, esims=150, seed=4, faults=FAULTS, vendors=SIMULATED)
+        deliveries = list(simulation.advance(START + 3 * 86400))
         for delivery in deliveries:
             mixed_fleet.deliver(exporter, delivery)
-        used_up = event(timestamp=int(now))
+        used_up = event(timestamp=START)
         used_up["data"]["usage_data"] |= {"allowed_data": 1024, "remaining_data": 0}
         exporter.post(used_up)  # not every simulated fleet has an eSIM without data
         for _ in range(2):  # the second scrape shows what the first one measured
@@ -108,7 +110,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
     (folder / "webhook.yml").write_text(tls_section(issue(folder, "server")))
     with serving(folder, f"--webhook.config.file={folder / 'webhook.yml'}") as secure:
         found.add(secure.get("/metrics").text)
-    sharded = (f"--storage.url={postgres.new_database()}", "--shard=1", "--total-shards=2")
+    sharded = (*KEPT, f"--storage.url={postgres.new_database()}", "--shard=1", "--total-shards=2")
     with serving(folder, *sharded) as replica:
         signed = [delivery for delivery in deliveries if delivery.vendor is FIRST]
         partner = [delivery for delivery in signed if b"balance" in delivery.body]
