@@ -245,7 +245,7 @@ def _register_time(event: UsageEvent | StatusEvent) -> int:
 
 
 def _status_order(time: int, status: Status) -> tuple[int, bool, str]:
-    return (time, status in TERMINAL, status.value)
+    return (time, status in TERMINAL, status)
 
 
 def _used(s: Snapshot) -> tuple[int | None, int | None, int | None]:

@@ -73,7 +73,7 @@ def settled(esim: Esim) -> Esim:
     It is the same object if nothing changed.
     """
     for allowance in esim.allowances:
-        if any(part.name == USED_UP for part in allowance.parts):
+        if allowance.parts and any(part.name == USED_UP for part in allowance.parts):
             snapshot = assemble(allowance.parts, esim.status_time)
             if snapshot != allowance.snapshot:
                 after = allowance._replace(snapshot=snapshot)
