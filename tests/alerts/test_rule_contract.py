@@ -19,7 +19,7 @@ from issuing import issue, tls_section
 from looping import for_every
 from monitoring_stack import ALERTS
 from prometheus_client.parser import text_string_to_metric_families
-from running import event, serving, until
+from running import serving, until
 from test_rule_lints import RECORDINGS, RULES, each_rule, family_type, sources
 
 from exporter.mixin.values import MixinValues
@@ -52,10 +52,10 @@ MADE = {"shard"}
 FAULTS = Faults(bad_signature=0.01, malformed=0.01)
 
 START = 1_790_000_000
-"""When the simulated fleet begins, unix seconds. At another time, its accidents are others."""
+"""When the simulated fleet begins, unix seconds. It is fixed, so the events are always the same."""
 
 KEPT = ("--retention.terminal=36500d", "--retention.silent=36500d")
-"""Flags with which an exporter keeps an eSIM of any past."""
+"""Flags with which an exporter keeps eSIMs, however old their last event is."""
 
 _FEWER = 40
 """The shard gets one of so many usage events, which is enough for a series of each family."""
@@ -96,9 +96,6 @@ def exposed(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Exp
         deliveries = list(simulation.advance(START + 3 * 86400))
         for delivery in deliveries:
             mixed_fleet.deliver(exporter, delivery)
-        used_up = event(timestamp=START)
-        used_up["data"]["usage_data"] |= {"allowed_data": 1024, "remaining_data": 0}
-        exporter.post(used_up)  # not every simulated fleet has an eSIM without data
         for _ in range(2):  # the second scrape shows what the first one measured
             found.add(exporter.get("/metrics").text)
         with monitoring_stack.prometheus(
